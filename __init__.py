@@ -1,0 +1,41 @@
+"""ecgllm: ask questions about electrocardiograms with any causal language model.
+
+`import ecgllm` is fast: nothing of torch or transformers is imported until one of the names below is first used.
+The four files of the model (`configuration_`, `processing_`, `modeling_`, `pipeline_ecgllm`) also travel to the
+Hugging Face Hub as remote code; everything else needs this package installed.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {
+    "ECGEncoderConfig": "configuration_ecgllm",
+    "ECGLLMConfig": "configuration_ecgllm",
+    "ECGTextDualEncoderConfig": "configuration_ecgllm",
+    "LEADS": "processing_ecgllm",
+    "ECGFeatureExtractor": "processing_ecgllm",
+    "ECGProcessor": "processing_ecgllm",
+    "ECGEncoder": "modeling_ecgllm",
+    "ECGLLMForConditionalGeneration": "modeling_ecgllm",
+    "ECGTextDualEncoder": "modeling_ecgllm",
+    "ECGTextToTextPipeline": "pipeline_ecgllm",
+    "ECGReadError": "signals",
+    "ECGRecord": "signals",
+    "read_ecg": "signals",
+}
+
+__all__ = ["__version__", *_MODULE_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'ecgllm' has no attribute {name!r}; it exports {', '.join(sorted(_MODULE_OF))}")
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULE_OF])

@@ -1,0 +1,267 @@
+"""The `ecgllm` command: one function per command, each a thin layer over a function of the package.
+
+In: the command line. Out: what was asked for on stdout (JSON with `--json`), progress and errors on stderr. Nothing
+heavy is imported before a command needs it, so that `ecgllm --help` answers at once. What the user can put right (a
+wrong file, name or value) ends in one message and exit code 2; anything else is a defect and shows its traceback, as
+everything does with `--debug`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import __version__
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from .signals import ECGRecord
+
+app = typer.Typer(
+    name="ecgllm",
+    help="Ask questions about electrocardiograms with a language model. A research tool, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must be new or empty.")]
+Seed = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
+
+TWELVE_LEADS = 12
+# ANSI/AAMI EC11: 20 microvolts peak to valley is the smallest deflection that a recorder has to show.
+FLAT_BELOW_MV = 0.02
+# QRS complexes above 10 mV do not occur on the body surface; a wrong unit or gain does.
+IMPLAUSIBLE_ABOVE_MV = 10.0
+# Shorter ECGs are read, but a model's feature extractor refuses them by default.
+SHORT_BELOW_S = 1.0
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; `arguments` default to those of the process. Always ends in `SystemExit`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = arguments[:1] == ["--debug"]
+    try:
+        app(args=arguments, prog_name="ecgllm")
+    except BrokenPipeError:  # the reader of a pipe (`| head`) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except (ValueError, OSError) as error:
+        if debug:
+            raise
+        typer.echo(f"ecgllm: {error or type(error).__name__}\n(ecgllm --debug ... shows where)", err=True)
+        raise SystemExit(2) from None
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ecgllm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def ecgllm(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options that come before the command; `main` reads `--debug`."""
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="An ECG file, for example a WFDB header (.hea).")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what an ECG file holds: leads, rate, duration, amplitudes, statements and doubts about quality.
+
+    Nothing that names the patient is printed.
+    """
+    from .signals import read_ecg
+
+    summary = summarize(read_ecg(file))
+    typer.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else _as_text(summary))
+
+
+def summarize(record: ECGRecord) -> dict[str, Any]:
+    """Describe a record without what may identify the patient: ids, dates, age, sex and the free text of reports.
+
+    Args: record: any `ECGRecord`.
+    Returns: JSON-ready mapping: format, sampling_rate (Hz), duration (s), samples, leads (name, minimum, maximum and
+    range in mV, None where no sample is finite), findings, measurements, statements, notes and quality (sentences).
+    """
+    import numpy as np
+
+    leads, quality = [], []
+    for name, samples in zip(record.leads, record.signal, strict=True):
+        finite = samples[np.isfinite(samples)]
+        if finite.size < samples.size:
+            quality.append(f"lead {name}: {samples.size - finite.size} of {samples.size} samples are not numbers")
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (None, None)
+        spread = high - low if finite.size else None
+        leads.append({"name": name, "minimum": _rounded(low), "maximum": _rounded(high), "range": _rounded(spread)})
+        if spread is not None and spread < FLAT_BELOW_MV:
+            quality.append(f"lead {name}: flat (range {spread:.4f} mV)")
+        if finite.size and np.abs(finite - np.median(finite)).max() > IMPLAUSIBLE_ABOVE_MV:
+            quality.append(
+                f"lead {name}: more than {IMPLAUSIBLE_ABOVE_MV:g} mV from its middle; an artefact or a wrong unit"
+            )
+    if len(record.leads) != TWELVE_LEADS:
+        quality.append(f"{len(record.leads)} leads instead of the standard {TWELVE_LEADS}")
+    if record.duration < SHORT_BELOW_S:
+        quality.append(f"{record.duration:.2f} s long; models expect at least {SHORT_BELOW_S:g} s")
+    return {
+        "format": record.source,
+        "sampling_rate": float(record.sampling_rate),
+        "duration": round(float(record.duration), 3),
+        "samples": int(record.n_samples),
+        "leads": leads,
+        "findings": None if record.findings is None else list(record.findings),
+        "measurements": {name: _rounded(value) for name, value in (record.measurements or {}).items()},
+        "statements": list(record.statements),
+        "notes": list(record.notes),
+        "quality": quality,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return round(float(value), 4) if value is not None and math.isfinite(value) else None
+
+
+def _as_text(summary: dict[str, Any]) -> str:
+    lines = [
+        f"format      {summary['format'] or 'unknown'}",
+        f"duration    {summary['duration']:g} s ({summary['samples']} samples at {summary['sampling_rate']:g} Hz)",
+        f"leads       {len(summary['leads'])}, in mV:",
+    ]
+    for lead in summary["leads"]:
+        if lead["range"] is None:
+            lines.append(f"  {lead['name']:<6} no finite sample")
+        else:
+            lines.append(f"  {lead['name']:<6} {lead['minimum']:8.3f} to {lead['maximum']:7.3f}")
+    measurements = [f"{name} {value:g}" for name, value in summary["measurements"].items() if value is not None]
+    for title, items in (("measurements", measurements), *((key, summary[key]) for key in _TEXT_LISTS)):
+        if items:
+            lines += [f"{title}:", *(f"  {item}" for item in items)]
+    return "\n".join(lines)
+
+
+_TEXT_LISTS = ("findings", "statements", "notes", "quality")
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="The corpus: ludb, cinc2021, ptbxl.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder that holds the corpus as published.")],
+    output: OutputFolder,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take this many records.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Turn a public ECG corpus into a `datasets` folder with one vocabulary of findings."""
+    _require_empty(output)
+    from .corpora import prepare_with_report
+
+    corpus, report = prepare_with_report(name, source, seed=seed, limit=limit)
+    typer.echo(str(report), err=True)
+    _save(corpus, output, "records")
+
+
+@app.command()
+def questions(
+    corpus: Annotated[Path, typer.Argument(help="Folder written by `ecgllm prepare` or `ecgllm simulate`.")],
+    output: OutputFolder,
+    phrasings: Annotated[str, typer.Option(help="Wordings to use, train or test; they are disjoint.")] = "train",
+    split: Annotated[str | None, typer.Option(help="Only records of this split: train, validation or test.")] = None,
+    balance: Annotated[
+        bool, typer.Option("--debias", help="Keep only yes/no questions, each with as many ECGs for yes as for no.")
+    ] = False,
+    seed: Seed = 0,
+) -> None:
+    """Build questions with known answers from the findings of a corpus."""
+    _require_empty(output)
+    from .corpora import build_questions, debias_with_report
+
+    records = _load_corpus(corpus)
+    if split is not None:
+        present = sorted(set(records["split"]))
+        if split not in present:
+            raise ValueError(f"{corpus} has no split {split!r}; it has {', '.join(present)}")
+        records = records.filter(lambda value: value == split, input_columns="split")
+    built = build_questions(records, phrasings=phrasings, seed=seed)
+    if balance:
+        built, report = debias_with_report(built, seed)
+        typer.echo(str(report), err=True)
+    _save(built, output, "questions")
+
+
+@app.command()
+def simulate(
+    output: OutputFolder,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many ECGs.")] = 1000,
+    seed: Seed = 0,
+) -> None:
+    """Write a corpus of simulated 12-lead ECGs with known findings."""
+    _require_empty(output)
+    from .corpora import records_to_corpus
+    from .signals.simulation import simulate_ecgs
+
+    _save(records_to_corpus(simulate_ecgs(count, seed), source="simulation", seed=seed), output, "records")
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, for example recipes/ludb-tiny.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe values.")] = None,
+) -> None:
+    """Train the stages that a recipe names."""
+    from .train import main as run_recipe
+
+    run_recipe([str(recipe), *(overrides or [])])
+
+
+@app.command()
+def demo(
+    ecg: Annotated[Path | None, typer.Option("--ecg", help="Also ask about this file.")] = None,
+) -> None:
+    """Simulate ECGs, train a small model on them in a few minutes, and ask it questions."""
+    if ecg is not None:
+        from .signals import read_ecg
+
+        read_ecg(ecg)  # refuse a file that cannot be read now, not after minutes of training
+    from .training.demo import run_demo
+
+    run_demo(ecg)
+
+
+def _require_empty(folder: Path) -> None:
+    """Refuse to write over something, before any work is done."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} already holds something; name a new or empty folder with -o")
+
+
+def _load_corpus(folder: Path) -> Dataset:
+    from datasets import Dataset, load_from_disk
+
+    if not (folder / "dataset_info.json").is_file():
+        raise FileNotFoundError(f"{folder} is no corpus: no dataset_info.json in it. `ecgllm prepare` writes one")
+    corpus = load_from_disk(str(folder))
+    if not isinstance(corpus, Dataset):
+        raise ValueError(f"{folder} holds a {type(corpus).__name__}; expected what `ecgllm prepare` writes")
+    return corpus
+
+
+def _save(dataset: Dataset, folder: Path, noun: str) -> None:
+    dataset.save_to_disk(str(folder))
+    typer.echo(f"{len(dataset)} {noun} in {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Configurations: what a checkpoint must carry to be rebuilt and used right.
+
+`ECGEncoderConfig` describes the ECG encoder and keeps the preprocessing (`ECGFeatureExtractor.preprocessing`) that its
+weights were trained with; `ECGTextDualEncoderConfig` adds a text encoder for contrastive pre-training;
+`ECGLLMConfig` joins the encoder, the projector and any causal language model. This file is uploaded with every
+checkpoint, so it imports nothing but transformers.
+"""
+
+import json
+import zlib
+from math import prod
+from typing import Any
+
+from transformers import AutoConfig
+from transformers.configuration_utils import PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+ECG_TOKEN = "<|ecg|>"
+"""The placeholder that stands for one ECG in a text; the processor repeats it once per ECG token."""
+
+
+def preprocessing_fingerprint(preprocessing: dict[str, Any]) -> int:
+    """Number that identifies a signal path: CRC-32 of its canonical JSON, so that a tensor can carry it along."""
+    return zlib.crc32(json.dumps(preprocessing, sort_keys=True).encode("utf-8"))
+
+
+def describe_difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
+    """The fields in which two signal paths differ, for error messages."""
+    fields = sorted(set(found) | set(expected))
+    return ", ".join(
+        f"{field}: {found.get(field)!r} instead of {expected.get(field)!r}"
+        for field in fields
+        if found.get(field) != expected.get(field)
+    )
+
+
+def _as_sub_config(value: Any, default_model_type: str, field: str) -> PreTrainedConfig:
+    """Turn a dict (as read from config.json) into the configuration class that its `model_type` names."""
+    if isinstance(value, PreTrainedConfig):
+        return value
+    value = dict(value or {})
+    model_type = value.pop("model_type", default_model_type)
+    if model_type not in CONFIG_MAPPING:
+        raise ValueError(
+            f"{field} has model_type {model_type!r}, which this version of transformers does not know. Expected the "
+            "model_type of a model inside transformers: upgrade transformers, or pass a configuration object."
+        )
+    return CONFIG_MAPPING[model_type](**value)
+
+
+class ECGEncoderConfig(PreTrainedConfig):
+    """Configuration of `ECGEncoder`, a vision transformer over time.
+
+    Args:
+        num_leads: rows of the input signal; 12 standard leads in the order of the feature extractor.
+        patch_size: input samples per patch (token); 20 samples at 100 Hz are 0.2 s.
+        stem_channels, stem_kernel_sizes, stem_strides: the convolutions ahead of the patch convolution. Kernels 15 and
+            7 follow the authors' anyECG-chat code; the product of the strides must divide `patch_size`.
+        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, hidden_act, hidden_dropout,
+            attention_dropout, layer_norm_eps, initializer_range: as in every transformer. Defaults are ViT-base.
+        rope_theta: base of the rotary positions; they extrapolate to any duration.
+        preprocessing: the signal path of the feature extractor that the weights were trained with; None when unknown.
+            The model refuses input that was prepared in another way.
+    """
+
+    model_type = "ecgllm_encoder"
+    base_config_key = "encoder_config"
+
+    num_leads: int = 12
+    patch_size: int = 20
+    stem_channels: list[int] | tuple[int, ...] = (64, 64)
+    stem_kernel_sizes: list[int] | tuple[int, ...] = (15, 7)
+    stem_strides: list[int] | tuple[int, ...] = (1, 1)
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout: float = 0.0
+    attention_dropout: float = 0.0
+    layer_norm_eps: float = 1e-6
+    rope_theta: float = 10000.0
+    initializer_range: float = 0.02
+    preprocessing: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        self.stem_channels = list(self.stem_channels)
+        self.stem_kernel_sizes = list(self.stem_kernel_sizes)
+        self.stem_strides = list(self.stem_strides)
+        if not len(self.stem_channels) == len(self.stem_kernel_sizes) == len(self.stem_strides):
+            raise ValueError(
+                f"The stem has {len(self.stem_channels)} stem_channels, {len(self.stem_kernel_sizes)} "
+                f"stem_kernel_sizes and {len(self.stem_strides)} stem_strides; expected the same number of each."
+            )
+        if any(kernel % 2 == 0 for kernel in self.stem_kernel_sizes):
+            raise ValueError(
+                f"stem_kernel_sizes is {self.stem_kernel_sizes}; expected odd sizes, so that a convolution is centred."
+            )
+        if self.patch_size % prod(self.stem_strides):
+            raise ValueError(
+                f"patch_size {self.patch_size} is not a multiple of the stem's total stride {prod(self.stem_strides)}"
+                "; choose strides whose product divides patch_size."
+            )
+        if self.hidden_size % self.num_attention_heads or (self.hidden_size // self.num_attention_heads) % 2:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} over {self.num_attention_heads} attention heads gives no even head "
+                "size, which rotary positions need; change one of the two."
+            )
+
+    @property
+    def preprocessing_id(self) -> int | None:
+        """Fingerprint of `preprocessing`; None where it is unknown."""
+        return None if self.preprocessing is None else preprocessing_fingerprint(self.preprocessing)
+
+
+class ECGTextDualEncoderConfig(PreTrainedConfig):
+    """Configuration of `ECGTextDualEncoder`: an ECG encoder and any Hugging Face text encoder in one embedding space.
+
+    Args:
+        encoder_config: the ECG encoder. text_config: any text encoder that `AutoModel` knows (default BERT).
+        projection_dim: size of the common space.
+        loss_type: "infonce" (CLIP, arXiv 2103.00020) or "sigmoid" (SigLIP, arXiv 2303.15343).
+        logit_scale_init_value: logarithm of the initial inverse temperature; None gives the published start of either
+            loss, ln(1/0.07) or ln(10). logit_bias_init_value: start of the sigmoid loss' bias (-10 as published).
+    """
+
+    model_type = "ecgllm_dual_encoder"
+    sub_configs = {"encoder_config": ECGEncoderConfig, "text_config": AutoConfig}
+
+    encoder_config: dict | PreTrainedConfig | None = None
+    text_config: dict | PreTrainedConfig | None = None
+    projection_dim: int = 256
+    loss_type: str = "infonce"
+    logit_scale_init_value: float | None = None
+    logit_bias_init_value: float = -10.0
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs):
+        if not isinstance(self.encoder_config, PreTrainedConfig):
+            self.encoder_config = ECGEncoderConfig(**_without_model_type(self.encoder_config))
+        self.text_config = _as_sub_config(self.text_config, "bert", "text_config")
+        super().__post_init__(**kwargs)
+        if self.loss_type not in ("infonce", "sigmoid"):
+            raise ValueError(f"loss_type is {self.loss_type!r}; expected 'infonce' or 'sigmoid'.")
+
+
+class ECGLLMConfig(PreTrainedConfig):
+    """Configuration of `ECGLLMForConditionalGeneration`: ECG encoder, projector and any causal language model.
+
+    Args:
+        encoder_config: the ECG encoder. text_config: any model that `AutoModelForCausalLM` knows (default Llama).
+        projector_type: "linear" (the paper, arXiv 2411.14795) or "mlp" (two layers, as LLaVA 1.5, arXiv 2310.03744).
+        projector_hidden_size: width of the MLP projector; None takes the language model's hidden size.
+        projector_hidden_act: activation of the MLP projector.
+        patches_per_token: neighbouring patches that are joined into one token for the language model, whose cost grows
+            linearly with tokens.
+        ecg_token_id: id of the placeholder token in the language model's vocabulary.
+        trained_on: one line that says what the checkpoint learned from; shown with answers and in the model card.
+    """
+
+    model_type = "ecgllm"
+    sub_configs = {"encoder_config": ECGEncoderConfig, "text_config": AutoConfig}
+
+    encoder_config: dict | PreTrainedConfig | None = None
+    text_config: dict | PreTrainedConfig | None = None
+    projector_type: str = "linear"
+    projector_hidden_size: int | None = None
+    projector_hidden_act: str = "gelu"
+    patches_per_token: int = 1
+    ecg_token_id: int | None = None
+    tie_word_embeddings: bool = False
+    initializer_range: float = 0.02
+    trained_on: str | None = None
+
+    def __post_init__(self, **kwargs):
+        if not isinstance(self.encoder_config, PreTrainedConfig):
+            self.encoder_config = ECGEncoderConfig(**_without_model_type(self.encoder_config))
+        self.text_config = _as_sub_config(self.text_config, "llama", "text_config")
+        # The language model ties its own weights; transformers asks the outer configuration.
+        self.tie_word_embeddings = bool(getattr(self.text_config, "tie_word_embeddings", False))
+        super().__post_init__(**kwargs)
+        if self.projector_type not in ("linear", "mlp"):
+            raise ValueError(f"projector_type is {self.projector_type!r}; expected 'linear' or 'mlp'.")
+        if self.patches_per_token < 1:
+            raise ValueError(f"patches_per_token is {self.patches_per_token}; expected 1 or more.")
+
+    @property
+    def samples_per_token(self) -> int:
+        """Input samples behind one ECG token of the language model."""
+        return self.encoder_config.patch_size * self.patches_per_token
+
+
+def _without_model_type(values: dict[str, Any] | None) -> dict[str, Any]:
+    return {key: value for key, value in (values or {}).items() if key != "model_type"}
+
+
+__all__ = ["ECG_TOKEN", "ECGEncoderConfig", "ECGLLMConfig", "ECGTextDualEncoderConfig"]

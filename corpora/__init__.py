@@ -1,0 +1,33 @@
+"""Corpora of ECGs and questions about them, as `datasets`.
+
+Folders of public corpora, or records, come in; a corpus (`prepare`, `records_to_corpus`), its questions
+(`build_questions`) and the de-biased set (`debias`) go out. Importing this package registers the `ECG` feature,
+without which `datasets` cannot open a saved corpus.
+"""
+
+from .debiasing import DebiasReport, debias, debias_with_report
+from .ecg_feature import ECG
+from .findings import VOCABULARY, Finding, findings_from_statements, severity
+from .prepare import CORPUS_FEATURES, CorpusReport, prepare, prepare_with_report, records_to_corpus
+from .questions import QUESTION_FEATURES, build_questions
+from .splits import check_patient_split, split_of
+
+__all__ = [
+    "CORPUS_FEATURES",
+    "ECG",
+    "QUESTION_FEATURES",
+    "VOCABULARY",
+    "CorpusReport",
+    "DebiasReport",
+    "Finding",
+    "build_questions",
+    "check_patient_split",
+    "debias",
+    "debias_with_report",
+    "findings_from_statements",
+    "prepare",
+    "prepare_with_report",
+    "records_to_corpus",
+    "severity",
+    "split_of",
+]

@@ -1,0 +1,228 @@
+"""From source statements to canonical findings, and what a list of findings says.
+
+In: statements as readers give them (`SNOMED:426783006`, `SCP:NORM:100`, `LUDB:Rhythm: Sinus rhythm`,
+`PTBXL:axis:LAD`). Out: sorted canonical names from `vocabulary.VOCABULARY`, and the statements that nobody has
+mapped. Decided here: what follows from a finding, when a finding is denied, and when it is merely not said (`truth`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from .vocabulary import CATEGORIES, VOCABULARY, Finding
+
+__all__ = [
+    "CATEGORIES",
+    "GROUPS",
+    "VOCABULARY",
+    "Finding",
+    "check_findings",
+    "describe",
+    "findings_from_statements",
+    "group_truth",
+    "implied",
+    "most_specific",
+    "severity",
+    "truth",
+]
+
+# Statements that are understood and add no finding of their own.
+_WITHOUT_FINDING = frozenset(
+    f"PTBXL:class:{superclass}" for superclass in ("MI", "STTC", "CD", "HYP")
+)  # superclasses: their subclass stands beside them
+
+# SCP form and rhythm statements of PTB-XL 1.0.3. Their likelihood 0 means "not given" (97 % of AFIB rows).
+_SCP_FORM_AND_RHYTHM = frozenset(
+    [
+        *("NDT", "NST_", "DIG", "LNGQT", "ABQRS", "PVC", "STD_", "VCLVH", "QWAVE", "LOWT", "NT_", "PAC", "LPR"),
+        *("INVT", "LVOLT", "HVOLT", "TAB_", "STE_", "PRC(S)"),
+        *("SR", "AFIB", "STACH", "SARRH", "SBRAD", "PACE", "SVARR", "BIGU", "AFLT", "SVTAC", "PSVT", "TRIGU"),
+    ]
+)
+
+# Broad groups: name -> category whose abnormal findings make it true.
+GROUPS = {
+    "arrhythmia": "rhythm",
+    "conduction disturbance": "conduction",
+    "ectopic beats": "ectopy",
+    "hypertrophy or enlargement": "hypertrophy",
+    "axis deviation": "axis",
+    "infarction or ischemia": "ischemia_infarction",
+    "st-t abnormality": "st_t",
+    "pacing": "pacing",
+    "noise": "noise",
+}
+
+# Where a source names the unremarkable state too, a record that names none of the category has not been assessed for
+# it.
+_UNREMARKABLE = {"axis": "normal axis", "noise": "no noise"}
+
+
+def findings_from_statements(
+    statements: Iterable[str], min_likelihood: float = 0.0
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Map source statements to canonical findings.
+
+    Args:
+        statements: `SNOMED:<code>`, `SCP:<code>[:<likelihood>]`, `LUDB:<statement>` or
+            `PTBXL:<axis|noise|class>:<value>`.
+        min_likelihood: least likelihood (percent) of an SCP diagnostic statement; 0 itself is never enough. Form and
+            rhythm statements with likelihood 0 are kept: PTB-XL writes 0 there for "not given".
+    Returns: (sorted canonical findings with all that they imply, statements without a mapping in their order).
+    """
+    found, unmapped = set(), []
+    for statement in statements:
+        kind, _, content = statement.partition(":")
+        if kind == "SCP":
+            code, _, likelihood = content.partition(":")
+            if likelihood and not _is_kept(code, float(likelihood), min_likelihood):
+                continue
+            content = code
+        elif kind == "LUDB":
+            content = ludb_statement(content)
+        key = f"{kind}:{content.strip()}"
+        names = _by_statement().get(key)
+        if names is not None:
+            found.update(names)
+        elif key not in _WITHOUT_FINDING:
+            unmapped.append(statement)
+    return implied(found), tuple(unmapped)
+
+
+def ludb_statement(text: str) -> str:
+    """A LUDB statement in comparable form: lower case, single spaces, no final dot.
+
+    One header of LUDB 1.0.1 (20.hea) repeats its record line right behind the last statement; that tail is cut off.
+    """
+    text = re.sub(r"\.?\s*\b\d+ 12 500 5000\s*$", "", text.strip().lstrip("#"))
+    return " ".join(text.split()).rstrip(". ").lower()
+
+
+def implied(findings: Iterable[str]) -> tuple[str, ...]:
+    """The findings with all broader ones that follow, sorted. Raises: ValueError on a name outside the vocabulary."""
+    closed, waiting = set(), list(findings)
+    check_findings(waiting)
+    while waiting:
+        name = waiting.pop()
+        if name not in closed:
+            closed.add(name)
+            waiting.extend(VOCABULARY[name].broader)
+    return tuple(sorted(closed))
+
+
+def check_findings(findings: Iterable[str]) -> None:
+    """Raises: ValueError if a finding is not in the vocabulary."""
+    unknown = sorted(set(findings) - VOCABULARY.keys())
+    if unknown:
+        raise ValueError(
+            f"not in the vocabulary of findings: {', '.join(map(repr, unknown))}; see "
+            "ecgllm.corpora.findings.VOCABULARY for "
+            "the names, or map the source's statement there"
+        )
+
+
+def most_specific(findings: Iterable[str]) -> tuple[str, ...]:
+    """The findings without those that another of them implies, sorted."""
+    closed = set(implied(findings))
+    broader = {parent for name in closed for parent in VOCABULARY[name].broader}
+    return tuple(sorted(closed - broader))
+
+
+def severity(findings: Iterable[str]) -> int:
+    """How many abnormal findings there are; a broad finding beside its specific one does not count again.
+
+    "Inferior myocardial infarction" and "old myocardial infarction" are two findings of one infarction and count as
+    two.
+    """
+    return sum(VOCABULARY[name].abnormal for name in most_specific(findings))
+
+
+def truth(findings: Iterable[str], name: str, stated_in_corpus: Iterable[str] = VOCABULARY) -> bool | None:
+    """Whether `name` holds of a record with these findings: True, False, or None where the source leaves it open.
+
+    Closed world with three exceptions. A specific finding is open when its broad one is stated and no sibling is
+    ("bundle branch block" alone neither affirms nor denies a left one). A finding is open when another blurs it
+    (`Finding.blurs`). And the unremarkable ("normal ecg", "sinus rhythm", an axis, noise) is denied only by something
+    stated against it. `stated_in_corpus`: all findings that the corpus ever states.
+    """
+    present = findings if isinstance(findings, (set, frozenset)) else frozenset(findings)
+    if name in present:
+        return True
+    if not present:
+        return None
+    finding = VOCABULARY[name]
+    if name == "normal ecg":
+        return False if any(VOCABULARY[other].abnormal for other in present) else None
+    if any(name in VOCABULARY[other].blurs for other in present):
+        return None
+    if name == "sinus rhythm" and not any(VOCABULARY[other].category in ("rhythm", "pacing") for other in present):
+        return None
+    unremarkable = _UNREMARKABLE.get(finding.category)
+    if unremarkable in stated_in_corpus and finding.category not in {VOCABULARY[other].category for other in present}:
+        return None
+    answers = {truth(present, parent, stated_in_corpus) for parent in finding.broader}
+    if False in answers:
+        return False
+    if None in answers:
+        return None
+    for parent in finding.broader:
+        siblings = (VOCABULARY[other] for other in present if parent in VOCABULARY[other].broader)
+        if not any(sibling.facet == finding.facet for sibling in siblings):
+            return None
+    return False
+
+
+def group_truth(findings: Iterable[str], group: str, stated_in_corpus: Iterable[str] = VOCABULARY) -> bool | None:
+    """Whether a record shows any finding of a broad group (`GROUPS`) or "any abnormality"; None where that is open.
+
+    A record called normal that bears an abnormal finding all the same (PTB-XL has such) is open for "any abnormality".
+    """
+    present = set(findings)
+    if not present:
+        return None
+    if group == "any abnormality":
+        abnormal = any(VOCABULARY[name].abnormal for name in present)
+        if "normal ecg" in present:
+            return None if abnormal else False
+        # Where a corpus calls ECGs normal, one that is neither called normal nor abnormal has been left open.
+        return True if abnormal else (None if "normal ecg" in stated_in_corpus else False)
+    category = GROUPS[group]
+    members = [name for name in present if VOCABULARY[name].category == category]
+    if category == "noise":
+        if any(name != "no noise" for name in members):
+            return True
+    elif any(VOCABULARY[name].abnormal for name in members):
+        return True
+    if not members and _UNREMARKABLE.get(category) in stated_in_corpus:
+        return None
+    return False
+
+
+def describe(findings: Iterable[str]) -> str:
+    """English sentences that state the findings, most specific only: "Sinus rhythm. Left axis deviation."."""
+    order = {category: position for position, category in enumerate(CATEGORIES)}
+    names = sorted(most_specific(findings), key=lambda name: (order[VOCABULARY[name].category], name))
+    return " ".join(f"{name[0].upper()}{name[1:]}." for name in names)
+
+
+def _is_kept(code: str, likelihood: float, least: float) -> bool:
+    if likelihood == 0.0:
+        return code in _SCP_FORM_AND_RHYTHM
+    return likelihood >= least
+
+
+@lru_cache(maxsize=1)
+def _by_statement() -> dict[str, tuple[str, ...]]:
+    table: dict[str, list[str]] = {}
+    for finding in VOCABULARY.values():
+        for kind, contents in (
+            ("SNOMED", finding.snomed),
+            ("SCP", finding.scp),
+            ("LUDB", finding.ludb),
+            ("PTBXL", finding.ptbxl),
+        ):
+            for content in contents:
+                table.setdefault(f"{kind}:{content}", []).append(finding.name)
+    return {statement: tuple(names) for statement, names in table.items()}

@@ -1,0 +1,20 @@
+"""LUDB 1.0.1 in its original layout: `data/<n>.hea` with the statements in the header's comments.
+
+In: the folder. Out: one `Entry` per record, patient = record (the database holds one record per subject). Licence:
+ODC-By 1.0.
+Source: Kalyakulina et al., IEEE Access 8, 2020, doi:10.1109/ACCESS.2020.3029211.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .entry import Entry, missing_layout
+
+
+def entries(src: Path) -> list[Entry]:
+    """Records of the folder that holds `data/`, by number. Raises: FileNotFoundError if there are none."""
+    headers = sorted((src / "data").glob("*.hea"), key=lambda path: (len(path.stem), path.stem))
+    if not headers:
+        raise missing_layout(src, "data/<n>.hea and data/<n>.dat", "LUDB 1.0.1")
+    return [Entry(id=f"ludb-{path.stem}", path=path, patient_id=f"ludb-{path.stem}") for path in headers]

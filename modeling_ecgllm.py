@@ -1,0 +1,983 @@
+"""Models: ECG encoder, ECG-text dual encoder, and the ECG encoder in front of any causal language model.
+
+`ECGEncoder` turns a signal [ecgs, leads, samples] into patch tokens; `ECGTextDualEncoder` aligns it with reports
+(contrastive pre-training); `ECGLLMForConditionalGeneration` projects the tokens and puts them where the prompt holds
+placeholder tokens of a causal language model, which is kept whole: its head, scaling, tying and cache stay its own.
+A folder written by `save_pretrained` holds this code, so it imports only torch, transformers and its three neighbours.
+"""
+
+import inspect
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.nn import functional as distributed_functional
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.cache_utils import Cache
+from transformers.generation import GenerationMixin
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
+from transformers.utils import can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
+
+from .configuration_ecgllm import (
+    ECGEncoderConfig,
+    ECGLLMConfig,
+    ECGTextDualEncoderConfig,
+    describe_difference,
+)
+
+# Imported so that the pipeline's file (and through it the processor's) travels with the model's: transformers copies
+# only the files that relative imports reach.
+from .pipeline_ecgllm import ECGTextToTextPipeline
+from .processing_ecgllm import ECGProcessor, add_ecg_token
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Encoder
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Plain attention, [batch, heads, tokens, head_dim] in, ([batch, tokens, heads, head_dim], weights) out."""
+    weights = torch.matmul(query, key.transpose(2, 3)) * scaling
+    if attention_mask is not None:
+        weights = weights + attention_mask
+    weights = nn.functional.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
+
+
+def rotary_embedding(num_tokens: int, head_dim: int, theta: float, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Cosine and sine [1, 1, tokens, head_dim] of rotary positions (RoFormer, arXiv 2104.09864)."""
+    inverse_frequency = theta ** (-torch.arange(0, head_dim, 2, device=like.device, dtype=torch.float32) / head_dim)
+    angle = torch.arange(num_tokens, device=like.device, dtype=torch.float32)[:, None] * inverse_frequency
+    angle = torch.cat((angle, angle), dim=-1)[None, None]
+    return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
+
+
+def rotate(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Apply rotary positions to [batch, heads, tokens, head_dim]."""
+    first, second = states.chunk(2, dim=-1)
+    return states * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+class ECGAttention(nn.Module):
+    """Bidirectional multi-head self-attention with rotary positions."""
+
+    def __init__(self, config: ECGEncoderConfig):
+        super().__init__()
+        self.config = config
+        self.head_dim = config.hidden_size // config.num_attention_heads
+        self.scaling = self.head_dim**-0.5
+        self.attention_dropout = config.attention_dropout
+        self.is_causal = False
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        shape = (*hidden_states.shape[:-1], -1, self.head_dim)
+        query = rotate(self.q_proj(hidden_states).view(shape).transpose(1, 2), *position_embeddings)
+        key = rotate(self.k_proj(hidden_states).view(shape).transpose(1, 2), *position_embeddings)
+        value = self.v_proj(hidden_states).view(shape).transpose(1, 2)
+        attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        output, weights = attention(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=self.attention_dropout if self.training else 0.0,
+            scaling=self.scaling,
+            is_causal=False,
+            **kwargs,
+        )
+        return self.o_proj(output.reshape(*hidden_states.shape[:-1], -1)), weights
+
+
+class ECGEncoderLayer(GradientCheckpointingLayer):
+    """Pre-norm transformer layer."""
+
+    def __init__(self, config: ECGEncoderConfig):
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.attention = ECGAttention(config)
+        self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        attended, _ = self.attention(
+            self.attention_norm(hidden_states),
+            position_embeddings=position_embeddings,
+            attention_mask=attention_mask,
+            **kwargs,
+        )
+        hidden_states = hidden_states + self.dropout(attended)
+        mlp = self.down_proj(self.activation(self.up_proj(self.mlp_norm(hidden_states))))
+        return hidden_states + self.dropout(mlp)
+
+
+class ECGPatchEmbedding(nn.Module):
+    """Convolutions over time, then one token per patch: [ecgs, leads, samples] -> [ecgs, patches, hidden].
+
+    There is no normalisation in the stem, because it would take the amplitude away that voltage criteria need. Samples
+    past a record's length are set to zero after every convolution, so that a padded ECG gives the tokens it gives
+    alone. A missing lead is a zero row plus a learned vector that says which lead is missing.
+    """
+
+    def __init__(self, config: ECGEncoderConfig):
+        super().__init__()
+        channels = [config.num_leads, *config.stem_channels]
+        self.strides = list(config.stem_strides)
+        self.patch_size = config.patch_size
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(channels[i], channels[i + 1], kernel_size=kernel, stride=stride, padding=kernel // 2)
+            for i, (kernel, stride) in enumerate(zip(config.stem_kernel_sizes, config.stem_strides, strict=True))
+        )
+        self.activation = ACT2FN[config.hidden_act]
+        patch = config.patch_size
+        for stride in self.strides:
+            patch //= stride
+        self.patch_convolution = nn.Conv1d(channels[-1], config.hidden_size, kernel_size=patch, stride=patch)
+        self.missing_lead_embedding = nn.Parameter(torch.zeros(config.num_leads, config.hidden_size))
+
+    def forward(self, ecg_values: torch.Tensor, lead_mask: torch.Tensor | None, ecg_lengths: torch.Tensor | None):
+        hidden = ecg_values.to(self.patch_convolution.weight.dtype)
+        if lead_mask is not None:
+            hidden = hidden * lead_mask[..., None].to(hidden.dtype)
+        # A last patch that is not full is completed with zeros: no sample is lost.
+        hidden = nn.functional.pad(hidden, (0, -hidden.shape[-1] % self.patch_size))
+        lengths = ecg_lengths
+        hidden = _zero_past(hidden, lengths)
+        for convolution, stride in zip(self.convolutions, self.strides, strict=True):
+            lengths = None if lengths is None else (lengths + stride - 1) // stride
+            hidden = _zero_past(self.activation(convolution(hidden)), lengths)
+        tokens = self.patch_convolution(hidden).transpose(1, 2)
+        if lead_mask is not None:
+            tokens = tokens + ((~lead_mask.bool()).to(tokens.dtype) @ self.missing_lead_embedding)[:, None]
+        return tokens
+
+
+def _zero_past(hidden: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+    if lengths is None:
+        return hidden
+    inside = torch.arange(hidden.shape[-1], device=hidden.device) < lengths[:, None]
+    return hidden * inside[:, None].to(hidden.dtype)
+
+
+class ECGPreTrainedModel(PreTrainedModel):
+    """What all models here share: declarations, initialisation, saving a folder that is complete as remote code."""
+
+    supports_gradient_checkpointing = True
+    input_modalities = ("ecg",)
+    _no_split_modules = ["ECGEncoderLayer"]
+    _skip_keys_device_placement = ["past_key_values", "cache_params"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, ECGPatchEmbedding):
+            init.normal_(module.missing_lead_embedding, mean=0.0, std=self.config.initializer_range)
+            # A fixed std of 0.02 would shrink millivolts to nothing before the first layer.
+            for convolution in (*module.convolutions, module.patch_convolution):
+                init.kaiming_uniform_(convolution.weight, nonlinearity="relu")
+                init.zeros_(convolution.bias)
+        elif isinstance(module, ECGTextDualEncoder):
+            init.constant_(module.logit_scale, module.logit_scale_init_value)
+            init.constant_(module.logit_bias, module.config.logit_bias_init_value)
+
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Save weights, configuration and the code files; load with `AutoModel.from_pretrained(...,
+        trust_remote_code=True)`. Arguments as in transformers.
+        """
+        hub = {key: kwargs.pop(key) for key in _HUB_ARGUMENTS if key in kwargs}
+        self.config.auto_map = _auto_map(type(self))
+        if isinstance(self, GenerationMixin):
+            self.config.custom_pipelines = {
+                "ecg-text-to-text": {
+                    "impl": f"pipeline_ecgllm.{ECGTextToTextPipeline.__name__}",
+                    "pt": ["AutoModel"],
+                    "tf": [],
+                    "type": "multimodal",
+                }
+            }
+        super().save_pretrained(save_directory, **kwargs)
+        if kwargs.get("is_main_process", True):
+            copy_code(save_directory)
+            _write_model_card(self, Path(save_directory))
+        if push_to_hub:
+            self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub)
+
+
+_HUB_ARGUMENTS = ("repo_id", "commit_message", "private", "revision", "create_pr", "tags", "token")
+
+
+class ECGEncoder(ECGPreTrainedModel):
+    """Vision transformer over ECG patches: stem convolutions, temporal patches, pre-norm layers with rotary positions.
+
+    Takes any duration and any subset of leads. Source: arXiv 2411.14795 (signal -> 1-D convolution -> temporal patches
+    -> transformer); sizes are configuration.
+    """
+
+    config: ECGEncoderConfig
+    config_class = ECGEncoderConfig
+    base_model_prefix = "ecg_encoder"
+    main_input_name = "ecg_values"
+    _input_embed_layer = "patch_embedding"
+    _can_record_outputs = {"hidden_states": ECGEncoderLayer, "attentions": ECGAttention}
+
+    def __init__(self, config: ECGEncoderConfig):
+        super().__init__(config)
+        self.patch_embedding = ECGPatchEmbedding(config)
+        self.layers = nn.ModuleList(ECGEncoderLayer(config) for _ in range(config.num_hidden_layers))
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.patch_embedding
+
+    def num_patches(self, ecg_lengths: torch.Tensor) -> torch.Tensor:
+        """Valid patches of ECGs of these lengths (samples)."""
+        return (ecg_lengths + self.config.patch_size - 1) // self.config.patch_size
+
+    @capture_outputs
+    def forward(
+        self,
+        ecg_values: torch.Tensor,
+        lead_mask: torch.Tensor | None = None,
+        ecg_lengths: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPooling:
+        """Encode ECGs.
+
+        Args:
+            ecg_values: [ecgs, leads, samples], prepared by `ECGFeatureExtractor`.
+            lead_mask: bool [ecgs, leads], False where a lead is missing. ecg_lengths: int [ecgs], samples before
+            padding.
+        Returns: last_hidden_state [ecgs, patches, hidden], zero past an ECG's end; pooler_output [ecgs, hidden], the
+            mean over valid patches.
+        Raises: ValueError for another shape or number of leads.
+        """
+        if ecg_values.ndim != 3 or ecg_values.shape[1] != self.config.num_leads:
+            raise ValueError(
+                f"ecg_values has shape {tuple(ecg_values.shape)}; expected [ecgs, {self.config.num_leads} leads, "
+                "samples] as ECGFeatureExtractor returns it."
+            )
+        hidden_states = self.patch_embedding(ecg_values, lead_mask, ecg_lengths)
+        num_tokens = hidden_states.shape[1]
+        token_mask = None
+        if ecg_lengths is not None:
+            positions = torch.arange(num_tokens, device=hidden_states.device)
+            token_mask = positions < self.num_patches(ecg_lengths.to(hidden_states.device))[:, None]
+        attention_mask = create_bidirectional_mask(
+            config=self.config, inputs_embeds=hidden_states, attention_mask=token_mask
+        )
+        head_dim = self.config.hidden_size // self.config.num_attention_heads
+        position_embeddings = rotary_embedding(num_tokens, head_dim, self.config.rope_theta, hidden_states)
+        for layer in self.layers:
+            hidden_states = layer(
+                hidden_states, position_embeddings=position_embeddings, attention_mask=attention_mask, **kwargs
+            )
+        hidden_states = self.norm(hidden_states)
+        if token_mask is None:
+            pooled = hidden_states.mean(dim=1)
+        else:
+            weight = token_mask[..., None].to(hidden_states.dtype)
+            hidden_states = hidden_states * weight
+            pooled = hidden_states.sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Contrastive pre-training
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def gather_with_gradient(tensor: torch.Tensor) -> torch.Tensor:
+    """Concatenate a tensor over all processes along its first dimension, keeping gradients."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return tensor
+    if torch.distributed.get_world_size() == 1:
+        return tensor
+    if tensor.requires_grad:
+        return torch.cat(distributed_functional.all_gather(tensor), dim=0)
+    parts = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts, dim=0)
+
+
+def contrastive_loss(
+    ecg_embeds: torch.Tensor,
+    text_embeds: torch.Tensor,
+    logit_scale: torch.Tensor,
+    logit_bias: torch.Tensor,
+    loss_type: str,
+    report_ids: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Contrastive loss of this process' pairs against the pairs of all processes.
+
+    Args:
+        ecg_embeds, text_embeds: [pairs, dim], unit length. logit_scale: inverse temperature. logit_bias: for
+        "sigmoid".
+        report_ids: int [pairs]; pairs with the same id share one report and are positives of each other, not negatives
+            (many ECGs have word-for-word the same report). None: every report is its own.
+    Returns: the mean over this process' pairs. With equal batches per process, the mean over processes (what DDP takes
+        of the gradients) is the loss of the global batch. Sources: arXiv 2103.00020, arXiv 2303.15343.
+    """
+    all_ecg, all_text = gather_with_gradient(ecg_embeds), gather_with_gradient(text_embeds)
+    if report_ids is None:
+        rank = torch.distributed.get_rank() if all_ecg.shape[0] != ecg_embeds.shape[0] else 0
+        own = torch.arange(ecg_embeds.shape[0], device=ecg_embeds.device) + rank * ecg_embeds.shape[0]
+        positive = own[:, None] == torch.arange(all_ecg.shape[0], device=ecg_embeds.device)
+    else:
+        positive = report_ids[:, None] == gather_with_gradient(report_ids)[None]
+    ecg_logits = logit_scale * ecg_embeds @ all_text.T
+    text_logits = logit_scale * text_embeds @ all_ecg.T
+    if loss_type == "sigmoid":
+        sign = positive.to(ecg_logits.dtype) * 2 - 1
+        return -nn.functional.logsigmoid(sign * (ecg_logits + logit_bias)).sum(dim=1).mean()
+    target = positive.to(ecg_logits.dtype)
+    target = target / target.sum(dim=1, keepdim=True)
+    per_ecg = nn.functional.cross_entropy(ecg_logits, target)
+    per_text = nn.functional.cross_entropy(text_logits, target)
+    return (per_ecg + per_text) / 2
+
+
+@dataclass
+class ECGTextDualEncoderOutput(ModelOutput):
+    """loss; logits_per_ecg [ecgs, texts]; ecg_embeds and text_embeds [.., projection_dim], unit length."""
+
+    loss: torch.Tensor | None = None
+    logits_per_ecg: torch.Tensor | None = None
+    ecg_embeds: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+
+
+class ECGTextDualEncoder(ECGPreTrainedModel):
+    """ECG encoder and any Hugging Face text encoder in one space, for contrastive pre-training and zero-shot use."""
+
+    config: ECGTextDualEncoderConfig
+    config_class = ECGTextDualEncoderConfig
+    base_model_prefix = "dual_encoder"
+    main_input_name = "ecg_values"
+    input_modalities = ("ecg", "text")
+
+    def __init__(self, config: ECGTextDualEncoderConfig, text_encoder: PreTrainedModel | None = None):
+        super().__init__(config)
+        self.ecg_encoder = ECGEncoder(config.encoder_config)
+        self.text_encoder = text_encoder if text_encoder is not None else AutoModel.from_config(config.text_config)
+        text_size = config.text_config.get_text_config().hidden_size
+        self.ecg_projection = nn.Linear(config.encoder_config.hidden_size, config.projection_dim, bias=False)
+        self.text_projection = nn.Linear(text_size, config.projection_dim, bias=False)
+        start = config.logit_scale_init_value
+        if start is None:
+            start = 2.6593 if config.loss_type == "infonce" else 2.3026  # ln(1/0.07), ln(10)
+        self.logit_scale_init_value = start
+        self.logit_scale = nn.Parameter(torch.tensor(start))
+        self.logit_bias = nn.Parameter(torch.tensor(config.logit_bias_init_value))
+        self.post_init()
+
+    @classmethod
+    def from_encoder_and_text_encoder(
+        cls, encoder: ECGEncoder | ECGEncoderConfig, text_encoder: str | PreTrainedModel, **config_fields: Any
+    ) -> "ECGTextDualEncoder":
+        """Join an ECG encoder (or its configuration) with a pretrained text encoder (name, path or model)."""
+        if not isinstance(text_encoder, PreTrainedModel):
+            text_encoder = AutoModel.from_pretrained(text_encoder)
+        encoder_config = encoder if isinstance(encoder, ECGEncoderConfig) else encoder.config
+        config = ECGTextDualEncoderConfig(
+            encoder_config=encoder_config, text_config=text_encoder.config, **config_fields
+        )
+        # post_init must not touch the pretrained weights
+        model = cls(config)
+        model.text_encoder = text_encoder
+        if isinstance(encoder, ECGEncoder):
+            model.ecg_encoder = encoder
+        return model
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.text_encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.text_encoder.set_input_embeddings(value)
+
+    def get_ecg_embeds(
+        self,
+        ecg_values: torch.Tensor,
+        lead_mask: torch.Tensor | None = None,
+        ecg_lengths: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Unit vectors [ecgs, projection_dim] of ECGs [ecgs, leads, samples]."""
+        pooled = self.ecg_encoder(ecg_values, lead_mask=lead_mask, ecg_lengths=ecg_lengths).pooler_output
+        return nn.functional.normalize(self.ecg_projection(pooled), dim=-1)
+
+    def get_text_embeds(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Unit vectors [texts, projection_dim]: the mean of the text encoder's tokens, projected."""
+        hidden = self.text_encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if attention_mask is None:
+            pooled = hidden.mean(dim=1)
+        else:
+            weight = attention_mask[..., None].to(hidden.dtype)
+            pooled = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+        return nn.functional.normalize(self.text_projection(pooled), dim=-1)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        ecg_values: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        lead_mask: torch.Tensor | None = None,
+        ecg_lengths: torch.Tensor | None = None,
+        report_ids: torch.Tensor | None = None,
+        preprocessing_id: torch.Tensor | None = None,
+        return_loss: bool = True,
+        **kwargs: Any,
+    ) -> ECGTextDualEncoderOutput:
+        """Embed pairs of ECG [pairs, leads, samples] and report [pairs, tokens]; see `contrastive_loss`."""
+        check_preprocessing(self.config.encoder_config, preprocessing_id)
+        ecg_embeds = self.get_ecg_embeds(ecg_values, lead_mask, ecg_lengths)
+        text_embeds = self.get_text_embeds(input_ids, attention_mask)
+        # CLIP's bound: an inverse temperature over 100 makes training unstable
+        logit_scale = self.logit_scale.clamp(max=4.6052).exp()
+        loss = None
+        if return_loss:
+            loss = contrastive_loss(
+                ecg_embeds, text_embeds, logit_scale, self.logit_bias, self.config.loss_type, report_ids
+            )
+        logits = logit_scale * ecg_embeds @ text_embeds.T
+        return ECGTextDualEncoderOutput(
+            loss=loss, logits_per_ecg=logits, ecg_embeds=ecg_embeds, text_embeds=text_embeds
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# ECG encoder in front of a language model
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class ECGProjector(nn.Module):
+    """Encoder tokens to the language model's embedding size: linear (the paper) or a two-layer MLP.
+
+    `patches_per_token` neighbouring patches are joined by concatenation first: [ecgs, patches, size] ->
+    [ecgs, ceil(patches / k), lm size].
+    """
+
+    def __init__(self, config: ECGLLMConfig, text_size: int):
+        super().__init__()
+        self.patches_per_token = config.patches_per_token
+        in_size = config.encoder_config.hidden_size * config.patches_per_token
+        if config.projector_type == "linear":
+            self.layers = nn.Sequential(nn.Linear(in_size, text_size))
+        else:
+            hidden_size = config.projector_hidden_size or text_size
+            self.layers = nn.Sequential(
+                nn.Linear(in_size, hidden_size), ACT2FN[config.projector_hidden_act], nn.Linear(hidden_size, text_size)
+            )
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        patches = nn.functional.pad(patches, (0, 0, 0, -patches.shape[1] % self.patches_per_token))
+        joined = patches.reshape(patches.shape[0], -1, patches.shape[2] * self.patches_per_token)
+        return self.layers(joined.to(self.layers[0].weight.dtype))
+
+
+@dataclass
+class ECGLLMCausalLMOutputWithPast(ModelOutput):
+    """Outputs of the language model, and the ECG tokens that it read.
+
+    loss; logits [batch, tokens, vocabulary]; past_key_values or cache_params (state-space models); hidden_states and
+    attentions of the language model; ecg_hidden_states: projected ECG tokens of the whole batch, [tokens, lm size].
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    past_key_values: Cache | None = None
+    cache_params: Cache | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+    ecg_hidden_states: torch.Tensor | None = None
+
+
+# Named arguments of language models that differ between families: given only to a forward that names them.
+_FAMILY_ARGUMENTS = ("position_ids", "past_key_values", "cache_params", "logits_to_keep", "cache_position")
+_ECG_ARGUMENTS = ("ecg_values", "ecg_embeds", "ecg_mask", "lead_mask", "ecg_lengths", "preprocessing_id")
+
+
+class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
+    """An ECG encoder and a projector in front of any causal language model.
+
+    The prompt holds one placeholder token per ECG token (`ECGProcessor` puts them there); the projected ECG tokens
+    take their places in the input embeddings. Without ECGs the model is its language model, exactly. Any number of
+    ECGs per prompt, of any duration, anywhere in the conversation.
+    """
+
+    config: ECGLLMConfig
+    config_class = ECGLLMConfig
+    base_model_prefix = "language_model"
+    main_input_name = "input_ids"
+    input_modalities = ("ecg", "text")
+
+    def __init__(self, config: ECGLLMConfig):
+        super().__init__(config)
+        self.ecg_encoder = ECGEncoder(config.encoder_config)
+        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        self.projector = ECGProjector(config, _embedding_size(self.language_model))
+        self.post_init()
+        self._suppress_placeholder()
+
+    @classmethod
+    def from_encoder_and_language_model(
+        cls,
+        encoder: "ECGEncoder | ECGTextDualEncoder | ECGEncoderConfig | str | Path",
+        language_model: str | Path | PreTrainedModel,
+        projector: str = "linear",
+        *,
+        tokenizer: Any = None,
+        patches_per_token: int = 1,
+        projector_hidden_size: int | None = None,
+        trained_on: str | None = None,
+        **language_model_kwargs: Any,
+    ) -> "ECGLLMForConditionalGeneration":
+        """Put an ECG encoder in front of a causal language model; only the projector starts untrained.
+
+        Args:
+            encoder: an encoder, a dual encoder, the path of a checkpoint of either, or a configuration (random
+            weights).
+            language_model: name or path for `AutoModelForCausalLM`, or a loaded model.
+            projector: "linear" or "mlp". patches_per_token, projector_hidden_size, trained_on: see `ECGLLMConfig`.
+            tokenizer: the language model's; loaded from `language_model` when that is a name or path. The placeholder
+                token is added to it; a spare row of the embedding is used where there is one, else one is added.
+            language_model_kwargs: for `AutoModelForCausalLM.from_pretrained`.
+        Raises: ValueError when no tokenizer is given for a loaded model.
+        """
+        if isinstance(language_model, PreTrainedModel):
+            if tokenizer is None:
+                raise ValueError(
+                    "language_model is a loaded model and tokenizer is missing; pass tokenizer= so that the ECG "
+                    "placeholder gets an id."
+                )
+        else:
+            tokenizer = tokenizer if tokenizer is not None else AutoTokenizer.from_pretrained(language_model)
+            language_model = AutoModelForCausalLM.from_pretrained(language_model, **language_model_kwargs)
+        ecg_token_id = add_ecg_token(tokenizer)
+        _ensure_row(language_model, ecg_token_id)
+        encoder = _as_encoder(encoder)
+        config = ECGLLMConfig(
+            encoder_config=encoder.config,
+            text_config=language_model.config,
+            projector_type=projector,
+            projector_hidden_size=projector_hidden_size,
+            patches_per_token=patches_per_token,
+            ecg_token_id=ecg_token_id,
+            trained_on=trained_on,
+            dtype=language_model.dtype,
+        )
+        # The shell is built without memory: both parts exist, and must not be initialised again.
+        with torch.device("meta"):
+            model = cls(config)
+        model.ecg_encoder, model.language_model = encoder, language_model
+        model.projector = ECGProjector(config, _embedding_size(language_model))
+        model.projector.apply(model._init_weights)
+        for part in (model.ecg_encoder, model.projector):
+            part.to(device=language_model.device, dtype=language_model.dtype)
+        if language_model.generation_config is not None:
+            model.generation_config = language_model.generation_config
+        if model.generation_config.pad_token_id is None:
+            model.generation_config.pad_token_id = tokenizer.pad_token_id
+        model._suppress_placeholder()
+        return model
+
+    def _suppress_placeholder(self) -> None:
+        # An untrained or confused model could otherwise emit a placeholder, which stands for a signal that is not
+        # there.
+        if self.config.ecg_token_id is not None and self.generation_config is not None:
+            suppressed = set(self.generation_config.suppress_tokens or ())
+            self.generation_config.suppress_tokens = sorted(suppressed | {self.config.ecg_token_id})
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.language_model.get_output_embeddings()
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        self.language_model.set_output_embeddings(new_embeddings)
+
+    def get_decoder(self) -> nn.Module:
+        return self.language_model.get_decoder()
+
+    def get_ecg_features(
+        self,
+        ecg_values: torch.Tensor | None = None,
+        ecg_embeds: torch.Tensor | None = None,
+        ecg_mask: torch.Tensor | None = None,
+        lead_mask: torch.Tensor | None = None,
+        ecg_lengths: torch.Tensor | None = None,
+        preprocessing_id: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPooling:
+        """Encode and project the ECGs of a batch.
+
+        Args:
+            ecg_values: [batch, ecgs, leads, samples], or in its place ecg_embeds [batch, ecgs, patches, encoder size],
+                the encoder's last_hidden_state. ecg_mask: bool [batch, ecgs], False where a prompt has fewer ECGs.
+                lead_mask: bool [batch, ecgs, leads]. ecg_lengths: int [batch, ecgs], samples before padding.
+        Returns: last_hidden_state [ecgs, patches, encoder size] of the real ECGs; pooler_output [tokens, lm size], the
+            projected tokens of all ECGs one after the other.
+        """
+        if (ecg_values is None) == (ecg_embeds is None):
+            raise ValueError("Pass either ecg_values or ecg_embeds (encoder outputs), not both and not neither.")
+        check_preprocessing(self.config.encoder_config, preprocessing_id)
+        given = ecg_values if ecg_values is not None else ecg_embeds
+        if given.ndim != 4:
+            raise ValueError(
+                f"ECG input has shape {tuple(given.shape)}; expected [batch, ecgs, leads, samples] for ecg_values and "
+                "[batch, ecgs, patches, encoder size] for ecg_embeds, as ECGProcessor returns it."
+            )
+        if ecg_mask is None:
+            ecg_mask = torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
+        ecg_mask = ecg_mask.bool()
+        lengths = None if ecg_lengths is None else ecg_lengths[ecg_mask]
+        if ecg_values is not None:
+            encoded = self.ecg_encoder(
+                ecg_values[ecg_mask],
+                lead_mask=None if lead_mask is None else lead_mask[ecg_mask],
+                ecg_lengths=lengths,
+                **kwargs,
+            )
+        else:
+            encoded = BaseModelOutputWithPooling(last_hidden_state=ecg_embeds[ecg_mask])
+        tokens = self.projector(encoded.last_hidden_state)
+        if lengths is None:
+            flat = tokens.flatten(0, 1)
+        else:
+            num_tokens = self.num_ecg_tokens(lengths)
+            flat = tokens[torch.arange(tokens.shape[1], device=tokens.device) < num_tokens[:, None]]
+        encoded.pooler_output = flat
+        return encoded
+
+    def num_ecg_tokens(self, ecg_lengths: torch.Tensor) -> torch.Tensor:
+        """Language model tokens of ECGs of these lengths (samples): one per `config.samples_per_token`, rounded up."""
+        return (ecg_lengths + self.config.samples_per_token - 1) // self.config.samples_per_token
+
+    def get_placeholder_mask(
+        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, ecg_features: torch.Tensor
+    ) -> torch.Tensor:
+        """Where the ECG tokens go: bool [batch, tokens, size].
+
+        Raises: ValueError when the prompt's placeholders are not as many as the ECG tokens.
+        """
+        if input_ids is None:
+            placeholder = self.get_input_embeddings()(
+                torch.full((), self.config.ecg_token_id, dtype=torch.long, device=inputs_embeds.device)
+            )
+            mask = (inputs_embeds == placeholder).all(-1)
+        else:
+            mask = (input_ids == self.config.ecg_token_id).to(inputs_embeds.device)
+        if not torch.compiler.is_compiling() and int(mask.sum()) != ecg_features.shape[0]:
+            raise ValueError(
+                f"The prompt holds {int(mask.sum())} ECG placeholder tokens (id {self.config.ecg_token_id}) and the "
+                f"ECGs give {ecg_features.shape[0]} tokens; expected the same number. Prepare text and ECGs together "
+                "with ECGProcessor, with one ECG per <|ecg|> in the text."
+            )
+        return mask.unsqueeze(-1).expand_as(inputs_embeds)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        ecg_values: torch.Tensor | None = None,
+        ecg_mask: torch.Tensor | None = None,
+        lead_mask: torch.Tensor | None = None,
+        ecg_lengths: torch.Tensor | None = None,
+        ecg_embeds: torch.Tensor | None = None,
+        preprocessing_id: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        **kwargs: Any,
+    ) -> ECGLLMCausalLMOutputWithPast:
+        """Read text and ECGs.
+
+        Args:
+            input_ids: [batch, tokens], with `config.ecg_token_id` where ECG tokens go. ECG inputs: see
+                `get_ecg_features`. preprocessing_id: int [batch], the processor's fingerprint, compared with the
+                checkpoint's. labels: [batch, tokens], -100 where there is no loss. The rest as in every causal LM.
+        Raises: ValueError when placeholders and ECGs do not fit, or the preprocessing is not the checkpoint's.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Pass either input_ids or inputs_embeds, not both and not neither.")
+        ecg_tokens = None
+        if ecg_values is not None or ecg_embeds is not None:
+            if inputs_embeds is None:
+                inputs_embeds = self.get_input_embeddings()(input_ids)
+            ecg_tokens = self.get_ecg_features(
+                ecg_values, ecg_embeds, ecg_mask, lead_mask, ecg_lengths, preprocessing_id
+            ).pooler_output.to(inputs_embeds.device, inputs_embeds.dtype)
+            mask = self.get_placeholder_mask(input_ids, inputs_embeds, ecg_tokens)
+            inputs_embeds = inputs_embeds.masked_scatter(mask, ecg_tokens)
+        elif input_ids is not None and inputs_embeds is None and not self._is_decoding(past_key_values, kwargs):
+            self._refuse_placeholders_without_ecg(input_ids)
+
+        loss_kwargs = {key: kwargs.pop(key) for key in ("num_items_in_batch", "shift_labels") if key in kwargs}
+        outputs = self.language_model(
+            **self._language_model_inputs(
+                input_ids=None if inputs_embeds is not None else input_ids,
+                inputs_embeds=inputs_embeds,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                past_key_values=past_key_values,
+                use_cache=use_cache,
+                logits_to_keep=logits_to_keep,
+                **kwargs,
+            )
+        )
+        logits = outputs.logits
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=logits.shape[-1], **loss_kwargs)
+        return ECGLLMCausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.get("past_key_values"),
+            cache_params=outputs.get("cache_params"),
+            hidden_states=outputs.get("hidden_states"),
+            attentions=outputs.get("attentions"),
+            ecg_hidden_states=ecg_tokens,
+        )
+
+    @staticmethod
+    def _is_decoding(past_key_values: Cache | None, kwargs: dict[str, Any]) -> bool:
+        cache = past_key_values if past_key_values is not None else kwargs.get("cache_params")
+        return cache is not None
+
+    def _refuse_placeholders_without_ecg(self, input_ids: torch.Tensor) -> None:
+        if self.config.ecg_token_id is None or torch.compiler.is_compiling():
+            return
+        count = int((input_ids == self.config.ecg_token_id).sum())
+        if count:
+            raise ValueError(
+                f"The prompt holds {count} ECG placeholder tokens and no ECG was given; pass ecg_values (or "
+                "ecg_embeds) as ECGProcessor returns them, or take <|ecg|> out of the text."
+            )
+
+    def _language_model_inputs(self, **inputs: Any) -> dict[str, Any]:
+        parameters = inspect.signature(self.language_model.forward).parameters
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        if "logits_to_keep" not in parameters and not _keeps_all(inputs["logits_to_keep"]):
+            raise ValueError(
+                f"{type(self.language_model).__name__} does not take logits_to_keep; leave it at 0 with this "
+                "language model."
+            )
+        return {
+            name: value
+            for name, value in inputs.items()
+            if value is not None and (name in parameters or (takes_any and name not in _FAMILY_ARGUMENTS))
+        }
+
+    # What generation does with caches, positions and new tokens is the language model's own business: state-space and
+    # attention models differ in all three.
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: torch.Tensor,
+        past_key_values: Cache | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        ecg_inputs = {name: kwargs.pop(name) for name in _ECG_ARGUMENTS if name in kwargs}
+        if past_key_values is not None:
+            kwargs["past_key_values"] = past_key_values
+        model_inputs = self.language_model.prepare_inputs_for_generation(
+            input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
+        )
+        # ECGs belong to the step whose ids still hold their placeholders: the prefill, or every step without a cache.
+        ids = model_inputs.get("input_ids")
+        if ids is not None:
+            carries_ecgs = bool((ids == self.config.ecg_token_id).any())
+        else:
+            carries_ecgs = model_inputs.get("inputs_embeds") is not None
+        if carries_ecgs:
+            model_inputs.update({name: value for name, value in ecg_inputs.items() if value is not None})
+        return model_inputs
+
+    def _prepare_cache_for_generation(self, *args: Any, **kwargs: Any) -> Any:
+        return self.language_model._prepare_cache_for_generation(*args, **kwargs)
+
+    def _update_model_kwargs_for_generation(self, outputs: ModelOutput, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return self.language_model._update_model_kwargs_for_generation(outputs, *args, **kwargs)
+
+
+def _keeps_all(logits_to_keep: int | torch.Tensor) -> bool:
+    return isinstance(logits_to_keep, int) and logits_to_keep == 0
+
+
+def check_preprocessing(config: ECGEncoderConfig, preprocessing_id: torch.Tensor | None) -> None:
+    """Refuse signals that were prepared in another way than those the weights were trained with.
+
+    Raises: ValueError. Nothing is checked where either side is unknown.
+    """
+    expected = config.preprocessing_id
+    if expected is None or preprocessing_id is None or torch.compiler.is_compiling():
+        return
+    if bool((preprocessing_id != expected).any()):
+        found = sorted(set(preprocessing_id.flatten().tolist()))
+        raise ValueError(
+            f"These ECGs were prepared in another way than the checkpoint's: preprocessing id {found}, expected "
+            f"{expected} for {config.preprocessing}. Load the processor from the folder of the model "
+            "(AutoProcessor.from_pretrained) and do not change its feature extractor."
+        )
+
+
+def _embedding_size(language_model: PreTrainedModel) -> int:
+    # Not the hidden size: some models (OPT-350m) have smaller embeddings.
+    return language_model.get_input_embeddings().weight.shape[1]
+
+
+def _as_encoder(encoder: Any) -> ECGEncoder:
+    if isinstance(encoder, ECGEncoderConfig):
+        return ECGEncoder(encoder)
+    if isinstance(encoder, str | Path):
+        # Both load from the checkpoint of either: the encoder's weights have the prefix ecg_encoder in a dual encoder.
+        encoder = ECGEncoder.from_pretrained(encoder)
+    return encoder if isinstance(encoder, ECGEncoder) else encoder.ecg_encoder
+
+
+def _ensure_row(language_model: PreTrainedModel, token_id: int) -> None:
+    """Give the embedding a row for a token: a spare one where there is one, else a new one with the rows' mean."""
+    rows = language_model.get_input_embeddings().weight.shape[0]
+    if token_id < rows:
+        return
+    language_model.resize_token_embeddings(token_id + 1, mean_resizing=False)
+    embeddings = [language_model.get_input_embeddings(), language_model.get_output_embeddings()]
+    with torch.no_grad():
+        for embedding in embeddings:
+            if embedding is not None and embedding.weight.shape[0] == token_id + 1:
+                embedding.weight[rows:] = embedding.weight[:rows].mean(dim=0, keepdim=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Folders that are complete as remote code
+# ---------------------------------------------------------------------------------------------------------------------
+
+CODE_FILES = ("configuration_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py", "processing_ecgllm.py")
+
+
+def copy_code(folder: str | Path) -> None:
+    """Copy the four files that a checkpoint needs as remote code."""
+    source = Path(__file__).resolve().parent
+    for name in CODE_FILES:
+        target = Path(folder) / name
+        if (source / name).resolve() != target.resolve():
+            shutil.copyfile(source / name, target)
+
+
+def _auto_map(model_class: type[PreTrainedModel]) -> dict[str, str]:
+    model = f"modeling_ecgllm.{model_class.__name__}"
+    entries = {
+        "AutoConfig": f"configuration_ecgllm.{model_class.config_class.__name__}",
+        "AutoModel": model,
+        "AutoFeatureExtractor": "processing_ecgllm.ECGFeatureExtractor",
+    }
+    if issubclass(model_class, GenerationMixin):
+        entries |= {
+            "AutoModelForCausalLM": model,
+            "AutoModelForMultimodalLM": model,
+            "AutoProcessor": f"processing_ecgllm.{ECGProcessor.__name__}",
+        }
+    return entries
+
+
+def _write_model_card(model: PreTrainedModel, folder: Path) -> None:
+    """README.md of a checkpoint; a card that a person or a training run wrote is left as it is."""
+    card = folder / "README.md"
+    if card.exists():
+        return
+    config = model.config
+    encoder = getattr(config, "encoder_config", config)
+    trained_on = getattr(config, "trained_on", None) or "not stated by whoever saved this checkpoint"
+    lines = [
+        "---",
+        "library_name: transformers",
+        "tags: [ecg, electrocardiogram, multimodal, ecgllm]",
+        "pipeline_tag: text-generation",
+        "---",
+        f"# {type(model).__name__}",
+        "",
+        "An ECG model made with ecgllm (method: arXiv 2411.14795).",
+        "",
+        "## Preprocessing",
+        "",
+        "Done by the processor in this folder; the model refuses ECGs that were prepared in another way.",
+        "",
+        *(f"- {key}: {value}" for key, value in (encoder.preprocessing or {"unknown": "see the processor"}).items()),
+        "",
+        "## Training data",
+        "",
+        f"{trained_on}",
+        "",
+        "## Limits",
+        "",
+        "For research. Not a medical device: not for diagnosis, monitoring or treatment. It answers with confidence",
+        "about recordings unlike those it learned from; measure it on your own before you rely on anything it says.",
+        "",
+    ]
+    card.write_text("\n".join(lines), encoding="utf-8")
+
+
+__all__ = [
+    "ECGEncoder",
+    "ECGLLMForConditionalGeneration",
+    "ECGPreTrainedModel",
+    "ECGTextDualEncoder",
+    "contrastive_loss",
+    "describe_difference",
+]

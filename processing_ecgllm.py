@@ -1,0 +1,1166 @@
+"""ECGs and text to model input: the signal path (`ECGFeatureExtractor`) and the prompts (`ECGProcessor`).
+
+In: ECGs (leads x samples in mV) with their sampling rates and lead names, and texts or conversations. Out:
+`ecg_values` zero padded at the end, with `lead_mask` and `ecg_lengths`, and token ids with one placeholder per ECG
+token. Every decision about what a model sees of a signal lives here, because a checkpoint must carry it
+(`preprocessor_config.json`). Input that does not fit raises `ECGInputError`; nothing is repaired unasked.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AddedToken, BatchFeature, FeatureExtractionMixin
+from transformers.processing_utils import ProcessorMixin
+
+from .configuration_ecgllm import ECG_TOKEN, describe_difference, preprocessing_fingerprint
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+_LEAD_ALIASES = {lead.upper(): lead for lead in LEADS} | {"DI": "I", "DII": "II", "DIII": "III"}
+# No hyphen among the separators: "ECG -aVR" is the inverted lead, not aVR.
+_LEAD_PREFIX = re.compile(r"(?:MDC_ECG_LEAD_|(?:ECG|LEAD)[\s_:]*)+", re.IGNORECASE)
+
+# A limb lead as (weight of I, weight of II). Einthoven 1913 (III), Goldberger 1942 (aVR, aVL, aVF).
+_LIMB_WEIGHTS = {"I": (1, 0), "II": (0, 1), "III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (1, -0.5), "aVF": (-0.5, 1)}
+
+_KAISER_BETA = 5.0
+_HALF_LENGTH = 10  # filter half length in samples of the slower of the two rates, as scipy's resample_poly
+_MAX_FACTOR = 10_000
+_MAX_KERNEL = 2**20  # elements; above it the filter is applied tap by tap instead of as one strided convolution
+
+# Robust peak-to-peak amplitudes of the median lead in LUDB, PTB-XL, CinC 2021 and CODE-15 % (631 records) lie between
+# 0.4 and 34 mV, the latter a saturated recording; in microvolt the same records start at 400. Recorder noise alone
+# exceeds 0.01 mV.
+_MAX_MEDIAN_AMPLITUDE = 50.0
+_MIN_LARGEST_AMPLITUDE = 0.01
+_FLAT_AMPLITUDE = 1e-6
+
+_BASELINES = ("highpass", "none")
+_SCALINGS = ("millivolt", "zscore", "minmax")
+_NAN_POLICIES = ("raise", "interpolate", "drop_lead")
+
+
+class ECGInputError(ValueError):
+    """An ECG or setting that cannot be used; the message says what was found, what was expected and the way out."""
+
+
+def standard_lead_name(name: str) -> str:
+    """Give the standard name (one of `LEADS`) of a lead name as files write it.
+
+    Case and surrounding blanks do not matter; accepted are the standard names, DI, DII, DIII, and either of them after
+    "Lead", "ECG" or "MDC_ECG_LEAD_" ("lead_V1", "ECG I", "MDC_ECG_LEAD_AVR").
+
+    Raises: ECGInputError (a ValueError) for any other name, inverted leads such as "-aVR" included.
+    """
+    if isinstance(name, str):
+        bare = name.strip()
+        prefix = _LEAD_PREFIX.match(bare)
+        standard = _LEAD_ALIASES.get(bare[prefix.end() if prefix else 0 :].upper())
+        if standard is not None:
+            return standard
+    raise ECGInputError(
+        f"unknown lead name {name!r}; expected {', '.join(LEADS)} (any case), DI, DII, DIII, or one of these after "
+        "'Lead', 'ECG' or 'MDC_ECG_LEAD_'. Rename the lead (and change the sign of an inverted one), or leave it out"
+    )
+
+
+def complete_limb_leads(leads: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Add the limb leads that follow from any two of I, II, III, aVR, aVL and aVF.
+
+    Args: standard lead name -> signal, all of one shape and unit. Given leads are returned as they are, never
+    recomputed. Lead I and II are the source where both are given, else the first two limb leads in the order of
+    `LEADS`; fewer than two derive nothing.
+    Returns: a new dict with the given and the derived leads.
+    Source: Einthoven 1913, Goldberger 1942; III = II - I, aVR = -(I + II)/2, aVL = I - II/2, aVF = II - I/2.
+    """
+    complete = dict(leads)
+    given = [lead for lead in _LIMB_WEIGHTS if lead in leads]
+    if len(given) >= 2:
+        (a, b), (c, d) = (_LIMB_WEIGHTS[lead] for lead in given[:2])
+        first, second = leads[given[0]], leads[given[1]]
+        determinant = a * d - b * c  # never 0: no two limb leads are parallel
+        limb_i, limb_ii = (d * first - b * second) / determinant, (a * second - c * first) / determinant
+        for lead, (weight_i, weight_ii) in _LIMB_WEIGHTS.items():
+            complete.setdefault(lead, weight_i * limb_i + weight_ii * limb_ii)
+    return complete
+
+
+def resample(signal: np.ndarray, from_rate: float, to_rate: float) -> np.ndarray:
+    """Change the sampling rate with a band-limited polyphase filter.
+
+    The result equals `scipy.signal.resample_poly(signal, up, down, axis=-1)` (Kaiser window, beta 5, zeros beyond the
+    ends) to about 1e-6 of the largest value. To 100 Hz it is flat to 42 Hz, folds 60 Hz back at -55 dB and all above
+    65 Hz below -65 dB; it is symmetric, so no event moves in time. An offset rings at the ends: take each lead's
+    median off first and put it back after (scipy's padtype="median"), as `ECGFeatureExtractor` does.
+
+    Args: signal [..., samples], any unit; rates in Hz. Returns: float32 [..., ceil(samples * to_rate / from_rate)].
+    Raises: ECGInputError for a rate that is no positive number, or a ratio that up/down <= 10,000 cannot give to 1e-6.
+    """
+    up, down = _rate_ratio(from_rate, to_rate)
+    x = np.ascontiguousarray(signal, dtype=np.float32)
+    if up == down:
+        return x.copy()
+    samples = x.shape[-1]
+    samples_out = -(-samples * up // down)
+    block = max(1, 16 // up)  # some 16 outputs a step keep the convolution busy; more would multiply zeros
+    phases, stride = up * block, down * block
+    half = _HALF_LENGTH * max(up, down)
+    if phases * (((phases - 1) * down + 2 * half) // up + 2) > _MAX_KERNEL:
+        return _resample_by_taps(x, up, down, samples_out)
+    kernel, first = _polyphase_kernel(up, down, phases)
+    steps = -(-samples_out // phases)
+    rows = math.prod(x.shape[:-1])
+    padded = np.zeros((rows, 1, max((steps - 1) * stride + kernel.shape[-1], samples - first)), dtype=np.float32)
+    padded[:, 0, -first : samples - first] = x.reshape(rows, samples)
+    with torch.inference_mode():
+        y = torch.nn.functional.conv1d(torch.from_numpy(padded), kernel, stride=stride)[..., :steps]
+        y = y.transpose(1, 2).reshape(rows, -1)[:, :samples_out]
+    return np.ascontiguousarray(y.numpy()).reshape(*x.shape[:-1], samples_out)
+
+
+def _rate_ratio(from_rate: float, to_rate: float) -> tuple[int, int]:
+    ratio = Fraction(_positive_rate(to_rate)) / Fraction(_positive_rate(from_rate))
+    for limit in (1, 10, 100, 1_000, _MAX_FACTOR):
+        close = ratio.limit_denominator(limit)
+        if 0 < max(close.numerator, close.denominator) <= _MAX_FACTOR and abs(close / ratio - 1) <= 1e-6 and close > 0:
+            return close.numerator, close.denominator
+    raise ECGInputError(
+        f"cannot resample from {from_rate} Hz to {to_rate} Hz: no ratio of whole numbers up to {_MAX_FACTOR:,} is "
+        "within 1e-6 of it. Expected an ECG sampling rate such as 100, 257, 500 or 1000 Hz; check the rate, or "
+        "resample the signal yourself"
+    )
+
+
+def _positive_rate(rate: Any) -> float:
+    try:
+        value = float(rate)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise ECGInputError(
+            f"the sampling rate is {rate!r}; expected a positive number in Hz. Pass sampling_rate=... as the "
+            "recorder or the file's header states it; it cannot be guessed from the samples"
+        )
+    return value
+
+
+def _low_pass(up: int, down: int) -> np.ndarray:
+    """Kaiser-windowed sinc [2 * half + 1], gain `up` at 0 Hz: scipy.signal.firwin as resample_poly calls it."""
+    slower = max(up, down)
+    half = _HALF_LENGTH * slower
+    taps = np.sinc(np.arange(-half, half + 1) / slower) * np.kaiser(2 * half + 1, _KAISER_BETA)
+    return taps * (up / taps.sum())
+
+
+@lru_cache(maxsize=32)
+def _polyphase_kernel(up: int, down: int, phases: int) -> tuple[torch.Tensor, int]:
+    """Kernel [phases, 1, taps] and the input offset D of its first tap.
+
+    y[phases * m + r] = sum over D of x[phases * m * down / up + D] * h[r * down + half - D * up]
+    """
+    h = _low_pass(up, down)
+    half = len(h) // 2
+    first, last = -(half // up), ((phases - 1) * down + half) // up
+    index = np.arange(phases)[:, None] * down + half - np.arange(first, last + 1)[None, :] * up
+    kernel = np.where((index >= 0) & (index < len(h)), h[np.clip(index, 0, len(h) - 1)], 0.0)
+    return torch.from_numpy(kernel.astype(np.float32))[:, None], first
+
+
+def _resample_by_taps(x: np.ndarray, up: int, down: int, samples_out: int) -> np.ndarray:
+    """The same filter for ratios such as 9999/10000, whose kernel as one convolution would take 400 MB."""
+    h = _low_pass(up, down)
+    half = len(h) // 2
+    position = np.arange(samples_out) * down
+    start = -((half - position) // up)  # ceil((position - half) / up): the first input sample under the filter
+    y = np.zeros((*x.shape[:-1], samples_out), dtype=np.float64)
+    for tap in range(2 * half // up + 1):
+        source = start + tap
+        weight = position + half - source * up
+        inside = (weight >= 0) & (source >= 0) & (source < x.shape[-1])
+        y[..., inside] += x[..., source[inside]] * h[weight[inside]]
+    return y.astype(np.float32)
+
+
+def remove_baseline(signal: np.ndarray, sampling_rate: float, cutoff: float = 0.5) -> np.ndarray:
+    """Remove baseline drift with a zero-phase high-pass.
+
+    The drift that is subtracted is the smoothest curve through the signal (least squares with a penalty on the second
+    difference). Inside a record this is, up to discretisation, the gain of a 2nd-order Butterworth high-pass run
+    forward and backward, (f/cutoff)^4 / (1 + (f/cutoff)^4): 1/2 at `cutoff`, -3 dB at 1.25 * cutoff. At the ends the
+    drift runs on as a straight line: on 10 s cut from longer real records the first half second then differs from the
+    uncut record by half of what scipy.signal.filtfilt leaves, because no complex at the edge is mirrored.
+
+    Args: signal [..., samples >= 3], any unit; rate and cutoff in Hz. Returns: float32, same shape.
+    Source: Tarvainen et al. 2002 (IEEE Trans Biomed Eng 49:172) for the method; Kligfield et al. 2007 (AHA/ACC/HRS,
+    Circulation 115:1306) allows a low-frequency cut-off up to 0.67 Hz for zero-phase filters: the default's -3 dB
+    point is 0.62 Hz.
+    """
+    samples = signal.shape[-1]
+    low_pass, ends, correction = _smoother(samples, float(sampling_rate), float(cutoff))
+    drift = _smooth_mirrored(signal.astype(np.float64), low_pass)
+    slopes = np.stack([drift[..., 0] - drift[..., 1], drift[..., -1] - drift[..., -2]], axis=-1)
+    return (signal - drift - (slopes @ correction) @ ends).astype(np.float32)
+
+
+def _smooth_mirrored(x: np.ndarray, low_pass: np.ndarray) -> np.ndarray:
+    spectrum = np.fft.rfft(np.concatenate([x, x[..., ::-1]], axis=-1), axis=-1)
+    return np.fft.irfft(spectrum * low_pass, n=2 * x.shape[-1], axis=-1)[..., : x.shape[-1]]
+
+
+@lru_cache(maxsize=64)
+def _smoother(samples: int, sampling_rate: float, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Parts of (1 + p D'D)^-1, D the second difference, p the penalty.
+
+    With mirrored ends D'D is diagonal under the cosine transform; free ends differ from it by a matrix of rank two
+    (one slope at each end), which Woodbury's identity puts back: exact, at the cost of one transform. Its 2 x 2 matrix
+    1 - p U'BU is summed in the transform's domain, as differences of the directly computed terms would cancel.
+    """
+    penalty = (2 - 2 * math.cos(2 * math.pi * cutoff / sampling_rate)) ** -2
+    omega = np.pi * np.arange(samples + 1) / samples
+    low_pass = 1 / (1 + penalty * (2 - 2 * np.cos(omega)) ** 2)
+    unit = np.zeros((2, samples))
+    unit[0, :2], unit[1, -2:] = (1, -1), (-1, 1)
+    ends = _smooth_mirrored(unit, low_pass)
+    weight = np.cos(omega[:-1] / 2) ** 2 * low_pass[:-1] * 2 / samples
+    weight[0] /= 2
+    even, odd = weight[::2].sum(), weight[1::2].sum()
+    same, opposite = 1 / even + 1 / odd, 1 / even - 1 / odd
+    correction = penalty / 4 * np.array([[same, opposite], [opposite, same]])
+    return low_pass, ends, correction
+
+
+class ECGFeatureExtractor(FeatureExtractionMixin):
+    """Turn ECGs into model input; the signal path of a checkpoint, saved with it in `preprocessor_config.json`.
+
+    Every ECG alone: order leads by name -> samples that are not finite -> resample (each lead's median taken off
+    before and put back after) -> remove drift -> check amplitudes -> derive missing limb leads -> scale; then pad to
+    the longest.
+
+    Args:
+        sampling_rate: rate of the output in Hz.
+        leads: standard lead names, the rows of the output; a lead neither given nor derivable is zeros.
+        min_duration, max_duration: accepted durations in s.
+        baseline: "highpass" (`remove_baseline` at `baseline_cutoff` Hz) or "none".
+        scaling: "millivolt" (mV * `millivolt_factor`; keeps what amplitude means), "zscore" (each lead to mean 0,
+            deviation 1) or "minmax" (each lead to [-1, 1]); a flat lead becomes zeros under the last two.
+        nan_policy: what to do with samples that are not finite: "raise", "interpolate" (linear within the lead, ends
+            held; refused when fewer than half of a lead's samples are finite) or "drop_lead" (the lead is missing).
+    Raises: ECGInputError for a setting outside these; TypeError for an unknown one.
+    """
+
+    model_input_names = ["ecg_values", "lead_mask", "ecg_lengths"]
+
+    def __init__(
+        self,
+        sampling_rate: float = 100,
+        leads: Sequence[str] = LEADS,
+        min_duration: float = 1.0,
+        max_duration: float = 120.0,
+        baseline: str = "highpass",
+        baseline_cutoff: float = 0.5,
+        scaling: str = "millivolt",
+        millivolt_factor: float = 1.0,
+        nan_policy: str = "raise",
+        **kwargs: Any,
+    ) -> None:
+        # The base class would store any keyword; a setting mistyped, or saved by a newer version, must not be lost.
+        own = ("feature_extractor_type", "processor_class", "auto_map", "transformers_version")
+        unknown = [key for key in kwargs if key not in own and not key.startswith("_")]
+        if unknown:
+            raise TypeError(
+                f"ECGFeatureExtractor got unknown settings {unknown}; check the spelling, or update ecgllm"
+            )
+        super().__init__(**kwargs)
+        self.sampling_rate = sampling_rate
+        self.leads = [leads] if isinstance(leads, str) else list(leads)
+        self.min_duration = min_duration
+        self.max_duration = max_duration
+        self.baseline = baseline
+        self.baseline_cutoff = baseline_cutoff
+        self.scaling = scaling
+        self.millivolt_factor = millivolt_factor
+        self.nan_policy = nan_policy
+        self._validate()
+
+    def _validate(self) -> None:
+        _check_choice("baseline", self.baseline, _BASELINES)
+        _check_choice("scaling", self.scaling, _SCALINGS)
+        _check_choice("nan_policy", self.nan_policy, _NAN_POLICIES)
+        for name in ("sampling_rate", "min_duration", "max_duration", "baseline_cutoff", "millivolt_factor"):
+            value = getattr(self, name)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not math.isfinite(value)
+                or value <= 0
+            ):
+                raise ECGInputError(f"{name} is {value!r}; expected a positive finite number")
+        if not self.leads or any(lead not in LEADS for lead in self.leads) or len(set(self.leads)) < len(self.leads):
+            raise ECGInputError(
+                f"leads are {self.leads}; expected one or more different names out of {', '.join(LEADS)}"
+            )
+        if self.min_duration * self.sampling_rate < 3:
+            raise ECGInputError(
+                f"min_duration {self.min_duration} s holds fewer than 3 samples at {self.sampling_rate} Hz; expected "
+                "more"
+            )
+        if self.max_duration < self.min_duration:
+            raise ECGInputError(f"max_duration {self.max_duration} s is below min_duration {self.min_duration} s")
+        if self.baseline_cutoff >= self.sampling_rate / 2:
+            raise ECGInputError(
+                f"baseline_cutoff is {self.baseline_cutoff} Hz; expected less than half of sampling_rate, "
+                f"{self.sampling_rate / 2} Hz. Diagnostic ECGs take 0.67 Hz or less"
+            )
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What defines the values that a finite ECG becomes; settings without effect are None."""
+        return {
+            "version": 1,  # raised whenever the code of this file changes what a model sees
+            "sampling_rate": float(self.sampling_rate),
+            "leads": list(self.leads),
+            "resampling": "polyphase-kaiser5",
+            "baseline": self.baseline,
+            "baseline_cutoff": float(self.baseline_cutoff) if self.baseline == "highpass" else None,
+            "scaling": self.scaling,
+            "millivolt_factor": float(self.millivolt_factor) if self.scaling == "millivolt" else None,
+        }
+
+    @property
+    def preprocessing_id(self) -> int:
+        """CRC-32 of `preprocessing` as canonical JSON: equal ids mean equal signal paths."""
+        return preprocessing_fingerprint(self.preprocessing)
+
+    def __call__(
+        self,
+        ecgs: Any,
+        sampling_rate: float | None = None,
+        leads: Sequence[str] | None = None,
+        return_tensors: str | None = "pt",
+        nan_policy: str | None = None,
+        drop_unknown_leads: bool = False,
+    ) -> BatchFeature:
+        """Turn one ECG or a list of ECGs into padded model input.
+
+        Args:
+            ecgs: an ECG or a flat list of them. An ECG is a mapping or an object with `signal` [leads, samples] in mV,
+                `sampling_rate` in Hz and `leads`; or a 2-D array, with the next two arguments; or the path of a file;
+                or what this method made before (a mapping with `ecg_values` [leads, samples], `lead_mask` [leads] and
+                `preprocessing_id`), which is padded but not prepared again.
+            sampling_rate, leads: of ECGs that do not carry their own.
+            return_tensors: "pt", or "np" (also None) for NumPy arrays.
+            nan_policy: overrides the setting for this call.
+            drop_unknown_leads: leave out leads other than the twelve standard ones (X, V4R) instead of refusing.
+        Returns: `ecg_values` float32 [ecgs, leads, samples] zero padded at the end, `lead_mask` bool [ecgs, leads]
+            (True: given or derived), `ecg_lengths` int64 [ecgs] in samples.
+        Raises: ECGInputError naming the ECG, what was found, what was expected and the way out.
+        """
+        _check_choice("return_tensors", return_tensors, ("pt", "np", None))
+        policy = self.nan_policy if nan_policy is None else _check_choice("nan_policy", nan_policy, _NAN_POLICIES)
+        batch = list(ecgs) if isinstance(ecgs, (list, tuple)) else [ecgs]
+        if not batch:
+            raise ECGInputError("the list of ECGs is empty; expected at least one")
+        values, masks = [], []
+        for index, ecg in enumerate(batch):
+            try:
+                if isinstance(ecg, Mapping) and "ecg_values" in ecg:
+                    value, mask = self._prepared(ecg)
+                else:
+                    signal, rate, names = _unpack(ecg, sampling_rate, leads)
+                    value, mask = self._extract(signal, rate, names, policy, drop_unknown_leads)
+            except ECGInputError as error:
+                name = os.fspath(ecg) if isinstance(ecg, (str, os.PathLike)) else f"ecgs[{index}]"
+                raise ECGInputError(f"{name}: {error}") from error
+            values.append(value)
+            masks.append(mask)
+        lengths = np.array([value.shape[-1] for value in values], dtype=np.int64)
+        padded = np.zeros((len(values), len(self.leads), int(lengths.max())), dtype=np.float32)
+        for row, value in zip(padded, values, strict=True):
+            row[:, : value.shape[-1]] = value
+        data = {"ecg_values": padded, "lead_mask": np.stack(masks), "ecg_lengths": lengths}
+        if return_tensors == "pt":
+            data = {name: torch.from_numpy(array) for name, array in data.items()}
+        return BatchFeature(data)
+
+    def _prepared(self, ecg: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Values and lead mask of an ECG that was prepared before, in the same way."""
+        if ecg.get("preprocessing_id") != self.preprocessing_id:
+            raise ECGInputError(
+                f"the ECG was prepared before with preprocessing_id {ecg.get('preprocessing_id')}; expected "
+                f"{self.preprocessing_id}, this feature extractor's. Prepare it again from its signal"
+            )
+        values, mask = np.asarray(ecg["ecg_values"], dtype=np.float32), np.asarray(ecg["lead_mask"], dtype=bool)
+        if values.ndim != 2 or values.shape[0] != len(self.leads) or mask.shape != (len(self.leads),):
+            raise ECGInputError(
+                f"ecg_values {values.shape} and lead_mask {mask.shape} of an ECG that was prepared before; expected "
+                f"[{len(self.leads)}, samples] and [{len(self.leads)}]"
+            )
+        return values, mask
+
+    def _extract(
+        self, signal: np.ndarray, rate: float, names: Sequence[str], nan_policy: str, drop_unknown_leads: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One ECG -> values float32 [leads, samples] and lead mask bool [leads]."""
+        signal, names = _order_leads(signal, names, drop_unknown_leads)
+        duration = signal.shape[-1] / rate
+        if duration < self.min_duration:
+            raise ECGInputError(
+                f"the ECG lasts {duration:.3g} s ({signal.shape[-1]} samples at {rate:g} Hz); expected at least "
+                f"{self.min_duration:g} s. Check the sampling rate, or lower min_duration if the model was trained "
+                "on such short ECGs"
+            )
+        if duration > self.max_duration:
+            raise ECGInputError(
+                f"the ECG lasts {duration:.6g} s ({signal.shape[-1]} samples at {rate:g} Hz); expected at most "
+                f"{self.max_duration:g} s. Cut a segment of interest, or raise max_duration (memory grows with it)"
+            )
+        signal, names = _handle_non_finite(signal, names, nan_policy)
+        median = np.median(signal, axis=-1, keepdims=True)
+        signal = resample(signal - median, rate, self.sampling_rate)
+        if self.baseline == "highpass":  # which takes the median off for good
+            signal = remove_baseline(signal, self.sampling_rate, self.baseline_cutoff)
+        else:
+            signal = signal + median
+        _check_millivolt(signal)
+        by_name = complete_limb_leads(dict(zip(names, signal, strict=True)))
+        mask = np.array([lead in by_name for lead in self.leads])
+        if not mask.any():
+            raise ECGInputError(
+                f"of the model's leads {self.leads} the ECG has none, it has {names}; expected one at least"
+            )
+        values = np.zeros((len(self.leads), signal.shape[-1]), dtype=np.float32)
+        values[mask] = [by_name[lead] for lead in self.leads if lead in by_name]
+        return self._scale(values), mask
+
+    def _scale(self, values: np.ndarray) -> np.ndarray:
+        """Scale mV [leads, samples]; rows of zeros (missing leads) stay zeros."""
+        if self.scaling == "millivolt":
+            return values * np.float32(self.millivolt_factor)
+        low, high = values.min(axis=-1, keepdims=True), values.max(axis=-1, keepdims=True)
+        flat = high - low <= _FLAT_AMPLITUDE
+        if self.scaling == "minmax":
+            scaled = 2 * (values - low) / np.where(flat, 1, high - low) - 1
+        else:
+            scaled = (values - values.mean(axis=-1, keepdims=True)) / np.where(
+                flat, 1, values.std(axis=-1, keepdims=True)
+            )
+        return np.where(flat, 0, scaled).astype(np.float32)
+
+
+def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
+    if value not in choices:
+        raise ECGInputError(f"{name} is {value!r}; expected one of {', '.join(repr(choice) for choice in choices)}")
+    return value
+
+
+def _unpack(ecg: Any, sampling_rate: float | None, leads: Sequence[str] | None) -> tuple[np.ndarray, float, list[str]]:
+    """Signal float32 [leads, samples], rate and lead names as given, of one ECG in any accepted form."""
+    if isinstance(ecg, (str, os.PathLike)):
+        ecg = _read(ecg)
+    if isinstance(ecg, Mapping):
+        signal, own_rate, own_leads = (ecg.get(key) for key in ("signal", "sampling_rate", "leads"))
+    elif hasattr(ecg, "signal"):
+        signal, own_rate, own_leads = (getattr(ecg, key, None) for key in ("signal", "sampling_rate", "leads"))
+    else:
+        signal, own_rate, own_leads = ecg, None, None
+    if isinstance(signal, torch.Tensor):
+        signal = signal.detach().cpu().numpy()
+    if not isinstance(signal, np.ndarray) or signal.dtype.kind not in "fiu":
+        found = f"an array of {signal.dtype}" if isinstance(signal, np.ndarray) else type(signal).__name__
+        raise ECGInputError(
+            f"the ECG's signal is {found}; expected a real-valued array [leads, samples] in mV, a mapping or object "
+            "with signal, sampling_rate and leads, or the path of a file"
+        )
+    if signal.ndim != 2 or 0 in signal.shape:
+        raise ECGInputError(
+            f"the signal has shape {signal.shape}; expected [leads, samples], neither empty. Give several ECGs as a "
+            "list, and a single lead as signal[None]"
+        )
+    rate = _own_or_given("sampling_rate", own_rate, sampling_rate)
+    names = _own_or_given("leads", _as_names(own_leads), _as_names(leads))
+    if names is None:
+        raise ECGInputError(
+            f"the signal of shape {signal.shape} comes without lead names; expected one for each row. Pass "
+            "leads=[...] in the order of the rows: the order differs between sources and cannot be guessed"
+        )
+    if len(names) != len(signal):
+        transposed = len(names) == signal.shape[1]
+        raise ECGInputError(
+            f"the signal has {signal.shape[0]} rows for {len(names)} lead names; expected [leads, samples]. "
+            + ("It looks transposed: pass signal.T" if transposed else "Name every row once, in the order of the rows")
+        )
+    return signal.astype(np.float32, copy=False), _positive_rate(rate), names
+
+
+def _read(path: str | os.PathLike[str]) -> Any:
+    # By name: the readers do not travel with a checkpoint, where a written import of them would fail.
+    try:
+        signals = importlib.import_module("ecgllm.signals")
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"cannot read {os.fspath(path)}: files are read by the ecgllm package, which is not installed completely "
+            f"({error}). Install ecgllm, or pass a mapping with signal [leads, samples] in mV, sampling_rate and leads"
+        ) from error
+    return signals.read_ecg(path)
+
+
+def _as_names(leads: Any) -> list[str] | None:
+    return None if leads is None else [leads] if isinstance(leads, str) else list(leads)
+
+
+def _own_or_given(name: str, own: Any, given: Any) -> Any:
+    if own is not None and given is not None and own != given:
+        raise ECGInputError(
+            f"the ECG says {name} {own}, the call {given}; expected one of them or equal ones. Leave out the wrong one"
+        )
+    return given if own is None else own
+
+
+def _order_leads(signal: np.ndarray, names: Sequence[str], drop_unknown: bool) -> tuple[np.ndarray, list[str]]:
+    """Rows in the order of `LEADS`, so that the order of the input cannot matter, and their standard names."""
+    rows: dict[str, int] = {}
+    unknown = []
+    for row, name in enumerate(names):
+        try:
+            standard = standard_lead_name(name)
+        except ECGInputError:
+            unknown.append(name)
+            continue
+        if standard in rows:
+            raise ECGInputError(
+                f"lead {standard} is given twice, as {names[rows[standard]]!r} in row {rows[standard]} and {name!r} "
+                f"in row {row}; expected every lead once. Leave one of the rows out"
+            )
+        rows[standard] = row
+    if unknown and not drop_unknown:
+        raise ECGInputError(
+            f"unknown lead names {unknown}; expected {', '.join(LEADS)} or a usual alias. Rename them, or pass "
+            "drop_unknown_leads=True to leave them out"
+        )
+    if not rows:
+        raise ECGInputError(
+            f"no usable lead: the names are {list(names)}; expected at least one of {', '.join(LEADS)}"
+        )
+    ordered = [lead for lead in LEADS if lead in rows]
+    return signal[[rows[lead] for lead in ordered]], ordered
+
+
+def _handle_non_finite(signal: np.ndarray, names: list[str], policy: str) -> tuple[np.ndarray, list[str]]:
+    finite = np.isfinite(signal)
+    if finite.all():
+        return signal, names
+    total = signal.shape[-1]
+    counts = {name: total - int(row.sum()) for name, row in zip(names, finite, strict=True) if not row.all()}
+    found = ", ".join(f"{name} {count} of {total}" for name, count in counts.items())
+    if policy == "raise":
+        raise ECGInputError(
+            f"samples that are not finite (NaN or infinite) in lead {found}; expected finite values in mV. Pass "
+            "nan_policy='interpolate' to fill short gaps, nan_policy='drop_lead' to count the leads as missing, or "
+            "cut a clean segment"
+        )
+    if policy == "drop_lead":
+        kept = [row for row, name in enumerate(names) if name not in counts]
+        if not kept:
+            raise ECGInputError(
+                f"no usable lead: every lead has samples that are not finite ({found}); expected one clean lead at "
+                "least"
+            )
+        return signal[kept], [names[row] for row in kept]
+    sparse = [name for name, count in counts.items() if count > total / 2]
+    if sparse:
+        raise ECGInputError(
+            f"fewer than half of the samples are finite in lead {', '.join(sparse)} ({found} are not); expected half "
+            "at least to interpolate. Pass nan_policy='drop_lead', or cut a clean segment"
+        )
+    filled = signal.copy()
+    time = np.arange(total)
+    for name in counts:
+        row = names.index(name)
+        filled[row] = np.interp(time, time[finite[row]], signal[row, finite[row]])
+    return filled, names
+
+
+def _check_millivolt(signal: np.ndarray) -> None:
+    """Refuse [leads, samples] whose amplitudes no ECG in mV has; exactly flat input passes."""
+    amplitude = np.ptp(signal, axis=-1)
+    varying = amplitude > _FLAT_AMPLITUDE
+    if not varying.any():
+        return
+    largest = float(amplitude.max())
+    if largest < _MIN_LARGEST_AMPLITUDE:
+        raise ECGInputError(
+            f"the largest lead spans {largest:.2g} mV peak to peak; expected an ECG in mV, which spans some 0.2 to "
+            "10. This looks like volts: multiply the signal by 1000"
+        )
+    if np.median(amplitude[varying]) <= _MAX_MEDIAN_AMPLITUDE:
+        return
+    # Only now, because it takes time: without the largest and smallest half per cent of samples, as pacing spikes are
+    # not the unit.
+    low, high = np.percentile(signal[varying], [0.5, 99.5], axis=-1)
+    median = float(np.median(high - low))
+    if median > _MAX_MEDIAN_AMPLITUDE:
+        raise ECGInputError(
+            f"the leads span {median:.3g} mV peak to peak (median lead); expected an ECG in mV, which spans some 0.2 "
+            "to 10. This looks like microvolts or raw ADC counts: divide the signal by 1000, or by the gain that the "
+            "file's header states"
+        )
+
+
+ECGInput = Any
+"""One ECG: a mapping with signal, sampling_rate and leads; an object with these attributes; an array; or a path."""
+
+# For language models without a chat template. The newline opens a turn, so that an answer ends with the
+# end-of-sequence.
+PLAIN_CHAT_TEMPLATE = (
+    "{% for message in messages %}{% if not loop.first %}{{ '\n' }}{% endif %}"
+    "{% if message['role'] == 'system' %}{{ message['content'] }}"
+    "{% elif message['role'] == 'user' %}User: {{ message['content'] }}"
+    "{% elif message['role'] == 'assistant' %}Assistant: {{ message['content'] }}{{ eos_token }}"
+    "{% else %}{{ raise_exception('roles are system, user and assistant; found ' + message['role']) }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '\nAssistant:' }}{% endif %}"
+)
+
+_NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+
+def add_ecg_token(tokenizer: Any, ecg_token: str = ECG_TOKEN) -> int:
+    """Add the ECG placeholder to a tokenizer as a special token, once, and return its id."""
+    if ecg_token not in tokenizer.get_vocab():
+        tokenizer.add_tokens([AddedToken(ecg_token, special=True, normalized=False)], special_tokens=True)
+    return tokenizer.convert_tokens_to_ids(ecg_token)
+
+
+def ecg_prompt(question: str, num_ecgs: int) -> list[dict[str, Any]]:
+    """The parts of a user's turn that introduces `num_ecgs` ECGs and asks a question (wording: arXiv 2411.14795).
+
+    Returns: text parts, and parts {"type": "ecg"} where the ECGs go.
+    """
+    if num_ecgs == 0:
+        return [{"type": "text", "text": question}]
+    if num_ecgs == 1:
+        texts = ["Here is an electrocardiogram: ", f"\n{question}"]
+    else:
+        word = _NUMBER_WORDS[num_ecgs] if num_ecgs < len(_NUMBER_WORDS) else str(num_ecgs)
+        ordinals = [_ORDINALS[i] if i < len(_ORDINALS) else f"ECG number {i + 1}" for i in range(num_ecgs)]
+        texts = [f"Here are {word} electrocardiograms. The {ordinals[0]} is "]
+        texts += [f", the {ordinal} is " for ordinal in ordinals[1:-1]]
+        texts += [f", and the {ordinals[-1]} is ", f".\n{question}"]
+    parts: list[dict[str, Any]] = [{"type": "text", "text": texts[0]}]
+    for text in texts[1:]:
+        parts += [{"type": "ecg"}, {"type": "text", "text": text}]
+    return parts
+
+
+class ECGProcessor(ProcessorMixin):
+    """Text with ECGs to model inputs: feature extractor + tokenizer + prompts.
+
+    Args:
+        feature_extractor: the signal path. tokenizer: the language model's; must be a fast one for labels.
+        chat_template: Jinja template; the tokenizer's own by default, a plain one where it has none.
+        samples_per_token: input samples per ECG token of the language model (`ECGLLMConfig.samples_per_token`).
+        ecg_token: the placeholder, added to the tokenizer when it is not there.
+    """
+
+    def __init__(
+        self,
+        feature_extractor: ECGFeatureExtractor | None = None,
+        tokenizer: Any = None,
+        chat_template: str | None = None,
+        samples_per_token: int = 20,
+        ecg_token: str = ECG_TOKEN,
+    ):
+        if feature_extractor is None or tokenizer is None:
+            raise ValueError("ECGProcessor needs a feature_extractor and a tokenizer; at least one of them is None.")
+        self.samples_per_token = samples_per_token
+        self.ecg_token = ecg_token
+        self.ecg_token_id = add_ecg_token(tokenizer, ecg_token)
+        if tokenizer.pad_token_id is None:
+            if tokenizer.eos_token is None:
+                raise ValueError("The tokenizer has neither a pad nor an eos token; set tokenizer.pad_token first.")
+            # Padded positions are masked, so that the end-of-sequence token can fill them, as is usual.
+            tokenizer.pad_token = tokenizer.eos_token
+        template = chat_template or getattr(tokenizer, "chat_template", None) or PLAIN_CHAT_TEMPLATE
+        super().__init__(feature_extractor, tokenizer, chat_template=template)
+
+    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+        # transformers looks the class up among its own; ours is any feature extractor that prepares ECGs.
+        if argument_name == "feature_extractor":
+            return FeatureExtractionMixin
+        return super().check_argument_for_proper_class(argument_name, argument)
+
+    @classmethod
+    def for_model(
+        cls, model: Any, tokenizer: Any, feature_extractor: ECGFeatureExtractor | None = None
+    ) -> ECGProcessor:
+        """The processor that fits a model (or its configuration) and the tokenizer of its language model.
+
+        Raises: ValueError when the preprocessing is unknown and none is given, or does not fit the model.
+        """
+        config = getattr(model, "config", model)
+        if feature_extractor is None:
+            if config.encoder_config.preprocessing is None:
+                raise ValueError(
+                    "The model's encoder does not say how its ECGs were prepared (encoder_config.preprocessing is "
+                    "None); pass feature_extractor=."
+                )
+            settings = inspect.signature(ECGFeatureExtractor.__init__).parameters
+            stated = config.encoder_config.preprocessing.items()
+            feature_extractor = ECGFeatureExtractor(
+                **{name: value for name, value in stated if name in settings and value is not None}
+            )
+        processor = cls(feature_extractor, tokenizer, samples_per_token=config.samples_per_token)
+        processor.check_model(config)
+        return processor
+
+    @property
+    def model_input_names(self) -> list[str]:
+        names = [*self.tokenizer.model_input_names, *self.feature_extractor.model_input_names]
+        return list(dict.fromkeys([*names, "ecg_mask", "preprocessing_id"]))
+
+    def check_model(self, model: Any) -> None:
+        """Check that a model (or its configuration) was trained on what this processor makes.
+
+        Raises: ValueError naming every difference in preprocessing, ECG token id or samples per token.
+        """
+        config = getattr(model, "config", model)
+        expected = config.encoder_config.preprocessing
+        if expected is not None and preprocessing_fingerprint(expected) != self.feature_extractor.preprocessing_id:
+            raise ValueError(
+                "The processor prepares ECGs in another way than the checkpoint's encoder was trained with: "
+                f"{describe_difference(self.feature_extractor.preprocessing, expected)}. Load the processor from the "
+                "model's own folder (AutoProcessor.from_pretrained)."
+            )
+        if self.samples_per_token != config.samples_per_token:
+            raise ValueError(
+                f"The processor makes one ECG token per {self.samples_per_token} samples, the model one per "
+                f"{config.samples_per_token}; make it with ECGProcessor.for_model(model, tokenizer)."
+            )
+        if config.ecg_token_id is not None and self.ecg_token_id != config.ecg_token_id:
+            raise ValueError(
+                f"The tokenizer gives {self.ecg_token} the id {self.ecg_token_id}, the model expects "
+                f"{config.ecg_token_id}; use the tokenizer that was saved with the model."
+            )
+
+    def num_ecg_tokens(self, ecg_length: int) -> int:
+        """Placeholder tokens for an ECG of this many samples (at the model's rate)."""
+        return -(-int(ecg_length) // self.samples_per_token)
+
+    def __call__(
+        self,
+        text: str | Sequence[str] | None = None,
+        ecgs: ECGInput | Sequence[ECGInput] | Sequence[Sequence[ECGInput]] | None = None,
+        *,
+        sampling_rate: float | None = None,
+        leads: Sequence[str] | None = None,
+        nan_policy: str | None = None,
+        drop_unknown_leads: bool = False,
+        add_special_tokens: bool = True,
+        padding: bool | str = True,
+        padding_side: str | None = None,
+        max_length: int | None = None,
+        return_tensors: str | None = "pt",
+        label_spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+    ) -> BatchFeature:
+        """Prepare texts that hold one `ecg_token` per ECG.
+
+        Args:
+            text: one text or a batch. ecgs: for one text an ECG or a list of them; for a batch one such entry (or
+                None) per text. sampling_rate, leads, nan_policy, drop_unknown_leads: see `ECGFeatureExtractor`.
+            padding: True or "longest", "max_length" (with max_length), or False. padding_side: "left" or "right".
+            max_length: longest allowed sequence; nothing is truncated, since ECG tokens would be lost.
+            label_spans: per text, character spans (start, end) of `text` that are to be learned; gives `labels`.
+        Returns: input_ids, attention_mask [batch, tokens]; with ECGs also ecg_values [batch, ecgs, leads, samples],
+            ecg_mask [batch, ecgs], lead_mask [batch, ecgs, leads], ecg_lengths [batch, ecgs], preprocessing_id
+            [batch]; with label_spans labels [batch, tokens], -100 where nothing is learned.
+        Raises: ValueError when placeholders and ECGs differ in number, or a sequence is longer than max_length.
+        """
+        if text is None:
+            raise ValueError("text is missing; for signals alone use processor.feature_extractor(ecgs).")
+        batch, texts, nested = _as_batch(text, ecgs)
+        for row, (one, row_ecgs) in enumerate(zip(texts, nested, strict=True)):
+            count = one.count(self.ecg_token)
+            if count != len(row_ecgs):
+                raise ValueError(
+                    f"Text {row} holds {count} {self.ecg_token} placeholders and {len(row_ecgs)} ECGs were given for "
+                    f"it; expected one {self.ecg_token} per ECG. Text: {_shorten(one)!r}"
+                )
+        flat = [ecg for row_ecgs in nested for ecg in row_ecgs]
+        features = None
+        if flat:
+            features = self.feature_extractor(
+                flat,
+                sampling_rate=sampling_rate,
+                leads=leads,
+                nan_policy=nan_policy,
+                drop_unknown_leads=drop_unknown_leads,
+                return_tensors="np",
+            )
+        lengths = [] if features is None else features["ecg_lengths"]
+        encoded = self._tokenize(texts, iter(lengths), add_special_tokens, label_spans)
+        rows = None if features is None else [len(row_ecgs) for row_ecgs in nested]
+        return self._assemble(encoded, features, rows, padding, padding_side, max_length, return_tensors)
+
+    def encode_conversation(
+        self, conversation: list[dict[str, Any]], ecg_lengths: Sequence[int] = (), **template_kwargs: Any
+    ) -> dict[str, list[int]]:
+        """Token ids and labels of one conversation for training, before its ECGs are at hand.
+
+        Args:
+            conversation: as in `apply_chat_template`; ECG parts may be without "ecg". ecg_lengths: samples of its
+                ECGs, in order, as `ECGFeatureExtractor` returns them. template_kwargs: variables of the template.
+        Returns: {"input_ids", "labels"}, lists of equal length, to be put together by `collate`.
+        """
+        turns, ecgs = _flatten_content(conversation, self.ecg_token, with_ecgs=False)
+        if len(ecgs) != len(ecg_lengths):
+            raise ValueError(
+                f"The conversation has {len(ecgs)} ECG parts and {len(ecg_lengths)} ecg_lengths were given."
+            )
+        text, spans = self._render_with_spans(turns, self.chat_template, template_kwargs)
+        special = self._template_needs_bos(self.chat_template)
+        encoded = self._tokenize([text], iter(ecg_lengths), special, [spans])
+        return {name: rows[0] for name, rows in encoded.items()}
+
+    def collate(
+        self,
+        encoded: Sequence[Mapping[str, list[int]]],
+        ecgs: Sequence[Sequence[Mapping[str, Any]]],
+        padding_side: str = "right",
+    ) -> BatchFeature:
+        """Pad what `encode_conversation` made, with the ECGs (prepared before, or anything `__call__` takes)."""
+        flat = [ecg for row in ecgs for ecg in row]
+        features = self.feature_extractor(flat, return_tensors="np") if flat else None
+        sequences = {name: [list(row[name]) for row in encoded] for name in ("input_ids", "labels")}
+        rows = None if features is None else [len(row) for row in ecgs]
+        return self._assemble(sequences, features, rows, True, padding_side, None, "pt")
+
+    def _assemble(
+        self,
+        sequences: dict[str, list[list[int]]],
+        features: Mapping[str, np.ndarray] | None,
+        ecgs_per_text: list[int] | None,
+        padding: bool | str,
+        padding_side: str | None,
+        max_length: int | None,
+        return_tensors: str | None,
+    ) -> BatchFeature:
+        if max_length is not None:
+            for row, ids in enumerate(sequences["input_ids"]):
+                if len(ids) > max_length:
+                    raise ValueError(
+                        f"Text {row} with its ECGs has {len(ids)} tokens; max_length is {max_length}. Truncation "
+                        "would cut the ECG or the question: shorten the text, use a shorter segment, or raise max_length."
+                    )
+        data: dict[str, Any] = self._pad(sequences, padding, padding_side, max_length)
+        if features is not None:
+            data |= self._nest(features, ecgs_per_text)
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def _tokenize(
+        self,
+        texts: list[str],
+        ecg_lengths: Iterator[int],
+        add_special_tokens: bool,
+        label_spans: Sequence[Sequence[tuple[int, int]]] | None,
+    ) -> dict[str, list[list[int]]]:
+        """Token ids per text, each placeholder repeated as often as its ECG has tokens."""
+        with_labels = label_spans is not None
+        if with_labels and not self.tokenizer.is_fast:
+            raise ValueError(
+                f"{type(self.tokenizer).__name__} is a slow tokenizer, which cannot tell where a token stands in the "
+                "text; labels need a fast one (AutoTokenizer gives it where there is one)."
+            )
+        encoded = self.tokenizer(
+            texts,
+            add_special_tokens=add_special_tokens,
+            padding=False,
+            truncation=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            return_offsets_mapping=with_labels,
+        )
+        all_ids: list[list[int]] = []
+        all_labels: list[list[int]] = []
+        for row, ids in enumerate(encoded["input_ids"]):
+            offsets = encoded["offset_mapping"][row] if with_labels else [(0, 0)] * len(ids)
+            spans = label_spans[row] if with_labels else ()
+            new_ids: list[int] = []
+            labels: list[int] = []
+            for token_id, (start, end) in zip(ids, offsets, strict=True):
+                if token_id == self.ecg_token_id:
+                    repeat = self.num_ecg_tokens(next(ecg_lengths))
+                    new_ids += [token_id] * repeat
+                    labels += [-100] * repeat
+                else:
+                    new_ids.append(token_id)
+                    learned = end > start and any(begin < end and start < stop for begin, stop in spans)
+                    labels.append(token_id if learned else -100)
+            all_ids.append(new_ids)
+            all_labels.append(labels)
+        return {"input_ids": all_ids, "labels": all_labels} if with_labels else {"input_ids": all_ids}
+
+    def _pad(
+        self,
+        sequences: dict[str, list[list[int]]],
+        padding: bool | str,
+        padding_side: str | None,
+        max_length: int | None,
+    ) -> dict[str, list[list[int]]]:
+        side = padding_side or self.tokenizer.padding_side
+        if side not in ("left", "right"):
+            raise ValueError(f"padding_side is {side!r}; expected 'left' or 'right'.")
+        ids = sequences["input_ids"]
+        if padding == "max_length":
+            if max_length is None:
+                raise ValueError("padding='max_length' needs max_length.")
+            width = max_length
+        else:
+            width = max(len(row) for row in ids) if padding else None
+        fill = {"input_ids": self.tokenizer.pad_token_id, "labels": -100, "attention_mask": 0}
+        padded = sequences | {"attention_mask": [[1] * len(row) for row in ids]}
+        if width is None:
+            return padded
+        return {
+            name: [
+                [fill[name]] * (width - len(row)) + row if side == "left" else row + [fill[name]] * (width - len(row))
+                for row in rows
+            ]
+            for name, rows in padded.items()
+        }
+
+    def _nest(self, features: Mapping[str, np.ndarray], ecgs_per_text: list[int]) -> dict[str, np.ndarray]:
+        """[ecgs, ...] of all texts -> [batch, ecgs, ...] with ecg_mask; places without an ECG are zero."""
+        mask = np.arange(max(ecgs_per_text))[None] < np.asarray(ecgs_per_text)[:, None]
+        nested: dict[str, np.ndarray] = {"ecg_mask": mask}
+        for name in ("ecg_values", "lead_mask", "ecg_lengths"):
+            values = np.asarray(features[name])
+            nested[name] = np.zeros((*mask.shape, *values.shape[1:]), dtype=values.dtype)
+            nested[name][mask] = values
+        nested["preprocessing_id"] = np.full(len(ecgs_per_text), self.feature_extractor.preprocessing_id, np.int64)
+        return nested
+
+    def build_conversation(
+        self,
+        question: str,
+        ecgs: ECGInput | Sequence[ECGInput] = (),
+        answer: str | None = None,
+        system: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """A conversation that asks one question about the given ECGs, in the paper's wording; see `ecg_prompt`."""
+        ecgs = list(ecgs) if _is_ecg_list(ecgs) else [ecgs]
+        content = ecg_prompt(question, len(ecgs))
+        for part, ecg in zip((part for part in content if part["type"] == "ecg"), ecgs, strict=True):
+            part["ecg"] = ecg
+        conversation: list[dict[str, Any]] = [] if system is None else [{"role": "system", "content": system}]
+        conversation.append({"role": "user", "content": content})
+        if answer is not None:
+            conversation.append({"role": "assistant", "content": answer})
+        return conversation
+
+    def apply_chat_template(
+        self,
+        conversation: list[dict[str, Any]] | list[list[dict[str, Any]]],
+        chat_template: str | None = None,
+        *,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
+        tokenize: bool = False,
+        return_dict: bool = True,
+        return_labels: bool = False,
+        return_tensors: str | None = "pt",
+        padding: bool | str = True,
+        padding_side: str | None = None,
+        max_length: int | None = None,
+        sampling_rate: float | None = None,
+        leads: Sequence[str] | None = None,
+        nan_policy: str | None = None,
+        drop_unknown_leads: bool = False,
+        **template_kwargs: Any,
+    ) -> str | list[str] | BatchFeature | Any:
+        """Render one conversation or a batch through the language model's chat template.
+
+        Args:
+            conversation: turns {"role", "content"}; content is a string or a list of parts {"type": "text", "text"}
+                and {"type": "ecg", "ecg"}, in any order and in any turn. An ECG is what `ECGFeatureExtractor` takes.
+            tokenize: False returns the rendered text. return_dict: with tokenize, all inputs, not the ids alone.
+            return_labels: with tokenize, adds labels: the assistant's turns (with their end-of-turn token), else -100.
+            padding_side: by default "right" with labels (training) and "left" without (generation).
+            template_kwargs: variables of the template. The rest: see `__call__` and transformers.
+        Raises: ValueError for an unknown part, a placeholder written out in the text, or a template in which the
+            assistant's turns cannot be told apart.
+        """
+        batched = bool(conversation) and not isinstance(conversation[0], Mapping)
+        conversations = conversation if batched else [conversation]
+        template = chat_template or self.chat_template
+        flattened = [_flatten_content(turns, self.ecg_token) for turns in conversations]
+        spans = None
+        if return_labels:
+            rendered = [self._render_with_spans(turns, template, template_kwargs) for turns, _ in flattened]
+            texts, spans = [text for text, _ in rendered], [row for _, row in rendered]
+        else:
+            render = self._renderer(template, template_kwargs)
+            settings = {
+                "add_generation_prompt": add_generation_prompt,
+                "continue_final_message": continue_final_message,
+            }
+            texts = [render(turns, **settings) for turns, _ in flattened]
+        if not tokenize:
+            return texts if batched else texts[0]
+        inputs = self(
+            texts,
+            [ecgs for _, ecgs in flattened],
+            sampling_rate=sampling_rate,
+            leads=leads,
+            nan_policy=nan_policy,
+            drop_unknown_leads=drop_unknown_leads,
+            add_special_tokens=self._template_needs_bos(template),
+            padding=padding,
+            padding_side=padding_side or ("right" if return_labels else "left"),
+            max_length=max_length,
+            return_tensors=return_tensors,
+            label_spans=spans,
+        )
+        return inputs if return_dict else inputs["input_ids"]
+
+    def _renderer(self, template: str, template_kwargs: dict[str, Any]) -> Callable[..., str]:
+        return partial(self.tokenizer.apply_chat_template, chat_template=template, tokenize=False, **template_kwargs)
+
+    def _render_with_spans(
+        self, turns: list[dict[str, Any]], template: str, template_kwargs: dict[str, Any]
+    ) -> tuple[str, list[tuple[int, int]]]:
+        render = self._renderer(template, template_kwargs)
+        text = render(turns, add_generation_prompt=False)
+        return text, _assistant_spans(turns, text, render)
+
+    def _template_needs_bos(self, template: str) -> bool:
+        # A chat template writes its special tokens itself; the plain one leaves the start token to the tokenizer.
+        return template == PLAIN_CHAT_TEMPLATE and self._starts_with_bos()
+
+    def _starts_with_bos(self) -> bool:
+        """Whether the tokenizer adds a start token (and no end token, which would close the prompt)."""
+        ids = self.tokenizer("a")["input_ids"]
+        bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
+        return len(ids) > len(bare) and ids[-len(bare) :] == bare
+
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
+        """Save tokenizer, feature extractor and processor, complete as remote code. Arguments as in transformers."""
+        folder = Path(save_directory)
+        self.auto_map = {"AutoProcessor": f"processing_ecgllm.{type(self).__name__}"}
+        self.feature_extractor.auto_map = {
+            "AutoFeatureExtractor": f"processing_ecgllm.{type(self.feature_extractor).__name__}"
+        }
+        files = super().save_pretrained(str(folder), push_to_hub=False)
+        files += [str(file) for file in self.feature_extractor.save_pretrained(folder)]
+        for name in ("configuration_ecgllm.py", "processing_ecgllm.py"):
+            source = Path(__file__).resolve().parent / name
+            if source != (folder / name).resolve():
+                shutil.copyfile(source, folder / name)
+        if push_to_hub:
+            self.push_to_hub(kwargs.pop("repo_id", folder.name), **kwargs)
+        return files
+
+
+def _as_batch(text: Any, ecgs: Any) -> tuple[bool, list[str], list[list[ECGInput]]]:
+    """Normalise one text or a batch to lists, with a list of ECGs per text."""
+    if isinstance(text, str):
+        row = [] if ecgs is None else list(ecgs) if _is_ecg_list(ecgs) else [ecgs]
+        if row and all(_is_ecg_list(item) for item in row) and len(row) == 1:
+            row = list(row[0])
+        return False, [text], [row]
+    texts = list(text)
+    if ecgs is None:
+        return True, texts, [[] for _ in texts]
+    if not _is_ecg_list(ecgs) or len(ecgs) != len(texts):
+        found = f"{len(ecgs)} entries" if _is_ecg_list(ecgs) else "one ECG"
+        raise ValueError(
+            f"{len(texts)} texts were given with {found} in ecgs; expected one entry per text: an ECG, a list "
+            "of ECGs, or None."
+        )
+    return True, texts, [[] if item is None else list(item) if _is_ecg_list(item) else [item] for item in ecgs]
+
+
+def _is_ecg_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _shorten(text: str, limit: int = 120) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _flatten_content(
+    turns: list[dict[str, Any]], ecg_token: str, with_ecgs: bool = True
+) -> tuple[list[dict[str, Any]], list[ECGInput]]:
+    """Turns with plain string content, a placeholder for every ECG part, and the ECGs in order."""
+    flattened, ecgs = [], []
+    for turn in turns:
+        content = turn["content"]
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        pieces = []
+        for part in parts:
+            kind = part.get("type")
+            if kind == "text":
+                if ecg_token in part["text"]:
+                    raise ValueError(
+                        f"The text of a {turn['role']} turn holds {ecg_token} itself: {_shorten(part['text'])!r}. Give "
+                        'ECGs as parts {"type": "ecg", "ecg": ...}.'
+                    )
+                pieces.append(part["text"])
+            elif kind == "ecg":
+                if with_ecgs and part.get("ecg") is None:
+                    raise ValueError(
+                        'A part {"type": "ecg"} has no "ecg"; expected a record, a mapping, an array or a path.'
+                    )
+                pieces.append(ecg_token)
+                ecgs.append(part.get("ecg"))
+            else:
+                raise ValueError(f"A {turn['role']} turn holds a part of type {kind!r}; expected 'text' or 'ecg'.")
+        flattened.append({**turn, "content": "".join(pieces)})
+    return flattened, ecgs
+
+
+def _assistant_spans(turns: list[dict[str, Any]], text: str, render: Callable[..., str]) -> list[tuple[int, int]]:
+    """Where the assistant's turns stand in the rendered text, end-of-turn token included.
+
+    A turn runs from the generation prompt of what precedes it to the end of the rendering that ends with it, which
+    holds for every template that only appends; another template is refused rather than guessed.
+    """
+    spans = []
+    for index, turn in enumerate(turns):
+        if turn["role"] != "assistant":
+            continue
+        before = render(turns[:index], add_generation_prompt=True)
+        through = render(turns[: index + 1], add_generation_prompt=False)
+        if not (text.startswith(before) and text.startswith(through) and len(before) < len(through)):
+            raise ValueError(
+                "In this chat template an earlier turn is written differently once a later one follows, so that the "
+                f"assistant's turn {index} cannot be located for labels. Pass another chat_template= for training."
+            )
+        spans.append((len(before), len(through)))
+    return spans
+
+
+__all__ = [
+    "LEADS",
+    "ECGFeatureExtractor",
+    "ECGInputError",
+    "ECGProcessor",
+    "add_ecg_token",
+    "complete_limb_leads",
+    "ecg_prompt",
+    "remove_baseline",
+    "resample",
+    "standard_lead_name",
+]

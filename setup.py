@@ -1,0 +1,60 @@
+"""Packaging: the repository root is the package `ecgllm`.
+
+The same files serve `pip install`, `trust_remote_code=True` and a reader who opens the folder, so the root folder
+itself is mapped to the package name. What goes into the wheel is decided here: root modules except this file, every
+sub-package that has an `__init__.py` and is not a test, benchmark or guide, and the recipes as data.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+NOT_SHIPPED = ("tests", "benchmarks", "docs", "build", "dist", "requirements")
+SUBPACKAGES = find_packages(
+    str(ROOT), include=["*"], exclude=[pattern for name in NOT_SHIPPED for pattern in (name, f"{name}.*")]
+)
+
+
+class BuildWithoutSetup(build_py):
+    """`build_py` that leaves `setup.py` out: with the root as the package it would count as one of its modules."""
+
+    def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
+        modules = super().find_package_modules(package, package_dir)
+        return [module for module in modules if not (package == "ecgllm" and module[1] in ("setup", "conftest"))]
+
+
+CORE = [
+    "torch>=2.7",
+    "transformers>=5.16,<6",
+    "peft>=0.19",
+    "accelerate>=1.10",
+    "datasets>=4.0",
+    "evaluate>=0.4.5",
+    "numpy>=1.26",
+    "scipy>=1.12",
+    "wfdb>=4.1",
+    "typer>=0.15",
+    "pyyaml>=6.0",
+]
+EXTRAS = {
+    "formats": ["ecgdatakit[dicom]>=2.0"],
+    "plot": ["matplotlib>=3.8"],
+    "explain": ["captum>=0.8"],
+    "app": ["gradio>=6.0"],
+    "serve": ["fastapi>=0.115", "uvicorn>=0.30"],
+    "scale": ["ray[data]>=2.40"],
+    "dev": ["pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9", "build>=1.2", "h5py>=3.11"],
+}
+EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
+
+setup(
+    packages=["ecgllm", *(f"ecgllm.{name}" for name in SUBPACKAGES)],
+    package_dir={"ecgllm": "."},
+    package_data={"ecgllm": ["recipes/*.yaml"]},
+    include_package_data=False,
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    cmdclass={"build_py": BuildWithoutSetup},
+)

@@ -1,0 +1,184 @@
+"""ECGRecord: one ECG in memory, the thing that every reader returns and every other part takes.
+
+In: samples in millivolt, their rate, the lead names and whatever is known about the recording.
+Out: an immutable, validated record that can be cut, resampled and reduced to some leads.
+Decided here: what a well-formed record is. A record never carries a person's name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+import numpy as np
+
+
+class ECGReadError(ValueError):
+    """A file that cannot be read as an ECG without guessing; the message says what was found, expected, and the way "
+    "out."""
+
+
+def known_lead_name(name: str) -> str:
+    """The standard spelling of a lead name ("avr" -> "aVR"), or the name itself, stripped, where it is no standard "
+    "lead."""
+    # Imported on first use: the module brings torch with it, which a bare ECGRecord does not need.
+    from ..processing_ecgllm import standard_lead_name
+
+    try:
+        return standard_lead_name(name)
+    except ValueError:
+        return name.strip()
+
+
+@dataclass(frozen=True, eq=False)
+class ECGRecord:
+    """One ECG.
+
+    Args:
+        signal: float [leads, samples] in millivolt; stored as float32. NaN marks a sample that is missing.
+        sampling_rate: samples per second and lead (Hz), the same for all leads.
+        leads: one name per row of `signal`, each once, such as ("I", "II", "V1"); readers write standard names.
+        id: name of the record in its source. patient_id: pseudonym that joins records of one patient.
+        recorded_at: start of the recording, where the source tells it.
+        report: free text of the ECG's interpretation.
+        findings: canonical findings that hold, or None where nobody has said which hold.
+        measurements: name -> value, such as {"heart_rate": 72.0} (bpm; intervals in ms, axes in degrees).
+        age: years. sex: "female" or "male".
+        statements: the source's own codes or sentences, such as "SNOMED:426783006".
+        notes: what a reader did or noticed.
+        source: name of the format or generator.
+
+    Raises:
+        TypeError: if `signal` is no array of floats.
+        ValueError: if a field does not fit; the message names the field, what was found and what was expected.
+    """
+
+    signal: np.ndarray
+    sampling_rate: float
+    leads: tuple[str, ...]
+    id: str | None = None
+    patient_id: str | None = None
+    recorded_at: datetime | None = None
+    report: str | None = None
+    findings: tuple[str, ...] | None = None
+    measurements: dict[str, float] | None = None
+    age: float | None = None
+    sex: Literal["female", "male"] | None = None
+    statements: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        signal = self.signal
+        if not isinstance(signal, np.ndarray) or not np.issubdtype(signal.dtype, np.floating):
+            found = f"an array of {signal.dtype}" if isinstance(signal, np.ndarray) else type(signal).__name__
+            raise TypeError(
+                f"signal is {found}; expected a numpy array of floats in millivolt. "
+                "Integer counts become millivolt by (counts - baseline) / gain."
+            )
+        if signal.ndim != 2 or 0 in signal.shape:
+            raise ValueError(f"signal has shape {signal.shape}; expected [leads, samples], both at least 1.")
+        self._set("signal", signal.astype(np.float32, copy=False))
+        if np.isinf(self.signal).any():
+            raise ValueError("signal holds infinite values; mark missing samples by NaN.")
+
+        rate = float(self.sampling_rate)
+        if not math.isfinite(rate) or rate <= 0:
+            raise ValueError(f"sampling_rate is {self.sampling_rate}; expected samples per second (Hz) above 0.")
+        self._set("sampling_rate", rate)
+
+        self._set("leads", _strings("leads", self.leads))
+        if len(self.leads) != len(self.signal):
+            raise ValueError(
+                f"leads names {len(self.leads)} leads {self.leads}, signal has {len(self.signal)} rows of "
+                f"{signal.shape[1]} samples; expected one name per row. Is the signal [samples, leads]? Then "
+                "transpose it."
+            )
+        duplicates = sorted({lead for lead in self.leads if self.leads.count(lead) > 1})
+        if duplicates:
+            raise ValueError(
+                f"leads names {', '.join(duplicates)} more than once in {self.leads}; expected each once."
+            )
+
+        if self.findings is not None:
+            self._set("findings", _strings("findings", self.findings))
+        self._set("statements", _strings("statements", self.statements))
+        self._set("notes", _strings("notes", self.notes))
+        if self.measurements is not None:
+            self._set("measurements", {str(name): float(value) for name, value in self.measurements.items()})
+        if self.age is not None and not 0 <= float(self.age) <= 130:
+            raise ValueError(f"age is {self.age}; expected years from 0 to 130, or None where it is unknown.")
+        if self.sex not in (None, "female", "male"):
+            raise ValueError(f'sex is {self.sex!r}; expected "female", "male" or None.')
+        if self.recorded_at is not None and not isinstance(self.recorded_at, datetime):
+            raise TypeError(f"recorded_at is {type(self.recorded_at).__name__}; expected datetime.datetime or None.")
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # the one way to normalise a field of a frozen dataclass
+
+    @property
+    def n_samples(self) -> int:
+        """Samples per lead."""
+        return self.signal.shape[1]
+
+    @property
+    def duration(self) -> float:
+        """Length of the recording in seconds."""
+        return self.n_samples / self.sampling_rate
+
+    def select_leads(self, names: Iterable[str]) -> ECGRecord:
+        """The record with these leads only, in this order; any usual spelling of a name is understood.
+
+        Raises: ValueError if a lead is absent or asked for twice.
+        """
+        wanted = [known_lead_name(name) for name in _strings("names", names)]
+        rows = {known_lead_name(lead): row for row, lead in enumerate(self.leads)}
+        missing = [name for name in wanted if name not in rows]
+        if missing or not wanted:
+            raise ValueError(
+                f"select_leads: {', '.join(missing) or 'no lead was asked for'}; the record has "
+                f"{', '.join(self.leads)}."
+            )
+        return replace(self, signal=self.signal[[rows[name] for name in wanted]], leads=tuple(wanted))
+
+    def segment(self, start_s: float, duration_s: float) -> ECGRecord:
+        """The part from `start_s` on, `duration_s` long (seconds; rounded to whole samples).
+
+        Report, findings and measurements are kept: they speak of the whole recording, which a note says.
+
+        Raises: ValueError if the part does not lie within the recording.
+        """
+        start, count = round(start_s * self.sampling_rate), round(duration_s * self.sampling_rate)
+        if start < 0 or count < 1 or start + count > self.n_samples:
+            raise ValueError(
+                f"segment: {start_s} s + {duration_s} s asked for; the record lasts {self.duration:.3f} s. "
+                "Expected a start of at least 0 and an end within the record."
+            )
+        note = f"segment of {duration_s:g} s from {start_s:g} s of a record of {self.duration:g} s"
+        recorded_at = self.recorded_at
+        if recorded_at is not None:
+            recorded_at = recorded_at + timedelta(seconds=start / self.sampling_rate)
+        signal = self.signal[:, start : start + count].copy()
+        return replace(self, signal=signal, recorded_at=recorded_at, notes=(*self.notes, note))
+
+    def resampled(self, rate: float) -> ECGRecord:
+        """The record at another sampling rate (Hz), band-limited; the resampler is the models' own."""
+        if rate == self.sampling_rate:
+            return self
+        from ..processing_ecgllm import resample
+
+        return replace(self, signal=resample(self.signal, self.sampling_rate, rate), sampling_rate=rate)
+
+
+def _strings(name: str, values: Iterable[str]) -> tuple[str, ...]:
+    """A tuple of strings; one bare string is refused, as it would silently fall into its letters."""
+    if isinstance(values, str):
+        raise TypeError(f"{name} is the string {values!r}; expected a sequence of strings, such as ({values!r},).")
+    values = tuple(values)
+    odd = [value for value in values if not isinstance(value, str) or not value]
+    if odd:
+        raise TypeError(f"{name} holds {odd[0]!r}; expected non-empty strings.")
+    return values

@@ -1,0 +1,187 @@
+"""The vocabulary covers every statement that the corpora make, and says no more than they do."""
+
+import ast
+import re
+
+import pandas as pd
+import pytest
+
+from ecgllm.corpora.findings import (
+    GROUPS,
+    VOCABULARY,
+    describe,
+    findings_from_statements,
+    group_truth,
+    implied,
+    most_specific,
+    severity,
+    truth,
+)
+from ecgllm.corpora.ptbxl import statements_of
+from ecgllm.corpora.vocabulary import CATEGORIES
+
+# The diagnoses scored by the PhysioNet/CinC Challenge 2021.
+SCORED = (
+    "164889003 164890007 6374002 426627000 733534002 713427006 270492004 713426002 39732003 445118002 164909002 251146004 "
+    "698252002 426783006 284470004 10370003 365413008 427172004 164947007 111975006 164917005 47665007 59118001 427393009 "
+    "426177001 427084000 63593006 164934002 59931005 17338001"
+).split()
+
+
+def mapped(*statements: str) -> set[str]:
+    findings, unmapped = findings_from_statements(statements)
+    assert not unmapped
+    return set(findings)
+
+
+def test_vocabulary_is_consistent():
+    for name, finding in VOCABULARY.items():
+        assert name == finding.name == name.lower() and finding.category in CATEGORIES
+        assert {*finding.broader, *finding.blurs} <= VOCABULARY.keys()
+        assert name not in implied(finding.broader), f"{name} implies itself"
+    assert set(GROUPS.values()) <= set(CATEGORIES)
+
+
+def test_a_code_means_one_finding():
+    for kind in ("snomed", "scp", "ptbxl"):
+        codes = [code for finding in VOCABULARY.values() for code in getattr(finding, kind)]
+        assert len(codes) == len(set(codes))
+
+
+def test_all_scored_snomed_codes_are_mapped():
+    assert len(mapped(*(f"SNOMED:{code}" for code in SCORED))) > 25
+
+
+def test_snomed_sinus_rhythm_is_not_a_normal_ecg():
+    assert mapped("SNOMED:426783006") == {"sinus rhythm"}
+    assert mapped("SCP:NORM:100") == {"normal ecg"}
+
+
+def test_there_are_71_scp_codes():
+    assert sum(len(finding.scp) for finding in VOCABULARY.values()) == 71
+
+
+def test_likelihood():
+    assert mapped("SCP:AFIB:0") == {"atrial fibrillation"}
+    assert mapped("SCP:IMI:0") == set()
+    assert "inferior myocardial infarction" in mapped("SCP:IMI:15")
+    assert findings_from_statements(["SCP:IMI:15"], min_likelihood=50) == ((), ())
+
+
+def test_unmapped_statements_come_back():
+    assert findings_from_statements(["SNOMED:1", "SCP:XYZ:100", "SCP:SR:0"]) == (
+        ("sinus rhythm",),
+        ("SNOMED:1", "SCP:XYZ:100"),
+    )
+
+
+def test_a_territory_brings_the_broad_finding_along():
+    assert mapped("LUDB:STEMI: anterior wall.") == {
+        "anterior myocardial infarction",
+        "acute myocardial infarction",
+        "myocardial infarction",
+        "st elevation myocardial infarction",
+    }
+    assert most_specific(mapped("SCP:ISCAL:100")) == ("anterolateral ischemia",)
+
+
+def test_the_glued_header_line_of_ludb_20():
+    glued = mapped("LUDB:Non-specific repolarization abnormalities: posterior wall. 20 12 500 5000")
+    assert glued == mapped("LUDB:Non-specific repolarization abnormalities: posterior wall")
+
+
+def test_every_ludb_statement_is_mapped(shared_data):
+    headers = sorted((shared_data / "ludb" / "data").glob("*.hea"))
+    lines = {line[1:] for path in headers for line in path.read_text().splitlines() if re.match("#[^<]", line)}
+    assert len(lines) > 60
+    assert findings_from_statements([f"LUDB:{line}" for line in sorted(lines)])[1] == ()
+    readme = (shared_data / "ludb" / "README").read_text()
+    counted = re.findall(r"^((?:STEMI|Ischemia|Scar|Undefined|Atrial ex|Ventricular ex|Sinoat|Left|Right|.* pacing|I).*) \d+$", readme, re.M)
+    known = [line for line in counted if "axis" not in line and not line.startswith("Irregular")]
+    assert len(known) > 50
+    assert findings_from_statements([f"LUDB:{line}" for line in known])[1] == ()
+
+
+def test_every_ludb_table_statement_is_mapped(shared_data):
+    table = pd.read_csv(shared_data / "ludb" / "ludb.csv").drop(columns=["ID", "Sex", "Age"])
+    statements = []
+    for column, values in table.items():
+        prefix = "Rhythm: " if column == "Rhythms" else ""
+        statements += [f"LUDB:{prefix}{line}" for cell in values.dropna() for line in cell.split("\n") if line.strip()]
+    unmapped = findings_from_statements(sorted(set(statements)))[1]
+    assert unmapped == ("LUDB:Rhythm: Wandering atrial pacemaker",)  # the headers write it without "Rhythm:"
+
+
+def test_every_snomed_code_of_the_challenge_files_is_mapped(shared_data):
+    codes = set()
+    for path in (shared_data / "cinc2021").rglob("*.hea"):
+        codes.update(re.search(r"#\s*Dx: *(.*)", path.read_text()).group(1).strip().split(","))
+    assert len(codes) > 40
+    assert findings_from_statements([f"SNOMED:{code}" for code in sorted(codes)])[1] == ()
+
+
+def test_every_statement_of_ptbxl_is_mapped(shared_data):
+    rows = pd.read_parquet(shared_data / "ptbxl" / "metadata_10356.parquet")
+    rows = rows.assign(scp_codes=rows.scp_codes.astype(str), heart_axis=rows.heart_axis.fillna(""))
+    seen = {code for cell in rows.scp_codes for code in ast.literal_eval(cell)}
+    assert len(seen) == 71
+    assert findings_from_statements([f"SCP:{code}:100" for code in sorted(seen)])[1] == ()
+    axes = [f"PTBXL:axis:{axis}" for axis in rows.heart_axis.unique() if axis]
+    assert findings_from_statements(axes)[1] == ()
+
+
+def test_ptbxl_classes_agree_with_the_published_ones(shared_data):
+    labels = pd.read_parquet(shared_data / "ptbxl" / "merl_labels_21799.parquet")
+    parts = labels.labels.str.split(";").explode().unique()
+    statements = [statement for part in parts for statement in statements_of({"labels": part})]
+    assert findings_from_statements(statements)[1] == ()
+
+
+def test_severity_counts_no_finding_twice():
+    assert severity(["normal ecg", "sinus rhythm"]) == 0
+    assert severity(mapped("SCP:ASMI:100", "SCP:SR:0", "PTBXL:noise:static_noise")) == 1
+    assert severity(["complete left bundle branch block", "atrial fibrillation"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("present", "name", "expected"),
+    [
+        (["sinus rhythm"], "atrial fibrillation", False),
+        (["bundle branch block"], "left bundle branch block", None),
+        (["right bundle branch block"], "left bundle branch block", False),
+        (["right bundle branch block"], "complete right bundle branch block", None),
+        (["incomplete right bundle branch block"], "complete right bundle branch block", False),
+        (["old myocardial infarction"], "inferior myocardial infarction", None),
+        (["anterior myocardial infarction"], "inferior myocardial infarction", False),
+        (["undefined apical ischemia or infarction"], "inferior myocardial infarction", None),
+        (["sinus bradycardia"], "sinus rhythm", None),
+        (["atrial fibrillation"], "sinus rhythm", False),
+        (["t wave inversion"], "sinus rhythm", None),
+        (["sinus rhythm"], "normal ecg", None),
+        (["atrial fibrillation"], "normal ecg", False),
+        (["sinus rhythm"], "left axis deviation", None),
+        (["normal axis"], "left axis deviation", False),
+        ([], "atrial fibrillation", None),
+    ],
+)
+def test_what_is_not_said_is_not_denied(present, name, expected):
+    assert truth(implied(present), name) is expected
+
+
+def test_without_a_named_normal_axis_silence_denies_a_deviation():
+    assert truth(("sinus rhythm",), "left axis deviation", {"sinus rhythm", "left axis deviation"}) is False
+
+
+def test_groups():
+    assert group_truth(["first degree av block"], "conduction disturbance") is True
+    assert group_truth(["sinus rhythm"], "conduction disturbance") is False
+    assert group_truth(["normal ecg", "low qrs voltage"], "any abnormality") is None
+    assert group_truth(["normal ecg", "sinus rhythm"], "any abnormality") is False
+    assert group_truth(["sinus rhythm"], "any abnormality", {"sinus rhythm"}) is False
+    assert group_truth(["no noise"], "noise") is False
+
+
+def test_unknown_findings_are_refused_and_described():
+    with pytest.raises(ValueError, match="'flu'"):
+        implied(["flu"])
+    assert describe(implied(["left axis deviation", "sinus rhythm"])) == "Sinus rhythm. Left axis deviation."

@@ -1,0 +1,225 @@
+"""The `ecgllm` command as a user meets it: what it prints, what it writes, and how it refuses."""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from ecgllm import __version__
+from ecgllm.cli import main, summarize
+from ecgllm.signals import ECGRecord
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `ecgllm arguments...`."""
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+@pytest.fixture
+def wfdb_file(tmp_path: Path) -> Path:
+    """Two leads, 2 s at 250 Hz, written by the wfdb library; lead V1 is flat, and the header names a patient."""
+    import wfdb
+
+    time = np.arange(500) / 250
+    signal = np.stack([0.5 * np.sin(2 * np.pi * time), np.zeros(500)], axis=1)
+    wfdb.wrsamp(
+        "rec",
+        fs=250,
+        units=["mV", "mV"],
+        sig_name=["II", "V1"],
+        p_signal=signal,
+        fmt=["16", "16"],
+        adc_gain=[1000, 1000],
+        baseline=[0, 0],
+        comments=["Name: Jane Roe", "Age: 61", "Sex: Female"],
+        write_dir=str(tmp_path),
+    )
+    return tmp_path / "rec.hea"
+
+
+def fake_module(monkeypatch: pytest.MonkeyPatch, name: str, function: str) -> list[tuple[object, ...]]:
+    """Put a module in place that records the calls of one function: for commands whose work takes minutes."""
+    calls: list[tuple[object, ...]] = []
+    module = ModuleType(name)
+    setattr(module, function, lambda *arguments: calls.append(arguments))
+    monkeypatch.setitem(sys.modules, name, module)
+    return calls
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    assert all(command in out for command in ("info", "prepare", "questions", "simulate", "train", "demo"))
+    assert "not a medical device" in " ".join(out.split())
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version")[:2] == (0, f"ecgllm {__version__}\n")
+
+
+def test_info_as_json_describes_the_signal_and_not_the_patient(
+    wfdb_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(capsys, "info", wfdb_file, "--json")
+    assert code == 0
+    summary = json.loads(out)
+    assert (summary["format"], summary["sampling_rate"], summary["samples"], summary["duration"]) == (
+        "wfdb",
+        250,
+        500,
+        2,
+    )
+    assert [lead["name"] for lead in summary["leads"]] == ["II", "V1"]
+    assert summary["leads"][0]["range"] == pytest.approx(1.0, abs=0.002)
+    assert any("lead V1: flat" in doubt for doubt in summary["quality"])
+    assert any("2 leads instead of the standard 12" in doubt for doubt in summary["quality"])
+    assert not {"id", "patient_id", "recorded_at", "report", "age", "sex"} & set(summary)
+    assert "Roe" not in out
+
+
+def test_info_as_text(wfdb_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "info", wfdb_file)
+    assert code == 0
+    assert "2 s (500 samples at 250 Hz)" in out
+    assert "II       -0.500 to   0.500" in out
+    assert "lead V1: flat" in out
+    assert "Roe" not in out
+
+
+def test_info_reads_a_real_file(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    headers = sorted((shared_data / "ludb").rglob("*.hea"))
+    if not headers:
+        pytest.skip(f"no LUDB record in {shared_data}")
+    code, out, _ = run(capsys, "info", headers[0], "--json")
+    summary = json.loads(out)
+    assert code == 0
+    assert len(summary["leads"]) == 12
+    assert summary["statements"]
+    assert summary["quality"] == []
+
+
+def test_summary_says_what_is_doubtful_about_a_signal() -> None:
+    signal = np.zeros((3, 50), dtype=np.float32)
+    signal[0, :10] = np.nan
+    signal[1] = np.nan
+    signal[2, 20] = 15.0
+    quality = summarize(ECGRecord(signal=signal, sampling_rate=100.0, leads=("I", "II", "V1")))["quality"]
+    assert "lead I: 10 of 50 samples are not numbers" in quality
+    assert "lead II: 50 of 50 samples are not numbers" in quality
+    assert any(doubt.startswith("lead V1: more than 10 mV") for doubt in quality)
+    assert any(doubt.startswith("0.50 s long") for doubt in quality)
+
+
+def test_a_summary_is_valid_json_whatever_the_samples() -> None:
+    signal = np.full((1, 200), np.nan, dtype=np.float32)
+    record = ECGRecord(signal=signal, sampling_rate=100.0, leads=("I",), measurements={"qtc": float("nan")})
+    summary = json.loads(json.dumps(summarize(record), allow_nan=False))
+    assert summary["leads"] == [{"name": "I", "minimum": None, "maximum": None, "range": None}]
+    assert summary["measurements"] == {"qtc": None}
+
+
+def test_a_missing_file_is_one_message_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "info", tmp_path / "nothing.hea")
+    assert (code, out) == (2, "")
+    assert err.startswith("ecgllm: ")
+    assert "nothing.hea" in err
+    assert "Traceback" not in err
+
+
+def test_debug_lets_the_traceback_through(tmp_path: Path) -> None:
+    with pytest.raises((ValueError, OSError), match=r"nothing\.hea"):
+        main(["--debug", "info", str(tmp_path / "nothing.hea")])
+
+
+def test_simulated_ecgs_become_a_corpus_and_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus, questions = tmp_path / "corpus", tmp_path / "questions"
+    code, out, _ = run(capsys, "simulate", "-n", 12, "--seed", 3, "-o", corpus)
+    assert code == 0
+    assert out == f"12 records in {corpus}\n"
+    code, out, _ = run(capsys, "questions", corpus, "-o", questions)
+    assert code == 0
+
+    from datasets import load_from_disk
+
+    built = load_from_disk(str(questions))
+    assert out == f"{len(built)} questions in {questions}\n"
+    assert {"question", "ecg_ids", "answers"} <= set(built.column_names)
+    assert {record for ids in built["ecg_ids"] for record in ids} <= set(load_from_disk(str(corpus))["id"])
+
+
+def test_debiased_questions_are_answered_yes_as_often_as_no(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "simulate", "-n", 30, "-o", tmp_path / "corpus")
+    code, _, err = run(capsys, "questions", tmp_path / "corpus", "-o", tmp_path / "questions", "--debias")
+    assert code == 0
+    assert "kept " in err
+
+    from datasets import load_from_disk
+
+    answers = [answer for (answer,) in load_from_disk(str(tmp_path / "questions"))["answers"]]
+    assert set(answers) == {"yes", "no"}
+    assert answers.count("yes") == answers.count("no")
+
+
+def test_questions_refuses_a_split_that_the_corpus_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "simulate", "-n", 4, "-o", tmp_path / "corpus")
+    code, _, err = run(capsys, "questions", tmp_path / "corpus", "-o", tmp_path / "q", "--split", "holdout")
+    assert code == 2
+    assert "no split 'holdout'; it has " in err
+
+
+def test_questions_refuses_a_folder_that_is_no_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "questions", tmp_path, "-o", tmp_path / "q")
+    assert code == 2
+    assert "`ecgllm prepare` writes one" in err
+
+
+def test_prepare_reads_a_real_corpus(shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not (shared_data / "ludb").is_dir():
+        pytest.skip(f"no ludb in {shared_data}")
+    code, out, err = run(capsys, "prepare", "ludb", shared_data / "ludb", "-o", tmp_path / "ludb", "--limit", 5)
+    assert code == 0
+    assert "ludb: 5 records" in err
+    assert out.startswith("5 records in ")
+
+
+def test_prepare_refuses_an_unknown_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "prepare", "nosuch", tmp_path, "-o", tmp_path / "out")
+    assert code == 2
+    assert "nosuch" in err
+    assert "ptbxl" in err
+
+
+@pytest.mark.parametrize("command", [("simulate", "-n", "1"), ("prepare", "ludb", "."), ("questions", ".")])
+def test_nothing_is_overwritten(command: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "precious.txt").write_text("do not lose me")
+    code, _, err = run(capsys, *command, "-o", tmp_path)
+    assert code == 2
+    assert "already holds something" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_train_hands_recipe_and_overrides_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = fake_module(monkeypatch, "ecgllm.train", "main")
+    assert run(capsys, "train", "tiny.yaml", "seed=3", "data=here")[0] == 0
+    assert calls == [(["tiny.yaml", "seed=3", "data=here"],)]
+
+
+def test_demo_hands_the_file_over_and_refuses_a_missing_one_at_once(
+    wfdb_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = fake_module(monkeypatch, "ecgllm.training.demo", "run_demo")
+    monkeypatch.setitem(sys.modules, "ecgllm.training", ModuleType("ecgllm.training"))
+    assert run(capsys, "demo")[0] == 0
+    assert run(capsys, "demo", "--ecg", wfdb_file)[0] == 0
+    assert run(capsys, "demo", "--ecg", "missing.hea")[0] == 2
+    assert calls == [(None,), (wfdb_file,)]

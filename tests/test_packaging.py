@@ -1,0 +1,190 @@
+"""What users install: the wheel's contents, that it works without the checkout, and the floors of imports."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+import ecgllm
+
+ROOT = Path(__file__).resolve().parents[1]
+NOT_SHIPPED = {"tests", "benchmarks", "docs", "build", "dist", "requirements"}
+
+# A module may import its own floor and those below. `__init__` only names the others lazily.
+TRAVELS = ("configuration_ecgllm", "processing_ecgllm", "modeling_ecgllm", "pipeline_ecgllm")
+FLOOR = dict.fromkeys(TRAVELS, 1) | {
+    "signals": 2,
+    "corpora": 3,
+    "evaluation": 4,
+    "training": 4,
+    "train": 4,
+    "serving": 5,
+    "cli": 5,
+}
+
+
+def subpackages() -> list[str]:
+    return sorted(
+        path.parent.name
+        for path in ROOT.glob("*/__init__.py")
+        if path.parent.name not in NOT_SHIPPED and path.parent.name.isidentifier()
+    )
+
+
+def package_files() -> list[str]:
+    """Every Python file of the package, as a path relative to the root."""
+    files = [path for path in ROOT.glob("*.py") if path.name != "setup.py"]
+    files += [path for name in subpackages() for path in (ROOT / name).rglob("*.py")]
+    return sorted(path.relative_to(ROOT).as_posix() for path in files)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy: a build in the checkout leaves a `build` folder that leaks into the next wheel."""
+    source, out = tmp_path_factory.mktemp("source") / "ecgllm-source", tmp_path_factory.mktemp("wheel")
+    wanted = [path for path in ROOT.iterdir() if path.is_file() and not path.name.startswith(".")]
+    wanted += [ROOT / name for name in (*subpackages(), "recipes", "tests", "benchmarks") if (ROOT / name).is_dir()]
+    source.mkdir()
+    for path in wanted:
+        if path.is_dir():
+            shutil.copytree(path, source / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(path, source)
+    pip("wheel", str(source), "--no-deps", "--no-build-isolation", "--wheel-dir", str(out))
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("installed")
+    pip("install", str(wheel), "--no-deps", "--no-index", "--target", str(target))
+    return target
+
+
+def pip(*arguments: str) -> None:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(sys.prefix))
+    assert done.returncode == 0, f"pip {' '.join(arguments)} failed:\n{done.stdout}\n{done.stderr}"
+
+
+def run_installed(installed: Path, cwd: Path, *arguments: str) -> str:
+    """Run Python where `ecgllm` is the installed wheel: PYTHONPATH is searched before an editable install."""
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=environment, timeout=120
+    )
+    assert done.returncode == 0, f"python {' '.join(arguments)} failed:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_wheel_holds_the_package_and_its_recipes_and_nothing_else(wheel: Path) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    recipes = {f"recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")}
+    assert names == {f"ecgllm/{name}" for name in {*package_files(), *recipes}}
+
+
+def test_wheel_carries_version_license_and_command(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    by_name = {name.split(".dist-info/")[1]: name for name in archive.namelist() if ".dist-info/" in name}
+    assert wheel.name == f"ecgllm-{ecgllm.__version__}-py3-none-any.whl"
+    assert "licenses/LICENSE" in by_name
+    assert "ecgllm = ecgllm.cli:main" in archive.read(by_name["entry_points.txt"]).decode()
+    metadata = archive.read(by_name["METADATA"]).decode()
+    required = {
+        re.split(r"[^\w-]", line.removeprefix("Requires-Dist: "))[0]
+        for line in metadata.splitlines()
+        if line.startswith("Requires-Dist:") and "extra ==" not in line
+    }
+    core = "torch transformers peft accelerate datasets evaluate numpy scipy wfdb typer pyyaml"
+    assert required == set(core.split())
+    extras = {line.split(": ")[1] for line in metadata.splitlines() if line.startswith("Provides-Extra:")}
+    assert extras == {"formats", "plot", "explain", "app", "serve", "scale", "dev", "all"}
+
+
+def test_installed_wheel_imports_and_runs_without_the_checkout(installed: Path, tmp_path: Path) -> None:
+    code = "import ecgllm, ecgllm.configuration_ecgllm; print(ecgllm.__file__); print(ecgllm.ECGLLMConfig.__module__)"
+    file, module = run_installed(installed, tmp_path, "-c", code).split()
+    assert Path(file) == installed / "ecgllm" / "__init__.py"
+    assert module == "ecgllm.configuration_ecgllm"
+    assert "simulate" in run_installed(installed, tmp_path, "-m", "ecgllm.cli", "--help")
+
+
+def test_importing_the_package_loads_neither_torch_nor_transformers(tmp_path: Path) -> None:
+    heavy = "{'torch', 'transformers', 'datasets', 'numpy'}"
+    code = f"import sys, ecgllm, ecgllm.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_exported_name_exists() -> None:
+    missing = [name for name in ecgllm.__all__ if getattr(ecgllm, name, None) is None]
+    assert not missing
+    assert set(ecgllm.__all__) <= set(dir(ecgllm))
+    with pytest.raises(AttributeError, match="no attribute 'ECGnome'; it exports .*ECGProcessor"):
+        _ = ecgllm.ECGnome
+
+
+def test_no_file_of_the_package_is_imported_twice() -> None:
+    """`tests` import `ecgllm.x`, never `x`: a class that exists twice is not an instance of itself.
+
+    The root's `__init__.py` is exempt: pytest loads it once more, under the checkout's name, and it defines no class.
+    """
+    assert Path(ecgllm.__file__).parent == ROOT
+    own = {(ROOT / file).as_posix() for file in package_files()} - {(ROOT / "__init__.py").as_posix()}
+    loaded = [(getattr(module, "__file__", None), name) for name, module in list(sys.modules.items())]
+    strays = [name for file, name in loaded if file in own and not name.startswith("ecgllm.")]
+    assert not strays
+
+
+def test_no_root_name_shadows_a_dependency() -> None:
+    """`python train.py` puts the root first on the import path: a root `datasets.py` would replace the library."""
+    own = {Path(name).stem for name in package_files() if "/" not in name} - {"__init__"}
+    own |= {path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in NOT_SHIPPED}
+    ours = {"ecgllm", *own}
+    others = {name for name, owners in packages_distributions().items() if set(owners) != {"ecgllm"}}
+    assert not ours & (others | set(sys.stdlib_module_names))
+
+
+def imported_own_names(file: str) -> set[str]:
+    """Root modules and sub-packages of this package that a file imports, relatively, as `ecgllm.x` or by file name."""
+    package = ["ecgllm", *Path(file).parent.parts]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            modules = [base] if base != "ecgllm" else [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        found |= {parts[1] for module in modules if (parts := module.split("."))[0] == "ecgllm" and len(parts) > 1}
+    return found
+
+
+@pytest.mark.parametrize("file", [name for name in package_files() if name != "__init__.py"])
+def test_imports_only_go_down(file: str) -> None:
+    owner = Path(file).parts[0].removesuffix(".py")
+    assert owner in FLOOR, f"{owner} stands on no floor; give it one in FLOOR and in docs/development.md"
+    above = {name for name in imported_own_names(file) if FLOOR.get(name, 0) > FLOOR[owner]}
+    assert not above, f"{file} (floor {FLOOR[owner]}) imports {sorted(above)} from a floor above"
+
+
+@pytest.mark.parametrize("module", TRAVELS)
+def test_files_that_travel_need_only_a_plain_transformers(module: str) -> None:
+    """Judged by the scanner that transformers itself runs before it loads remote code; it reads docstrings too."""
+    from transformers.dynamic_module_utils import get_imports, get_relative_imports
+
+    file = ROOT / f"{module}.py"
+    assert set(get_relative_imports(file)) <= set(TRAVELS)
+    assert imported_own_names(file.name) <= set(TRAVELS)
+    plain = {"numpy", "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub"}
+    assert set(get_imports(file)) <= plain | set(sys.stdlib_module_names)
