@@ -14,7 +14,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache, partial
 from pathlib import Path
@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AddedToken, BatchFeature, FeatureExtractionMixin
+from transformers import AddedToken, AutoTokenizer, BatchFeature, FeatureExtractionMixin
 from transformers.processing_utils import ProcessorMixin
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from .configuration_ecgllm import ECG_TOKEN, describe_difference, preprocessing_fingerprint
 
@@ -370,7 +371,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         """
         _check_choice("return_tensors", return_tensors, ("pt", "np", None))
         policy = self.nan_policy if nan_policy is None else _check_choice("nan_policy", nan_policy, _NAN_POLICIES)
-        batch = list(ecgs) if isinstance(ecgs, (list, tuple)) else [ecgs]
+        batch = list(ecgs) if _is_list(ecgs) else [ecgs]
         if not batch:
             raise ECGInputError("the list of ECGs is empty; expected at least one")
         values, masks = [], []
@@ -403,12 +404,26 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 f"{self.preprocessing_id}, this feature extractor's. Prepare it again from its signal"
             )
         values, mask = np.asarray(ecg["ecg_values"], dtype=np.float32), np.asarray(ecg["lead_mask"], dtype=bool)
-        if values.ndim != 2 or values.shape[0] != len(self.leads) or mask.shape != (len(self.leads),):
+        if (
+            values.ndim != 2
+            or values.shape[0] != len(self.leads)
+            or not values.shape[1]
+            or mask.shape != (len(self.leads),)
+        ):
             raise ECGInputError(
                 f"ecg_values {values.shape} and lead_mask {mask.shape} of an ECG that was prepared before; expected "
-                f"[{len(self.leads)}, samples] and [{len(self.leads)}]"
+                f"[{len(self.leads)}, samples], not empty, and [{len(self.leads)}]"
             )
         return values, mask
+
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
+        """Save the settings, complete as remote code. Arguments as in transformers."""
+        self.auto_map = {"AutoFeatureExtractor": f"processing_ecgllm.{type(self).__name__}"}
+        files = [str(file) for file in super().save_pretrained(str(save_directory))]
+        _copy_code(Path(save_directory))
+        if push_to_hub:
+            self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
+        return files
 
     def _extract(
         self, signal: np.ndarray, rate: float, names: Sequence[str], nan_policy: str, drop_unknown_leads: bool
@@ -458,6 +473,19 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 flat, 1, values.std(axis=-1, keepdims=True)
             )
         return np.where(flat, 0, scaled).astype(np.float32)
+
+
+def _is_list(value: Any) -> bool:
+    """Whether a value is several ECGs: a list, a tuple, or a column of a `datasets.Dataset`."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _copy_code(folder: Path) -> None:
+    """Copy the files that a saved processor needs as remote code."""
+    for name in ("configuration_ecgllm.py", "processing_ecgllm.py"):
+        source = Path(__file__).resolve().parent / name
+        if source != (folder / name).resolve():
+            shutil.copyfile(source, folder / name)
 
 
 def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
@@ -639,7 +667,8 @@ _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", 
 
 def add_ecg_token(tokenizer: Any, ecg_token: str = ECG_TOKEN) -> int:
     """Add the ECG placeholder to a tokenizer as a special token, once, and return its id."""
-    if ecg_token not in tokenizer.get_vocab():
+    # Being in the vocabulary is not enough: only an added token is never split. It keeps the id that it has there.
+    if ecg_token not in tokenizer.get_added_vocab():
         tokenizer.add_tokens([AddedToken(ecg_token, special=True, normalized=False)], special_tokens=True)
     return tokenizer.convert_tokens_to_ids(ecg_token)
 
@@ -694,6 +723,11 @@ class ECGProcessor(ProcessorMixin):
             # Padded positions are masked, so that the end-of-sequence token can fill them, as is usual.
             tokenizer.pad_token = tokenizer.eos_token
         template = chat_template or getattr(tokenizer, "chat_template", None) or PLAIN_CHAT_TEMPLATE
+        if template == PLAIN_CHAT_TEMPLATE and tokenizer.eos_token is None:
+            raise ValueError(
+                "The tokenizer has neither a chat template nor an eos token, so that an answer would have no end; set "
+                "tokenizer.eos_token, or pass chat_template=."
+            )
         super().__init__(feature_extractor, tokenizer, chat_template=template)
 
     def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
@@ -701,6 +735,17 @@ class ECGProcessor(ProcessorMixin):
         if argument_name == "feature_extractor":
             return FeatureExtractionMixin
         return super().check_argument_for_proper_class(argument_name, argument)
+
+    @classmethod
+    def _get_arguments_from_pretrained(
+        cls, pretrained_model_name_or_path: Any, processor_dict: Any = None, **kwargs: Any
+    ) -> list[Any]:
+        # By its own class: transformers would look for the feature extractor among the Auto classes, which know ours
+        # only as remote code and would ask for trust inside the package itself.
+        trust = kwargs.pop("trust_remote_code", None)
+        feature_extractor = ECGFeatureExtractor.from_pretrained(pretrained_model_name_or_path, **kwargs)
+        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=trust, **kwargs)
+        return [feature_extractor, tokenizer]
 
     @classmethod
     def for_model(
@@ -734,10 +779,22 @@ class ECGProcessor(ProcessorMixin):
     def check_model(self, model: Any) -> None:
         """Check that a model (or its configuration) was trained on what this processor makes.
 
-        Raises: ValueError naming every difference in preprocessing, ECG token id or samples per token.
+        Raises: ValueError naming the first difference in leads, preprocessing (all of its fields), samples per token
+            or the ECG token's id.
         """
         config = getattr(model, "config", model)
+        if not hasattr(config, "encoder_config") or not hasattr(config, "samples_per_token"):
+            raise ValueError(
+                f"The model is a {type(model).__name__}, which has no ECG encoder in front of a language model; "
+                "expected an ECGLLMForConditionalGeneration or its configuration."
+            )
         expected = config.encoder_config.preprocessing
+        if len(self.feature_extractor.leads) != config.encoder_config.num_leads:
+            raise ValueError(
+                f"The processor makes {len(self.feature_extractor.leads)} leads, the model's encoder takes "
+                f"{config.encoder_config.num_leads}. Load the processor from the model's own folder "
+                "(AutoProcessor.from_pretrained)."
+            )
         if expected is not None and preprocessing_fingerprint(expected) != self.feature_extractor.preprocessing_id:
             raise ValueError(
                 "The processor prepares ECGs in another way than the checkpoint's encoder was trained with: "
@@ -790,7 +847,9 @@ class ECGProcessor(ProcessorMixin):
         """
         if text is None:
             raise ValueError("text is missing; for signals alone use processor.feature_extractor(ecgs).")
-        batch, texts, nested = _as_batch(text, ecgs)
+        texts, nested = _as_batch(text, ecgs)
+        if label_spans is not None and len(label_spans) != len(texts):
+            raise ValueError(f"{len(texts)} texts were given with {len(label_spans)} label_spans; expected one each.")
         for row, (one, row_ecgs) in enumerate(zip(texts, nested, strict=True)):
             count = one.count(self.ecg_token)
             if count != len(row_ecgs):
@@ -809,9 +868,10 @@ class ECGProcessor(ProcessorMixin):
                 drop_unknown_leads=drop_unknown_leads,
                 return_tensors="np",
             )
-        lengths = [] if features is None else features["ecg_lengths"]
-        encoded = self._tokenize(texts, iter(lengths), add_special_tokens, label_spans)
-        rows = None if features is None else [len(row_ecgs) for row_ecgs in nested]
+        rows = [len(row_ecgs) for row_ecgs in nested]
+        lengths = iter(() if features is None else features["ecg_lengths"].tolist())
+        lengths_by_row = [[next(lengths) for _ in range(count)] for count in rows]
+        encoded = self._tokenize(texts, lengths_by_row, add_special_tokens, label_spans)
         return self._assemble(encoded, features, rows, padding, padding_side, max_length, return_tensors)
 
     def encode_conversation(
@@ -827,11 +887,12 @@ class ECGProcessor(ProcessorMixin):
         turns, ecgs = _flatten_content(conversation, self.ecg_token, with_ecgs=False)
         if len(ecgs) != len(ecg_lengths):
             raise ValueError(
-                f"The conversation has {len(ecgs)} ECG parts and {len(ecg_lengths)} ecg_lengths were given."
+                f"The conversation has {len(ecgs)} ECG parts and {len(ecg_lengths)} ecg_lengths were given; expected "
+                "one for each part."
             )
-        text, spans = self._render_with_spans(turns, self.chat_template, template_kwargs)
-        special = self._template_needs_bos(self.chat_template)
-        encoded = self._tokenize([text], iter(ecg_lengths), special, [spans])
+        template = self._template(None)
+        text, spans = self._render_with_spans(turns, template, template_kwargs)
+        encoded = self._tokenize([text], [list(ecg_lengths)], self._template_needs_bos(template), [spans])
         return {name: rows[0] for name, rows in encoded.items()}
 
     def collate(
@@ -840,23 +901,40 @@ class ECGProcessor(ProcessorMixin):
         ecgs: Sequence[Sequence[Mapping[str, Any]]],
         padding_side: str = "right",
     ) -> BatchFeature:
-        """Pad what `encode_conversation` made, with the ECGs (prepared before, or anything `__call__` takes)."""
+        """Pad what `encode_conversation` made, with the ECGs (prepared before, or anything `__call__` takes).
+
+        Raises: ValueError when the ECGs of a conversation are not those whose lengths it was encoded with.
+        """
+        if not encoded or len(encoded) != len(ecgs):
+            raise ValueError(f"{len(encoded)} conversations with {len(ecgs)} lists of ECGs; expected one for each.")
         flat = [ecg for row in ecgs for ecg in row]
         features = self.feature_extractor(flat, return_tensors="np") if flat else None
         sequences = {name: [list(row[name]) for row in encoded] for name in ("input_ids", "labels")}
-        rows = None if features is None else [len(row) for row in ecgs]
+        rows = [len(row) for row in ecgs]
+        lengths = iter(() if features is None else features["ecg_lengths"].tolist())
+        for row, (ids, count) in enumerate(zip(sequences["input_ids"], rows, strict=True)):
+            found, expected = (
+                ids.count(self.ecg_token_id),
+                sum(self.num_ecg_tokens(next(lengths)) for _ in range(count)),
+            )
+            if found != expected:
+                raise ValueError(
+                    f"Conversation {row} was encoded with {found} ECG tokens, its {count} ECGs make {expected}; expected "
+                    "the ECGs whose lengths encode_conversation was given."
+                )
         return self._assemble(sequences, features, rows, True, padding_side, None, "pt")
 
     def _assemble(
         self,
         sequences: dict[str, list[list[int]]],
         features: Mapping[str, np.ndarray] | None,
-        ecgs_per_text: list[int] | None,
+        ecgs_per_text: list[int],
         padding: bool | str,
         padding_side: str | None,
         max_length: int | None,
         return_tensors: str | None,
     ) -> BatchFeature:
+        """Pad token ids and labels, and put the ECGs beside them."""
         if max_length is not None:
             for row, ids in enumerate(sequences["input_ids"]):
                 if len(ids) > max_length:
@@ -872,7 +950,7 @@ class ECGProcessor(ProcessorMixin):
     def _tokenize(
         self,
         texts: list[str],
-        ecg_lengths: Iterator[int],
+        ecg_lengths: Sequence[Sequence[int]],
         add_special_tokens: bool,
         label_spans: Sequence[Sequence[tuple[int, int]]] | None,
     ) -> dict[str, list[list[int]]]:
@@ -892,25 +970,27 @@ class ECGProcessor(ProcessorMixin):
             return_token_type_ids=False,
             return_offsets_mapping=with_labels,
         )
-        all_ids: list[list[int]] = []
-        all_labels: list[list[int]] = []
-        for row, ids in enumerate(encoded["input_ids"]):
-            offsets = encoded["offset_mapping"][row] if with_labels else [(0, 0)] * len(ids)
-            spans = label_spans[row] if with_labels else ()
-            new_ids: list[int] = []
-            labels: list[int] = []
-            for token_id, (start, end) in zip(ids, offsets, strict=True):
-                if token_id == self.ecg_token_id:
-                    repeat = self.num_ecg_tokens(next(ecg_lengths))
-                    new_ids += [token_id] * repeat
-                    labels += [-100] * repeat
-                else:
-                    new_ids.append(token_id)
-                    learned = end > start and any(begin < end and start < stop for begin, stop in spans)
-                    labels.append(token_id if learned else -100)
-            all_ids.append(new_ids)
-            all_labels.append(labels)
-        return {"input_ids": all_ids, "labels": all_labels} if with_labels else {"input_ids": all_ids}
+        sequences: dict[str, list[list[int]]] = {"input_ids": []} | ({"labels": []} if with_labels else {})
+        for row, (text, ids, lengths) in enumerate(zip(texts, encoded["input_ids"], ecg_lengths, strict=True)):
+            if ids.count(self.ecg_token_id) != len(lengths):
+                raise ValueError(
+                    f"Text {row} has {ids.count(self.ecg_token_id)} {self.ecg_token} tokens (id {self.ecg_token_id}) "
+                    f"for {len(lengths)} ECGs; expected one each. The chat template leaves out or repeats a turn, or "
+                    f"the tokenizer splits the placeholder. Text: {_shorten(text)!r}"
+                )
+            repeats = [1] * len(ids)
+            places = [place for place, token_id in enumerate(ids) if token_id == self.ecg_token_id]
+            for place, length in zip(places, lengths, strict=True):
+                repeats[place] = self.num_ecg_tokens(length)
+            sequences["input_ids"].append(_repeat(ids, repeats))
+            if with_labels:
+                learned = _learned_tokens(encoded["offset_mapping"][row], label_spans[row])
+                labels = [
+                    token_id if learn and token_id != self.ecg_token_id else -100
+                    for token_id, learn in zip(ids, learned, strict=True)
+                ]
+                sequences["labels"].append(_repeat(labels, repeats))
+        return sequences
 
     def _pad(
         self,
@@ -919,6 +999,7 @@ class ECGProcessor(ProcessorMixin):
         padding_side: str | None,
         max_length: int | None,
     ) -> dict[str, list[list[int]]]:
+        _check_choice("padding", padding, (True, False, "longest", "max_length"))
         side = padding_side or self.tokenizer.padding_side
         if side not in ("left", "right"):
             raise ValueError(f"padding_side is {side!r}; expected 'left' or 'right'.")
@@ -960,7 +1041,7 @@ class ECGProcessor(ProcessorMixin):
         system: str | None = None,
     ) -> list[dict[str, Any]]:
         """A conversation that asks one question about the given ECGs, in the paper's wording; see `ecg_prompt`."""
-        ecgs = list(ecgs) if _is_ecg_list(ecgs) else [ecgs]
+        ecgs = list(ecgs) if _is_list(ecgs) else [ecgs]
         content = ecg_prompt(question, len(ecgs))
         for part, ecg in zip((part for part in content if part["type"] == "ecg"), ecgs, strict=True):
             part["ecg"] = ecg
@@ -1002,21 +1083,28 @@ class ECGProcessor(ProcessorMixin):
         Raises: ValueError for an unknown part, a placeholder written out in the text, or a template in which the
             assistant's turns cannot be told apart.
         """
-        batched = bool(conversation) and not isinstance(conversation[0], Mapping)
+        if return_labels and not tokenize:
+            raise ValueError("return_labels needs tokenize=True: labels are token ids.")
+        if return_labels and (add_generation_prompt or continue_final_message):
+            raise ValueError(
+                "return_labels is for training and goes with neither add_generation_prompt nor continue_final_message."
+            )
+        if not conversation:
+            raise ValueError("The conversation is empty; expected turns, or a batch of conversations.")
+        batched = not isinstance(conversation[0], Mapping)
         conversations = conversation if batched else [conversation]
-        template = chat_template or self.chat_template
+        template = self._template(chat_template)
         flattened = [_flatten_content(turns, self.ecg_token) for turns in conversations]
         spans = None
         if return_labels:
             rendered = [self._render_with_spans(turns, template, template_kwargs) for turns, _ in flattened]
             texts, spans = [text for text, _ in rendered], [row for _, row in rendered]
         else:
-            render = self._renderer(template, template_kwargs)
-            settings = {
+            settings = template_kwargs | {
                 "add_generation_prompt": add_generation_prompt,
                 "continue_final_message": continue_final_message,
             }
-            texts = [render(turns, **settings) for turns, _ in flattened]
+            texts = [self._render(turns, template, **settings) for turns, _ in flattened]
         if not tokenize:
             return texts if batched else texts[0]
         inputs = self(
@@ -1035,15 +1123,44 @@ class ECGProcessor(ProcessorMixin):
         )
         return inputs if return_dict else inputs["input_ids"]
 
-    def _renderer(self, template: str, template_kwargs: dict[str, Any]) -> Callable[..., str]:
-        return partial(self.tokenizer.apply_chat_template, chat_template=template, tokenize=False, **template_kwargs)
+    def _template(self, chosen: str | None) -> str:
+        """The Jinja text of a template given as such, by name, or not at all."""
+        named = self.chat_template if isinstance(self.chat_template, Mapping) else {"default": self.chat_template}
+        name = chosen or "default"
+        if name not in named and chosen is None:
+            raise ValueError(f"The chat templates are {', '.join(named)}, none is the default; pass chat_template=.")
+        return named.get(name, name)
+
+    def _render(self, turns: list[dict[str, Any]], template: str, **settings: Any) -> str:
+        try:
+            return self.tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False, **settings)
+        except (ImportError, ValueError, TypeError):
+            raise
+        except Exception as error:  # whatever the template raises, such as "System role not supported"
+            raise ValueError(
+                f"The chat template cannot write a conversation with the roles {[turn['role'] for turn in turns]}: "
+                f"{error}. Change the conversation, or pass another chat_template=."
+            ) from error
 
     def _render_with_spans(
         self, turns: list[dict[str, Any]], template: str, template_kwargs: dict[str, Any]
     ) -> tuple[str, list[tuple[int, int]]]:
-        render = self._renderer(template, template_kwargs)
+        """The rendered text and where the assistant's turns stand in it."""
+        if all(turn["role"] != "assistant" for turn in turns):
+            raise ValueError(
+                f"A conversation with the roles {[turn['role'] for turn in turns]} has no assistant's turn to learn; "
+                "labels need one."
+            )
+        if _GENERATION_TAG.search(template):
+            settings = self.tokenizer.special_tokens_map | template_kwargs
+            texts, spans = render_jinja_template(
+                [turns], chat_template=template, return_assistant_tokens_mask=True, **settings
+            )
+            return texts[0], spans[0]
+        render = partial(self._render, template=template, **template_kwargs)
         text = render(turns, add_generation_prompt=False)
-        return text, _assistant_spans(turns, text, render)
+        special = tuple(token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
+        return text, _assistant_spans(turns, text, render, special)
 
     def _template_needs_bos(self, template: str) -> bool:
         # A chat template writes its special tokens itself; the plain one leaves the start token to the tokenizer.
@@ -1057,67 +1174,85 @@ class ECGProcessor(ProcessorMixin):
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
         """Save tokenizer, feature extractor and processor, complete as remote code. Arguments as in transformers."""
-        folder = Path(save_directory)
         self.auto_map = {"AutoProcessor": f"processing_ecgllm.{type(self).__name__}"}
-        self.feature_extractor.auto_map = {
-            "AutoFeatureExtractor": f"processing_ecgllm.{type(self.feature_extractor).__name__}"
-        }
-        files = super().save_pretrained(str(folder), push_to_hub=False)
-        files += [str(file) for file in self.feature_extractor.save_pretrained(folder)]
-        for name in ("configuration_ecgllm.py", "processing_ecgllm.py"):
-            source = Path(__file__).resolve().parent / name
-            if source != (folder / name).resolve():
-                shutil.copyfile(source, folder / name)
+        # First, as it states where its own class is found, which the processor's file repeats.
+        files = self.feature_extractor.save_pretrained(save_directory)
+        files += super().save_pretrained(str(save_directory))
         if push_to_hub:
-            self.push_to_hub(kwargs.pop("repo_id", folder.name), **kwargs)
+            self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
         return files
 
 
-def _as_batch(text: Any, ecgs: Any) -> tuple[bool, list[str], list[list[ECGInput]]]:
+# A template with these tags says itself what the assistant's words are.
+_GENERATION_TAG = re.compile(r"\{%-?\s*generation\s*-?%\}")
+
+
+def _as_batch(text: Any, ecgs: Any) -> tuple[list[str], list[list[ECGInput]]]:
     """Normalise one text or a batch to lists, with a list of ECGs per text."""
     if isinstance(text, str):
-        row = [] if ecgs is None else list(ecgs) if _is_ecg_list(ecgs) else [ecgs]
-        if row and all(_is_ecg_list(item) for item in row) and len(row) == 1:
+        row = [] if ecgs is None else list(ecgs) if _is_list(ecgs) else [ecgs]
+        if len(row) == 1 and _is_list(row[0]):
             row = list(row[0])
-        return False, [text], [row]
+        return [text], [row]
     texts = list(text)
+    if not texts or any(not isinstance(one, str) for one in texts):
+        raise ValueError(f"text is {_shorten(repr(text))}; expected a string, or one or more strings.")
     if ecgs is None:
-        return True, texts, [[] for _ in texts]
-    if not _is_ecg_list(ecgs) or len(ecgs) != len(texts):
-        found = f"{len(ecgs)} entries" if _is_ecg_list(ecgs) else "one ECG"
+        return texts, [[] for _ in texts]
+    if not _is_list(ecgs) or len(ecgs) != len(texts):
+        found = f"{len(ecgs)} entries" if _is_list(ecgs) else "one ECG"
         raise ValueError(
             f"{len(texts)} texts were given with {found} in ecgs; expected one entry per text: an ECG, a list "
             "of ECGs, or None."
         )
-    return True, texts, [[] if item is None else list(item) if _is_ecg_list(item) else [item] for item in ecgs]
-
-
-def _is_ecg_list(value: Any) -> bool:
-    return isinstance(value, list | tuple)
+    return texts, [[] if item is None else list(item) if _is_list(item) else [item] for item in ecgs]
 
 
 def _shorten(text: str, limit: int = 120) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def _repeat(values: list[int], repeats: list[int]) -> list[int]:
+    return [value for value, count in zip(values, repeats, strict=True) for _ in range(count)]
+
+
+def _learned_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[bool]:
+    """Which tokens stand in one of the spans.
+
+    A token of blanks may have no width, as byte-level tokenizers trim blanks off; it counts when it is inside.
+    """
+    return [
+        any((begin < end and start < stop) if end > start else begin < start < stop for begin, stop in spans)
+        for start, end in offsets
+    ]
+
+
 def _flatten_content(
     turns: list[dict[str, Any]], ecg_token: str, with_ecgs: bool = True
 ) -> tuple[list[dict[str, Any]], list[ECGInput]]:
     """Turns with plain string content, a placeholder for every ECG part, and the ECGs in order."""
+    if not turns:
+        raise ValueError("The conversation is empty; expected turns.")
     flattened, ecgs = [], []
     for turn in turns:
-        content = turn["content"]
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        content = turn.get("content") if isinstance(turn, Mapping) else None
+        if not isinstance(content, (str, Sequence)) or "role" not in turn:
+            raise ValueError(
+                f'Found the turn {_shorten(repr(turn))}; expected {{"role": ..., "content": ...}} with a string or a '
+                "list of parts as content."
+            )
         pieces = []
-        for part in parts:
-            kind = part.get("type")
-            if kind == "text":
+        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            if kind == "text" and isinstance(part.get("text"), str):
+                pieces.append(part["text"])
                 if ecg_token in part["text"]:
                     raise ValueError(
                         f"The text of a {turn['role']} turn holds {ecg_token} itself: {_shorten(part['text'])!r}. Give "
                         'ECGs as parts {"type": "ecg", "ecg": ...}.'
                     )
-                pieces.append(part["text"])
+            elif kind == "text":
+                raise ValueError(f'A {turn["role"]} turn holds a part {{"type": "text"}} without a string as "text".')
             elif kind == "ecg":
                 if with_ecgs and part.get("ecg") is None:
                     raise ValueError(
@@ -1131,12 +1266,17 @@ def _flatten_content(
     return flattened, ecgs
 
 
-def _assistant_spans(turns: list[dict[str, Any]], text: str, render: Callable[..., str]) -> list[tuple[int, int]]:
+def _assistant_spans(
+    turns: list[dict[str, Any]], text: str, render: Callable[..., str], special_tokens: tuple[str, ...]
+) -> list[tuple[int, int]]:
     """Where the assistant's turns stand in the rendered text, end-of-turn token included.
 
     A turn runs from the generation prompt of what precedes it to the end of the rendering that ends with it, which
-    holds for every template that only appends; another template is refused rather than guessed.
+    holds for every template that only appends; another template is refused rather than guessed. Blanks that follow
+    the end-of-turn token (ChatML's newline) are no part of it: generation never comes to them.
     """
+    if turns[0]["role"] == "assistant":
+        raise ValueError("The conversation starts with the assistant; labels need a user's turn before.")
     spans = []
     for index, turn in enumerate(turns):
         if turn["role"] != "assistant":
@@ -1145,10 +1285,14 @@ def _assistant_spans(turns: list[dict[str, Any]], text: str, render: Callable[..
         through = render(turns[: index + 1], add_generation_prompt=False)
         if not (text.startswith(before) and text.startswith(through) and len(before) < len(through)):
             raise ValueError(
-                "In this chat template an earlier turn is written differently once a later one follows, so that the "
-                f"assistant's turn {index} cannot be located for labels. Pass another chat_template= for training."
+                "In this chat template an earlier turn is written differently once a later one follows, or the "
+                f"generation prompt is no part of the assistant's turn, so that turn {index} cannot be located for "
+                "labels. For training pass another chat_template=, such as one with {% generation %} around what the "
+                "assistant says."
             )
-        spans.append((len(before), len(through)))
+        trimmed = through.rstrip()
+        end = len(trimmed) if special_tokens and trimmed.endswith(special_tokens) else len(through)
+        spans.append((len(before), end))
     return spans
 
 

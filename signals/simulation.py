@@ -1,8 +1,9 @@
-"""Simulated 12-lead ECGs whose truth is known: a seed and wishes in, ECGRecords with findings, report, measurements out.
+"""Simulated 12-lead ECGs whose truth is known: a seed and wishes in, ECGRecords with findings and report out.
 
-`simulate_ecgs` draws a balanced mix (or records that all bear given findings); `simulate_ecg` gives one. A record lists all
-findings of `FINDINGS` that hold of it, since the simulator decides each of them. Decided here: the rhythm, and what is said
-of it. The records are no substitute for real ones: shapes are simplified, and severe or rare disease is absent.
+`simulate_ecgs` draws a balanced mix (or records that all bear given findings); `simulate_ecg` gives one. A record
+lists all findings of `FINDINGS` that hold of it, since the simulator decides each of them. Decided here: the rhythm,
+and what is said of it. The records are no substitute for real ones: shapes are simplified, and severe or rare
+disease is absent.
 """
 
 from __future__ import annotations
@@ -186,21 +187,25 @@ def _beats(rng: np.random.Generator, plan: Plan, duration: float) -> tuple[np.nd
     start = rng.random((n, 1)) * mean
     onsets = -2 * mean + start + np.cumsum(relative * mean, axis=1)
 
+    for _ in range(2):  # before places are chosen, so that the chosen ones stay within the record
+        stretch = (_mean_rates(onsets, duration) / plan.rate)[:, None]
+        onsets, mean, start = onsets * stretch, mean * stretch, start * stretch
     kinds = np.zeros((n, count), dtype=int)
     inside = (onsets > 1.25 * mean + 0.2) & (onsets < duration - 0.5)
-    for flag, kind in ((plan.pvc, _PVC), (plan.pac, _PAC)):
-        density = np.where(rng.random(n) < 0.15, 0.5, rng.uniform(0, 0.15, n))[:, None]
-        score = rng.random((n, count))
-        for i in np.flatnonzero(flag):
-            free = inside[i] & (kinds[i] == 0)
-            near = np.convolve(kinds[i] > 0, [1, 1, 1, 1, 1], mode="same") > 0
-            free &= ~near
-            if not free.any():  # leave room by taking back one beat of the other kind
-                free = inside[i] & (kinds[i] == 0)
-            certain = int(np.argmax(np.where(free, score[i], -1)))
-            for k in [certain, *np.flatnonzero(score[i] < density[i])]:
-                if free[k] and not kinds[i, max(0, k - 1) : k + 2].any():
+    score, density = rng.random((2, n, count)), np.where(rng.random((2, n)) < 0.15, 0.5, rng.uniform(0, 0.15, (2, n)))
+    for i in np.flatnonzero(plan.pvc | plan.pac):
+        free = np.flatnonzero(inside[i])
+        chosen = [kind for kind, flag in ((_PVC, plan.pvc), (_PAC, plan.pac)) if flag[i]]
+        # One of each kind is certain, more may follow. Of two kinds one takes the first place, to leave room.
+        certain = [(kind, free[:1] if len(chosen) == 2 and kind == _PVC else free) for kind in chosen]
+        more = [(kind, free[score[kind - 1, i, free] < density[kind - 1, i]]) for kind in chosen]
+        for number, (kind, places) in enumerate([*certain, *more]):
+            best_first = places[np.argsort(score[kind - 1, i, places])]
+            for k in best_first:
+                if not kinds[i, k - 1 : k + 2].any():
                     kinds[i, k] = kind
+                    if number < len(certain):
+                        break
     premature = rng.uniform(0.52, 0.72, (n, 1))
     early = kinds > 0
     following = np.roll(early, 1, axis=1)

@@ -1,7 +1,8 @@
 """What shall hold of a simulated ECG: wishes or a random mix in, a `Plan` of a batch of records out.
 
-Decided here: which findings the simulator knows, which exclude each other, how often each occurs in a mix, and over which
-ranges rates and axes spread. How it then looks is decided in `simulation` (rhythm) and `simulation_waves` (shape).
+Decided here: which findings the simulator knows, which exclude each other, how often each occurs in a mix, and over
+which ranges rates and axes spread. How it then looks is decided in `simulation` (rhythm) and `simulation_waves`
+(shape).
 """
 
 from __future__ import annotations

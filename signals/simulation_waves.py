@@ -1,7 +1,7 @@
 """The shape of the waves in each condition: a `Plan` in, `Waves` for P, QRS and T of a batch of records out.
 
-Decided here: durations, directions and sizes of the waves, normal and in bundle branch block, and of ventricular beats.
-Ranges follow published norms; sizes were compared with the median amplitudes of public ECGs.
+Decided here: durations, directions and sizes of the waves, normal and in bundle branch block, and of ventricular
+beats. Ranges follow published norms; sizes were compared with the median amplitudes of public ECGs.
 """
 
 from __future__ import annotations

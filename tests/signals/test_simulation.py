@@ -123,6 +123,11 @@ def test_premature_beats_come_early():
             assert finding in ecg.findings and NORMAL not in ecg.findings
 
 
+def test_both_kinds_of_premature_beats_find_room_at_any_rate():
+    for seed, rate in enumerate(range(32, 180, 4)):
+        assert {PVC, PAC} <= set(simulate_ecg((PVC, PAC), heart_rate=rate, seed=seed).findings)
+
+
 @pytest.mark.parametrize("finding", FINDINGS)
 def test_every_finding_can_be_asked_for_and_is_reported(finding):
     for ecg in simulate_ecgs(5, seed=2, findings=(finding,)):

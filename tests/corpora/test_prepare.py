@@ -1,0 +1,145 @@
+"""Corpora from records and from the real layouts: nothing lost in silence, no patient on two sides."""
+
+import csv
+import shutil
+from collections import Counter
+from datetime import datetime
+
+import numpy as np
+import pytest
+from datasets import Dataset, load_from_disk
+
+from ecgllm.corpora import (
+    CORPUS_FEATURES,
+    check_patient_split,
+    prepare,
+    prepare_with_report,
+    records_to_corpus,
+    split_of,
+)
+from ecgllm.corpora.ptbxl import statements_of
+from ecgllm.signals import ECGRecord
+
+
+def record(record_id: str | None = "a", **fields) -> ECGRecord:
+    signal = np.arange(200, dtype=np.float32).reshape(2, 100) / 1000
+    return ECGRecord(signal=signal, sampling_rate=100.0, leads=("I", "II"), id=record_id, **fields)
+
+
+def test_records_keep_what_is_known_and_nothing_else():
+    report = "Sinusrhythmus, überdrehter Linkstyp; ST-Hebung möglich — größer als früher"
+    known = record(
+        patient_id="p1", report=report, findings=("left anterior fascicular block",), age=61.0, sex="female",
+        recorded_at=datetime(1999, 5, 6, 7, 8), statements=("SCP:LAFB:100",),
+    )  # fmt: skip
+    corpus = records_to_corpus([known, record(None)], "own")
+    assert corpus.features == CORPUS_FEATURES
+    row, bare = corpus
+    assert row["report"] == report and row["age"] == 61.0 and row["recorded_at"] == "1999-05-06T07:08:00"
+    assert row["findings"] == ["fascicular block", "left anterior fascicular block"] and row["severity"] == 1
+    np.testing.assert_array_equal(row["ecg"]["signal"], known.signal)
+    assert bare["id"] == bare["patient_id"] == "own-000001"
+    assert bare["report"] is None and bare["findings"] == [] and bare["sex"] is None
+
+
+def test_german_reports_survive_saving(tmp_path):
+    corpus = records_to_corpus([record(report="unauffälliges Ekg, größenmäßig grenzwertig ß")], "own")
+    corpus.save_to_disk(tmp_path / "corpus")
+    assert load_from_disk(tmp_path / "corpus")[0]["report"] == "unauffälliges Ekg, größenmäßig grenzwertig ß"
+
+
+def test_statements_are_mapped_and_unmapped_ones_counted():
+    corpus = records_to_corpus([record(statements=("SNOMED:426177001", "SNOMED:999"))], "own")
+    assert corpus[0]["findings"] == ["sinus bradycardia"] and corpus[0]["report"] == "Sinus bradycardia."
+    assert "not mapped: SNOMED:999 (1 records)" in corpus.info.description
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [([], "not one record"), ([record(), record()], "two records"), ([record(findings=("flu",))], "'flu'")],
+)
+def test_refusals(records, message):
+    with pytest.raises(ValueError, match=message):
+        records_to_corpus(records, "own")
+
+
+def test_prepare_names_what_it_knows(tmp_path):
+    with pytest.raises(ValueError, match="ludb, cinc2021, ptbxl, simulation"):
+        prepare("mimic", tmp_path)
+    with pytest.raises(ValueError, match="needs its folder"):
+        prepare("ludb")
+    for name in ("ludb", "cinc2021", "ptbxl"):
+        with pytest.raises(FileNotFoundError, match="expected .* of"):
+            prepare(name, tmp_path)
+
+
+def test_split_is_by_patient_and_depends_on_the_seed_alone():
+    patients = [f"p{i}" for i in range(2000)]
+    splits = [split_of(patient, seed=3) for patient in patients]
+    assert splits == [split_of(patient, seed=3) for patient in patients]
+    assert splits != [split_of(patient, seed=4) for patient in patients]
+    shares = Counter(splits)
+    assert abs(shares["test"] - 200) < 60 and abs(shares["validation"] - 200) < 60
+    corpus = records_to_corpus([record(f"r{i}", patient_id=f"p{i % 7}") for i in range(60)], "own")
+    check_patient_split(corpus)
+
+
+def test_a_leak_is_found():
+    leaking = Dataset.from_dict({"patient_id": ["a", "b", "a"], "split": ["train", "test", "test"]})
+    with pytest.raises(ValueError, match="a in test and train"):
+        check_patient_split(leaking)
+
+
+def test_ptbxl_statements():
+    row = {"scp_codes": "{'NORM': 100.0, 'SR': 0.0}", "heart_axis": "MID", "static_noise": " , I-V1,  "}
+    assert statements_of(row) == ["SCP:NORM:100", "SCP:SR:0", "PTBXL:axis:MID", "PTBXL:noise:static_noise"]
+    labels = statements_of({"labels": "MI;AMI;NST;LAFB/LPFB;SR"})
+    assert labels == ["PTBXL:class:MI", "PTBXL:class:AMI", "SCP:NST_", "PTBXL:class:LAFB/LPFB", "SCP:SR"]
+
+
+def test_simulation():
+    corpus = prepare("simulation", limit=6, seed=1)
+    assert len(corpus) == 6 and all(corpus["report"]) and all(corpus["findings"])
+    again = prepare("simulation", limit=6, seed=1)
+    assert corpus["findings"][:] == again["findings"][:]
+
+
+def test_ludb(shared_data):
+    corpus, report = prepare_with_report("ludb", shared_data / "ludb", limit=30)
+    assert len(corpus) == 30 and not report.unmapped and not report.unreadable and report.without_findings == 0
+    first = corpus[0]
+    assert first["id"] == "ludb-1" and {"sinus bradycardia", "left axis deviation"} <= set(first["findings"])
+    assert first["report"].startswith("Sinus bradycardia.") and (first["age"], first["sex"]) == (51.0, "female")
+    assert first["ecg"]["signal"].shape == (12, 5000)
+
+
+def test_cinc2021(shared_data):
+    corpus, report = prepare_with_report("cinc2021", shared_data / "cinc2021")
+    assert len(corpus) == 122 and not report.unmapped and not report.unreadable
+    assert set(corpus["recorded_at"]) == {None}
+    rates = {row["ecg"]["sampling_rate"] for row in corpus}
+    assert rates == {500.0, 1000.0}
+
+
+def test_ptbxl(shared_data):
+    corpus, report = prepare_with_report("ptbxl", shared_data / "ptbxl")
+    assert len(corpus) == 51 and not report.unmapped and not report.unreadable
+    first = corpus[0]
+    assert first["report"] == "sinusrhythmus periphere niederspannung"
+    assert first["findings"] == ["low qrs voltage", "normal ecg", "sinus rhythm", "static noise"]
+    with open(shared_data / "ptbxl" / "ptbxl_database.csv", newline="", encoding="utf-8") as file:
+        folds = {f"ptbxl-{row['ecg_id']}": int(row["strat_fold"]) for row in csv.DictReader(file)}
+    assert all((row["split"] == "test") == (folds[row["id"]] == 10) for row in corpus)
+
+
+def test_an_unreadable_file_is_listed_and_the_rest_read(shared_data, tmp_path):
+    (tmp_path / "data").mkdir()
+    for number in (1, 2):
+        for suffix in ("hea", "dat"):
+            shutil.copy(shared_data / "ludb" / "data" / f"{number}.{suffix}", tmp_path / "data")
+    signal = (tmp_path / "data" / "2.dat").read_bytes()
+    (tmp_path / "data" / "2.dat").write_bytes(signal[:1000])
+    corpus, report = prepare_with_report("ludb", tmp_path)
+    assert corpus["id"][:] == ["ludb-1"]
+    assert [record_id for record_id, _ in report.unreadable] == ["ludb-2"] and "truncated" in report.unreadable[0][1]
+    assert "unreadable: ludb-2" in corpus.info.description

@@ -1,0 +1,10 @@
+"""Training: recipes, stages and run folders, on `transformers.Trainer` (and so on Accelerate).
+
+A recipe (YAML) goes in, a run folder comes out whose root is a complete checkpoint. `run_recipe` runs the stages that
+the recipe names, in order, and goes on where a killed run stopped.
+"""
+
+from .recipe import Recipe, load_recipe
+from .run import run_recipe
+
+__all__ = ["Recipe", "load_recipe", "run_recipe"]

@@ -1,0 +1,66 @@
+"""How a model answers: exact match on questions with known answers.
+
+In: a model, its processor, questions, prepared signals. Out: shares of right answers, over all and by question type.
+Greedy decoding; an answer is right when the set of its comma-separated parts is the set of the expected ones.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import torch
+from datasets import Dataset
+
+from ..modeling_ecgllm import ECGLLMForConditionalGeneration
+from ..processing_ecgllm import ECGProcessor
+from .examples import answer_set
+from .prepared_signals import PreparedSignals
+
+
+@torch.no_grad()
+def generate_answers(
+    model: ECGLLMForConditionalGeneration,
+    processor: ECGProcessor,
+    questions: Dataset,
+    signals: PreparedSignals,
+    batch_size: int = 32,
+    max_new_tokens: int = 48,
+) -> list[str]:
+    """Greedy answers to questions, in their order."""
+    model.eval()
+    answers: list[str] = []
+    for start in range(0, len(questions), batch_size):
+        rows = questions[start : start + batch_size]
+        conversations = [
+            processor.build_conversation(question, [signals[record_id] for record_id in ids])
+            for question, ids in zip(rows["question"], rows["ecg_ids"], strict=True)
+        ]
+        inputs = processor.apply_chat_template(conversations, tokenize=True, add_generation_prompt=True)
+        inputs = inputs.to(model.device)
+        output = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+        texts = processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        answers += [text.strip() for text in texts]
+    return answers
+
+
+def answer_metrics(
+    model: ECGLLMForConditionalGeneration, processor: ECGProcessor, questions: Dataset, signals: PreparedSignals
+) -> dict[str, Any]:
+    """Exact match over all questions and by type; beside it what always answering the commonest answer would reach."""
+    answers = generate_answers(model, processor, questions, signals)
+    right: dict[str, list[bool]] = defaultdict(list)
+    expected_by_type: dict[str, list[frozenset[str]]] = defaultdict(list)
+    for answer, expected, kind in zip(answers, questions["answers"], questions["type"], strict=True):
+        wanted = frozenset(expected)
+        for key in ("all", kind):
+            right[key].append(answer_set(answer) == wanted)
+            expected_by_type[key].append(wanted)
+    return {
+        key: {
+            "exact_match": sum(values) / len(values),
+            "commonest_answer": max(map(expected_by_type[key].count, set(expected_by_type[key]))) / len(values),
+            "questions": len(values),
+        }
+        for key, values in right.items()
+    }
