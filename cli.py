@@ -2,7 +2,7 @@
 
 In: the command line. Out: what was asked for on stdout (JSON with `--json`), progress and errors on stderr. Nothing
 heavy is imported before a command needs it, so that `ecgllm --help` answers at once. What the user can put right (a
-wrong file, name or value) ends in one message and exit code 2; anything else is a defect and shows its traceback, as
+wrong file, name or value) ends in one line and exit code 2; anything else is a defect and shows its traceback, as
 everything does with `--debug`.
 """
 
@@ -11,7 +11,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +60,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         if debug:
             raise
-        typer.echo(f"ecgllm: {error or type(error).__name__}\n(ecgllm --debug ... shows where)", err=True)
+        message = " ".join(str(error).split()) or type(error).__name__
+        typer.echo(f"ecgllm: {message} (ecgllm --debug ... shows where)", err=True)
         raise SystemExit(2) from None
 
 
@@ -127,9 +132,13 @@ def summarize(record: ECGRecord) -> dict[str, Any]:
         "findings": None if record.findings is None else list(record.findings),
         "measurements": {name: _rounded(value) for name, value in (record.measurements or {}).items()},
         "statements": list(record.statements),
-        "notes": list(record.notes),
+        "notes": [_QUOTED.sub("(not shown)", note) for note in record.notes],
         "quality": quality,
     }
+
+
+# Readers quote what a header says where they did not understand it: it may be a name, or a date of birth.
+_QUOTED = re.compile(r"""(?<!\w)(?:'.*'|".*")(?!\w)""", re.DOTALL)
 
 
 def _rounded(value: float | None) -> float | None:
@@ -155,6 +164,125 @@ def _as_text(summary: dict[str, Any]) -> str:
 
 
 _TEXT_LISTS = ("findings", "statements", "notes", "quality")
+
+
+NOTICE = "Not a medical device: no answer may guide the care of a person."
+
+
+@app.command()
+def ask(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE... QUESTION", help="One or more ECG files, and then the question.")
+    ],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Folder of a checkpoint, or a Hub id with --trust-remote-code.")
+    ],
+    candidates: Annotated[
+        str | None, typer.Option(help="Choose among these answers, separated by commas, instead of writing one.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the code that comes with a checkpoint from the Hub.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask one question about one ECG or several.
+
+    A checkpoint brings its own code, which is run: that of a folder you name, and that of a Hub id only with
+    --trust-remote-code. With candidates, probabilities are relative to these.
+    """
+    *paths, question = files
+    if Path(question).exists():
+        raise ValueError(f"{question} is a file; the last argument must be the question, in quotes")
+    if not paths:
+        raise ValueError(f"no ECG file was given before the question {question!r}; expected ecgllm ask FILE QUESTION")
+    choices = None if candidates is None else [answer.strip() for answer in candidates.split(",")]
+    if choices is not None and (not all(choices) or len(set(choices)) < len(choices)):
+        raise ValueError(f"--candidates is {candidates!r}; expected different answers separated by commas")
+    _check_checkpoint(model, trust_remote_code)
+    from .signals import read_ecg
+
+    records = [read_ecg(path) for path in paths]  # before the model, which takes longer to find out
+    with _quiet():
+        from transformers import pipeline
+
+        try:
+            answerer = pipeline(model=model, trust_remote_code=True)
+        except Exception as error:  # a damaged or incomplete folder fails in as many ways as there are files in it
+            raise ValueError(f"{model} cannot be loaded: {type(error).__name__}: {error}") from error
+        result = answer_question(answerer, records, question, choices)
+    result = {"files": paths, "question": question, **result, "model": model, "notice": NOTICE}
+    typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else _as_answer(result))
+
+
+def answer_question(
+    answerer: Any, records: list[ECGRecord], question: str, candidates: list[str] | None = None
+) -> dict[str, Any]:
+    """Ask a loaded pipeline about records.
+
+    Returns: JSON-ready mapping: answer, its probability, candidates {answer: probability} (None unless candidates are
+    given or the answer is yes or no, when they are yes and no), trained_on.
+    """
+    found = answerer(question, ecgs=records, **({} if candidates is None else {"candidates": candidates}))
+    scores = found.get("candidates")
+    answer = found["generated_text"]
+    if candidates is None and answer.lower() in ("yes", "no"):
+        # In the spelling of the answer, as a model that says "Yes" gives "yes" little.
+        asked = [word.capitalize() if answer[0].isupper() else word for word in ("yes", "no")]
+        scored = answerer(question, ecgs=records, candidates=asked)["candidates"]
+        scores = {word.lower(): scored[word] for word in asked}
+    return {
+        "answer": answer,
+        "probability": found["probability"],
+        "candidates": scores,
+        "trained_on": getattr(answerer.model.config, "trained_on", None),
+    }
+
+
+def _as_answer(result: dict[str, Any]) -> str:
+    lines = [f"{result['answer'] or '(no answer)'}  (probability {result['probability']:.3g})"]
+    if result["candidates"]:
+        relative = ", ".join(f"{answer} {score:.3g}" for answer, score in result["candidates"].items())
+        lines.append(f"relative to each other: {relative}")
+    trained_on = " ".join((result["trained_on"] or "not stated by its checkpoint").split())
+    return "\n".join([*lines, f"The model was trained on: {trained_on}", result["notice"]])
+
+
+def _check_checkpoint(model: str, trust_remote_code: bool) -> None:
+    """Refuse what is no checkpoint of ours, and code from the Hub that the user has not said to trust."""
+    folder = Path(model)
+    if not folder.is_dir():
+        if folder.exists() or not trust_remote_code:
+            raise ValueError(
+                f"{model} is no folder with a checkpoint. `ecgllm train` writes one; a Hub id needs "
+                "--trust-remote-code, since a checkpoint's code is run"
+            )
+        return
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{model} is no checkpoint: no config.json in it. `ecgllm train` writes one")
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{folder / 'config.json'} is no JSON ({error}); copy the checkpoint again") from error
+    if kind != "ecgllm":
+        raise ValueError(f"{model} holds a model of type {kind!r}; expected 'ecgllm', as `ecgllm train` writes it")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and warnings of the libraries: the answer is all that is printed."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 @app.command()

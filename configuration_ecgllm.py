@@ -102,11 +102,6 @@ class ECGEncoderConfig(PreTrainedConfig):
                 f"patch_size {self.patch_size} is not a multiple of the stem's total stride {prod(self.stem_strides)}"
                 "; choose strides whose product divides patch_size."
             )
-        if self.hidden_size % self.num_attention_heads or (self.hidden_size // self.num_attention_heads) % 2:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} over {self.num_attention_heads} attention heads gives no even head "
-                "size, which rotary positions need; change one of the two."
-            )
 
     @property
     def preprocessing_id(self) -> int | None:
@@ -184,6 +179,15 @@ class ECGLLMConfig(PreTrainedConfig):
             raise ValueError(f"projector_type is {self.projector_type!r}; expected 'linear' or 'mlp'.")
         if self.patches_per_token < 1:
             raise ValueError(f"patches_per_token is {self.patches_per_token}; expected 1 or more.")
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "ECGLLMConfig":
+        """As in transformers. The config.json of a plain language model gives a configuration around it, with an
+        encoder and a projector that `from_pretrained` then reports as untrained (`base_model_prefix`'s promise).
+        """
+        if config_dict.get("model_type", cls.model_type) not in (cls.model_type, ""):
+            config_dict = {"text_config": config_dict}
+        return super().from_dict(config_dict, **kwargs)
 
     @property
     def samples_per_token(self) -> int:

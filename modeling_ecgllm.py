@@ -6,6 +6,7 @@ placeholder tokens of a causal language model, which is kept whole: its head, sc
 A folder written by `save_pretrained` holds this code, so it imports only torch, transformers and its three neighbours.
 """
 
+import copy
 import inspect
 import shutil
 from collections.abc import Callable
@@ -25,7 +26,9 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
-from transformers.utils import can_return_tuple
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_ecgllm import (
@@ -83,6 +86,11 @@ class ECGAttention(nn.Module):
 
     def __init__(self, config: ECGEncoderConfig):
         super().__init__()
+        if config.hidden_size % config.num_attention_heads or (config.hidden_size // config.num_attention_heads) % 2:
+            raise ValueError(
+                f"hidden_size {config.hidden_size} over {config.num_attention_heads} attention heads gives no even "
+                "head size, which rotary positions need; change one of the two."
+            )
         self.config = config
         self.head_dim = config.hidden_size // config.num_attention_heads
         self.scaling = self.head_dim**-0.5
@@ -180,22 +188,23 @@ class ECGPatchEmbedding(nn.Module):
         hidden = ecg_values.to(self.patch_convolution.weight.dtype)
         if lead_mask is not None:
             hidden = hidden * lead_mask[..., None].to(hidden.dtype)
+        lengths = ecg_lengths
+        if lengths is None:
+            lengths = torch.full(hidden.shape[:1], hidden.shape[-1], device=hidden.device)
         # A last patch that is not full is completed with zeros: no sample is lost.
         hidden = nn.functional.pad(hidden, (0, -hidden.shape[-1] % self.patch_size))
-        lengths = ecg_lengths
         hidden = _zero_past(hidden, lengths)
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
-            lengths = None if lengths is None else (lengths + stride - 1) // stride
+            lengths = (lengths + stride - 1) // stride
             hidden = _zero_past(self.activation(convolution(hidden)), lengths)
         tokens = self.patch_convolution(hidden).transpose(1, 2)
-        if lead_mask is not None:
-            tokens = tokens + ((~lead_mask.bool()).to(tokens.dtype) @ self.missing_lead_embedding)[:, None]
-        return tokens
+        # Without a mask no lead is missing. The vectors join in with weight zero all the same: a parameter that some
+        # batches leave out of the graph stops distributed training.
+        missing = torch.zeros_like(ecg_values[..., 0]) if lead_mask is None else ~lead_mask.bool()
+        return tokens + (missing.to(tokens.dtype) @ self.missing_lead_embedding)[:, None]
 
 
-def _zero_past(hidden: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-    if lengths is None:
-        return hidden
+def _zero_past(hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     inside = torch.arange(hidden.shape[-1], device=hidden.device) < lengths[:, None]
     return hidden * inside[:, None].to(hidden.dtype)
 
@@ -223,7 +232,8 @@ class ECGPreTrainedModel(PreTrainedModel):
                 init.zeros_(convolution.bias)
         elif isinstance(module, ECGTextDualEncoder):
             init.constant_(module.logit_scale, module.logit_scale_init_value)
-            init.constant_(module.logit_bias, module.config.logit_bias_init_value)
+            if module.logit_bias is not None:
+                init.constant_(module.logit_bias, module.config.logit_bias_init_value)
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
         """Save weights, configuration and the code files; load with `AutoModel.from_pretrained(...,
@@ -280,13 +290,14 @@ class ECGEncoder(ECGPreTrainedModel):
         """Valid patches of ECGs of these lengths (samples)."""
         return (ecg_lengths + self.config.patch_size - 1) // self.config.patch_size
 
+    @merge_with_config_defaults
     @capture_outputs
     def forward(
         self,
         ecg_values: torch.Tensor,
         lead_mask: torch.Tensor | None = None,
         ecg_lengths: torch.Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Encode ECGs.
 
@@ -350,7 +361,7 @@ def contrastive_loss(
     ecg_embeds: torch.Tensor,
     text_embeds: torch.Tensor,
     logit_scale: torch.Tensor,
-    logit_bias: torch.Tensor,
+    logit_bias: torch.Tensor | None,
     loss_type: str,
     report_ids: torch.Tensor | None = None,
 ) -> torch.Tensor:
@@ -358,7 +369,7 @@ def contrastive_loss(
 
     Args:
         ecg_embeds, text_embeds: [pairs, dim], unit length. logit_scale: inverse temperature. logit_bias: for
-        "sigmoid".
+        "sigmoid" only.
         report_ids: int [pairs]; pairs with the same id share one report and are positives of each other, not negatives
             (many ECGs have word-for-word the same report). None: every report is its own.
     Returns: the mean over this process' pairs. With equal batches per process, the mean over processes (what DDP takes
@@ -385,12 +396,20 @@ def contrastive_loss(
 
 @dataclass
 class ECGTextDualEncoderOutput(ModelOutput):
-    """loss; logits_per_ecg [ecgs, texts]; ecg_embeds and text_embeds [.., projection_dim], unit length."""
+    """loss; logits_per_ecg [ecgs, texts] and its transpose logits_per_text; ecg_embeds and text_embeds
+    [.., projection_dim], unit length; ecg_model_output and text_model_output: what the two encoders returned.
+    """
 
     loss: torch.Tensor | None = None
     logits_per_ecg: torch.Tensor | None = None
+    logits_per_text: torch.Tensor | None = None
     ecg_embeds: torch.Tensor | None = None
     text_embeds: torch.Tensor | None = None
+    ecg_model_output: BaseModelOutputWithPooling | None = None
+    text_model_output: ModelOutput | None = None
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())
 
 
 class ECGTextDualEncoder(ECGPreTrainedModel):
@@ -399,13 +418,13 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
     config: ECGTextDualEncoderConfig
     config_class = ECGTextDualEncoderConfig
     base_model_prefix = "dual_encoder"
-    main_input_name = "ecg_values"
+    main_input_name = "input_ids"
     input_modalities = ("ecg", "text")
 
-    def __init__(self, config: ECGTextDualEncoderConfig, text_encoder: PreTrainedModel | None = None):
+    def __init__(self, config: ECGTextDualEncoderConfig):
         super().__init__(config)
         self.ecg_encoder = ECGEncoder(config.encoder_config)
-        self.text_encoder = text_encoder if text_encoder is not None else AutoModel.from_config(config.text_config)
+        self.text_encoder = AutoModel.from_config(config.text_config)
         text_size = config.text_config.get_text_config().hidden_size
         self.ecg_projection = nn.Linear(config.encoder_config.hidden_size, config.projection_dim, bias=False)
         self.text_projection = nn.Linear(text_size, config.projection_dim, bias=False)
@@ -414,7 +433,9 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
             start = 2.6593 if config.loss_type == "infonce" else 2.3026  # ln(1/0.07), ln(10)
         self.logit_scale_init_value = start
         self.logit_scale = nn.Parameter(torch.tensor(start))
-        self.logit_bias = nn.Parameter(torch.tensor(config.logit_bias_init_value))
+        # A parameter that its loss does not use would stop distributed training.
+        sigmoid = config.loss_type == "sigmoid"
+        self.logit_bias = nn.Parameter(torch.tensor(config.logit_bias_init_value)) if sigmoid else None
         self.post_init()
 
     @classmethod
@@ -428,7 +449,7 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         config = ECGTextDualEncoderConfig(
             encoder_config=encoder_config, text_config=text_encoder.config, **config_fields
         )
-        # post_init must not touch the pretrained weights
+        # The pretrained parts come in after the initialisation, which must not touch them.
         model = cls(config)
         model.text_encoder = text_encoder
         if isinstance(encoder, ECGEncoder):
@@ -441,6 +462,47 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.text_encoder.set_input_embeddings(value)
 
+    @can_return_tuple
+    def get_ecg_features(
+        self,
+        ecg_values: torch.Tensor,
+        lead_mask: torch.Tensor | None = None,
+        ecg_lengths: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPooling:
+        """The encoder's output for ECGs [ecgs, leads, samples]; pooler_output [ecgs, projection_dim], projected."""
+        encoded = self.ecg_encoder(
+            ecg_values, lead_mask=lead_mask, ecg_lengths=ecg_lengths, **kwargs | {"return_dict": True}
+        )
+        encoded.pooler_output = self.ecg_projection(encoded.pooler_output)
+        return encoded
+
+    @can_return_tuple
+    def get_text_features(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPooling:
+        """The text encoder's output for texts [texts, tokens]; pooler_output [texts, projection_dim], the mean of the
+        tokens, projected.
+        """
+        encoded = self.text_encoder(
+            input_ids=input_ids, attention_mask=attention_mask, **kwargs | {"return_dict": True}
+        )
+        hidden = encoded.last_hidden_state
+        if attention_mask is None:
+            pooled = hidden.mean(dim=1)
+        else:
+            weight = attention_mask[..., None].to(hidden.dtype)
+            pooled = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=hidden,
+            pooler_output=self.text_projection(pooled),
+            hidden_states=encoded.get("hidden_states"),
+            attentions=encoded.get("attentions"),
+        )
+
     def get_ecg_embeds(
         self,
         ecg_values: torch.Tensor,
@@ -448,18 +510,13 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         ecg_lengths: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Unit vectors [ecgs, projection_dim] of ECGs [ecgs, leads, samples]."""
-        pooled = self.ecg_encoder(ecg_values, lead_mask=lead_mask, ecg_lengths=ecg_lengths).pooler_output
-        return nn.functional.normalize(self.ecg_projection(pooled), dim=-1)
+        features = self.get_ecg_features(ecg_values, lead_mask, ecg_lengths, return_dict=True)
+        return nn.functional.normalize(features.pooler_output, dim=-1)
 
     def get_text_embeds(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Unit vectors [texts, projection_dim]: the mean of the text encoder's tokens, projected."""
-        hidden = self.text_encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        if attention_mask is None:
-            pooled = hidden.mean(dim=1)
-        else:
-            weight = attention_mask[..., None].to(hidden.dtype)
-            pooled = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
-        return nn.functional.normalize(self.text_projection(pooled), dim=-1)
+        """Unit vectors [texts, projection_dim] of texts [texts, tokens]."""
+        features = self.get_text_features(input_ids, attention_mask, return_dict=True)
+        return nn.functional.normalize(features.pooler_output, dim=-1)
 
     @can_return_tuple
     def forward(
@@ -472,12 +529,15 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         report_ids: torch.Tensor | None = None,
         preprocessing_id: torch.Tensor | None = None,
         return_loss: bool = True,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> ECGTextDualEncoderOutput:
         """Embed pairs of ECG [pairs, leads, samples] and report [pairs, tokens]; see `contrastive_loss`."""
         check_preprocessing(self.config.encoder_config, preprocessing_id)
-        ecg_embeds = self.get_ecg_embeds(ecg_values, lead_mask, ecg_lengths)
-        text_embeds = self.get_text_embeds(input_ids, attention_mask)
+        kwargs = kwargs | {"return_dict": True}
+        ecg_output = self.get_ecg_features(ecg_values, lead_mask, ecg_lengths, **kwargs)
+        text_output = self.get_text_features(input_ids, attention_mask, **kwargs)
+        ecg_embeds = nn.functional.normalize(ecg_output.pooler_output, dim=-1)
+        text_embeds = nn.functional.normalize(text_output.pooler_output, dim=-1)
         # CLIP's bound: an inverse temperature over 100 makes training unstable
         logit_scale = self.logit_scale.clamp(max=4.6052).exp()
         loss = None
@@ -487,7 +547,13 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
             )
         logits = logit_scale * ecg_embeds @ text_embeds.T
         return ECGTextDualEncoderOutput(
-            loss=loss, logits_per_ecg=logits, ecg_embeds=ecg_embeds, text_embeds=text_embeds
+            loss=loss,
+            logits_per_ecg=logits,
+            logits_per_text=logits.T,
+            ecg_embeds=ecg_embeds,
+            text_embeds=text_embeds,
+            ecg_model_output=ecg_output,
+            text_model_output=text_output,
         )
 
 
@@ -562,6 +628,9 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         self.ecg_encoder = ECGEncoder(config.encoder_config)
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
         self.projector = ECGProjector(config, _embedding_size(self.language_model))
+        # What generation may do with caches is for the language model to say.
+        self._is_stateful = self.language_model._is_stateful
+        self._can_compile_fullgraph = self.language_model._can_compile_fullgraph
         self.post_init()
         self._suppress_placeholder()
 
@@ -621,7 +690,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         for part in (model.ecg_encoder, model.projector):
             part.to(device=language_model.device, dtype=language_model.dtype)
         if language_model.generation_config is not None:
-            model.generation_config = language_model.generation_config
+            model.generation_config = copy.deepcopy(language_model.generation_config)
         if model.generation_config.pad_token_id is None:
             model.generation_config.pad_token_id = tokenizer.pad_token_id
         model._suppress_placeholder()
@@ -649,6 +718,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
     def get_decoder(self) -> nn.Module:
         return self.language_model.get_decoder()
 
+    @can_return_tuple
     def get_ecg_features(
         self,
         ecg_values: torch.Tensor | None = None,
@@ -657,7 +727,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         lead_mask: torch.Tensor | None = None,
         ecg_lengths: torch.Tensor | None = None,
         preprocessing_id: torch.Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Encode and project the ECGs of a batch.
 
@@ -686,7 +756,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
                 ecg_values[ecg_mask],
                 lead_mask=None if lead_mask is None else lead_mask[ecg_mask],
                 ecg_lengths=lengths,
-                **kwargs,
+                **kwargs | {"return_dict": True},
             )
         else:
             encoded = BaseModelOutputWithPooling(last_hidden_state=ecg_embeds[ecg_mask])
@@ -704,12 +774,23 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         return (ecg_lengths + self.config.samples_per_token - 1) // self.config.samples_per_token
 
     def get_placeholder_mask(
-        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, ecg_features: torch.Tensor
+        self,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor,
+        ecg_features: torch.Tensor,
+        tokens_per_prompt: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Where the ECG tokens go: bool [batch, tokens, size].
 
+        Args: ecg_features: [tokens, size] of the whole batch. tokens_per_prompt: int [batch], how many of them belong
+            to each prompt; with it every prompt is checked, without it their sum.
         Raises: ValueError when the prompt's placeholders are not as many as the ECG tokens.
         """
+        if self.config.ecg_token_id is None:
+            raise ValueError(
+                "config.ecg_token_id is None: this model has no placeholder for ECGs. Build it with "
+                "from_encoder_and_language_model, which gives it one."
+            )
         if input_ids is None:
             placeholder = self.get_input_embeddings()(
                 torch.full((), self.config.ecg_token_id, dtype=torch.long, device=inputs_embeds.device)
@@ -717,13 +798,34 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             mask = (inputs_embeds == placeholder).all(-1)
         else:
             mask = (input_ids == self.config.ecg_token_id).to(inputs_embeds.device)
-        if not torch.compiler.is_compiling() and int(mask.sum()) != ecg_features.shape[0]:
-            raise ValueError(
-                f"The prompt holds {int(mask.sum())} ECG placeholder tokens (id {self.config.ecg_token_id}) and the "
-                f"ECGs give {ecg_features.shape[0]} tokens; expected the same number. Prepare text and ECGs together "
-                "with ECGProcessor, with one ECG per <|ecg|> in the text."
-            )
+        if not torch.compiler.is_compiling():
+            found, given = [int(mask.sum())], [ecg_features.shape[0]]
+            if tokens_per_prompt is not None:
+                found, given = mask.sum(dim=1).tolist(), tokens_per_prompt.tolist()
+            if found != given:
+                raise ValueError(
+                    f"The prompts hold {found} ECG placeholder tokens (id {self.config.ecg_token_id}) and their ECGs "
+                    f"give {given} tokens; expected the same numbers. Prepare text and ECGs together with "
+                    "ECGProcessor, with one ECG per <|ecg|> in the text. With past_key_values, pass only the ECGs "
+                    "whose placeholders are not in the cache yet."
+                )
         return mask.unsqueeze(-1).expand_as(inputs_embeds)
+
+    def _tokens_per_prompt(
+        self,
+        ecg_values: torch.Tensor | None,
+        ecg_embeds: torch.Tensor | None,
+        ecg_mask: torch.Tensor | None,
+        ecg_lengths: torch.Tensor | None,
+    ) -> torch.Tensor:
+        if ecg_lengths is None:
+            if ecg_values is not None:
+                given, samples = ecg_values, ecg_values.shape[3]
+            else:
+                given, samples = ecg_embeds, ecg_embeds.shape[2] * self.config.encoder_config.patch_size
+            ecg_lengths = torch.full(given.shape[:2], samples, device=given.device)
+        tokens = self.num_ecg_tokens(ecg_lengths)
+        return (tokens if ecg_mask is None else tokens * ecg_mask.bool()).sum(dim=1)
 
     @can_return_tuple
     def forward(
@@ -742,7 +844,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> ECGLLMCausalLMOutputWithPast:
         """Read text and ECGs.
 
@@ -759,11 +861,12 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             if inputs_embeds is None:
                 inputs_embeds = self.get_input_embeddings()(input_ids)
             ecg_tokens = self.get_ecg_features(
-                ecg_values, ecg_embeds, ecg_mask, lead_mask, ecg_lengths, preprocessing_id
+                ecg_values, ecg_embeds, ecg_mask, lead_mask, ecg_lengths, preprocessing_id, return_dict=True
             ).pooler_output.to(inputs_embeds.device, inputs_embeds.dtype)
-            mask = self.get_placeholder_mask(input_ids, inputs_embeds, ecg_tokens)
+            tokens_per_prompt = self._tokens_per_prompt(ecg_values, ecg_embeds, ecg_mask, ecg_lengths)
+            mask = self.get_placeholder_mask(input_ids, inputs_embeds, ecg_tokens, tokens_per_prompt)
             inputs_embeds = inputs_embeds.masked_scatter(mask, ecg_tokens)
-        elif input_ids is not None and inputs_embeds is None and not self._is_decoding(past_key_values, kwargs):
+        elif input_ids is not None:
             self._refuse_placeholders_without_ecg(input_ids)
 
         loss_kwargs = {key: kwargs.pop(key) for key in ("num_items_in_batch", "shift_labels") if key in kwargs}
@@ -777,7 +880,8 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
                 use_cache=use_cache,
                 logits_to_keep=logits_to_keep,
                 **kwargs,
-            )
+            ),
+            return_dict=True,
         )
         logits = outputs.logits
         loss = None
@@ -792,11 +896,6 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             attentions=outputs.get("attentions"),
             ecg_hidden_states=ecg_tokens,
         )
-
-    @staticmethod
-    def _is_decoding(past_key_values: Cache | None, kwargs: dict[str, Any]) -> bool:
-        cache = past_key_values if past_key_values is not None else kwargs.get("cache_params")
-        return cache is not None
 
     def _refuse_placeholders_without_ecg(self, input_ids: torch.Tensor) -> None:
         if self.config.ecg_token_id is None or torch.compiler.is_compiling():

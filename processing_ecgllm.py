@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AddedToken, AutoTokenizer, BatchFeature, FeatureExtractionMixin
+from transformers.configuration_utils import PreTrainedConfig
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -741,10 +742,13 @@ class ECGProcessor(ProcessorMixin):
         cls, pretrained_model_name_or_path: Any, processor_dict: Any = None, **kwargs: Any
     ) -> list[Any]:
         # By its own class: transformers would look for the feature extractor among the Auto classes, which know ours
-        # only as remote code and would ask for trust inside the package itself.
+        # only as remote code and would ask for trust inside the package itself. So would the tokenizer for the sake of
+        # config.json, which says nothing of tokenizers: an empty configuration stands for it.
         trust = kwargs.pop("trust_remote_code", None)
         feature_extractor = ECGFeatureExtractor.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=trust, **kwargs)
+        tokenizer = AutoTokenizer.from_pretrained(
+            pretrained_model_name_or_path, config=PreTrainedConfig(), trust_remote_code=trust, **kwargs
+        )
         return [feature_extractor, tokenizer]
 
     @classmethod
@@ -919,8 +923,8 @@ class ECGProcessor(ProcessorMixin):
             )
             if found != expected:
                 raise ValueError(
-                    f"Conversation {row} was encoded with {found} ECG tokens, its {count} ECGs make {expected}; expected "
-                    "the ECGs whose lengths encode_conversation was given."
+                    f"Conversation {row} was encoded with {found} ECG tokens, its {count} ECGs make {expected}; "
+                    "expected the ECGs whose lengths encode_conversation was given."
                 )
         return self._assemble(sequences, features, rows, True, padding_side, None, "pt")
 
@@ -940,7 +944,8 @@ class ECGProcessor(ProcessorMixin):
                 if len(ids) > max_length:
                     raise ValueError(
                         f"Text {row} with its ECGs has {len(ids)} tokens; max_length is {max_length}. Truncation "
-                        "would cut the ECG or the question: shorten the text, use a shorter segment, or raise max_length."
+                        "would cut the ECG or the question: shorten the text, use a shorter segment, or raise "
+                        "max_length."
                     )
         data: dict[str, Any] = self._pad(sequences, padding, padding_side, max_length)
         if features is not None:
@@ -1151,14 +1156,14 @@ class ECGProcessor(ProcessorMixin):
                 f"A conversation with the roles {[turn['role'] for turn in turns]} has no assistant's turn to learn; "
                 "labels need one."
             )
-        if _GENERATION_TAG.search(template):
-            settings = self.tokenizer.special_tokens_map | template_kwargs
-            texts, spans = render_jinja_template(
-                [turns], chat_template=template, return_assistant_tokens_mask=True, **settings
-            )
-            return texts[0], spans[0]
         render = partial(self._render, template=template, **template_kwargs)
         text = render(turns, add_generation_prompt=False)
+        if _GENERATION_TAG.search(template):
+            settings = self.tokenizer.special_tokens_map | template_kwargs
+            _, spans = render_jinja_template(
+                [turns], chat_template=template, return_assistant_tokens_mask=True, **settings
+            )
+            return text, spans[0]
         special = tuple(token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
         return text, _assistant_spans(turns, text, render, special)
 
@@ -1248,8 +1253,8 @@ def _flatten_content(
                 pieces.append(part["text"])
                 if ecg_token in part["text"]:
                     raise ValueError(
-                        f"The text of a {turn['role']} turn holds {ecg_token} itself: {_shorten(part['text'])!r}. Give "
-                        'ECGs as parts {"type": "ecg", "ecg": ...}.'
+                        f"The text of a {turn['role']} turn holds {ecg_token} itself: {_shorten(part['text'])!r}. "
+                        'Give ECGs as parts {"type": "ecg", "ecg": ...}.'
                     )
             elif kind == "text":
                 raise ValueError(f'A {turn["role"]} turn holds a part {{"type": "text"}} without a string as "text".')

@@ -98,7 +98,9 @@ def build_questions(
     for name in TYPES:
         if name in types:
             ask[name](max(1, round(per_record * len(builder.records))))
-    return Dataset.from_list(builder.rows, features=QUESTION_FEATURES)
+    # By column, so that no question at all is a data set too.
+    columns = {name: [row[name] for row in builder.rows] for name in QUESTION_FEATURES}
+    return Dataset.from_dict(columns, features=QUESTION_FEATURES)
 
 
 def _records(corpus: Dataset) -> list[_Record]:

@@ -72,3 +72,90 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real records: set ECGLLM_TEST_DATA to a folder that holds ludb, cinc2021 or ptbxl")
     return folder
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tiny models
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny_tokenizer():
+    """A fresh byte-level BPE tokenizer of 300 tokens, without the ECG placeholder."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        ["User: Is there atrial fibrillation?\nAssistant: yes no Here is an electrocardiogram: "] * 3,
+        trainers.BpeTrainer(
+            vocab_size=300,
+            special_tokens=["<s>", "</s>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+
+
+@pytest.fixture
+def tiny_encoder_config():
+    """Two layers of size 32, with the preprocessing of the default feature extractor."""
+    from ecgllm import ECGEncoderConfig, ECGFeatureExtractor
+
+    return ECGEncoderConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=48,
+        stem_channels=[8, 8],
+        stem_strides=[2, 1],
+        preprocessing=ECGFeatureExtractor().preprocessing,
+    )
+
+
+@pytest.fixture
+def make_ecg():
+    """make_ecg(seconds, seed, leads=12): noise in mV at 100 Hz with the first standard leads."""
+    import numpy as np
+
+    from ecgllm.processing_ecgllm import LEADS
+
+    def make(seconds: float = 2.0, seed: int = 0, leads: int = 12) -> dict:
+        signal = np.random.default_rng(seed).normal(scale=0.4, size=(leads, int(seconds * 100))).astype(np.float32)
+        return {"signal": signal, "sampling_rate": 100, "leads": list(LEADS[:leads])}
+
+    return make
+
+
+@pytest.fixture
+def tiny_llm(tiny_tokenizer, tiny_encoder_config):
+    """tiny_llm(language_model_config=None, **fields): (model, processor); a random Llama by default."""
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    from ecgllm import ECGLLMForConditionalGeneration, ECGProcessor
+
+    def build(language_model_config=None, **fields):
+        if language_model_config is None:
+            language_model_config = LlamaConfig(
+                vocab_size=300,
+                hidden_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                intermediate_size=48,
+                bos_token_id=0,
+                eos_token_id=1,
+                tie_word_embeddings=True,
+            )
+        torch.manual_seed(0)
+        language_model = AutoModelForCausalLM.from_config(language_model_config)
+        model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+            tiny_encoder_config, language_model, tokenizer=tiny_tokenizer, **{"patches_per_token": 2} | fields
+        ).eval()
+        return model, ECGProcessor.for_model(model, tiny_tokenizer)
+
+    return build

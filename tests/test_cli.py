@@ -55,7 +55,7 @@ def fake_module(monkeypatch: pytest.MonkeyPatch, name: str, function: str) -> li
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    assert all(command in out for command in ("info", "prepare", "questions", "simulate", "train", "demo"))
+    assert all(command in out for command in ("ask", "info", "prepare", "questions", "simulate", "train", "demo"))
     assert "not a medical device" in " ".join(out.split())
 
 
@@ -116,6 +116,27 @@ def test_summary_says_what_is_doubtful_about_a_signal() -> None:
     assert any(doubt.startswith("0.50 s long") for doubt in quality)
 
 
+def test_a_summary_does_not_repeat_what_a_header_says_of_the_patient() -> None:
+    record = ECGRecord(
+        signal=np.zeros((1, 200), dtype=np.float32),
+        sampling_rate=100.0,
+        leads=("I",),
+        id="Roe-1",
+        patient_id="Roe",
+        report="Jane Roe, born 1961",
+        age=61.0,
+        sex="female",
+        notes=(
+            "the header's age 'Jane Roe 1961' is not a number of years; WFDB's default",
+            f"the header's sex {chr(34)}Roe's{chr(34)} is neither",
+        ),
+    )
+    text = json.dumps(summarize(record))
+    assert "the header's age (not shown) is not a number of years; WFDB's default" in text
+    assert "the header's sex (not shown) is neither" in text
+    assert not any(word in text for word in ("Roe", "1961", "61", "female"))
+
+
 def test_a_summary_is_valid_json_whatever_the_samples() -> None:
     signal = np.full((1, 200), np.nan, dtype=np.float32)
     record = ECGRecord(signal=signal, sampling_rate=100.0, leads=("I",), measurements={"qtc": float("nan")})
@@ -135,6 +156,159 @@ def test_a_missing_file_is_one_message_and_exit_code_2(tmp_path: Path, capsys: p
 def test_debug_lets_the_traceback_through(tmp_path: Path) -> None:
     with pytest.raises((ValueError, OSError), match=r"nothing\.hea"):
         main(["--debug", "info", str(tmp_path / "nothing.hea")])
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model that always answers "yes", with everything that belongs to a checkpoint."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+
+    from ecgllm import ECGEncoderConfig, ECGFeatureExtractor, ECGLLMForConditionalGeneration, ECGProcessor
+
+    torch.manual_seed(0)
+    words = ["</s>", "<unk>", "yes", "no", "User", "Assistant", ":", "\n"]
+    bare = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    bare.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="</s>", unk_token="<unk>")
+    encoder = ECGEncoderConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, stem_channels=[4, 4],
+        preprocessing=ECGFeatureExtractor().preprocessing,
+    )  # fmt: skip
+    language_model = AutoModelForCausalLM.from_config(
+        LlamaConfig(
+            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=len(words),
+            eos_token_id=0, bos_token_id=None, pad_token_id=0,
+        )
+    )  # fmt: skip
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        encoder, language_model, tokenizer=tokenizer, patches_per_token=5, trained_on="nothing:\nrandom weights"
+    )
+    model.generation_config.max_length = None
+    with torch.no_grad():  # the last word decides: after ":" comes yes, after yes the end
+        model.language_model.model.embed_tokens.weight.zero_()
+        model.language_model.lm_head.weight.zero_()
+        for number, (word, following) in enumerate({":": "yes", "yes": "</s>", "no": "</s>"}.items()):
+            model.language_model.model.embed_tokens.weight[words.index(word), number] = 1.0
+            model.language_model.lm_head.weight[words.index(following), number] = 3.0
+        for layer in model.language_model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+    folder = tmp_path_factory.mktemp("checkpoint")
+    model.save_pretrained(folder)
+    ECGProcessor.for_model(model, tokenizer).save_pretrained(folder)
+    return folder
+
+
+def test_ask_prints_answer_training_and_notice(
+    wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capsys, "ask", wfdb_file, "Is there atrial fibrillation?", "--model", checkpoint)
+    assert (code, err) == (0, "")
+    answer, relative, trained_on, notice = out.splitlines()
+    assert answer.startswith("yes  (probability 1)") or answer.startswith("yes  (probability 0.")
+    assert relative.startswith("relative to each other: yes ")
+    assert trained_on == "The model was trained on: nothing: random weights"
+    assert notice.startswith("Not a medical device")
+
+
+def test_ask_as_json(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    question = "What is new in the second ECG?"
+    code, out, err = run(capsys, "ask", wfdb_file, wfdb_file, question, "--model", checkpoint, "--json")
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    assert set(result) == {
+        "files", "question", "answer", "probability", "candidates", "model", "trained_on", "notice",
+    }  # fmt: skip
+    assert result["files"] == [str(wfdb_file)] * 2
+    assert (result["question"], result["answer"], result["model"]) == (question, "yes", str(checkpoint))
+    assert 0 < result["probability"] <= 1
+    assert result["candidates"]["yes"] > result["candidates"]["no"]
+    assert sum(result["candidates"].values()) == pytest.approx(1)
+
+
+def test_ask_chooses_among_candidates(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("ask", wfdb_file, "Which?", "--model", checkpoint, "--candidates", "no, User")
+    code, out, _ = run(capsys, *arguments, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert result["answer"] in result["candidates"]
+    assert list(result["candidates"]) == sorted(result["candidates"], key=lambda a: -result["candidates"][a])
+    assert set(result["candidates"]) == {"no", "User"}
+
+
+def test_ask_in_a_process_of_its_own_prints_only_the_answer(wfdb_file: Path, checkpoint: Path) -> None:
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-m", "ecgllm.cli", "ask", str(wfdb_file), "Is it?", "--model", str(checkpoint), "--json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["answer"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("Is it?",), "no ECG file was given before the question 'Is it?'"),
+        (("FILE",), "the last argument must be the question"),
+        (("FILE", "FILE"), "the last argument must be the question"),
+        (("missing.hea", "Is it?"), "missing.hea"),
+        (("FILE", "Is it?", "--model", "nobody/nothing"), "a Hub id needs --trust-remote-code"),
+        (("FILE", "Is it?", "--model", "EMPTY"), "no config.json in it"),
+        (("FILE", "Is it?", "--model", "BERT"), "a model of type 'bert'; expected 'ecgllm'"),
+        (("FILE", "Is it?", "--model", "FILE"), "is no folder with a checkpoint"),
+        (("FILE", "Is it?", "--candidates", "yes,"), "different answers separated by commas"),
+        (("FILE", "Is it?", "--candidates", "yes,yes"), "different answers separated by commas"),
+    ],
+)
+def test_ask_refuses_in_one_line(
+    arguments: tuple[str, ...],
+    message: str,
+    wfdb_file: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    names = {"FILE": wfdb_file, "EMPTY": tmp_path / "empty", "BERT": tmp_path / "bert"}
+    model = () if "--model" in arguments else ("--model", checkpoint)
+    code, out, err = run(capsys, "ask", *(names.get(argument, argument) for argument in arguments), *model)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("damaged", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_ask_refuses_a_damaged_checkpoint_in_one_line(
+    damaged: str, wfdb_file: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    (copy / damaged).write_bytes((copy / damaged).read_bytes()[:40])
+    code, out, err = run(capsys, "ask", wfdb_file, "Is it?", "--model", copy)
+    assert (code, out) == (2, "")
+    assert "copy" in err
+    assert err.count("\n") == 1
+
+
+def test_ask_refuses_an_ecg_that_the_model_cannot_read(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import wfdb
+
+    wfdb.wrsamp(
+        "short", fs=250, units=["mV"], sig_name=["II"], p_signal=np.random.default_rng(0).normal(size=(100, 1)),
+        fmt=["16"], write_dir=str(tmp_path),
+    )  # fmt: skip
+    code, out, err = run(capsys, "ask", tmp_path / "short.hea", "Is it?", "--model", checkpoint)
+    assert (code, out) == (2, "")
+    assert "the ECG lasts 0.4 s" in err
 
 
 def test_simulated_ecgs_become_a_corpus_and_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

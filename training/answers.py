@@ -47,7 +47,12 @@ def generate_answers(
 def answer_metrics(
     model: ECGLLMForConditionalGeneration, processor: ECGProcessor, questions: Dataset, signals: PreparedSignals
 ) -> dict[str, Any]:
-    """Exact match over all questions and by type; beside it what always answering the commonest answer would reach."""
+    """Exact match over all questions and by type; beside it what always answering the commonest answer would reach.
+
+    Questions about a record without a usable signal are not asked.
+    """
+    usable = [row for row, ids in enumerate(questions["ecg_ids"]) if all(record_id in signals for record_id in ids)]
+    questions = questions.select(usable)
     answers = generate_answers(model, processor, questions, signals)
     right: dict[str, list[bool]] = defaultdict(list)
     expected_by_type: dict[str, list[frozenset[str]]] = defaultdict(list)
@@ -62,5 +67,5 @@ def answer_metrics(
             "commonest_answer": max(map(expected_by_type[key].count, set(expected_by_type[key]))) / len(values),
             "questions": len(values),
         }
-        for key, values in right.items()
+        for key, values in sorted(right.items())  # "all" comes first
     }

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, Features, List, Value, load_from_disk
+from datasets import Dataset, Features, List, Value
+from datasets.arrow_writer import ArrowWriter
+from datasets.utils import tqdm
 
 from ..processing_ecgllm import ECGFeatureExtractor, ECGInputError
+from .run_folder import written_whole
 
+_FILE = "signals.arrow"
 _FEATURES = Features(
     {
         "id": Value("string"),
@@ -57,36 +61,31 @@ class PreparedSignals(Mapping):
 
 def prepare_signals(corpus: Dataset, feature_extractor: ECGFeatureExtractor, folder: Path) -> None:
     """Prepare every record of a corpus and write the table to `folder`, which appears only once it is complete."""
+    with (
+        written_whole(folder) as partial,
+        # Written row by row: `map` would leave a second copy of every signal in its cache.
+        ArrowWriter(features=_FEATURES, path=str(partial / _FILE), writer_batch_size=64) as writer,
+    ):
+        rows = corpus.select_columns(["id", "ecg"])
+        for row in tqdm(rows, total=len(rows), desc="Preparing signals", unit="record"):
+            writer.write(_prepare(row["id"], row["ecg"], feature_extractor))
+        writer.finalize()
 
-    def prepare(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        rows: dict[str, list[Any]] = {name: [] for name in _FEATURES}
-        for record_id, ecg in zip(batch["id"], batch["ecg"], strict=True):
-            try:
-                features = feature_extractor(ecg, return_tensors="np")
-            except ECGInputError as error:
-                values, mask, length, refused = b"", [], 0, str(error)
-            else:
-                values = features["ecg_values"][0].astype("<f4").tobytes()
-                mask, length, refused = features["lead_mask"][0].tolist(), int(features["ecg_lengths"][0]), ""
-            entries = (record_id, values, mask, length, feature_extractor.preprocessing_id, refused)
-            for name, entry in zip(_FEATURES, entries, strict=True):
-                rows[name].append(entry)
-        return rows
 
-    table = corpus.map(
-        prepare,
-        batched=True,
-        batch_size=64,
-        remove_columns=corpus.column_names,
-        features=_FEATURES,
-        load_from_cache_file=False,
-        desc="Preparing signals",
-    )
-    partial = folder.with_name(folder.name + ".partial")
-    table.save_to_disk(partial)
-    partial.replace(folder)
+def _prepare(record_id: str, ecg: Any, feature_extractor: ECGFeatureExtractor) -> dict[str, Any]:
+    row = {"id": record_id, "preprocessing_id": feature_extractor.preprocessing_id}
+    try:
+        features = feature_extractor(ecg, return_tensors="np")
+    except ECGInputError as error:
+        return row | {"ecg_values": b"", "lead_mask": [], "ecg_length": 0, "refused": str(error)}
+    return row | {
+        "ecg_values": features["ecg_values"][0].astype("<f4").tobytes(),
+        "lead_mask": features["lead_mask"][0].tolist(),
+        "ecg_length": int(features["ecg_lengths"][0]),
+        "refused": "",
+    }
 
 
 def load_signals(folder: Path) -> PreparedSignals:
     """Open what `prepare_signals` wrote."""
-    return PreparedSignals(load_from_disk(folder))
+    return PreparedSignals(Dataset.from_file(str(folder / _FILE)))

@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
+import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from transformers import TrainingArguments
+from transformers import CONFIG_MAPPING, TrainingArguments
+
+from ..configuration_ecgllm import ECGEncoderConfig
+from ..corpora import build_questions
+from ..processing_ecgllm import ECGFeatureExtractor
 
 STAGES = ("pretrain", "debias", "finetune")
 TUNE = ("frozen", "lora", "full")
@@ -71,9 +78,9 @@ class StageRecipe:
     """One stage.
 
     batch_size: over all processes and accumulation steps, so that a recipe means the same on any machine.
-    gradient_accumulation_steps: parts in which a process works a batch off. tune: overrides `language_model.tune`.
-    tune_encoder, tune_projector: whether these learn (in pretrain the encoder always does). loss: "infonce" or
-    "sigmoid" (pretrain). projection_dim: of the common space (pretrain). questions: arguments of
+    gradient_accumulation_steps: parts in which a process works a batch off (1 in pretrain). tune: overrides
+    `language_model.tune`. tune_encoder, tune_projector: whether these learn (in pretrain the encoder always does).
+    loss: "infonce" or "sigmoid" (pretrain). projection_dim: of the common space (pretrain). questions: arguments of
     `corpora.build_questions` (debias, finetune). evaluate: how many validation questions are answered at the end.
     training: fields of `transformers.TrainingArguments`.
     """
@@ -129,17 +136,29 @@ def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     Raises: RecipeError for an unknown key, a missing one, or a value that does not fit; FileNotFoundError.
     """
     file = _find(path)
-    values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    values = _parse(file.read_text(encoding="utf-8"), str(file))
     if not isinstance(values, dict):
         raise RecipeError(f"{file} holds {type(values).__name__}; expected a mapping of recipe keys.")
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
             raise RecipeError(f"Override {override!r} has no '='; expected key=value, e.g. output=runs/first.")
-        _set(values, key.strip(), yaml.safe_load(text) if text else None)
-    recipe = _build(Recipe, values, str(file))
-    _check(recipe, str(file))
+        _set(values, key.strip(), _parse(text, f"Override {override!r}") if text else None)
+    return recipe_from_dict(values, str(file))
+
+
+def recipe_from_dict(values: dict[str, Any], where: str) -> Recipe:
+    """A checked recipe from plain values; `where` is what errors call them. Raises: RecipeError."""
+    recipe = _build(Recipe, values, where)
+    _check(recipe, where)
     return recipe
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{where} is no YAML: {error}") from error
 
 
 def _find(path: str | Path) -> Path:
@@ -157,7 +176,10 @@ def _find(path: str | Path) -> Path:
 def _set(values: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     for parent in parents:
-        values = values.setdefault(parent, {})
+        # "stage:" with nothing behind it is how YAML writes a mapping that is left at its defaults.
+        if values.get(parent) is None:
+            values[parent] = {}
+        values = values[parent]
         if not isinstance(values, dict):
             raise RecipeError(f"Override {key!r}: {parent} is not a mapping, so that nothing can be set in it.")
     values[last] = value
@@ -175,9 +197,7 @@ def _build(kind: type, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
         raise RecipeError(f"{where} is {values!r}; expected a mapping.")
     fields = {item.name: item for item in dataclasses.fields(kind)}
-    for key in values:
-        if key not in fields:
-            raise RecipeError(f"{where} has the unknown key {key!r}{_nearest(key, fields)}.")
+    _check_keys(where, values, fields)
     missing = [
         name
         for name, item in fields.items()
@@ -185,15 +205,38 @@ def _build(kind: type, values: Any, where: str) -> Any:
     ]
     if missing:
         raise RecipeError(f"{where} lacks {', '.join(missing)}; add it to the recipe or pass {missing[0]}=VALUE.")
-    built = {}
+    types, built = typing.get_type_hints(kind), {}
     for key, value in values.items():
         if kind is Recipe and key in _NESTED:
             built[key] = _build(_NESTED[key], value or {}, f"{where}: {key}")
         elif kind is Recipe and key == "stages":
-            built[key] = {name: _build(StageRecipe, stage or {}, f"{where}: {name}") for name, stage in value.items()}
+            if not isinstance(value, dict):
+                raise RecipeError(
+                    f"{where}: stages is {value!r}; expected some of {', '.join(STAGES)}, each a mapping."
+                )
+            built[key] = {
+                name: _build(StageRecipe, stage or {}, f"{where}: stages.{name}") for name, stage in value.items()
+            }
         else:
-            built[key] = _numbers(value)
+            built[key] = _value(value, types[key], f"{where}: {key}")
     return kind(**built)
+
+
+def _value(value: Any, wanted: Any, where: str) -> Any:
+    """A value of the type that a field declares; whole numbers do for real ones."""
+    options = typing.get_args(wanted) if typing.get_origin(wanted) not in (dict, list) else (wanted,)
+    kinds = tuple(typing.get_origin(option) or option for option in options or (wanted,))
+    if value is None and type(None) not in kinds and dict in kinds:
+        return {}
+    if str not in kinds or not isinstance(value, str):
+        value = _numbers(value)
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    # A bool is an int to Python and to nobody else.
+    if isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)):
+        return value
+    names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+    raise RecipeError(f"{where} is {value!r}; expected {names}.")
 
 
 def _numbers(value: Any) -> Any:
@@ -210,15 +253,16 @@ def _numbers(value: Any) -> Any:
     return value
 
 
-# Set by the stages themselves, from the recipe's own keys.
+# Set by the stages themselves: the recipe's key to use instead, or None where there is nothing to choose.
 _OWN_TRAINING_ARGUMENTS = {
     "output_dir": "output",
     "per_device_train_batch_size": "batch_size",
     "per_device_eval_batch_size": "batch_size",
     "gradient_accumulation_steps": "gradient_accumulation_steps",
     "seed": "seed",
-    "remove_unused_columns": "nothing",
-    "label_names": "nothing",
+    "remove_unused_columns": None,
+    "label_names": None,
+    "dataloader_drop_last": None,
 }
 
 
@@ -230,30 +274,83 @@ def _check(recipe: Recipe, where: str) -> None:
             raise RecipeError(f"{where} has the unknown stage {name!r}; expected {', '.join(STAGES)}.")
     # Stages build on each other, so the order in the file cannot differ from theirs.
     recipe.stages = {name: recipe.stages[name] for name in STAGES if name in recipe.stages}
-    language = recipe.language_model
-    if set(recipe.stages) & {"debias", "finetune"} and (language.name is None) == (language.config is None):
-        raise RecipeError(f"{where}: language_model needs either a name or a config, not both and not neither.")
-    text = recipe.text_encoder
-    if "pretrain" in recipe.stages and (text.name is None) == (text.config is None):
-        raise RecipeError(f"{where}: text_encoder needs either a name or a config, not both and not neither.")
+    language, text = recipe.language_model, recipe.text_encoder
+    if set(recipe.stages) & {"debias", "finetune"}:
+        _check_text_model(where, "language_model", language.name, language.config)
+    if "pretrain" in recipe.stages:
+        _check_text_model(where, "text_encoder", text.name, text.config)
     _check_choice(where, "language_model.tune", language.tune, TUNE)
     _check_choice(where, "text_encoder.tune", text.tune, ("frozen", "full"))
-    known = {item.name for item in dataclasses.fields(TrainingArguments) if item.init}
+    _check_choice(where, "projector.type", recipe.projector.type, ("linear", "mlp"))
+    # These classes take any keyword, so that a typo would go unnoticed.
+    _check_keys(f"{where}: encoder", recipe.encoder, _fields(ECGEncoderConfig) - {"preprocessing"})
+    _check_keys(f"{where}: feature_extractor", recipe.feature_extractor, _fields(ECGFeatureExtractor))
+    for key, build, values in (
+        ("encoder", ECGEncoderConfig, recipe.encoder),
+        ("feature_extractor", ECGFeatureExtractor, recipe.feature_extractor),
+    ):
+        try:
+            build(**values)
+        except (ValueError, TypeError) as error:
+            raise RecipeError(f"{where}: {key}: {error}") from error
     for name, stage in recipe.stages.items():
-        if stage.tune is not None:
-            _check_choice(where, f"stages.{name}.tune", stage.tune, TUNE)
-        _check_choice(where, f"stages.{name}.loss", stage.loss, ("infonce", "sigmoid"))
-        for key in stage.training:
-            if key in _OWN_TRAINING_ARGUMENTS:
-                raise RecipeError(
-                    f"{where}: stages.{name}.training sets {key}, which follows from the recipe; set "
-                    f"{_OWN_TRAINING_ARGUMENTS[key]} instead."
-                )
-            if key not in known:
-                raise RecipeError(
-                    f"{where}: stages.{name}.training has {key!r}, which TrainingArguments does not know"
-                    f"{_nearest(key, known)}."
-                )
+        _check_stage(f"{where}: stages.{name}", name, stage)
+
+
+def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
+    if stage.tune is not None:
+        _check_choice(where, "tune", stage.tune, TUNE)
+    _check_choice(where, "loss", stage.loss, ("infonce", "sigmoid"))
+    for key, least in (("batch_size", 1), ("gradient_accumulation_steps", 1), ("projection_dim", 1), ("evaluate", 0)):
+        if getattr(stage, key) < least:
+            raise RecipeError(f"{where}: {key} is {getattr(stage, key)}; expected {least} or more.")
+    if name == "pretrain" and stage.gradient_accumulation_steps != 1:
+        raise RecipeError(
+            f"{where}: gradient_accumulation_steps is not 1: parts of a batch would not see each other's negatives, "
+            "which changes the loss. Use a smaller batch_size or more processes."
+        )
+    _check_keys(f"{where}: questions", stage.questions, _fields(build_questions) - {"corpus", "phrasings", "seed"})
+    known = {item.name for item in dataclasses.fields(TrainingArguments) if item.init}
+    for key in stage.training:
+        if key in _OWN_TRAINING_ARGUMENTS:
+            instead = _OWN_TRAINING_ARGUMENTS[key]
+            raise RecipeError(
+                f"{where}: training sets {key}, which follows from the recipe; "
+                + (f"set {instead} instead." if instead else "leave it out.")
+            )
+    _check_keys(f"{where}: training (fields of TrainingArguments)", stage.training, known)
+
+
+def _check_text_model(where: str, key: str, name: str | None, config: dict[str, Any] | None) -> None:
+    if (name is None) == (config is None):
+        raise RecipeError(f"{where}: {key} needs either a name or a config, not both and not neither.")
+    if config is None:
+        return
+    model_type = config.get("model_type")
+    if model_type not in CONFIG_MAPPING:
+        raise RecipeError(
+            f"{where}: {key}.config has model_type {model_type!r}, which transformers does not know"
+            f"{_nearest(model_type, CONFIG_MAPPING.keys())}"
+        )
+    defaults = CONFIG_MAPPING[model_type]()
+    known = {name for name in dir(defaults) if not name.startswith("_")} | {"model_type"}
+    _check_keys(f"{where}: {key}.config", config, known)
+
+
+def _fields(source: Any) -> set[str]:
+    """Names of the fields of a configuration class, or of the arguments of a function or class."""
+    if dataclasses.is_dataclass(source):
+        # What its base classes declare (labels, ids of special tokens) says nothing about this one.
+        return {item.name for item in dataclasses.fields(source) if item.name in source.__annotations__}
+    parameters = inspect.signature(source).parameters.values()
+    return {item.name for item in parameters if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)}
+
+
+def _check_keys(where: str, values: Iterable[str], known: Iterable[str]) -> None:
+    known = set(known)
+    for key in values:
+        if key not in known:
+            raise RecipeError(f"{where} has the unknown key {key!r}{_nearest(key, known)}")
 
 
 def _check_choice(where: str, key: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -261,6 +358,6 @@ def _check_choice(where: str, key: str, value: Any, choices: tuple[str, ...]) ->
         raise RecipeError(f"{where}: {key} is {value!r}; expected {', '.join(choices)}.")
 
 
-def _nearest(key: str, known: Any) -> str:
-    close = difflib.get_close_matches(key, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known)[:40])}"
+def _nearest(key: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(key), [str(name) for name in known], n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known)[:40])}."

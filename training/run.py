@@ -3,30 +3,31 @@
 In: a `Recipe`. Out: the run folder. Stages: `pretrain` (encoder and text encoder, ECG-report pairs, contrastive),
 `debias` (projector and language model on the de-biased set, encoder frozen), `finetune` (the same on all questions).
 Every stage starts from the checkpoint on disk of the one before, so that a run that was killed and taken up again does
-what an uninterrupted one does.
+what an uninterrupted one does. Of several processes the main one prepares and saves, in a folder that all can read.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from datasets import Dataset, load_from_disk
-from transformers.utils import logging
 
 from ..corpora import build_questions, debias_with_report, prepare_with_report
 from ..corpora.phrasings import PHRASINGS
 from ..processing_ecgllm import ECGFeatureExtractor
-from .prepared_signals import load_signals, prepare_signals
-from .recipe import Recipe
-from .run_folder import RunFolder, write_json, write_text
-from .stages import StageContext, run_pretrain, run_questions
-
-logger = logging.get_logger(__name__)
+from .model_card import model_card
+from .prepared_signals import PreparedSignals, load_signals, prepare_signals
+from .progress import data_bars, quiet_libraries
+from .recipe import Recipe, RecipeError
+from .run_folder import RunFolder, write_json, write_text, written_whole
+from .stages import StageContext, run_pretrain, run_questions, select_split
 
 
 def run_recipe(recipe: Recipe) -> Path:
@@ -35,21 +36,28 @@ def run_recipe(recipe: Recipe) -> Path:
     Returns: the run folder; `pipeline(model=folder, trust_remote_code=True)` loads it.
     Raises: RecipeError and what corpora and files raise, before anything is trained.
     """
-    state = PartialState()
+    with quiet_libraries():
+        return _run(recipe)
+
+
+def _run(recipe: Recipe) -> Path:
+    state = PartialState(cpu=any(stage.training.get("use_cpu", False) for stage in recipe.stages.values()))
+    wait = _patient_barrier(state)
     run = RunFolder(recipe.output)
     if state.is_main_process:
-        run.open(recipe)
+        for note in run.open(recipe):
+            print(note)
         _prepare_data(recipe, run)
-    state.wait_for_everyone()
+    wait()
     corpus = load_from_disk(run.folder / "corpus")
     signals = load_signals(run.folder / "signals")
-    context = StageContext(recipe, run, corpus, signals, _texts(recipe, corpus))
-    metrics: dict[str, Any] = {}
-    for name, stage in recipe.stages.items():
+    context = StageContext(recipe, run, corpus, signals, _texts(corpus))
+    for number, (name, stage) in enumerate(recipe.stages.items(), start=1):
+        title = f"[{number}/{len(recipe.stages)}] {name}"
         if run.is_done(name):
-            state.print(f"Stage {name}: done before, in {run.stage(name)}")
+            state.print(f"{title}: done before, in {run.stage(name)}")
             continue
-        state.print(f"Stage {name}")
+        state.print(f"{title}: {stage.training.get('max_steps') or 'all'} steps of {stage.batch_size} examples")
         if name == "pretrain":
             run_pretrain(context, stage)
         else:
@@ -58,66 +66,95 @@ def run_recipe(recipe: Recipe) -> Path:
                 for split in ("train", "validation")
             }
             run_questions(context, name, stage, questions)
-        state.wait_for_everyone()
+        wait()
     if state.is_main_process:
-        metrics = _collect(recipe, run)
-        write_json(run.folder / "metrics.json", metrics)
-    state.wait_for_everyone()
+        _finish(context)
+    wait()
     return run.folder
+
+
+def _patient_barrier(state: PartialState) -> Callable[[], None]:
+    """A barrier that outlasts hours of work in the main process alone, which the usual limits (minutes) would end."""
+    if state.num_processes == 1:
+        return lambda: None
+    group = torch.distributed.new_group(backend="gloo", timeout=timedelta(days=7))
+    return lambda: torch.distributed.barrier(group)
 
 
 def _prepare_data(recipe: Recipe, run: RunFolder) -> None:
     corpus_folder, signals_folder = run.folder / "corpus", run.folder / "signals"
     if not corpus_folder.is_dir():
-        corpus = _load_corpus(recipe)
-        partial = corpus_folder.with_name("corpus.partial")
-        corpus.save_to_disk(partial)
-        partial.replace(corpus_folder)
+        with data_bars():
+            corpus, report = _load_corpus(recipe)
+        write_text(run.folder / "corpus.txt", report + "\n")
+        with written_whole(corpus_folder) as partial:
+            corpus.save_to_disk(partial)
     corpus = load_from_disk(corpus_folder)
     if not signals_folder.is_dir():
-        prepare_signals(corpus, ECGFeatureExtractor(**recipe.feature_extractor), signals_folder)
-        signals = load_signals(signals_folder)
-        if signals.refused:
-            write_json(run.folder / "refused.json", signals.refused)
-            logger.warning(f"{len(signals.refused)} records were refused; {run.folder / 'refused.json'} says why.")
+        with data_bars():
+            prepare_signals(corpus, ECGFeatureExtractor(**recipe.feature_extractor), signals_folder)
     signals = load_signals(signals_folder)
-    usable = corpus.filter(lambda record_id: record_id in signals, input_columns="id", load_from_cache_file=False)
+    splits = list(corpus["split"])
+    counts = ", ".join(f"{splits.count(name)} {name}" for name in ("train", "validation", "test"))
+    print(f"{recipe.corpus}: {len(corpus)} ECGs ({counts})")
+    if signals.refused:
+        write_json(run.folder / "refused.json", signals.refused)
+        print(f"{len(signals.refused)} ECGs were refused and are left out; {run.folder / 'refused.json'} says why")
     for name in recipe.stages:
-        if name == "pretrain":
-            continue
-        for split, phrasings in (("train", "train"), ("validation", "test")):
-            folder = run.folder / "questions" / f"{name}-{split}"
-            if not folder.is_dir():
-                questions = _questions(recipe, name, usable, split, phrasings, run)
-                partial = folder.with_name(folder.name + ".partial")
-                questions.save_to_disk(partial)
-                partial.replace(folder)
+        if name != "pretrain":
+            for split, phrasings in (("train", "train"), ("validation", "test")):
+                _prepare_questions(recipe, name, corpus, signals, split, phrasings, run)
 
 
-def _load_corpus(recipe: Recipe) -> Dataset:
+def _load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
     if recipe.data is not None and (Path(recipe.data) / "dataset_info.json").is_file():
         corpus = load_from_disk(recipe.data)
-        return corpus if recipe.limit is None else corpus.select(range(min(recipe.limit, len(corpus))))
+        if recipe.limit is not None:
+            corpus = corpus.select(range(min(recipe.limit, len(corpus))))
+        return corpus, corpus.info.description or f"{recipe.corpus}: {len(corpus)} records of {recipe.data}"
     corpus, report = prepare_with_report(recipe.corpus, recipe.data, seed=recipe.seed, limit=recipe.limit)
-    print(report)
-    return corpus
+    return corpus, str(report)
 
 
-def _questions(recipe: Recipe, stage: str, corpus: Dataset, split: str, phrasings: str, run: RunFolder) -> Dataset:
-    of_split = corpus.filter(lambda value: value == split, input_columns="split", load_from_cache_file=False)
-    if len(of_split) == 0:
-        raise ValueError(f"The corpus has no record in its {split} split; {stage} needs some. Take more records.")
+def _prepare_questions(
+    recipe: Recipe,
+    stage: str,
+    corpus: Dataset,
+    signals: PreparedSignals,
+    split: str,
+    phrasings: str,
+    run: RunFolder,
+) -> None:
+    folder = run.folder / "questions" / f"{stage}-{split}"
+    if folder.is_dir():
+        return
+    usable = select_split(corpus, split)
+    usable = usable.select([row for row, record_id in enumerate(usable["id"]) if record_id in signals])
     settings = dict(recipe.stages[stage].questions)
     if stage == "debias":
         settings.setdefault("types", ["verify"])
-    questions = build_questions(of_split, phrasings=phrasings, seed=recipe.seed, **settings)
-    if stage == "debias":
-        questions, report = debias_with_report(questions, seed=recipe.seed)
+    questions = build_questions(usable, phrasings=phrasings, seed=recipe.seed, **settings)
+    if stage == "debias" and len(questions):
+        try:
+            questions, report = debias_with_report(questions, seed=recipe.seed)
+        except ValueError as error:
+            # A handful of validation records may answer every question alike; training needs a balanced set.
+            if split == "train":
+                raise
+            questions, report = questions.select([]), str(error)
         write_text(run.folder / "questions" / f"{stage}-{split}.txt", f"{report}\n")
-    return questions
+    if not len(questions):
+        if split == "train":
+            raise RecipeError(
+                f"{stage} has no question to learn from: {len(usable)} usable records in the train split. Take more "
+                "records, or other question types."
+            )
+        print(f"{stage}: no question about the {len(usable)} {split} records; it is not validated")
+    with written_whole(folder) as partial:
+        questions.save_to_disk(partial)
 
 
-def _texts(recipe: Recipe, corpus: Dataset) -> list[str]:
+def _texts(corpus: Dataset) -> list[str]:
     """Texts that a tokenizer made for this run is trained on: never the test wordings or other splits' reports."""
     reports = [
         report for report, split in zip(corpus["report"], corpus["split"], strict=True) if report and split == "train"
@@ -131,19 +168,22 @@ def _texts(recipe: Recipe, corpus: Dataset) -> list[str]:
     return [*reports, *findings, *wordings, *prompts]
 
 
-def _collect(recipe: Recipe, run: RunFolder) -> dict[str, Any]:
-    """Metrics of all stages, and the last stage's checkpoint as the root of the run folder."""
-    metrics = {name: json.loads((run.stage(name) / "done.json").read_text(encoding="utf-8")) for name in recipe.stages}
+def _finish(context: StageContext) -> None:
+    """Put the last stage's checkpoint at the root of the run folder, with a card and the metrics of all stages."""
+    run, recipe = context.run, context.recipe
+    metrics: dict[str, Any] = {name: run.stage_metrics(name) for name in recipe.stages}
     last = run.stage(list(recipe.stages)[-1]) / "model"
     for file in sorted(last.iterdir()):
-        if file.is_file():
+        if file.is_file() and file.name != "README.md":
             _link(file, run.folder / file.name)
-    return metrics
+    write_text(run.folder / "README.md", model_card(context, metrics))
+    write_json(run.folder / "metrics.json", metrics)
 
 
 def _link(source: Path, target: Path) -> None:
     """The same file under another name, so that a large model is on disk once; a copy where links are not possible."""
     partial = target.with_name(target.name + ".partial")
+    partial.unlink(missing_ok=True)
     try:
         os.link(source, partial)
     except OSError:

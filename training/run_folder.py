@@ -1,8 +1,9 @@
 """Run folder: what a run leaves behind, and how a killed run is taken up again.
 
-Layout: the root is the checkpoint of the last stage (complete remote code); `recipe.yaml` (resolved), `versions.json`,
-`metrics.json`; `corpus/`, `signals/`, `questions/`; one folder per stage with its checkpoints. A stage is over when
-its `done.json` exists, which is written last.
+Layout: the root is the checkpoint of the last stage (complete remote code) with `recipe.yaml` (resolved),
+`versions.json` and `metrics.json`; `corpus/`, `signals/`, `questions/`; one folder per stage with its checkpoints.
+Decided here: nothing is ever visible half written, so that whatever exists can be used. A stage is over when its
+`metrics.json` exists, which is written last.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from __future__ import annotations
 import json
 import platform
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .recipe import Recipe, RecipeError
+from .. import __version__
+from .recipe import Recipe, RecipeError, recipe_from_dict
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy")
 
@@ -31,32 +36,54 @@ class RunFolder:
         return self.folder / name
 
     def is_done(self, stage: str) -> bool:
-        return (self.stage(stage) / "done.json").is_file()
+        return (self.stage(stage) / "metrics.json").is_file()
 
     def mark_done(self, stage: str, metrics: dict[str, Any]) -> None:
-        write_json(self.stage(stage) / "done.json", metrics)
+        write_json(self.stage(stage) / "metrics.json", metrics)
 
-    def open(self, recipe: Recipe) -> None:
+    def stage_metrics(self, stage: str) -> dict[str, Any]:
+        return json.loads((self.stage(stage) / "metrics.json").read_text(encoding="utf-8"))
+
+    def open(self, recipe: Recipe) -> list[str]:
         """Create the folder, or check that it holds a run of this very recipe, which is then continued.
 
+        Returns: what is worth saying, such as packages that changed since the run began.
         Raises: RecipeError when the folder holds something else.
         """
         resolved = self.folder / "recipe.yaml"
         if resolved.is_file():
-            found = yaml.safe_load(resolved.read_text(encoding="utf-8"))
-            differing = _differences(found, recipe.to_dict())
-            if differing:
-                raise RecipeError(
-                    f"{self.folder} holds a run of another recipe (different: {', '.join(differing[:8])}); choose "
-                    "another output, or delete the folder."
-                )
-            return
-        if self.folder.is_dir() and any(self.folder.iterdir()):
+            return self._reopen(recipe, resolved)
+        if self.folder.is_dir() and any(not file.name.endswith(".partial") for file in self.folder.iterdir()):
             raise RecipeError(f"{self.folder} is not empty and holds no run; choose another output.")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        versions = {name: metadata.version(name) for name in _PACKAGES}
-        write_json(self.folder / "versions.json", {"python": platform.python_version(), **versions})
+        # First of all files: its presence says that the folder is a run's.
         write_text(resolved, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+        write_json(self.folder / "versions.json", versions())
+        return []
+
+    def _reopen(self, recipe: Recipe, resolved: Path) -> list[str]:
+        text = resolved.read_text(encoding="utf-8")
+        try:
+            found = recipe_from_dict(yaml.safe_load(text), str(resolved))
+        except RecipeError as error:
+            raise RecipeError(
+                f"{self.folder} holds a run whose recipe this version of ecgllm cannot read ({error}); choose another "
+                "output, or continue it with the version in its versions.json."
+            ) from error
+        # A folder may be moved, and is then the same run.
+        differing = [key for key in _differences(found.to_dict(), recipe.to_dict()) if key != "output"]
+        if differing:
+            raise RecipeError(
+                f"{self.folder} holds a run of another recipe (different: {', '.join(differing[:8])}); choose "
+                "another output, or delete the folder."
+            )
+        file, now = self.folder / "versions.json", versions()
+        if not file.is_file():
+            write_json(file, now)
+        began = json.loads(file.read_text(encoding="utf-8"))
+        changed = [f"{name} {began.get(name)} -> {now[name]}" for name in now if began.get(name) != now[name]]
+        if changed:
+            return [f"Versions changed since this run began ({', '.join(changed)}): results may differ slightly."]
+        return []
 
     def last_checkpoint(self, stage: str) -> Path | None:
         """The newest complete checkpoint of a stage: a kill while one is being written leaves it without its state."""
@@ -68,6 +95,17 @@ class RunFolder:
         return max(found)[1] if found else None
 
 
+def versions() -> dict[str, str | None]:
+    """Versions of Python, this package and those that decide results; None where one is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version(), "ecgllm": __version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
 def _is_complete(checkpoint: Path) -> bool:
     try:
         # Trainer writes this file after everything else of a checkpoint.
@@ -75,6 +113,18 @@ def _is_complete(checkpoint: Path) -> bool:
     except (FileNotFoundError, json.JSONDecodeError):
         return False
     return True
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `folder` at the end of the block; what an earlier kill left is removed."""
+    partial = folder.with_name(folder.name + ".partial")
+    for old in (partial, folder):
+        if old.exists():
+            shutil.rmtree(old)
+    partial.mkdir(parents=True)
+    yield partial
+    partial.replace(folder)
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -95,6 +145,4 @@ def _differences(found: Any, wanted: Any, key: str = "") -> list[str]:
         keys = [*wanted, *(name for name in found if name not in wanted)]
         nested = (_differences(found.get(name), wanted.get(name), f"{key}.{name}".strip(".")) for name in keys)
         return [difference for differences in nested for difference in differences]
-    if isinstance(wanted, tuple):
-        wanted = list(wanted)
     return [] if found == wanted else [key]

@@ -1,14 +1,13 @@
 """The stages: what each builds, what of it learns, and what it saves.
 
-In: a `StageContext` and a stage's recipe. Out: `<stage>/model`, a complete checkpoint, and `<stage>/done.json` with
-the metrics, written last. A stage builds its models from the recipe's seed and the checkpoint before it, and nothing
-else, so that it can be killed anywhere and started again.
+In: a `StageContext` and a stage's recipe. Out: `<stage>/model`, a complete checkpoint, and `<stage>/metrics.json`,
+written last. A stage builds its models from the recipe's seed and the checkpoint before it, and nothing else, so that
+it can be killed anywhere and started again.
 """
 
 from __future__ import annotations
 
-import re
-import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from datasets import Dataset
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from transformers import PreTrainedModel, Trainer, TrainingArguments, set_seed
 
 from ..configuration_ecgllm import ECGEncoderConfig
@@ -25,9 +24,11 @@ from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from .answers import answer_metrics
 from .examples import QuestionCollator, QuestionExamples, ReportCollator, ReportPairs
 from .prepared_signals import PreparedSignals
-from .recipe import STAGES, LoraRecipe, Recipe, RecipeError, StageRecipe
-from .run_folder import RunFolder
+from .progress import use_stage_progress
+from .recipe import STAGES, Recipe, RecipeError, StageRecipe
+from .run_folder import RunFolder, versions, written_whole
 from .text_models import build_language_model, build_text_encoder
+from .tuning import prepare_for_tuning, trainable_table
 
 
 @dataclass
@@ -45,16 +46,21 @@ class StageContext:
         return ECGFeatureExtractor(**self.recipe.feature_extractor)
 
     def split(self, name: str) -> Dataset:
-        return self.corpus.filter(lambda value: value == name, input_columns="split", load_from_cache_file=False)
+        return select_split(self.corpus, name)
 
     def trained_on(self) -> str:
         """One line that says what the weights learned from."""
         if self.recipe.trained_on:
             return self.recipe.trained_on
-        count = sum(split == "train" for split in self.corpus["split"])
+        count = self.corpus["split"][:].count("train")
         if self.recipe.corpus == "simulation":
             return f"{count} simulated ECGs, no patient's data"
         return f"{count} ECGs of the corpus {self.recipe.corpus}"
+
+
+def select_split(corpus: Dataset, name: str) -> Dataset:
+    """The records of one split."""
+    return corpus.select([row for row, split in enumerate(corpus["split"]) if split == name])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -62,45 +68,40 @@ class StageContext:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-class ContrastiveTrainer(Trainer):
-    """Trainer for a loss that is a mean over pairs of the whole batch, not a sum over tokens."""
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        # The model takes any keyword, from which Trainer would conclude that it normalises by a count of tokens.
-        self.model_accepts_loss_kwargs = False
-
-
 def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
     """Contrastive pre-training of the encoder on ECG-report pairs; saves a dual encoder."""
     recipe, folder = context.recipe, context.run.stage("pretrain")
-    if stage.gradient_accumulation_steps != 1:
-        raise RecipeError(
-            "stages.pretrain.gradient_accumulation_steps is not 1: parts of a batch would not see each other's "
-            "negatives, which changes the loss. Use a smaller batch_size or more processes."
-        )
-    set_seed(recipe.seed)
-    text_encoder, tokenizer = build_text_encoder(recipe.text_encoder, context.texts)
     feature_extractor = context.feature_extractor
-    encoder_config = ECGEncoderConfig(**recipe.encoder, preprocessing=feature_extractor.preprocessing)
-    set_seed(recipe.seed)
-    model = ECGTextDualEncoder.from_encoder_and_text_encoder(
-        encoder_config, text_encoder, projection_dim=stage.projection_dim, loss_type=stage.loss
-    )
-    if recipe.text_encoder.tune == "frozen":
-        model.text_encoder.requires_grad_(False)
+
+    def build() -> tuple[ECGTextDualEncoder, Any]:
+        set_seed(recipe.seed)
+        text_encoder, tokenizer = build_text_encoder(recipe.text_encoder, context.texts)
+        encoder_config = ECGEncoderConfig(**recipe.encoder, preprocessing=feature_extractor.preprocessing)
+        set_seed(recipe.seed)
+        model = ECGTextDualEncoder.from_encoder_and_text_encoder(
+            encoder_config, text_encoder, projection_dim=stage.projection_dim, loss_type=stage.loss
+        )
+        if recipe.text_encoder.tune == "frozen":
+            model.text_encoder.requires_grad_(False)
+        return model, tokenizer
+
+    model, tokenizer = build()
     train = ReportPairs(context.split("train"), context.signals)
     validation = ReportPairs(context.split("validation"), context.signals)
-    _print_skipped("pretrain", train.skipped, "records have no report or no usable signal")
-    trainer = ContrastiveTrainer(
+    _print_skipped(train.skipped, "records have no report or no usable signal")
+    trainer = StageTrainer(
         model=model,
-        args=_training_arguments(recipe, stage, folder, len(train), dataloader_drop_last=True),
+        # No column is called labels: the model computes its loss from the pairs themselves.
+        args=_training_arguments(recipe, stage, folder, len(train), label_names=[]),
         train_dataset=train,
-        eval_dataset=validation or None,
-        data_collator=ReportCollator(feature_extractor, tokenizer, _max_text_length(text_encoder)),
+        eval_dataset=validation if len(validation) else None,
+        data_collator=ReportCollator(feature_extractor, tokenizer, _max_text_length(model.text_encoder)),
+        # The loss is a mean over pairs, not a sum over tokens that Trainer would have to divide.
+        loss_counts_tokens=False,
     )
     metrics = _train(trainer, context, "pretrain")
-    if trainer.is_world_process_zero():
+    model = _whole_model(trainer, model, lambda: build()[0])
+    if PartialState().is_main_process:
         _save(model, folder / "model", [feature_extractor, tokenizer])
         context.run.mark_done("pretrain", metrics)
 
@@ -117,30 +118,41 @@ def _max_text_length(text_encoder: PreTrainedModel) -> int:
 def run_questions(context: StageContext, name: str, stage: StageRecipe, questions: dict[str, Dataset]) -> None:
     """Train on questions with answers; saves an ECG language model (and the adapter alone, where there is one)."""
     recipe, folder = context.recipe, context.run.stage(name)
-    set_seed(recipe.seed + STAGES.index(name))
-    model, processor = _starting_model(context, name)
     tune = stage.tune or recipe.language_model.tune
-    trained = prepare_for_tuning(model, tune, recipe.lora, encoder=stage.tune_encoder, projector=stage.tune_projector)
+
+    def build() -> tuple[PreTrainedModel | PeftModel, ECGProcessor]:
+        set_seed(recipe.seed + STAGES.index(name))
+        model, processor = _starting_model(context, name)
+        if tune == "lora":
+            _keep_base(model, processor, folder, save=PartialState().is_main_process)
+        return (
+            prepare_for_tuning(model, tune, recipe.lora, encoder=stage.tune_encoder, projector=stage.tune_projector),
+            processor,
+        )
+
+    model, processor = build()
     train = QuestionExamples(questions["train"], context.signals, processor)
     validation = QuestionExamples(questions["validation"], context.signals, processor)
-    _print_skipped(name, train.skipped, "questions are about records without a usable signal")
-    trainer = Trainer(
-        model=trained,
-        args=_training_arguments(recipe, stage, folder, len(train)),
+    _print_skipped(train.skipped, "questions are about records without a usable signal")
+    trainer = StageTrainer(
+        model=model,
+        args=_training_arguments(recipe, stage, folder, len(train), label_names=["labels"]),
         train_dataset=train,
-        eval_dataset=validation or None,
+        eval_dataset=validation if len(validation) else None,
         data_collator=QuestionCollator(processor),
     )
     metrics = _train(trainer, context, name)
-    if not trainer.is_world_process_zero():
+    model = _whole_model(trainer, model, lambda: build()[0])
+    if not PartialState().is_main_process:
         return
-    if isinstance(trained, PeftModel):
-        trained.save_pretrained(folder / "adapter")
-        model = trained.merge_and_unload()
-    model.requires_grad_(True)
+    if isinstance(model, PeftModel):
+        with written_whole(folder / "adapter") as partial:
+            model.save_pretrained(partial)
+        model = model.merge_and_unload()
     _save(model, folder / "model", [processor])
-    rows = questions["validation"].select(range(min(stage.evaluate, len(questions["validation"]))))
-    metrics["answers"] = answer_metrics(model, processor, rows, context.signals)
+    asked = questions["validation"].shuffle(seed=recipe.seed).select(range(min(stage.evaluate, len(validation.rows))))
+    metrics["answers"] = answer_metrics(model, processor, asked, context.signals)
+    _print_answers(metrics["answers"])
     context.run.mark_done(name, metrics)
 
 
@@ -150,11 +162,13 @@ def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditio
     before = [stage for stage in STAGES[: STAGES.index(name)] if stage in recipe.stages]
     if before and before[-1] != "pretrain":
         folder = run.stage(before[-1]) / "model"
-        return ECGLLMForConditionalGeneration.from_pretrained(folder), ECGProcessor.from_pretrained(folder)
+        # The code in that folder is a copy of this package's; without the flag the tokenizer's loading would ask.
+        processor = ECGProcessor.from_pretrained(folder, trust_remote_code=True)
+        return ECGLLMForConditionalGeneration.from_pretrained(folder), processor
     language_model, tokenizer = build_language_model(recipe.language_model, context.texts)
     feature_extractor = context.feature_extractor
     if before:
-        encoder = ECGEncoder.from_pretrained(run.stage("pretrain") / "model")
+        encoder = ECGTextDualEncoder.from_pretrained(run.stage("pretrain") / "model").ecg_encoder
     else:
         encoder = ECGEncoder(ECGEncoderConfig(**recipe.encoder, preprocessing=feature_extractor.preprocessing))
     model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
@@ -169,47 +183,19 @@ def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditio
     return model, ECGProcessor.for_model(model, tokenizer, feature_extractor)
 
 
-def prepare_for_tuning(
-    model: ECGLLMForConditionalGeneration,
-    tune: str,
-    lora: LoraRecipe,
-    encoder: bool = False,
-    projector: bool = True,
-) -> PreTrainedModel | PeftModel:
-    """Set what learns: the language model by `tune` ("frozen", "lora", "full"), encoder and projector by flag.
+def _keep_base(model: ECGLLMForConditionalGeneration, processor: ECGProcessor, folder: Path, save: bool) -> None:
+    """Make sure that the checkpoint on which a stage's adapter stands is on disk, and that the adapter names it.
 
-    With "lora" the result is a PEFT model whose adapter folder holds the adapter and, where it learns, the projector;
-    encoder weights are never part of an adapter.
-    Raises: RecipeError when nothing would learn, or the encoder is to learn beside LoRA.
+    A stage that starts from the one before it stands on that stage's checkpoint; the first question stage stands on a
+    model that was just put together, which is saved to `<stage>/base`.
     """
-    model.requires_grad_(False)
-    model.projector.requires_grad_(projector)
-    model.ecg_encoder.requires_grad_(encoder)
-    if tune == "lora":
-        if encoder:
-            raise RecipeError("tune_encoder goes with tune: full or frozen; an adapter holds no encoder weights.")
-        return get_peft_model(model, lora_config(lora, projector))
-    model.language_model.requires_grad_(tune == "full")
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise RecipeError("Nothing learns in this stage: tune is frozen, tune_encoder and tune_projector are false.")
-    return model
-
-
-def lora_config(lora: LoraRecipe, projector: bool = True) -> LoraConfig:
-    """LoRA on the language model only: a bare layer name or "all-linear" would also match layers of the encoder."""
-    if lora.target_modules == "all-linear":
-        targets = {"target_modules": "all-linear", "exclude_modules": r"(.*\.)?(ecg_encoder|projector)\..*"}
-    else:
-        names = [lora.target_modules] if isinstance(lora.target_modules, str) else lora.target_modules
-        targets = {"target_modules": rf"(.*\.)?language_model\..*\.({'|'.join(map(re.escape, names))})"}
-    return LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        modules_to_save=["projector"] if projector else None,
-        task_type=None,
-        **targets,
-    )
+    base = Path(model.name_or_path) if model.name_or_path else None
+    if base is None or not (base / "processor_config.json").is_file():
+        base = folder / "base"
+        if save and not base.is_dir():
+            _save(model, base, [processor])
+    # Absolute, because an adapter's base is looked up from wherever it is loaded.
+    model.name_or_path = str(base.resolve())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -217,8 +203,30 @@ def lora_config(lora: LoraRecipe, projector: bool = True) -> LoraConfig:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+class StageTrainer(Trainer):
+    """Trainer with this package's progress lines, and with every validation example in the validation loss.
+
+    loss_counts_tokens: whether the model divides its loss by a count of labels that Trainer gives it.
+    """
+
+    def __init__(self, *args: Any, loss_counts_tokens: bool = True, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if not loss_counts_tokens:
+            # The model takes any keyword, from which Trainer concludes that it does.
+            self.model_accepts_loss_kwargs = False
+        use_stage_progress(self)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> torch.utils.data.DataLoader:
+        # Trainer drops an incomplete last batch in both loaders or in none.
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = drop_last
+
+
 def _training_arguments(
-    recipe: Recipe, stage: StageRecipe, folder: Path, num_examples: int, **more: Any
+    recipe: Recipe, stage: StageRecipe, folder: Path, num_examples: int, label_names: list[str]
 ) -> TrainingArguments:
     world_size = PartialState().num_processes
     parts = world_size * stage.gradient_accumulation_steps
@@ -240,61 +248,68 @@ def _training_arguments(
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.1,
         "weight_decay": 1e-4,
+        # Pinned memory is for copies to a GPU, and warns without one.
+        "dataloader_pin_memory": torch.cuda.is_available(),
     } | stage.training
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=stage.batch_size // parts,
         per_device_eval_batch_size=stage.batch_size // parts,
         gradient_accumulation_steps=stage.gradient_accumulation_steps,
         seed=recipe.seed,
         remove_unused_columns=False,
-        label_names=["labels"],
-        **more,
+        label_names=label_names,
+        # Else the last batch of an epoch would differ with the number of processes, which fill it up to be equal.
+        dataloader_drop_last=True,
         **settings,
     )
+    if world_size == 1 and arguments.n_gpu > 1:
+        # Trainer would spread one process over all GPUs (DataParallel) and multiply the batch; torchrun uses them all.
+        arguments._n_gpu = 1
+    return arguments
 
 
-def _train(trainer: Trainer, context: StageContext, name: str) -> dict[str, Any]:
-    if trainer.is_world_process_zero():
-        print(trainable_table(trainer.model))
+def _train(trainer: StageTrainer, context: StageContext, name: str) -> dict[str, Any]:
+    state = PartialState()
+    state.print(trainable_table(trainer.model))
     checkpoint = context.run.last_checkpoint(name)
     if checkpoint is not None:
-        PartialState().print(f"Going on from {checkpoint}")
+        state.print(f"  going on from {checkpoint.name}")
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    metrics = {"train": result.metrics, "world_size": PartialState().num_processes}
+    metrics = {"train": result.metrics, "world_size": state.num_processes, "versions": versions()}
     if trainer.eval_dataset is not None:
         metrics["validation"] = trainer.evaluate()
     return metrics | {"log": trainer.state.log_history}
 
 
-def trainable_table(model: torch.nn.Module) -> str:
-    """What learns: parameters and trainable parameters by part of the model."""
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
-    rows = [
-        (
-            part,
-            sum(p.numel() for p in module.parameters()),
-            sum(p.numel() for p in module.parameters() if p.requires_grad),
-        )
-        for part, module in base.named_children()
-    ]
-    rows.append(("all", sum(row[1] for row in rows), sum(row[2] for row in rows)))
-    lines = [f"{'part':<18}{'parameters':>14}{'trainable':>14}"]
-    return "\n".join(lines + [f"{part:<18}{total:>14,}{trainable:>14,}" for part, total, trainable in rows])
+def _whole_model(trainer: StageTrainer, model: PreTrainedModel, build: Callable[[], PreTrainedModel]) -> Any:
+    """The trained model, where FSDP or DeepSpeed left each process a part of it put together in the main process."""
+    if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+        return trainer.accelerator.unwrap_model(model)
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if not PartialState().is_main_process:
+        return model
+    whole = build()
+    whole.load_state_dict(state)
+    return whole
 
 
 def _save(model: PreTrainedModel, folder: Path, others: list[Any]) -> None:
     """Save a checkpoint so that the folder appears only once it is complete."""
-    partial = folder.with_name(folder.name + ".partial")
-    for old in (partial, folder):
-        if old.exists():
-            shutil.rmtree(old)
-    model.save_pretrained(partial)
-    for other in others:
-        other.save_pretrained(partial)
-    partial.replace(folder)
+    with written_whole(folder) as partial:
+        model.save_pretrained(partial)
+        for other in others:
+            other.save_pretrained(partial)
 
 
-def _print_skipped(name: str, count: int, what: str) -> None:
+def _print_skipped(count: int, what: str) -> None:
     if count:
-        PartialState().print(f"{name}: {count} {what}; left out")
+        PartialState().print(f"  {count} {what}; left out")
+
+
+def _print_answers(answers: dict[str, Any]) -> None:
+    for kind, shares in answers.items():
+        print(
+            f"  answers  {kind:<30}{shares['exact_match']:>5.0%} right of {shares['questions']:>4} validation "
+            f"questions (always the commonest answer: {shares['commonest_answer']:.0%})"
+        )

@@ -1,0 +1,509 @@
+"""Encoder, dual encoder and ECG language model on tiny random weights: what they must refuse, ignore and keep."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForCausalLM, BertConfig, BertModel, LlamaConfig
+
+from ecgllm import (
+    ECGEncoder,
+    ECGEncoderConfig,
+    ECGFeatureExtractor,
+    ECGLLMForConditionalGeneration,
+    ECGProcessor,
+    ECGTextDualEncoder,
+)
+from ecgllm.modeling_ecgllm import contrastive_loss
+
+
+@pytest.fixture
+def encoder(tiny_encoder_config):
+    torch.manual_seed(0)
+    return ECGEncoder(tiny_encoder_config).eval()
+
+
+@pytest.fixture
+def text_encoder():
+    torch.manual_seed(1)
+    return BertModel(
+        BertConfig(vocab_size=60, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=32)
+    ).eval()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Encoder
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_padded_ecg_gives_the_tokens_it_gives_alone(encoder, attention):
+    encoder.set_attn_implementation(attention)
+    lengths = torch.tensor([230, 400, 37])
+    values = torch.randn(3, 12, 400)
+    with torch.no_grad():
+        # Whatever the padding holds, it must not be read.
+        batch = encoder(values, ecg_lengths=lengths)
+        for row, length in enumerate(lengths.tolist()):
+            alone = encoder(values[row : row + 1, :, :length])
+            patches = alone.last_hidden_state.shape[1]
+            assert patches == -(-length // 20) == encoder.num_patches(torch.tensor(length))
+            torch.testing.assert_close(
+                batch.last_hidden_state[row, :patches], alone.last_hidden_state[0], atol=1e-5, rtol=1e-4
+            )
+            assert not batch.last_hidden_state[row, patches:].any()
+            torch.testing.assert_close(batch.pooler_output[row], alone.pooler_output[0], atol=1e-5, rtol=1e-4)
+
+
+def test_missing_lead_is_ignored_and_named(encoder):
+    values, mask = torch.randn(1, 12, 200), torch.ones(1, 12, dtype=torch.bool)
+    with torch.no_grad():
+        whole = encoder(values, lead_mask=mask).pooler_output
+        assert torch.equal(whole, encoder(values).pooler_output)
+        mask[0, 3] = False
+        without = encoder(values, lead_mask=mask).pooler_output
+        other = values.clone()
+        other[0, 3] = 9.0
+        assert torch.equal(without, encoder(other, lead_mask=mask).pooler_output)
+        zeroed = values.clone()
+        zeroed[0, 3] = 0.0
+        # A flat lead is a finding, a missing lead is not.
+        assert not torch.allclose(without, encoder(zeroed).pooler_output, atol=1e-4)
+
+
+def test_amplitude_reaches_the_output(encoder):
+    values = torch.randn(1, 12, 200)
+    with torch.no_grad():
+        assert not torch.allclose(encoder(values).pooler_output, encoder(2 * values).pooler_output, atol=1e-2)
+
+
+def test_every_parameter_learns_whether_leads_are_missing_or_not(encoder):
+    encoder(torch.randn(2, 12, 100)).last_hidden_state.pow(2).mean().backward()
+    assert all(parameter.grad is not None for parameter in encoder.parameters())
+
+
+def test_encoder_returns_hidden_states_and_attentions(encoder):
+    encoder.set_attn_implementation("eager")
+    out = encoder(torch.randn(2, 12, 100), output_hidden_states=True, output_attentions=True)
+    assert [tuple(h.shape) for h in out.hidden_states] == [(2, 5, 32)] * 3
+    assert [tuple(a.shape) for a in out.attentions] == [(2, 4, 5, 5)] * 2
+    assert isinstance(encoder(torch.randn(2, 12, 100), return_dict=False), tuple)
+
+
+@pytest.mark.parametrize("shape", [(12, 100), (1, 8, 100), (1, 100, 12)])
+def test_encoder_refuses_other_shapes(encoder, shape):
+    with pytest.raises(ValueError, match=r"expected \[ecgs, 12 leads, samples\]"):
+        encoder(torch.zeros(shape))
+
+
+def test_odd_head_size_is_refused():
+    with pytest.raises(ValueError, match="hidden_size 36 over 12 attention heads"):
+        ECGEncoder(ECGEncoderConfig(hidden_size=36, num_attention_heads=12, num_hidden_layers=1))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Contrastive pre-training
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def reference_loss(ecg, text, scale, bias, loss_type, report_ids):
+    """Pair by pair, as the papers write it; all pairs with the same report are positives in equal shares."""
+    n = ecg.shape[0]
+    same = [[report_ids[i] == report_ids[j] for j in range(n)] for i in range(n)]
+    logit = [[scale * float(ecg[i] @ text[j]) for j in range(n)] for i in range(n)]
+    total = 0.0
+    for i in range(n):
+        if loss_type == "sigmoid":
+            for j in range(n):
+                sign = 1.0 if same[i][j] else -1.0
+                total += torch.tensor(-sign * (logit[i][j] + bias)).exp().log1p().item()
+        else:
+            for row in ([logit[i][j] for j in range(n)], [logit[j][i] for j in range(n)]):
+                log_total = torch.tensor(row).logsumexp(0).item()
+                positives = [log_total - row[j] for j in range(n) if same[i][j]]
+                total += sum(positives) / len(positives) / 2
+    return total / n
+
+
+@pytest.mark.parametrize("loss_type", ["infonce", "sigmoid"])
+@pytest.mark.parametrize("report_ids", [None, [4, 7, 4, 1, 7, 4]], ids=["unique", "shared"])
+def test_loss_equals_the_papers(loss_type, report_ids):
+    ecg = torch.nn.functional.normalize(torch.randn(6, 5), dim=-1)
+    text = torch.nn.functional.normalize(torch.randn(6, 5), dim=-1)
+    scale, bias = torch.tensor(3.0), torch.tensor(-1.5)
+    ids = None if report_ids is None else torch.tensor(report_ids)
+    loss = contrastive_loss(ecg, text, scale, bias if loss_type == "sigmoid" else None, loss_type, ids)
+    expected = reference_loss(ecg, text, 3.0, -1.5, loss_type, report_ids or list(range(6)))
+    assert loss.item() == pytest.approx(expected, abs=1e-5)
+
+
+DISTRIBUTED = """
+import sys, torch, torch.distributed as dist
+from ecgllm.modeling_ecgllm import contrastive_loss
+store, rank = sys.argv[1], int(sys.argv[2])
+torch.manual_seed(0)
+ecg, text = (torch.nn.functional.normalize(torch.randn(6, 4), dim=-1) for _ in range(2))
+report_ids = torch.tensor([3, 1, 3, 2, 1, 5])
+cases = [(loss_type, ids) for loss_type in ("infonce", "sigmoid") for ids in (None, report_ids)]
+def loss_and_gradient(part, loss_type, ids):
+    own = ecg[part].clone().requires_grad_(), text[part].clone().requires_grad_()
+    own_ids = None if ids is None else ids[part]
+    loss = contrastive_loss(*own, torch.tensor(4.0), torch.tensor(-1.0), loss_type, own_ids)
+    loss.backward()
+    return loss.detach(), torch.stack([x.grad for x in own])
+wholes = [loss_and_gradient(slice(0, 6), *case) for case in cases]
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+part = slice(3 * rank, 3 * rank + 3)
+for case, (whole, gradient) in zip(cases, wholes):
+    loss, own = loss_and_gradient(part, *case)
+    dist.all_reduce(loss)
+    torch.testing.assert_close(loss / 2, whole)
+    # DDP takes the mean of the gradients over processes.
+    torch.testing.assert_close(own / 2, gradient[:, part])
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    script = tmp_path / "process.py"
+    script.write_text(DISTRIBUTED, encoding="utf-8")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(tmp_path / "store"), str(rank)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"GLOO_SOCKET_IFNAME": "lo"},
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+
+
+def test_dual_encoder_keeps_the_weights_it_is_given(encoder, text_encoder, tmp_path):
+    encoder_before = {k: v.clone() for k, v in encoder.state_dict().items()}
+    text_before = {k: v.clone() for k, v in text_encoder.state_dict().items()}
+    dual = ECGTextDualEncoder.from_encoder_and_text_encoder(encoder, text_encoder, projection_dim=16).eval()
+    for part, before in ((dual.ecg_encoder, encoder_before), (dual.text_encoder, text_before)):
+        assert all(torch.equal(part.state_dict()[name], value) for name, value in before.items())
+    inputs = {
+        "input_ids": torch.randint(5, 60, (3, 7)),
+        "attention_mask": torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] * 6 + [0]]),
+        "ecg_values": torch.randn(3, 12, 200),
+    }
+    dual.save_pretrained(tmp_path)
+    loaded = AutoModel.from_pretrained(tmp_path, trust_remote_code=True).eval()
+    with torch.no_grad():
+        out, again = dual(**inputs), loaded(**inputs)
+        # Padding of a text is not read.
+        short = dual.get_text_embeds(inputs["input_ids"][1:2, :4])
+    assert torch.equal(out.loss, again.loss) and torch.equal(out.logits_per_ecg, again.logits_per_ecg)
+    torch.testing.assert_close(short[0], out.text_embeds[1], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(out.ecg_embeds.norm(dim=-1), torch.ones(3))
+    assert torch.equal(out.logits_per_ecg.T, out.logits_per_text)
+
+
+@pytest.mark.parametrize(("loss_type", "start"), [("infonce", 1 / 0.07), ("sigmoid", 10.0)])
+def test_dual_encoder_has_the_parameters_of_its_loss(tiny_encoder_config, text_encoder, loss_type, start):
+    dual = ECGTextDualEncoder.from_encoder_and_text_encoder(tiny_encoder_config, text_encoder, loss_type=loss_type)
+    assert dual.logit_scale.exp().item() == pytest.approx(start, rel=1e-3)
+    assert (dual.logit_bias is not None) == (loss_type == "sigmoid")
+    dual(input_ids=torch.randint(5, 60, (3, 7)), ecg_values=torch.randn(3, 12, 100)).loss.backward()
+    own = [p for name, p in dual.named_parameters() if not name.startswith("text_encoder")]
+    assert all(parameter.grad is not None for parameter in own)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Building the ECG language model
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def llama(vocab_size=300, **fields):
+    return LlamaConfig(
+        **{
+            "vocab_size": vocab_size,
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 48,
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+        }
+        | fields
+    )
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_placeholder_takes_a_spare_row(tiny_encoder_config, tiny_tokenizer, tied):
+    language_model = AutoModelForCausalLM.from_config(llama(320, tie_word_embeddings=tied))
+    before = language_model.get_input_embeddings().weight.clone()
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        tiny_encoder_config, language_model, tokenizer=tiny_tokenizer
+    )
+    assert model.config.ecg_token_id == tiny_tokenizer.convert_tokens_to_ids("<|ecg|>") == len(tiny_tokenizer) - 1
+    assert torch.equal(model.get_input_embeddings().weight, before)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_placeholder_gets_a_row_where_none_is_spare(tiny_encoder_config, tiny_tokenizer, tied):
+    rows = len(tiny_tokenizer)
+    language_model = AutoModelForCausalLM.from_config(llama(rows, tie_word_embeddings=tied))
+    before = [
+        e.weight.clone() for e in (language_model.get_input_embeddings(), language_model.get_output_embeddings())
+    ]
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        tiny_encoder_config, language_model, tokenizer=tiny_tokenizer
+    )
+    assert model.config.ecg_token_id == rows and model.config.text_config.vocab_size == rows + 1
+    for embedding, old in zip((model.get_input_embeddings(), model.get_output_embeddings()), before, strict=True):
+        assert torch.equal(embedding.weight[:rows], old)
+        torch.testing.assert_close(embedding.weight[rows], old.mean(dim=0))
+
+
+def test_loaded_language_model_needs_its_tokenizer(tiny_encoder_config):
+    with pytest.raises(ValueError, match="tokenizer is missing"):
+        ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+            tiny_encoder_config, AutoModelForCausalLM.from_config(llama())
+        )
+
+
+def test_built_from_folders(encoder, text_encoder, tiny_tokenizer, tmp_path):
+    language_model = AutoModelForCausalLM.from_config(llama())
+    language_model.save_pretrained(tmp_path / "lm")
+    tiny_tokenizer.save_pretrained(tmp_path / "lm")
+    dual = ECGTextDualEncoder.from_encoder_and_text_encoder(encoder, text_encoder)
+    dual.save_pretrained(tmp_path / "dual")
+    encoder.save_pretrained(tmp_path / "encoder")
+    for folder in ("dual", "encoder"):
+        model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(tmp_path / folder, tmp_path / "lm")
+        assert_same_weights(model.ecg_encoder, encoder)
+        kept = model.get_input_embeddings().weight[:300]
+        assert torch.equal(kept, language_model.get_input_embeddings().weight)
+
+
+def assert_same_weights(one, other):
+    assert one.state_dict().keys() == other.state_dict().keys()
+    assert all(torch.equal(one.state_dict()[name], value) for name, value in other.state_dict().items())
+
+
+def test_encoder_loads_from_whatever_holds_one(tiny_llm, text_encoder, tmp_path):
+    model, _ = tiny_llm()
+    dual = ECGTextDualEncoder.from_encoder_and_text_encoder(model.ecg_encoder, text_encoder)
+    for holder, folder in ((model, tmp_path / "llm"), (dual, tmp_path / "dual"), (model.ecg_encoder, tmp_path / "e")):
+        holder.save_pretrained(folder)
+        loaded, info = ECGEncoder.from_pretrained(folder, output_loading_info=True)
+        assert not info["missing_keys"] and not info["mismatched_keys"]
+        assert loaded.config.preprocessing_id == model.ecg_encoder.config.preprocessing_id
+        assert_same_weights(loaded, model.ecg_encoder)
+
+
+def test_folder_of_a_plain_language_model_gives_an_untrained_front(tmp_path):
+    language_model = AutoModelForCausalLM.from_config(llama())
+    language_model.save_pretrained(tmp_path)
+    model, info = ECGLLMForConditionalGeneration.from_pretrained(tmp_path, output_loading_info=True)
+    assert_same_weights(model.language_model, language_model)
+    assert {name.split(".")[0] for name in info["missing_keys"]} == {"ecg_encoder", "projector"}
+    with pytest.raises(ValueError, match="no placeholder for ECGs"):
+        model(input_ids=torch.tensor([[3, 4]]), ecg_values=torch.zeros(1, 1, 12, 40))
+
+
+def test_placeholder_is_never_generated(tiny_llm, tmp_path):
+    model, processor = tiny_llm()
+    assert model.language_model.generation_config.suppress_tokens is None
+    model.save_pretrained(tmp_path)
+    loaded = ECGLLMForConditionalGeneration.from_pretrained(tmp_path)
+    assert loaded.generation_config.suppress_tokens == [processor.ecg_token_id]
+    with torch.no_grad():
+        # A head that wants nothing but the placeholder
+        loaded.get_output_embeddings().weight[processor.ecg_token_id] *= 100
+    tokens = loaded.generate(**processor("Hello"), do_sample=True, max_new_tokens=20, min_new_tokens=20)
+    assert processor.ecg_token_id not in tokens
+
+
+def test_checkpoint_is_complete_as_remote_code(tiny_llm, tmp_path):
+    model, _ = tiny_llm(trained_on="simulated ECGs")
+    (tmp_path / "README.md").write_text("# mine\n", encoding="utf-8")
+    model.save_pretrained(tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {f"{part}_ecgllm.py" for part in ("configuration", "modeling", "processing", "pipeline")} <= names
+    assert Path(tmp_path, "README.md").read_text(encoding="utf-8") == "# mine\n"
+    (tmp_path / "README.md").unlink()
+    model.save_pretrained(tmp_path)
+    assert "simulated ECGs" in Path(tmp_path, "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("projector", ["linear", "mlp"])
+@pytest.mark.parametrize("patches_per_token", [1, 3])
+def test_projectors(tiny_llm, make_ecg, projector, patches_per_token):
+    model, processor = tiny_llm(projector=projector, patches_per_token=patches_per_token)
+    inputs = processor("<|ecg|> <|ecg|>", [make_ecg(1.0), make_ecg(1.5)])
+    # 5 and 8 patches
+    expected = {1: 13, 3: 2 + 3}[patches_per_token]
+    assert int((inputs["input_ids"] == processor.ecg_token_id).sum()) == expected
+    assert tuple(model(**inputs).ecg_hidden_states.shape) == (expected, 32)
+
+
+def test_dtype_and_attention_are_set_for_all_parts(tiny_llm, make_ecg, tmp_path):
+    model, processor = tiny_llm()
+    model.save_pretrained(tmp_path)
+    parts = {"text_config": "eager", "encoder_config": "sdpa"}
+    loaded = ECGLLMForConditionalGeneration.from_pretrained(tmp_path, dtype=torch.bfloat16, attn_implementation=parts)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.bfloat16}
+    assert loaded.language_model.config._attn_implementation == "eager"
+    assert loaded.ecg_encoder.config._attn_implementation == "sdpa"
+    assert loaded(**processor("<|ecg|>", [make_ecg()])).logits.dtype == torch.bfloat16
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading ECGs
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_order_of_ecgs_matters(tiny_llm, make_ecg):
+    model, processor = tiny_llm()
+    text, first, second = "The first is <|ecg|>, the second is <|ecg|>.", make_ecg(seed=1), make_ecg(seed=2)
+    with torch.no_grad():
+        one = model(**processor(text, [first, second])).logits[0, -1]
+        other = model(**processor(text, [second, first])).logits[0, -1]
+        assert torch.equal(one, model(**processor(text, [first, second])).logits[0, -1])
+    assert not torch.allclose(one, other, atol=1e-5)
+
+
+def test_right_padded_training_batch_equals_singles(tiny_llm, make_ecg):
+    model, processor = tiny_llm(patches_per_token=3)
+    texts = ["a <|ecg|> b", "<|ecg|> and <|ecg|> and <|ecg|> are three", "none at all"]
+    ecgs = [[make_ecg(3.1, 1)], [make_ecg(1.0, 2), make_ecg(4.0, 3, leads=2), make_ecg(1.3, 4)], []]
+    batch = processor(texts, ecgs, padding_side="right")
+    with torch.no_grad():
+        logits = model(**batch).logits
+        for row, (text, own) in enumerate(zip(texts, ecgs, strict=True)):
+            alone = model(**processor(text, own)).logits[0]
+            torch.testing.assert_close(logits[row, : len(alone)], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_ecg_features_follow_the_conventions(tiny_llm, make_ecg):
+    model, processor = tiny_llm()
+    model.set_attn_implementation("eager")
+    inputs = processor("<|ecg|> <|ecg|>", [make_ecg(1.0), make_ecg(2.0)])
+    ecg_inputs = {k: inputs[k] for k in ("ecg_values", "ecg_mask", "lead_mask", "ecg_lengths")}
+    features = model.get_ecg_features(**ecg_inputs, output_hidden_states=True, output_attentions=True)
+    assert tuple(features.last_hidden_state.shape) == (2, 10, 32)
+    assert tuple(features.pooler_output.shape) == (3 + 5, 32)
+    assert len(features.hidden_states) == 3 and len(features.attentions) == 2
+    assert isinstance(model.get_ecg_features(**ecg_inputs, return_dict=False), tuple)
+
+
+def test_placeholders_must_fit_the_ecgs(tiny_llm, make_ecg):
+    model, processor = tiny_llm()
+    inputs = processor("<|ecg|>?", [make_ecg(1.0)])
+    inputs["input_ids"] = inputs["input_ids"][:, 1:]
+    inputs["attention_mask"] = inputs["attention_mask"][:, 1:]
+    with pytest.raises(ValueError, match=r"hold \[2\] ECG placeholder tokens .* give \[3\] tokens"):
+        model(**inputs)
+
+
+def test_ecg_of_one_prompt_is_never_read_by_another(tiny_llm, make_ecg):
+    model, processor = tiny_llm()
+    inputs = processor(["<|ecg|> a", "<|ecg|> a"], [[make_ecg(1.0)], [make_ecg(2.0)]])
+    # As many placeholders in all, three and five of them, but in the other rows
+    inputs["ecg_values"] = inputs["ecg_values"].flip(0)
+    inputs["ecg_lengths"] = inputs["ecg_lengths"].flip(0)
+    with pytest.raises(ValueError, match=r"hold \[3, 5\] ECG placeholder tokens .* give \[5, 3\] tokens"):
+        model(**inputs)
+
+
+@pytest.mark.parametrize("generate", [False, True])
+def test_placeholders_without_ecg_are_refused(tiny_llm, make_ecg, generate):
+    model, processor = tiny_llm()
+    inputs = processor("<|ecg|>?", [make_ecg(1.0)])
+    text_only = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    with pytest.raises(ValueError, match="3 ECG placeholder tokens and no ECG was given"):
+        model.generate(**text_only) if generate else model(**text_only)
+
+
+def test_other_preprocessing_is_refused(tiny_llm, tiny_tokenizer, make_ecg):
+    model, _ = tiny_llm()
+    other = ECGProcessor(ECGFeatureExtractor(scaling="zscore"), tiny_tokenizer, samples_per_token=40)
+    inputs = other("<|ecg|>", [make_ecg()])
+    for call in (model, model.generate):
+        with pytest.raises(ValueError, match="prepared in another way"):
+            call(**inputs)
+    with pytest.raises(ValueError, match="scaling: 'zscore' instead of 'millivolt'"):
+        other.check_model(model)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ecg_values": torch.zeros(1, 12, 100)}, r"expected \[batch, ecgs, leads, samples\]"),
+        ({"ecg_embeds": torch.zeros(1, 1, 5, 32)}, "either ecg_values or ecg_embeds"),
+        ({"inputs_embeds": torch.zeros(1, 3, 32)}, "either input_ids or inputs_embeds"),
+    ],
+)
+def test_ambiguous_inputs_are_refused(tiny_llm, make_ecg, change, message):
+    model, processor = tiny_llm()
+    with pytest.raises(ValueError, match=message):
+        model(**processor("<|ecg|>", [make_ecg(1.0)]) | change)
+
+
+def test_loss_is_that_of_the_next_token(tiny_llm, make_ecg):
+    model, processor = tiny_llm()
+    inputs = processor("<|ecg|>? yes", [make_ecg(1.0)])
+    labels = inputs["input_ids"].masked_fill(inputs["input_ids"] == processor.ecg_token_id, -100)
+    out = model(**inputs, labels=labels)
+    expected = torch.nn.functional.cross_entropy(out.logits[0, :-1], labels[0, 1:])
+    torch.testing.assert_close(out.loss, expected)
+
+
+def test_logits_to_keep(tiny_llm, make_ecg):
+    model, processor = tiny_llm()
+    inputs = processor("<|ecg|>? yes", [make_ecg(1.0)])
+    with torch.no_grad():
+        torch.testing.assert_close(model(**inputs, logits_to_keep=1).logits, model(**inputs).logits[:, -1:])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Conversations on a cache
+# ---------------------------------------------------------------------------------------------------------------------
+
+GREEDY = {"do_sample": False, "max_new_tokens": 4, "min_new_tokens": 4, "return_dict_in_generate": True}
+
+
+def next_turn(processor, previous, text, ecgs=()):
+    turn = processor(text, list(ecgs))
+    turn["input_ids"] = torch.cat([previous.sequences, turn["input_ids"]], dim=1)
+    turn["attention_mask"] = torch.ones_like(turn["input_ids"])
+    return turn
+
+
+def ecgs_of(processor, *ecgs):
+    inputs = processor(" ".join(["<|ecg|>"] * len(ecgs)), list(ecgs))
+    return {name: value for name, value in inputs.items() if name not in ("input_ids", "attention_mask")}
+
+
+def test_second_turn_of_text_continues_the_cache(tiny_llm, make_ecg):
+    model, processor = tiny_llm()
+    first = model.generate(**processor("<|ecg|>\nIs there?", [make_ecg()]), **GREEDY)
+    turn = next_turn(processor, first, "\nand now?")
+    expected = model.generate(**turn, **ecgs_of(processor, make_ecg()), **GREEDY).sequences
+    continued = model.generate(**turn, past_key_values=first.past_key_values, **GREEDY).sequences
+    assert torch.equal(continued, expected)
+
+
+def test_second_turn_with_another_ecg_continues_the_cache(tiny_llm, make_ecg):
+    model, processor = tiny_llm()
+    before, after = make_ecg(seed=1), make_ecg(3.0, seed=2)
+    first = model.generate(**processor("<|ecg|>\nIs there?", [before]), **GREEDY)
+    turn = next_turn(processor, first, "\nand in <|ecg|>?", [after])
+    both = ecgs_of(processor, before, after)
+    expected = model.generate(**{**turn, **both}, **GREEDY)
+    for ecg_inputs, message in ((both, "not in the cache yet"), ({}, "no ECG was given")):
+        text = {name: turn[name] for name in ("input_ids", "attention_mask")}
+        with pytest.raises(ValueError, match=message):
+            model.generate(**text, **ecg_inputs, past_key_values=first.past_key_values, **GREEDY)
+    continued = model.generate(**turn, past_key_values=first.past_key_values, **GREEDY)
+    assert torch.equal(continued.sequences, expected.sequences)

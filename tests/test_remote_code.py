@@ -1,0 +1,271 @@
+"""A saved folder as remote code: loaded where `ecgllm` cannot be imported, saved from there, and loaded once more."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+
+from ecgllm import ECGEncoderConfig, ECGFeatureExtractor, ECGLLMForConditionalGeneration, ECGProcessor
+
+MODEL_FILES = {
+    "README.md", "config.json", "generation_config.json", "model.safetensors", "configuration_ecgllm.py",
+    "modeling_ecgllm.py", "pipeline_ecgllm.py", "processing_ecgllm.py",
+}  # fmt: skip
+PROCESSOR_FILES = {
+    "chat_template.jinja", "configuration_ecgllm.py", "preprocessor_config.json", "processing_ecgllm.py",
+    "processor_config.json", "tokenizer.json", "tokenizer_config.json",
+}  # fmt: skip
+QUESTION = "Is there atrial fibrillation?"
+LEADS = ["I", "II", "V1", "V5"]
+
+# Run in a process of its own: argv is the folder to load, the folder with inputs and outputs, the folder to save to.
+BLOCKED = """
+import json, sys
+sys.modules["ecgllm"] = None
+import numpy as np, torch
+from transformers import (AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForCausalLM, AutoModelForMultimodalLM,
+                          AutoProcessor, AutoTokenizer, pipeline)
+folder, work, target = sys.argv[1:]
+signals = np.load(work + "/signals.npy")
+ecgs = [{"signal": signal, "sampling_rate": 500, "leads": ["I", "II", "V1", "V5"]} for signal in signals]
+trust = {"trust_remote_code": True}
+processor = AutoProcessor.from_pretrained(folder, **trust)
+extractor = AutoFeatureExtractor.from_pretrained(folder, **trust)
+result = {
+    "config": type(AutoConfig.from_pretrained(folder, **trust)).__name__,
+    "processor": type(processor).__name__,
+    "same_preprocessing": extractor.preprocessing_id == processor.feature_extractor.preprocessing_id,
+    "tokenizer": len(AutoTokenizer.from_pretrained(folder, **trust)) == len(processor.tokenizer),
+    "logits": {}, "answers": {},
+}
+for auto in (AutoModel, AutoModelForCausalLM, AutoModelForMultimodalLM):
+    model = auto.from_pretrained(folder, **trust).eval()
+    result.setdefault("models", []).append(type(model).__name__)
+    for count in (1, 2, 3):
+        turns = processor.build_conversation("Is there atrial fibrillation?", ecgs[:count])
+        inputs = processor.apply_chat_template(turns, tokenize=True, add_generation_prompt=True)
+        with torch.no_grad():
+            np.save(f"{work}/{auto.__name__}-{count}.npy", model(**inputs).logits.numpy())
+for name, pipe in (("unnamed", pipeline(model=folder, **trust)),
+                   ("named", pipeline("ecg-text-to-text", model=folder, **trust))):
+    result["answers"][name] = [
+        pipe("Is there atrial fibrillation?", ecgs=ecgs[:count], max_new_tokens=3) for count in (1, 2, 3)]
+try:
+    pipe("Is there atrial fibrillation?", ecgs="record.hea")
+except ImportError as error:
+    result["path"] = str(error)
+adapter = work + "/adapter"
+inputs = processor.apply_chat_template(processor.build_conversation("Is there atrial fibrillation?", ecgs[:1]),
+                                       tokenize=True, add_generation_prompt=True)
+for name in ("from_pretrained", "load_adapter"):
+    if name == "from_pretrained":
+        adapted = AutoModel.from_pretrained(adapter, **trust).eval()
+    else:
+        adapted = AutoModel.from_pretrained(folder, **trust).eval()
+        adapted.load_adapter(adapter)
+    with torch.no_grad():
+        np.save(f"{work}/{name}.npy", adapted(**inputs).logits.numpy())
+model.save_pretrained(target)
+processor.save_pretrained(target)
+print(json.dumps(result))
+"""
+
+# The third process: what was saved by the second, which never saw the package.
+AGAIN = """
+import sys
+sys.modules["ecgllm"] = None
+import numpy as np, torch
+from transformers import AutoModel, AutoProcessor
+folder, work, _ = sys.argv[1:]
+processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval()
+ecgs = [{"signal": signal, "sampling_rate": 500, "leads": ["I", "II", "V1", "V5"]}
+        for signal in np.load(work + "/signals.npy")]
+inputs = processor.apply_chat_template(processor.build_conversation("Is there atrial fibrillation?", ecgs),
+                                       tokenize=True, add_generation_prompt=True)
+with torch.no_grad():
+    np.save(work + "/again.npy", model(**inputs).logits.numpy())
+print("{}")
+"""
+
+
+def make_ecgs() -> list[dict[str, Any]]:
+    signals = np.random.default_rng(0).normal(size=(3, len(LEADS), 1000)).astype(np.float32) * 0.3
+    return [{"signal": signal, "sampling_rate": 500, "leads": LEADS} for signal in signals]
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> tuple[ECGLLMForConditionalGeneration, ECGProcessor]:
+    torch.manual_seed(0)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bpe = Tokenizer(models.BPE({word: number for number, word in enumerate(["</s>", *alphabet])}, []))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="</s>")
+    encoder = ECGEncoderConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, stem_channels=[4, 4],
+        preprocessing=ECGFeatureExtractor().preprocessing,
+    )  # fmt: skip
+    language_model = AutoModelForCausalLM.from_config(
+        LlamaConfig(
+            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+            vocab_size=len(tokenizer), tie_word_embeddings=True, initializer_range=0.3, eos_token_id=0,
+            bos_token_id=None, pad_token_id=0,
+        )
+    )  # fmt: skip
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        encoder, language_model, tokenizer=tokenizer, patches_per_token=5, trained_on="random weights"
+    ).eval()
+    return model, ECGProcessor.for_model(model, tokenizer)
+
+
+def logits(model: Any, processor: ECGProcessor, ecgs: list[dict[str, Any]]) -> np.ndarray:
+    turns = processor.build_conversation(QUESTION, ecgs)
+    with torch.no_grad():
+        return model(**processor.apply_chat_template(turns, tokenize=True, add_generation_prompt=True)).logits.numpy()
+
+
+def run_blocked(code: str, *arguments: Path) -> dict[str, Any]:
+    """Run code far from the repository, in the environment of these tests; its last line is its result."""
+    work = arguments[1]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], cwd=work, env=environment, capture_output=True, text=True,
+        check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_saved_folder_needs_no_package(
+    checkpoint: tuple[ECGLLMForConditionalGeneration, ECGProcessor], tmp_path: Path
+) -> None:
+    model, processor = checkpoint
+    ecgs = make_ecgs()
+    folder, work, target = tmp_path / "saved", tmp_path / "work", tmp_path / "saved-again"
+    work.mkdir()
+    np.save(work / "signals.npy", np.stack([ecg["signal"] for ecg in ecgs]))
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    assert {file.name for file in folder.iterdir()} == MODEL_FILES | PROCESSOR_FILES
+    expected = {count: logits(model, processor, ecgs[:count]) for count in (1, 2, 3)}
+
+    base = ECGLLMForConditionalGeneration.from_pretrained(folder).eval()
+    lora = LoraConfig(target_modules=r".*language_model.*\.(q_proj|v_proj)", modules_to_save=["projector"], r=2)
+    adapted = get_peft_model(base, lora).eval()
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    adapted.save_pretrained(work / "adapter")
+    assert json.loads((work / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == str(folder)
+    expected_adapted = logits(adapted, processor, ecgs[:1])
+    assert np.abs(expected_adapted - expected[1]).max() > 1e-3
+
+    result = run_blocked(BLOCKED, folder, work, target)
+    assert result["config"] == "ECGLLMConfig"
+    assert result["processor"] == "ECGProcessor"
+    assert result["models"] == ["ECGLLMForConditionalGeneration"] * 3
+    assert result["same_preprocessing"]
+    assert result["tokenizer"]
+    assert "Install ecgllm, or pass a mapping" in result["path"]
+    for name in ("AutoModel", "AutoModelForCausalLM", "AutoModelForMultimodalLM"):
+        for count in (1, 2, 3):
+            np.testing.assert_allclose(np.load(work / f"{name}-{count}.npy"), expected[count], atol=1e-6, rtol=0)
+    assert len(result["answers"]["named"]) == 3
+    assert result["answers"]["named"] == result["answers"]["unnamed"]
+    for name in ("from_pretrained", "load_adapter"):
+        np.testing.assert_allclose(np.load(work / f"{name}.npy"), expected_adapted, atol=1e-6, rtol=0)
+
+    assert {file.name for file in target.iterdir()} == MODEL_FILES | PROCESSOR_FILES
+    for name in (*(MODEL_FILES & PROCESSOR_FILES), "modeling_ecgllm.py", "pipeline_ecgllm.py"):
+        assert (target / name).read_text() == (folder / name).read_text()
+    shutil.rmtree(folder)  # nothing may point back at it
+    run_blocked(AGAIN, target, work, target)
+    np.testing.assert_allclose(np.load(work / "again.npy"), expected[3], atol=1e-6, rtol=0)
+
+
+def test_inside_the_package_nobody_is_asked_for_trust(
+    checkpoint: tuple[ECGLLMForConditionalGeneration, ECGProcessor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*args: Any) -> str:
+        raise AssertionError("trust was asked for")
+
+    monkeypatch.setattr("builtins.input", asked)
+    model, processor = checkpoint
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    loaded = ECGProcessor.from_pretrained(tmp_path)
+    again = ECGLLMForConditionalGeneration.from_pretrained(tmp_path).eval()
+    assert len(loaded.tokenizer) == len(processor.tokenizer)
+    np.testing.assert_array_equal(logits(again, loaded, make_ecgs()), logits(model, processor, make_ecgs()))
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """What is uploaded, by name, into a new repository of a Hub that does not exist."""
+    from huggingface_hub import HfApi, ModelCard, RepoUrl
+    from huggingface_hub.errors import EntryNotFoundError
+
+    files: dict[str, bytes] = {}
+
+    def create_commit(self: HfApi, repo_id: str, operations: Any, **kwargs: Any) -> None:
+        for operation in operations:
+            with operation.as_file() as file:
+                files[operation.path_in_repo] = file.read()
+
+    def create_repo(self: HfApi, repo_id: str, **kwargs: Any) -> RepoUrl:
+        return RepoUrl(f"https://huggingface.co/{repo_id if '/' in repo_id else 'someone/' + repo_id}")
+
+    def no_card(*args: Any, **kwargs: Any) -> ModelCard:
+        raise EntryNotFoundError("README.md")
+
+    monkeypatch.setattr(HfApi, "create_repo", create_repo)
+    monkeypatch.setattr(HfApi, "create_commit", create_commit)
+    monkeypatch.setattr(ModelCard, "load", no_card)
+    return files
+
+
+Checkpoint = tuple[ECGLLMForConditionalGeneration, ECGProcessor]
+
+
+@pytest.mark.parametrize("while_saving", [False, True])
+def test_a_model_pushed_is_the_model_saved(
+    checkpoint: Checkpoint, tmp_path: Path, sent: dict[str, bytes], while_saving: bool
+) -> None:
+    model, _ = checkpoint
+    model.save_pretrained(tmp_path, push_to_hub=while_saving)
+    if not while_saving:
+        model.push_to_hub("someone/ecg")
+    assert set(sent) == MODEL_FILES
+    assert all(sent[name] == (tmp_path / name).read_bytes() for name in MODEL_FILES - {"README.md"})
+
+
+@pytest.mark.xfail(reason="transformers puts its empty card over the one that save_pretrained wrote", strict=False)
+def test_the_card_is_pushed_too(checkpoint: Checkpoint, sent: dict[str, bytes]) -> None:
+    checkpoint[0].push_to_hub("someone/ecg")
+    assert b"Not a medical device" in sent["README.md"]
+
+
+@pytest.mark.parametrize("while_saving", [False, True])
+def test_a_processor_pushed_is_the_processor_saved(
+    checkpoint: Checkpoint, tmp_path: Path, sent: dict[str, bytes], while_saving: bool
+) -> None:
+    _, processor = checkpoint
+    processor.save_pretrained(tmp_path, push_to_hub=while_saving)
+    if not while_saving:
+        processor.push_to_hub("someone/ecg")
+    assert set(sent) - {"README.md"} == PROCESSOR_FILES
+    assert all(sent[name] == (tmp_path / name).read_bytes() for name in PROCESSOR_FILES)

@@ -1,0 +1,106 @@
+"""A small recipe on simulated ECGs, and one finished run of it that several tests look at."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# No dropout: runs with one and with two processes draw different masks, and are compared step by step.
+RECIPE: dict[str, Any] = {
+    "description": "Small models for tests",
+    "corpus": "simulation",
+    "limit": 60,
+    "seed": 3,
+    "encoder": {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "patch_size": 40,
+        "stem_channels": [16, 16],
+        "stem_kernel_sizes": [15, 7],
+        "stem_strides": [2, 2],
+    },
+    "text_encoder": {
+        "config": {
+            "model_type": "bert",
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+        },
+        "vocab_size": 500,
+    },
+    "projector": {"patches_per_token": 5},
+    "language_model": {
+        "config": {
+            "model_type": "llama",
+            "hidden_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "intermediate_size": 96,
+            "max_position_embeddings": 1024,
+            "tie_word_embeddings": True,
+        },
+        "vocab_size": 500,
+        "tune": "full",
+    },
+    "lora": {"r": 4, "alpha": 8, "dropout": 0.0},
+    "stages": {
+        name: {
+            "batch_size": 8,
+            **({} if name == "pretrain" else {"questions": {"per_record": 2}, "evaluate": 24}),
+            **({"tune": "lora"} if name == "finetune" else {}),
+            "training": {"max_steps": 24, "learning_rate": 2e-3, "logging_steps": 1, "save_steps": 4},
+        }
+        for name in ("pretrain", "debias", "finetune")
+    },
+}
+
+
+def train_command(recipe: Path, *overrides: str, processes: int | None = None) -> list[str]:
+    """`python train.py RECIPE ...`, or the same by torchrun with several processes."""
+    launcher = [sys.executable]
+    if processes is not None:
+        launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return [*launcher, str(ROOT / "train.py"), str(recipe), *overrides]
+
+
+def run_train(recipe: Path, *overrides: str, processes: int | None = None) -> str:
+    """Train in a process of its own; returns what it printed. Fails with its output when it fails."""
+    command = train_command(recipe, *overrides, processes=processes)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def write_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes the recipe above, with top-level keys changed, and returns its file."""
+
+    def write(**changes: Any) -> Path:
+        folder = tmp_path_factory.mktemp("recipe")
+        values = RECIPE | {"output": str(folder / "run")} | changes
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+        return folder / "recipe.yaml"
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def finished_run(write_recipe: Callable[..., Path]) -> Path:
+    """Folder of an uninterrupted run of all three stages by one process; `log.txt` beside it has what it printed."""
+    recipe = write_recipe()
+    output = run_train(recipe)
+    (recipe.parent / "log.txt").write_text(output, encoding="utf-8")
+    return recipe.parent / "run"

@@ -1,0 +1,131 @@
+"""Recipes: what is read, what overrides do, and what is refused with which words."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ecgllm.training import load_recipe
+from ecgllm.training.recipe import STAGES, RecipeError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_shipped_recipe_loads_by_file_and_by_name(file: Path) -> None:
+    overrides = ["data=somewhere", "output=there"]
+    recipe = load_recipe(file, overrides)
+    assert load_recipe(file.stem, overrides) == recipe == load_recipe(file.name, overrides)
+    assert list(recipe.stages) == [name for name in STAGES if name in recipe.stages]
+    assert recipe.description
+
+
+def test_no_such_recipe_names_the_shipped_ones() -> None:
+    with pytest.raises(FileNotFoundError, match="No recipe at ludb-tny.*ludb-tiny"):
+        load_recipe("ludb-tny")
+
+
+def test_overrides_are_yaml_at_dotted_keys(write_recipe: Callable[..., Path]) -> None:
+    recipe = load_recipe(
+        write_recipe(),
+        [
+            "stages.pretrain.training.max_steps=10",
+            "stages.finetune.training.learning_rate=1e-3",
+            "stages.debias.questions.types=[verify]",
+            "lora.target_modules=q_proj",
+            "lora.dropout=1",
+            "feature_extractor.scaling=zscore",
+            "limit=",
+            "trained_on=a=b",
+        ],
+    )
+    assert recipe.stages["pretrain"].training["max_steps"] == 10
+    assert recipe.stages["pretrain"].training["save_steps"] == 4  # the rest of the mapping stays
+    # YAML 1.1 takes 1e-3 for a string
+    assert recipe.stages["finetune"].training["learning_rate"] == 0.001
+    assert recipe.stages["debias"].questions["types"] == ["verify"]
+    assert recipe.lora.target_modules == "q_proj"
+    assert isinstance(recipe.lora.dropout, float)
+    assert recipe.feature_extractor == {"scaling": "zscore"}
+    assert recipe.limit is None
+    assert recipe.trained_on == "a=b"
+
+
+def test_stages_run_in_their_own_order_whatever_the_file_says(write_recipe: Callable[..., Path]) -> None:
+    file = write_recipe()
+    values = yaml.safe_load(file.read_text())
+    values["stages"] = {name: values["stages"][name] for name in ("finetune", "pretrain", "debias")}
+    file.write_text(yaml.safe_dump(values, sort_keys=False))
+    assert tuple(load_recipe(file).stages) == STAGES
+
+
+def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) -> None:
+    recipe = load_recipe(write_recipe(stages={"pretrain": None}))
+    assert recipe.stages["pretrain"].batch_size == 32
+    assert load_recipe(write_recipe(stages={"pretrain": None}), ["stages.pretrain.batch_size=4"]) != recipe
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("limt=3", "unknown key 'limt'; did you mean 'limit'"),
+        ("lora.rank=3", "lora has the unknown key 'rank'"),
+        ("stages.pretrain.batchsize=3", "stages.pretrain has the unknown key 'batchsize'; did you mean 'batch_size'"),
+        ("stages.pretrian.batch_size=3", "unknown stage 'pretrian'; expected pretrain, debias, finetune"),
+        ("stages.debias.training.max_step=3", "unknown key 'max_step'; did you mean 'max_steps'"),
+        ("stages.debias.questions.per_recrd=3", "unknown key 'per_recrd'; did you mean 'per_record'"),
+        ("stages.debias.questions.phrasings=test", "unknown key 'phrasings'"),
+        ("encoder.hiden_size=3", "encoder has the unknown key 'hiden_size'; did you mean 'hidden_size'"),
+        ("encoder.patch_size=7", "patch_size 7 is not a multiple of the stem's total stride 4"),
+        ("feature_extractor.samplingrate=3", "unknown key 'samplingrate'; did you mean 'sampling_rate'"),
+        ("feature_extractor.scaling=volts", "scaling is 'volts'; expected"),
+        ("language_model.config.hiden_size=3", "unknown key 'hiden_size'; did you mean 'hidden_size'"),
+        ("language_model.config.model_type=lama", "model_type 'lama', which transformers does not know; did you mean"),
+        ("language_model.tune=some", "language_model.tune is 'some'; expected frozen, lora, full"),
+        ("text_encoder.tune=lora", "text_encoder.tune is 'lora'; expected frozen, full"),
+        ("projector.type=conv", "projector.type is 'conv'; expected linear, mlp"),
+        ("stages.debias.tune=half", "tune is 'half'; expected frozen, lora, full"),
+        ("stages.pretrain.loss=mse", "loss is 'mse'; expected infonce, sigmoid"),
+        ("stages.pretrain.gradient_accumulation_steps=2", "would not see each other's negatives"),
+        ("stages.pretrain.batch_size=0", "batch_size is 0; expected 1 or more"),
+        ("seed=abc", "seed is 'abc'; expected int"),
+        ("limit=1.5", "limit is 1.5; expected int or null"),
+        ("stages.debias.tune_encoder=1", "tune_encoder is 1; expected bool"),
+        ("encoder=3", "encoder is 3; expected dict"),
+        ("stages=3", "stages is 3; expected some of pretrain, debias, finetune"),
+        ("lora=3", "lora is 3; expected a mapping"),
+        ("seed.more=3", "seed is not a mapping"),
+        ("justakey", "has no '='"),
+        ("limit={", "is no YAML"),
+        ("language_model.name=gpt2", "language_model needs either a name or a config, not both and not neither"),
+        ("language_model.config=", "language_model needs either a name or a config, not both and not neither"),
+        ("text_encoder.config=", "text_encoder needs either a name or a config, not both and not neither"),
+        ("stages.debias.training.output_dir=x", "sets output_dir, which follows from the recipe; set output instead"),
+        ("stages.debias.training.per_device_train_batch_size=4", "set batch_size instead"),
+        ("stages.debias.training.seed=4", "set seed instead"),
+        ("stages.debias.training.label_names=[a]", "sets label_names, which follows from the recipe; leave it out"),
+    ],
+)
+def test_what_is_refused_is_named(write_recipe: Callable[..., Path], override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        load_recipe(write_recipe(), [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("corpus: ludb\nstages: {pretrain: }", "lacks output; add it to the recipe or pass output=VALUE"),
+        ("output: x\nstages: {pretrain: }", "lacks corpus"),
+        ("corpus: ludb\noutput: x", "names no stages"),
+        ("corpus: ludb\noutput: x\nstages:", "stages is None; expected some of"),
+        ("- corpus", "holds list; expected a mapping"),
+        ("", "holds NoneType; expected a mapping"),
+        ("corpus: [", "is no YAML"),
+    ],
+)
+def test_an_unusable_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        load_recipe(tmp_path / "recipe.yaml")

@@ -1,0 +1,108 @@
+"""The card of a run: one README.md that says what a checkpoint is, learned from, can do, and cannot.
+
+In: a finished run and its metrics. Out: the text of the card at the run's root, which is also the checkpoint's on the
+Hub. Every figure stands beside what a model that ignores the ECG would reach.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from .stages import StageContext
+
+_LIMITS = """\
+For research. Not a medical device: not for diagnosis, monitoring or treatment. The model answers with confidence about
+recordings unlike those it learned from; measure it on your own before you rely on anything it says. The figures above
+come from records of the same source as the training data, and from questions whose answers are the source's own
+labels, errors included. Probabilities of answers are not calibrated."""
+
+
+def model_card(context: StageContext, metrics: dict[str, Any]) -> str:
+    """Text of the card: data, preprocessing, training, figures, limits, recipe."""
+    recipe = context.recipe
+    splits = list(context.corpus["split"])
+    last = list(recipe.stages)[-1]
+    title = recipe.description or f"ECG model after the stage {last}"
+    refused = len(context.signals.refused)
+    lines = [
+        "---",
+        "library_name: transformers",
+        "tags: [ecg, electrocardiogram, multimodal, ecgllm]",
+        *([] if last == "pretrain" else ["pipeline_tag: text-generation"]),
+        "---",
+        f"# {title}",
+        "",
+        f"Made with ecgllm (method: arXiv 2411.14795); stages: {', '.join(recipe.stages)}.",
+        *_usage(last),
+        "",
+        "## Training data",
+        "",
+        f"{context.trained_on()}.",
+        "",
+        *(f"- {name}: {splits.count(name)} ECGs" for name in ("train", "validation", "test")),
+        *([f"- refused by the feature extractor and left out: {refused}"] if refused else []),
+        "",
+        "## Preprocessing",
+        "",
+        "Done by the processor in this folder; the model refuses ECGs that were prepared in another way.",
+        "",
+        *(f"- {key}: {value}" for key, value in context.feature_extractor.preprocessing.items()),
+        "",
+        "## Figures",
+        "",
+        f"Validation records, questions in wordings that were not trained on, seed {recipe.seed}.",
+        "",
+        *_figures(metrics),
+        "",
+        "## Limits",
+        "",
+        _LIMITS,
+        "",
+        "## Recipe",
+        "",
+        "```yaml",
+        # Folders are of the machine that trained.
+        yaml.safe_dump(_without_paths(recipe.to_dict()), sort_keys=False, allow_unicode=True).strip(),
+        "```",
+        "",
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in metrics[last]["versions"].items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _usage(last: str) -> list[str]:
+    if last == "pretrain":
+        return ["", "An ECG and text encoder in one space: `AutoModel.from_pretrained(path, trust_remote_code=True)`."]
+    return [
+        "",
+        "```python",
+        "from transformers import pipeline",
+        "",
+        "pipe = pipeline(model=path, trust_remote_code=True)",
+        'ecg = {"signal": signal, "sampling_rate": 500, "leads": ["I", "II", "III"]}  # [leads, samples] in mV',
+        'pipe("Is there atrial fibrillation?", ecgs=ecg)',
+        "```",
+    ]
+
+
+def _figures(metrics: dict[str, Any]) -> list[str]:
+    rows = ["| stage | questions | right | always the commonest answer | number |", "|---|---|---|---|---|"]
+    losses = []
+    for stage, values in metrics.items():
+        loss = values.get("validation", {}).get("eval_loss")
+        if loss is not None:
+            losses.append(f"{stage} {loss:.4f}")
+        for kind, shares in values.get("answers", {}).items():
+            rows.append(
+                f"| {stage} | {kind} | {shares['exact_match']:.1%} | {shares['commonest_answer']:.1%} "
+                f"| {shares['questions']} |"
+            )
+    lines = [*rows, ""] if len(rows) > 2 else []
+    return [*lines, f"Validation loss: {', '.join(losses) if losses else 'not measured (no validation records)'}."]
+
+
+def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in ("data", "output")}

@@ -1,0 +1,95 @@
+"""What a user sees of a run: one progress bar at a time, one line per figure, nothing of the libraries' own bars.
+
+In: a Trainer's events. Out: lines on stdout (through the bar where there is one); the bar goes to stderr and only
+where a person watches. The figures themselves are kept in the stage's `metrics.json`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import datasets
+from tqdm.auto import tqdm
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
+from transformers.utils import logging
+
+# In the order in which a line shows them.
+_SHOWN = {"loss": ".4f", "eval_loss": ".4f", "grad_norm": ".3g", "learning_rate": ".2e", "epoch": ".2f"}
+
+
+class StageProgress(TrainerCallback):
+    """One bar over a stage's steps; logged figures as lines above it."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            # None: no bar where stderr is no terminal, so that a log file holds lines only
+            disable = True if args.disable_tqdm else None
+            self.bar = tqdm(
+                total=state.max_steps, initial=state.global_step, disable=disable, unit="step", leave=False
+            )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        if not state.is_world_process_zero or not {"loss", "eval_loss"} & set(logs or {}):
+            return
+        name = "validation" if "eval_loss" in logs else "train"
+        figures = [
+            f"{key.removeprefix('eval_')} {float(logs[key]):{form}}" for key, form in _SHOWN.items() if key in logs
+        ]
+        tqdm.write(f"  step {state.global_step:>5}/{state.max_steps}  {name:<10}  {'  '.join(figures)}")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def use_stage_progress(trainer: Trainer) -> None:
+    """Show this trainer's progress by `StageProgress` in place of the library's bars and printed dictionaries."""
+    for callback in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(callback)
+    trainer.add_callback(StageProgress())
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Without the bars and remarks of libraries that a user can do nothing about; restored afterwards."""
+    transformers_bars, datasets_bars = logging.is_progress_bar_enabled(), datasets.are_progress_bars_disabled()
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    # It warns at every save on file systems with coarse times that it sorts checkpoints by number, which is right.
+    checkpoints = logging.get_logger("transformers.trainer_utils")
+    level = checkpoints.level
+    checkpoints.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # peft asks transformers by a name that transformers renames.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            yield
+    finally:
+        checkpoints.setLevel(level)
+        if transformers_bars:
+            logging.enable_progress_bar()
+        if not datasets_bars:
+            datasets.enable_progress_bars()
+
+
+@contextmanager
+def data_bars() -> Iterator[None]:
+    """With the bars of `datasets`: around work that takes minutes (reading a corpus, preparing its signals)."""
+    disabled = datasets.are_progress_bars_disabled()
+    datasets.enable_progress_bars()
+    try:
+        yield
+    finally:
+        if disabled:
+            datasets.disable_progress_bars()
