@@ -1,7 +1,7 @@
 """ecgllm: ask questions about electrocardiograms with any causal language model.
 
 `import ecgllm` is fast: nothing of torch or transformers is imported until one of the names below is first used.
-The four files of the model (`configuration_`, `processing_`, `modeling_`, `pipeline_ecgllm`) also travel to the
+The files of the model (`configuration_`, `signal_`, `processing_`, `modeling_`, `pipeline_ecgllm`) also travel to the
 Hugging Face Hub as remote code; everything else needs this package installed.
 """
 
@@ -14,7 +14,7 @@ _MODULE_OF = {
     "ECGEncoderConfig": "configuration_ecgllm",
     "ECGLLMConfig": "configuration_ecgllm",
     "ECGTextDualEncoderConfig": "configuration_ecgllm",
-    "LEADS": "processing_ecgllm",
+    "LEADS": "signal_ecgllm",
     "ECGFeatureExtractor": "processing_ecgllm",
     "ECGProcessor": "processing_ecgllm",
     "ECGEncoder": "modeling_ecgllm",

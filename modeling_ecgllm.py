@@ -108,7 +108,8 @@ class ECGAttention(nn.Module):
         attention_mask: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        shape = (*hidden_states.shape[:-1], -1, self.head_dim)
+        # No -1 in the shapes: a batch may have no ECG at all.
+        shape = (*hidden_states.shape[:-1], self.config.num_attention_heads, self.head_dim)
         query = rotate(self.q_proj(hidden_states).view(shape).transpose(1, 2), *position_embeddings)
         key = rotate(self.k_proj(hidden_states).view(shape).transpose(1, 2), *position_embeddings)
         value = self.v_proj(hidden_states).view(shape).transpose(1, 2)
@@ -126,7 +127,7 @@ class ECGAttention(nn.Module):
             is_causal=False,
             **kwargs,
         )
-        return self.o_proj(output.reshape(*hidden_states.shape[:-1], -1)), weights
+        return self.o_proj(output.reshape(hidden_states.shape)), weights
 
 
 class ECGEncoderLayer(GradientCheckpointingLayer):
@@ -583,7 +584,7 @@ class ECGProjector(nn.Module):
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         patches = nn.functional.pad(patches, (0, 0, 0, -patches.shape[1] % self.patches_per_token))
-        joined = patches.reshape(patches.shape[0], -1, patches.shape[2] * self.patches_per_token)
+        joined = patches.unflatten(1, (patches.shape[1] // self.patches_per_token, self.patches_per_token)).flatten(2)
         return self.layers(joined.to(self.layers[0].weight.dtype))
 
 
@@ -1007,11 +1008,17 @@ def _ensure_row(language_model: PreTrainedModel, token_id: int) -> None:
 # Folders that are complete as remote code
 # ---------------------------------------------------------------------------------------------------------------------
 
-CODE_FILES = ("configuration_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py", "processing_ecgllm.py")
+CODE_FILES = (
+    "configuration_ecgllm.py",
+    "modeling_ecgllm.py",
+    "pipeline_ecgllm.py",
+    "processing_ecgllm.py",
+    "signal_ecgllm.py",
+)
 
 
 def copy_code(folder: str | Path) -> None:
-    """Copy the four files that a checkpoint needs as remote code."""
+    """Copy the files that a checkpoint needs as remote code."""
     source = Path(__file__).resolve().parent
     for name in CODE_FILES:
         target = Path(folder) / name

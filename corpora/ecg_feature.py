@@ -20,7 +20,7 @@ from datasets.features import Value
 from datasets.features.features import List, register_feature
 from datasets.table import array_cast
 
-from ..processing_ecgllm import resample, standard_lead_name
+from ..signal_ecgllm import resample, standard_lead_name
 
 MISSING = -32768  # the int16 value that stands for NaN; the largest stored magnitude is therefore 32767
 DEFAULT_GAIN = np.float32(0.001)  # mV per step: 1 microvolt, the resolution of the public corpora

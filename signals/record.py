@@ -15,18 +15,17 @@ from typing import Literal
 
 import numpy as np
 
+from ..signal_ecgllm import resample, standard_lead_name
+
 
 class ECGReadError(ValueError):
-    """A file that cannot be read as an ECG without guessing; the message says what was found, expected, and the way "
-    "out."""
+    """A file that cannot be read as an ECG without guessing; the message says what was found, expected, and the way
+    out."""
 
 
 def known_lead_name(name: str) -> str:
-    """The standard spelling of a lead name ("avr" -> "aVR"), or the name itself, stripped, where it is no standard "
-    "lead."""
-    # Imported on first use: the module brings torch with it, which a bare ECGRecord does not need.
-    from ..processing_ecgllm import standard_lead_name
-
+    """The standard spelling of a lead name ("avr" -> "aVR"), or the name itself, stripped, where it is no standard
+    lead."""
     try:
         return standard_lead_name(name)
     except ValueError:
@@ -168,8 +167,6 @@ class ECGRecord:
         """The record at another sampling rate (Hz), band-limited; the resampler is the models' own."""
         if rate == self.sampling_rate:
             return self
-        from ..processing_ecgllm import resample
-
         return replace(self, signal=resample(self.signal, self.sampling_rate, rate), sampling_rate=rate)
 
 

@@ -126,8 +126,8 @@ def draw_pr(rng: np.random.Generator, plan: Plan) -> np.ndarray:
 
 
 def draw_p_waves(rng: np.random.Generator, n: int) -> Waves:
-    """P relative to its onset: the right atrium, pointing forwards, then the left one, pointing to the left and "
-    "backwards."""
+    """P relative to its onset: the right atrium, pointing forwards, then the left one, pointing to the left and
+    backwards."""
     width = rng.uniform(0.085, 0.115, (n, 1))
     size = np.clip(rng.lognormal(np.log(0.115), 0.28, (n, 1)), 0.06, 0.25)
     axis = rng.normal(54, 12, (n, 1))

@@ -31,8 +31,8 @@ _UNKNOWN = ("", "nan", "unknown", "n/a", "none")
 
 @dataclass(frozen=True)
 class SignalLine:
-    """One signal of the header. `gain` in adu per `unit`; `millivolts_per_unit` is None where the unit is no "
-    "voltage."""
+    """One signal of the header. `gain` in adu per `unit`; `millivolts_per_unit` is None where the unit is no
+    voltage."""
 
     file: str
     format: int

@@ -459,6 +459,19 @@ def test_loss_is_that_of_the_next_token(tiny_llm, make_ecg):
     torch.testing.assert_close(out.loss, expected)
 
 
+def test_batch_whose_ecgs_are_all_padding_is_text(tiny_llm):
+    model, processor = tiny_llm()
+    inputs = processor("Hello")
+    padding = {
+        "ecg_values": torch.zeros(1, 2, 12, 40),
+        "ecg_mask": torch.zeros(1, 2, dtype=torch.bool),
+        "lead_mask": torch.zeros(1, 2, 12, dtype=torch.bool),
+        "ecg_lengths": torch.zeros(1, 2, dtype=torch.long),
+    }
+    with torch.no_grad():
+        torch.testing.assert_close(model(**inputs, **padding).logits, model(**inputs).logits)
+
+
 def test_logits_to_keep(tiny_llm, make_ecg):
     model, processor = tiny_llm()
     inputs = processor("<|ecg|>? yes", [make_ecg(1.0)])

@@ -21,10 +21,11 @@ from ecgllm import ECGEncoderConfig, ECGFeatureExtractor, ECGLLMForConditionalGe
 
 MODEL_FILES = {
     "README.md", "config.json", "generation_config.json", "model.safetensors", "configuration_ecgllm.py",
-    "modeling_ecgllm.py", "pipeline_ecgllm.py", "processing_ecgllm.py",
+    "modeling_ecgllm.py", "pipeline_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py",
 }  # fmt: skip
 PROCESSOR_FILES = {
-    "chat_template.jinja", "configuration_ecgllm.py", "preprocessor_config.json", "processing_ecgllm.py",
+    "chat_template.jinja", "configuration_ecgllm.py", "preprocessor_config.json",
+    "processing_ecgllm.py", "signal_ecgllm.py",
     "processor_config.json", "tokenizer.json", "tokenizer_config.json",
 }  # fmt: skip
 QUESTION = "Is there atrial fibrillation?"

@@ -1,4 +1,4 @@
-"""The first run of a newcomer: train a small model on simulated ECGs, then ask it about simulated ECGs and about a file.
+"""The first run of a newcomer: train a small model on simulated ECGs, then ask it about simulated ECGs and a file.
 
 In: a folder for the run and, optionally, the record of a real file. Out: answers on the screen, each beside the truth
 where it is known. Nothing is downloaded and no patient's data is used.
@@ -17,8 +17,8 @@ from .recipe import load_recipe
 from .run import run_recipe
 
 WHAT_IT_IS = (
-    "This small model learned from simulated ECGs alone, for a few minutes. It shows how everything works together; its "
-    "answers about a real ECG mean nothing clinically. Not a medical device."
+    "This small model learned from simulated ECGs alone, for a few minutes. It shows how everything works together; "
+    "its answers about a real ECG mean nothing clinically. Not a medical device."
 )
 
 # (findings of the simulated ECGs, question, finding that decides a yes or no, None for an open question)
@@ -49,7 +49,8 @@ def run_demo(ecg: Path | None = None, folder: Path = Path("runs/demo")) -> None:
 
     pipe = pipeline(model=str(folder), trust_remote_code=True)
     print(
-        f"\n{WHAT_IT_IS}\n\nQuestions in wordings that it was not trained on, about simulated ECGs that it has not seen:\n"
+        f"\n{WHAT_IT_IS}\n\nQuestions in wordings that it was not trained on, about simulated ECGs that it has not "
+        "seen:\n"
     )
     for index, (records, question, truth) in enumerate(_QUESTIONS):
         ecgs = [simulate_ecg(findings, seed=900_000 + index) for findings in records]

@@ -16,7 +16,8 @@ from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
 from datasets.utils import tqdm
 
-from ..processing_ecgllm import ECGFeatureExtractor, ECGInputError
+from ..processing_ecgllm import ECGFeatureExtractor
+from ..signal_ecgllm import ECGInputError
 from .run_folder import written_whole
 
 _FILE = "signals.arrow"

@@ -41,7 +41,7 @@ def run_recipe(recipe: Recipe) -> Path:
 
 
 def _run(recipe: Recipe) -> Path:
-    state = PartialState(cpu=any(stage.training.get("use_cpu", False) for stage in recipe.stages.values()))
+    state = _start_processes(recipe)
     wait = _patient_barrier(state)
     run = RunFolder(recipe.output)
     if state.is_main_process:
@@ -71,6 +71,22 @@ def _run(recipe: Recipe) -> Path:
         _finish(context)
     wait()
     return run.folder
+
+
+def _start_processes(recipe: Recipe) -> PartialState:
+    """Join the processes that a launcher started. Raises: RecipeError when they do not find each other."""
+    use_cpu = any(stage.training.get("use_cpu", False) for stage in recipe.stages.values())
+    # Accelerate joins processes on CPUs only when told so, and else runs the whole training in each of them.
+    state = PartialState(cpu=use_cpu or not torch.accelerator.is_available())
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if state.num_processes != launched:
+        raise RecipeError(
+            f"The launcher started {launched} processes, and {state.num_processes} train together; start them with "
+            "torchrun --nproc_per_node N train.py ..., on machines of one kind."
+        )
+    if launched > 1:
+        state.print(f"{launched} processes ({state.backend})")
+    return state
 
 
 def _patient_barrier(state: PartialState) -> Callable[[], None]:

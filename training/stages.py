@@ -248,6 +248,7 @@ def _training_arguments(
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.1,
         "weight_decay": 1e-4,
+        "use_cpu": not torch.accelerator.is_available(),
         # Pinned memory is for copies to a GPU, and warns without one.
         "dataloader_pin_memory": torch.cuda.is_available(),
     } | stage.training

@@ -15,7 +15,7 @@ from ecgllm.training.recipe import STAGES
 
 from .conftest import run_train
 
-RELATIVE = 1e-4
+RELATIVE = 1e-5
 
 
 def losses(run: Path, stage: str) -> list[float]:

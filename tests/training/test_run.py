@@ -1,4 +1,4 @@
-"""A finished run: its root works as remote code without the package, its adapter stands on its base, its card says it."""
+"""A finished run: its root works as remote code without the package, its adapter stands on its base."""
 
 import json
 import os
