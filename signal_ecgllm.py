@@ -1,8 +1,8 @@
 """Signals as arrays: lead names, derived limb leads, band-limited resampling, drift removal.
 
 In: arrays in mV with lead names and rates. Out: the same, changed as asked. What these functions do to a signal is
-part of what a model saw, so they live in a file that travels with a checkpoint; readers of files use them without a model,
-so that nothing but NumPy is imported before it is needed.
+part of what a model saw, so they live in a file that travels with a checkpoint; readers of files use them without a
+model, so that nothing but NumPy is imported before it is needed.
 """
 
 from __future__ import annotations
