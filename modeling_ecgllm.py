@@ -108,8 +108,7 @@ class ECGAttention(nn.Module):
         attention_mask: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        # No -1 in the shapes: a batch may have no ECG at all.
-        shape = (*hidden_states.shape[:-1], self.config.num_attention_heads, self.head_dim)
+        shape = (*hidden_states.shape[:-1], -1, self.head_dim)
         query = rotate(self.q_proj(hidden_states).view(shape).transpose(1, 2), *position_embeddings)
         key = rotate(self.k_proj(hidden_states).view(shape).transpose(1, 2), *position_embeddings)
         value = self.v_proj(hidden_states).view(shape).transpose(1, 2)
@@ -127,7 +126,7 @@ class ECGAttention(nn.Module):
             is_causal=False,
             **kwargs,
         )
-        return self.o_proj(output.reshape(hidden_states.shape)), weights
+        return self.o_proj(output.reshape(*hidden_states.shape[:-1], -1)), weights
 
 
 class ECGEncoderLayer(GradientCheckpointingLayer):
@@ -584,7 +583,7 @@ class ECGProjector(nn.Module):
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         patches = nn.functional.pad(patches, (0, 0, 0, -patches.shape[1] % self.patches_per_token))
-        joined = patches.unflatten(1, (patches.shape[1] // self.patches_per_token, self.patches_per_token)).flatten(2)
+        joined = patches.reshape(patches.shape[0], -1, patches.shape[2] * self.patches_per_token)
         return self.layers(joined.to(self.layers[0].weight.dtype))
 
 
@@ -858,7 +857,11 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Pass either input_ids or inputs_embeds, not both and not neither.")
         ecg_tokens = None
-        if ecg_values is not None or ecg_embeds is not None:
+        has_ecgs = ecg_values is not None or ecg_embeds is not None
+        if has_ecgs and ecg_mask is not None and not torch.compiler.is_compiling():
+            # Part of a batch may hold nothing but padding, which attention kernels refuse.
+            has_ecgs = bool(ecg_mask.any())
+        if has_ecgs:
             if inputs_embeds is None:
                 inputs_embeds = self.get_input_embeddings()(input_ids)
             ecg_tokens = self.get_ecg_features(
