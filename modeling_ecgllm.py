@@ -35,7 +35,6 @@ from .configuration_ecgllm import (
     ECGEncoderConfig,
     ECGLLMConfig,
     ECGTextDualEncoderConfig,
-    describe_difference,
 )
 
 # Imported so that the pipeline's file (and through it the processor's) travels with the model's: transformers copies
@@ -256,6 +255,15 @@ class ECGPreTrainedModel(PreTrainedModel):
             _write_model_card(self, Path(save_directory))
         if push_to_hub:
             self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub)
+
+    def _upload_modified_files(self, working_dir: str | Path, *args: Any, **kwargs: Any) -> Any:
+        # On its way to the Hub, transformers puts its empty template over the card that save_pretrained wrote; a card
+        # that somebody filled in on the Hub is kept.
+        card = Path(working_dir) / "README.md"
+        if not card.is_file() or "[More Information Needed]" in card.read_text(encoding="utf-8"):
+            card.unlink(missing_ok=True)
+            _write_model_card(self, Path(working_dir))
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
 
 
 _HUB_ARGUMENTS = ("repo_id", "commit_message", "private", "revision", "create_pr", "tags", "token")
@@ -1088,5 +1096,4 @@ __all__ = [
     "ECGPreTrainedModel",
     "ECGTextDualEncoder",
     "contrastive_loss",
-    "describe_difference",
 ]
