@@ -6,6 +6,7 @@ where a person watches. The figures themselves are kept in the stage's `metrics.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,9 +86,10 @@ def quiet_libraries() -> Iterator[None]:
 
 @contextmanager
 def data_bars() -> Iterator[None]:
-    """With the bars of `datasets`: around work that takes minutes (reading a corpus, preparing its signals)."""
+    """With the bars of `datasets`, where a person watches: for what takes minutes (reading, preparing signals)."""
     disabled = datasets.are_progress_bars_disabled()
-    datasets.enable_progress_bars()
+    if sys.stderr.isatty():
+        datasets.enable_progress_bars()
     try:
         yield
     finally:

@@ -19,7 +19,7 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset, load_from_disk
 
-from ..corpora import build_questions, debias_with_report, prepare_with_report
+from ..corpora import QUESTION_FEATURES, build_questions, debias_with_report, prepare_with_report
 from ..corpora.phrasings import PHRASINGS
 from ..processing_ecgllm import ECGFeatureExtractor
 from .model_card import model_card
@@ -61,10 +61,7 @@ def _run(recipe: Recipe) -> Path:
         if name == "pretrain":
             run_pretrain(context, stage)
         else:
-            questions = {
-                split: load_from_disk(run.folder / "questions" / f"{name}-{split}")
-                for split in ("train", "validation")
-            }
+            questions = {split: _load_questions(run, name, split) for split in ("train", "validation")}
             run_questions(context, name, stage, questions)
         wait()
     if state.is_main_process:
@@ -167,7 +164,16 @@ def _prepare_questions(
             )
         print(f"{stage}: no question about the {len(usable)} {split} records; it is not validated")
     with written_whole(folder) as partial:
-        questions.save_to_disk(partial)
+        if len(questions):
+            questions.save_to_disk(partial)
+
+
+def _load_questions(run: RunFolder, stage: str, split: str) -> Dataset:
+    folder = run.folder / "questions" / f"{stage}-{split}"
+    # A data set without a row cannot be read back; its folder is left empty.
+    if not any(folder.iterdir()):
+        return Dataset.from_dict({name: [] for name in QUESTION_FEATURES}, features=QUESTION_FEATURES)
+    return load_from_disk(folder)
 
 
 def _texts(corpus: Dataset) -> list[str]:

@@ -150,8 +150,12 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
             model.save_pretrained(partial)
         model = model.merge_and_unload()
     _save(model, folder / "model", [processor])
-    asked = questions["validation"].shuffle(seed=recipe.seed).select(range(min(stage.evaluate, len(validation.rows))))
-    metrics["answers"] = answer_metrics(model, processor, asked, context.signals)
+    metrics["answers"] = {}
+    if len(validation) and stage.evaluate:
+        # Shuffled, because questions come type by type.
+        asked = questions["validation"].shuffle(seed=recipe.seed)
+        asked = asked.select(range(min(stage.evaluate, len(asked))))
+        metrics["answers"] = answer_metrics(model, processor, asked, context.signals)
     _print_answers(metrics["answers"])
     context.run.mark_done(name, metrics)
 

@@ -1,0 +1,31 @@
+"""The shipped recipe on LUDB's real records: shortened here, whole where slow tests run."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, run_train
+from .test_run import check_without_the_package
+
+
+def test_ludb_tiny_shortened(shared_data: Path, tmp_path: Path) -> None:
+    steps = [f"stages.{stage}.training.max_steps=3" for stage in ("pretrain", "debias", "finetune")]
+    asked = [f"stages.{stage}.evaluate=4" for stage in ("debias", "finetune")]
+    run = tmp_path / "run"
+    run_train(ROOT / "recipes" / "ludb-tiny.yaml", f"data={shared_data / 'ludb'}", f"output={run}", *steps, *asked)
+    check_without_the_package(run, tmp_path)
+
+
+@pytest.mark.slow
+def test_ludb_tiny_learns_what_it_is_shown_in_minutes(shared_data: Path, tmp_path: Path) -> None:
+    started, run = time.monotonic(), tmp_path / "run"
+    run_train(ROOT / "recipes" / "ludb-tiny.yaml", f"data={shared_data / 'ludb'}", f"output={run}")
+    # five minutes on two cores; tests have one, and not to themselves
+    assert time.monotonic() - started < 900
+    metrics = json.loads((run / "metrics.json").read_text())
+    for stage, values in metrics.items():
+        losses = [entry["loss"] for entry in values["log"] if "loss" in entry]
+        assert losses[-1] < 0.5 * losses[0], stage
+    check_without_the_package(run, tmp_path)

@@ -1,0 +1,148 @@
+"""What learns in which mode, what a stage without validation does, and what stages refuse."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration
+from ecgllm.training import load_recipe, run_recipe
+from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, RecipeError
+from ecgllm.training.text_models import build_language_model
+from ecgllm.training.tuning import prepare_for_tuning, trainable_table
+
+ENCODER = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.fixture
+def model() -> ECGLLMForConditionalGeneration:
+    config = {
+        "model_type": "llama",
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    language_model, tokenizer = build_language_model(LanguageModelRecipe(config=config, vocab_size=300), ["a text"])
+    return ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        ECGEncoderConfig(**ENCODER), language_model, tokenizer=tokenizer
+    )
+
+
+def learning(model: torch.nn.Module) -> set[str]:
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def test_frozen_leaves_the_projector_to_learn(model: ECGLLMForConditionalGeneration) -> None:
+    assert {name.split(".")[0] for name in learning(prepare_for_tuning(model, "frozen", LoraRecipe()))} == {
+        "projector"
+    }
+
+
+def test_full_is_the_whole_language_model_and_the_projector(model: ECGLLMForConditionalGeneration) -> None:
+    names = learning(prepare_for_tuning(model, "full", LoraRecipe()))
+    expected = {name for name, _ in model.named_parameters() if not name.startswith("ecg_encoder.")}
+    assert names == expected
+
+
+def test_encoder_and_projector_by_flag(model: ECGLLMForConditionalGeneration) -> None:
+    names = learning(prepare_for_tuning(model, "frozen", LoraRecipe(), encoder=True, projector=False))
+    assert {name.split(".")[0] for name in names} == {"ecg_encoder"}
+
+
+@pytest.mark.parametrize(
+    ("target", "layers"),
+    [
+        ("all-linear", {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}),
+        # the encoder has layers of these names too
+        (["q_proj", "o_proj"], {"q_proj", "o_proj"}),
+        ("v_proj", {"v_proj"}),
+    ],
+)
+def test_lora_is_on_the_language_model_only(
+    model: ECGLLMForConditionalGeneration, target: str | list[str], layers: set[str]
+) -> None:
+    names = learning(prepare_for_tuning(model, "lora", LoraRecipe(target_modules=target)))
+    adapters = {name for name in names if "lora_" in name}
+    assert all(".language_model." in name for name in adapters)
+    assert {name.split(".lora_")[0].split(".")[-1] for name in adapters} == layers
+    assert all(".projector.modules_to_save." in name for name in names - adapters) and names - adapters
+
+
+def test_lora_without_the_projector(model: ECGLLMForConditionalGeneration) -> None:
+    assert all("lora_" in name for name in learning(prepare_for_tuning(model, "lora", LoraRecipe(), projector=False)))
+
+
+def test_what_cannot_learn_is_refused(model: ECGLLMForConditionalGeneration) -> None:
+    with pytest.raises(RecipeError, match="Nothing learns in this stage"):
+        prepare_for_tuning(model, "frozen", LoraRecipe(), projector=False)
+    with pytest.raises(RecipeError, match="an adapter holds no encoder weights"):
+        prepare_for_tuning(model, "lora", LoraRecipe(), encoder=True)
+
+
+def test_table_counts_every_parameter_once(model: ECGLLMForConditionalGeneration) -> None:
+    total = sum(parameter.numel() for parameter in model.parameters())
+    projector = sum(parameter.numel() for parameter in model.projector.parameters())
+    tuned = prepare_for_tuning(model, "lora", LoraRecipe(r=2, target_modules="q_proj"))
+    adapter = 2 * 2 * 32
+    rows = {
+        line.split()[0]: [int(number.replace(",", "")) for number in line.split()[1:]]
+        for line in trainable_table(tuned).splitlines()[1:]
+    }
+    assert rows["projector"] == [projector, projector]
+    assert rows["ecg_encoder"][1] == 0
+    assert rows["all"] == [total + adapter, projector + adapter]
+
+
+FEW = ["stages.{0}.training.max_steps=2", "stages.{0}.training.save_steps=2", "stages.{0}.batch_size=4"]
+
+
+def few_steps(*stages: str) -> list[str]:
+    return [override.format(stage) for stage in stages for override in FEW]
+
+
+def test_first_lora_stage_keeps_its_base(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    """A single stage, with an encoder that was never trained: the adapter's base is a model made on the spot."""
+    stages = {"finetune": {"tune": "lora", "evaluate": 0, "questions": {"per_record": 1, "types": ["verify"]}}}
+    run = run_recipe(load_recipe(write_recipe(stages=stages), [f"output={tmp_path / 'run'}", *few_steps("finetune")]))
+    config = json.loads((run / "finetune" / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(run / "finetune" / "base")
+    base = ECGLLMForConditionalGeneration.from_pretrained(run / "finetune" / "base")
+    assert base.config.trained_on == "49 simulated ECGs, no patient's data"
+
+
+def test_no_validation_records_no_validation(
+    write_recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ecgllm.corpora import prepare
+
+    corpus = prepare("simulation", limit=40)
+    corpus.select([row for row, split in enumerate(corpus["split"]) if split == "train"]).save_to_disk(
+        tmp_path / "own"
+    )
+    overrides = [f"output={tmp_path / 'run'}", f"data={tmp_path / 'own'}", "corpus=own", "limit="]
+    stages = {"pretrain": {}, "debias": {"tune": "frozen", "questions": {"per_record": 4}}}
+    run = run_recipe(load_recipe(write_recipe(stages=stages), [*overrides, *few_steps("pretrain", "debias")]))
+    assert "debias: no question about the 0 validation records; it is not validated" in capsys.readouterr().out
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert "validation" not in metrics["pretrain"] and metrics["debias"]["answers"] == {}
+    assert "not measured (no validation records)" in (run / "README.md").read_text()
+
+
+def test_validation_during_training_is_for_the_recipe_to_ask(
+    write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    stages = {"pretrain": {"loss": "sigmoid", "training": {"eval_strategy": "steps", "eval_steps": 1}}}
+    run = run_recipe(load_recipe(write_recipe(stages=stages), [f"output={tmp_path / 'run'}", *few_steps("pretrain")]))
+    log = json.loads((run / "metrics.json").read_text())["pretrain"]["log"]
+    assert [entry["step"] for entry in log if "eval_loss" in entry] == [1, 2, 2]
+    # the root of a run that ends with pretrain is the dual encoder
+    assert json.loads((run / "config.json").read_text())["architectures"] == ["ECGTextDualEncoder"]
+
+
+def test_a_batch_larger_than_the_data_is_refused(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    overrides = [f"output={tmp_path / 'run'}", "stages.pretrain.batch_size=64"]
+    with pytest.raises(RecipeError, match="pretrain has 49 training examples, fewer than its batch_size 64"):
+        run_recipe(load_recipe(write_recipe(), overrides))
