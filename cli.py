@@ -166,6 +166,35 @@ def _as_text(summary: dict[str, Any]) -> str:
 _TEXT_LISTS = ("findings", "statements", "notes", "quality")
 
 
+@app.command()
+def plot(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="ECG files.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A .png, .pdf or .svg; for several ECGs a .pdf or a folder.")
+    ],
+    layout: Annotated[
+        str, typer.Option(help="auto, 3x4, 6x2, 12x1, cabrera, cabrera-3x4, cabrera-6x2 or recorded.")
+    ] = "auto",
+    compare: Annotated[bool, typer.Option("--compare", help="Draw two ECGs side by side.")] = False,
+    whole: Annotated[bool, typer.Option("--whole", help="Draw all of a recording, page by page, in a .pdf.")] = False,
+    start: Annotated[float, typer.Option(help="Where to start, in seconds.")] = 0.0,
+    duration: Annotated[float | None, typer.Option(help="Seconds a page; 10 where there are as many.")] = None,
+    speed: Annotated[float, typer.Option(help="Paper speed in mm/s.")] = 25.0,
+    gain: Annotated[float, typer.Option(help="Gain in mm/mV.")] = 10.0,
+    style: Annotated[str, typer.Option(help="paper (pink grid) or plain (grey grid).")] = "paper",
+) -> None:
+    """Draw ECGs on millimetre paper, true to scale. The header shows a record's id; no other sign of the patient."""
+    from .signals.plot_files import plot_files
+
+    options = {"layout": layout, "start": start, "duration": duration, "speed": speed, "gain": gain, "style": style}
+    try:
+        written = plot_files(files, output, compare=compare, whole=whole, **options)
+    except ImportError as error:  # matplotlib is an optional extra
+        raise ValueError(str(error)) from error
+    for path in written:
+        typer.echo(path)
+
+
 NOTICE = "Not a medical device: no answer may guide the care of a person."
 
 

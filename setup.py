@@ -45,7 +45,15 @@ EXTRAS = {
     "app": ["gradio>=6.0"],
     "serve": ["fastapi>=0.115", "uvicorn>=0.30"],
     "scale": ["ray[data]>=2.40"],
-    "dev": ["pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9", "build>=1.2", "h5py>=3.11"],
+    "dev": [
+        "pytest>=8.0",
+        "pytest-xdist>=3.6",
+        "hypothesis>=6.100",
+        "ruff>=0.9",
+        "build>=1.2",
+        "h5py>=3.11",
+        "pyedflib>=0.1.40",
+    ],
 }
 EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
 

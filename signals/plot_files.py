@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .reading import read_ecg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,6 +67,60 @@ def save_pages(figures: Iterable[Figure], path: str | os.PathLike[str]) -> Path:
         raise ValueError(f"{path}: there is no figure to write.")
     path.write_bytes(data.getvalue())
     return path
+
+
+def plot_files(
+    files: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    compare: bool = False,
+    whole: bool = False,
+    **options: Any,
+) -> list[Path]:
+    """Read ECG files and draw them.
+
+    Args:
+        output: a .png, .pdf or .svg; of these a .pdf takes several pages. Anything without a suffix is a folder, which
+            gets one .png a file.
+        compare: draw the two files side by side. whole: draw each recording to its end, page after page, in a .pdf.
+        options: those of `plot_ecg`; `duration` is the length of a page.
+
+    Returns: the files written, existing ones replaced. Raises: ValueError if output and files do not go together, and
+    what reading and drawing raise.
+    """
+    from .plotting import plot_ecg, plot_pages
+
+    output = Path(output)
+    in_folder = output.is_dir() or not output.suffix
+    kind = "a folder" if in_folder else f".{_file_format(output)}"
+    if compare and (len(files) != 2 or in_folder or whole):
+        raise ValueError(
+            f"comparing takes two files and one picture; found {len(files)} files, output {output}"
+            f"{' and every page' if whole else ''}. Name two files and a .png, .pdf or .svg."
+        )
+    if whole and kind != ".pdf":
+        raise ValueError(f"{output}: the pages of a whole recording go into a .pdf; this is {kind}.")
+    if len(files) > 1 and kind in (".png", ".svg") and not compare:
+        raise ValueError(
+            f"{output} holds one page, and there are {len(files)} files; name a .pdf or a folder, or compare two."
+        )
+    if compare:
+        first, second = (read_ecg(file) for file in files)
+        return [save_ecg(plot_ecg(first, compare=second, **options), output)]
+    if not in_folder:
+        if whole and options.get("duration") is None:
+            options.pop("duration", None)
+        draw = plot_pages if whole else (lambda record, **options: [plot_ecg(record, **options)])
+        figures = (figure for file in files for figure in draw(read_ecg(file), **options))
+        return [save_pages(figures, output)] if kind == ".pdf" else [save_ecg(next(figures), output)]
+    pictures = [output / f"{Path(file).stem}.png" for file in files]
+    twice = [picture.name for picture in dict.fromkeys(pictures) if pictures.count(picture) > 1]
+    if twice:
+        raise ValueError(f"{output}: two files would both become {twice[0]}; draw them into folders of their own.")
+    output.mkdir(parents=True, exist_ok=True)
+    return [
+        save_ecg(plot_ecg(read_ecg(file), **options), picture) for file, picture in zip(files, pictures, strict=True)
+    ]
 
 
 def _file_format(path: Path) -> str:

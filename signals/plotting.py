@@ -287,7 +287,7 @@ class _Grid:
         """Short strokes above and below the line where one lead ends and the next begins."""
         strokes = []
         for trace in self.strip.traces:
-            if trace.column > 0:
+            if trace.column > 0 and (trace.x.size or not trace.recorded):
                 x, y = self._trace_left + trace.left, self._row(trace)
                 strokes += [[(x, y + side * _TICK[0]), (x, y + side * _TICK[1])] for side in (-1, 1)]
         if strokes:
@@ -296,15 +296,17 @@ class _Grid:
             self.axes.add_collection(marks, autolim=False)
 
     def _trace(self, trace: Trace) -> None:
+        if trace.recorded and not trace.x.size:  # the last page's end, after the recording's
+            return
         x, y = self._trace_left + trace.left, self._row(trace)
         label = f"{trace.label} (derived)" if trace.derived else trace.label
         right, up = self._label_place(trace, 2.3 * len(label))
         self._word(x + right, y + up, label, _LABEL_PT, bold=True)
         if not trace.recorded:
             self._word(x + 1, y - 1.5, "not recorded", _TEXT_PT)
-        elif trace.x.size and not np.isfinite(trace.y).any():
+        elif not np.isfinite(trace.y).any():
             self._word(x + 1, y - 1.5, "no signal", _TEXT_PT)
-        elif trace.x.size:
+        else:
             kind = "rhythm" if trace.rhythm else "trace"
             name = trace.label.replace("\N{MINUS SIGN}", "minus-")
             self._line(self._trace_left + trace.x, y + trace.y, f"{kind}-{re.sub(r'[^A-Za-z0-9_-]', '_', name)}")
@@ -312,14 +314,16 @@ class _Grid:
     def _label_place(self, trace: Trace, width: float) -> tuple[float, float]:
         """mm right of the trace's start and over the row's line where a label of that width meets the least of it."""
         free = self._band(trace)[1] - self._row(trace) - 3.5
-        places = []
+        usual, most = 5.0, max(5.0, min(free, 14.0))
+        best = None
         for right in (1.0, 3.0, 5.0, 7.0, 9.0):
             over = trace.x - trace.left - right
             beside = trace.y[(over >= -1) & (over <= width + 1) & np.isfinite(trace.y)]
-            needed = max(5.0, float(beside.max()) + 1.5 if beside.size else 0.0)
-            places.append((max(0.0, needed - max(5.0, min(free, 14.0))), right, needed))
-        excess, right, needed = min(places)
-        return right, needed - excess
+            needed = max(usual, float(beside.max()) + 1.5 if beside.size else 0.0)
+            cost = (max(0.0, needed - most), needed - usual + right / 2)  # running into it; then standing out of line
+            if best is None or cost < best[0]:
+                best = cost, right, min(needed, most)
+        return best[1:]
 
     def _line(self, x: np.ndarray, y: np.ndarray, gid: str) -> None:
         line = Line2D(

@@ -55,7 +55,9 @@ def fake_module(monkeypatch: pytest.MonkeyPatch, name: str, function: str) -> li
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    assert all(command in out for command in ("ask", "info", "prepare", "questions", "simulate", "train", "demo"))
+    assert all(
+        command in out for command in ("ask", "info", "plot", "prepare", "questions", "simulate", "train", "demo")
+    )
     assert "not a medical device" in " ".join(out.split())
 
 
@@ -397,3 +399,27 @@ def test_demo_hands_the_file_over_and_refuses_a_missing_one_at_once(
     assert run(capsys, "demo", "--ecg", wfdb_file)[0] == 0
     assert run(capsys, "demo", "--ecg", "missing.hea")[0] == 2
     assert calls == [(None,), (wfdb_file,)]
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_plot_writes_a_picture(
+    wfdb_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    pytest.importorskip("matplotlib", reason="drawing is an extra: pip install 'ecgllm[plot]'")
+    output = tmp_path / f"ecg.{suffix}"
+    code, out, err = run(capsys, "plot", wfdb_file, "-o", output, "--start", 0.5, "--duration", 1, "--gain", 5)
+    assert (code, out.strip(), err) == (0, str(output), "")
+    assert output.read_bytes().startswith({"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[suffix])
+    code, _, err = run(capsys, "plot", wfdb_file, "-o", output, "--layout", "4x3")
+    assert code == 2 and "expected one of auto, 3x4" in err
+
+
+def test_plot_without_matplotlib_names_the_extra(
+    wfdb_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "ecgllm.signals.plotting", raising=False)
+    code, _, err = run(capsys, "plot", wfdb_file, "-o", tmp_path / "ecg.png")
+    assert code == 2 and "pip install 'ecgllm[plot]'" in err
