@@ -28,7 +28,7 @@ from .progress import use_stage_progress
 from .recipe import STAGES, Recipe, RecipeError, StageRecipe
 from .run_folder import RunFolder, versions, written_whole
 from .text_models import build_language_model, build_text_encoder
-from .tuning import prepare_for_tuning, trainable_table
+from .tuning import check_adapters_are_called, prepare_for_tuning, trainable_table
 
 
 @dataclass
@@ -134,12 +134,15 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
     train = QuestionExamples(questions["train"], context.signals, processor)
     validation = QuestionExamples(questions["validation"], context.signals, processor)
     _print_skipped(train.skipped, "questions are about records without a usable signal")
+    collator = QuestionCollator(processor)
+    if isinstance(model, PeftModel):
+        check_adapters_are_called(model, collator([train[0]]))
     trainer = StageTrainer(
         model=model,
         args=_training_arguments(recipe, stage, folder, len(train), label_names=["labels"]),
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
-        data_collator=QuestionCollator(processor),
+        data_collator=collator,
     )
     metrics = _train(trainer, context, name)
     model = _whole_model(trainer, model, lambda: build()[0])

@@ -10,6 +10,7 @@ import re
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel
 
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
@@ -57,6 +58,32 @@ def lora_config(lora: LoraRecipe, projector: bool = True) -> LoraConfig:
         task_type=None,
         **targets,
     )
+
+
+@torch.no_grad()
+def check_adapters_are_called(model: PeftModel, batch: dict[str, torch.Tensor]) -> None:
+    """Run one batch and refuse adapters that no forward pass goes through.
+
+    Some language models (Mamba's `dt_proj`) use a layer's weight without calling the layer: its adapter would learn
+    nothing, and merging it would change the model.
+    Raises: RecipeError naming the layers.
+    """
+    called: set[str] = set()
+    adapted = {name: module for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
+    hooks = [module.register_forward_hook(lambda *_, name=name: called.add(name)) for name, module in adapted.items()]
+    training = model.training
+    try:
+        model.eval()(**{name: value.to(model.device) for name, value in batch.items()})
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    idle = sorted({name.rsplit(".", 1)[-1] for name in adapted.keys() - called})
+    if idle:
+        raise RecipeError(
+            f"LoRA is put on the layers {', '.join(idle)}, which this language model never calls: their adapters "
+            "would learn nothing, and merging them would change the model. Name other layers in lora.target_modules."
+        )
 
 
 def trainable_table(model: torch.nn.Module) -> str:

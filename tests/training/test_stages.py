@@ -11,7 +11,7 @@ from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, RecipeError
 from ecgllm.training.text_models import build_language_model
-from ecgllm.training.tuning import prepare_for_tuning, trainable_table
+from ecgllm.training.tuning import check_adapters_are_called, prepare_for_tuning, trainable_table
 
 ENCODER = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -146,3 +146,15 @@ def test_a_batch_larger_than_the_data_is_refused(write_recipe: Callable[..., Pat
     overrides = [f"output={tmp_path / 'run'}", "stages.pretrain.batch_size=64"]
     with pytest.raises(RecipeError, match="pretrain has 49 training examples, fewer than its batch_size 64"):
         run_recipe(load_recipe(write_recipe(), overrides))
+
+
+def test_adapters_on_layers_that_are_never_called_are_refused(model: ECGLLMForConditionalGeneration) -> None:
+    batch = {"input_ids": torch.tensor([[5, 6, 7]])}
+    check_adapters_are_called(prepare_for_tuning(model, "lora", LoraRecipe()), batch)
+    config = {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 1, "state_size": 4}
+    language_model, tokenizer = build_language_model(LanguageModelRecipe(config=config, vocab_size=300), ["a text"])
+    mamba = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        ECGEncoderConfig(**ENCODER), language_model, tokenizer=tokenizer
+    )
+    with pytest.raises(RecipeError, match="layers dt_proj, which this language model never calls"):
+        check_adapters_are_called(prepare_for_tuning(mamba, "lora", LoraRecipe()), batch)
