@@ -51,6 +51,9 @@ SHORT_BELOW_S = 1.0
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; `arguments` default to those of the process. Always ends in `SystemExit`."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # Before torch is loaded. Threads that wait by spinning take the cores from everything else on the machine, itself
+    # included: on two shared cores training was six times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = arguments[:1] == ["--debug"]
     try:
         app(args=arguments, prog_name="ecgllm")
@@ -83,8 +86,11 @@ def ecgllm(
 
 @app.command()
 def info(
-    file: Annotated[Path, typer.Argument(help="An ECG file, for example a WFDB header (.hea).")],
+    file: Annotated[Path, typer.Argument(help="An ECG file: WFDB, DICOM, XML, SCP-ECG, EDF, CSV and more.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    sampling_rate: Annotated[float | None, typer.Option(help="Hz, of a table or array that does not say it.")] = None,
+    unit: Annotated[str | None, typer.Option(help="mV or uV, of a table or array that does not say it.")] = None,
+    leads: Annotated[str | None, typer.Option(help="Leads of an array that does not name them: I,II,V1.")] = None,
 ) -> None:
     """Say what an ECG file holds: leads, rate, duration, amplitudes, statements and doubts about quality.
 
@@ -92,7 +98,8 @@ def info(
     """
     from .signals import read_ecg
 
-    summary = summarize(read_ecg(file))
+    names = None if leads is None else [lead.strip() for lead in leads.split(",")]
+    summary = summarize(read_ecg(file, sampling_rate=sampling_rate, unit=unit, leads=names))
     typer.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else _as_text(summary))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from .reading import read_ecg
 from .record import ECGReadError, ECGRecord
+from .tree import ECGTree, iter_ecgs
 
 # Drawing needs matplotlib, which is optional (`pip install 'ecgllm[plot]'`) and slow to import: it comes with first
 # use. These names are not in __all__, so that `from ecgllm.signals import *` works without it.
@@ -21,7 +22,7 @@ _LAZY = {
     "save_pages": "plot_files",
 }
 
-__all__ = ["ECGReadError", "ECGRecord", "read_ecg"]
+__all__ = ["ECGReadError", "ECGRecord", "ECGTree", "iter_ecgs", "read_ecg"]
 
 
 def __getattr__(name: str) -> Any:

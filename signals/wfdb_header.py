@@ -1,36 +1,50 @@
 """WFDB headers: the text of a .hea file in, a `WFDBHeader` out.
 
-Nothing is read but the header. Decided here: which headers are refused before any sample is touched (file names that
-leave the record's folder, several segments, several rates), the defaults that the format defines, and what of the
-comments is kept: age, sex and diagnostic statements, never a name.
+Nothing is read but the header. Decided here: which headers are refused before any sample is touched (names that leave
+the record's folder, several rates), the defaults that the format defines, and what of the comments is kept: age, sex
+and diagnostic statements, never a name. Corpora hold hundreds of thousands of these texts, so what repeats from line
+to line (format, gain) is parsed once and remembered.
 Source: https://physionet.org/physiotools/wag/header-5.htm
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from .record import ECGReadError
 
-_MAX_HEADER_BYTES = 1 << 20
+MAX_HEADER_BYTES = 1 << 20
 _MILLIVOLT_PER_UNIT = {"mv": 1.0, "millivolt": 1.0, "millivolts": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3,
-"microvolt": 1e-3,
-                       "microvolts": 1e-3, "v": 1e3, "volt": 1e3, "volts": 1e3}  # fmt: skip
+                       "microvolt": 1e-3, "microvolts": 1e-3, "v": 1e3, "volt": 1e3, "volts": 1e3,
+                       "nv": 1e-6, "nanovolt": 1e-6, "nanovolts": 1e-6}  # fmt: skip
 _DEFAULT_GAIN = 200.0  # adu per millivolt
 _DEFAULT_RATE = 250.0  # Hz
 _FORMAT = re.compile(r"^(?P<format>\d+)(?:x(?P<per_frame>\d+))?(?::(?P<skew>\d+))?(?:\+(?P<offset>\d+))?$")
 _GAIN = re.compile(r"^(?P<gain>[^(/]*)(?:\((?P<baseline>[+-]?\d+)\))?(?:/(?P<unit>.+))?$")
 _FIELD = re.compile(r"^\s*<?(?P<key>age|sex|gender|dx|diagnoses)>?\s*:\s*(?P<value>.*?)\s*$", re.IGNORECASE)
+_NAMES_A_PERSON = re.compile(
+    r"^\s*<?[\w ]*(?:name|patient|birth|dob|mrn|\bid|physician|doctor|address)\b", re.IGNORECASE
+)
 _SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 _UNKNOWN = ("", "nan", "unknown", "n/a", "none")
+_SEGMENTS = re.compile(r"^(?P<name>.+)/(?P<segments>\d+)$")
+_MAX_SEGMENTS = 100_000
+_MAX_SIGNALS = 1_024
 
 
-@dataclass(frozen=True)
-class SignalLine:
+def unit_in_millivolt(unit: str) -> float | None:
+    """Millivolts per unit for "mV", "uV", "V", "nV" and their usual spellings; None for anything else."""
+    return _MILLIVOLT_PER_UNIT.get(unit.strip().lower())
+
+
+class SignalLine(NamedTuple):
     """One signal of the header. `gain` in adu per `unit`; `millivolts_per_unit` is None where the unit is no
     voltage."""
 
@@ -46,11 +60,21 @@ class SignalLine:
     name: str
 
 
+class Segment(NamedTuple):
+    """One segment of a record of several: the name of its own record, or "~" for a gap, and its length."""
+
+    name: str
+    n_samples: int
+
+
 @dataclass(frozen=True)
 class WFDBHeader:
-    """What a .hea file says. `n_samples` is None where it leaves the length to the signal file."""
+    """What a .hea file says. `n_samples` is None where it leaves the length to the signal file.
 
-    path: Path
+    A record of several segments has `segments` and no `signals`; `n_signals` is what its record line says.
+    """
+
+    path: str
     sampling_rate: float
     n_samples: int | None
     recorded_at: datetime | None
@@ -60,21 +84,31 @@ class WFDBHeader:
     statements: tuple[str, ...]
     has_ludb_comments: bool
     notes: tuple[str, ...]
+    n_signals: int = 0
+    segments: tuple[Segment, ...] = ()
 
 
-def read_header(path: Path) -> WFDBHeader:
-    """Parse the .hea file at `path`. Raises: ECGReadError naming the line that does not fit."""
-    size = path.stat().st_size
-    if size > _MAX_HEADER_BYTES:
-        raise ECGReadError(
-            f"{path}: {size:,} bytes; a header is a short text, at most {_MAX_HEADER_BYTES:,} are read."
-        )
+def read_header(path: str | os.PathLike[str], text: bytes | None = None) -> WFDBHeader:
+    """Parse the .hea file at `path`. text: its content, where it has been read already.
+
+    Raises: ECGReadError naming the line that does not fit.
+    """
+    path = os.fspath(path)
+    if text is None:
+        size = os.stat(path).st_size
+        if size > MAX_HEADER_BYTES:
+            raise ECGReadError(
+                f"{path}: {size:,} bytes; a header is a short text, at most {MAX_HEADER_BYTES:,} are read."
+            )
+        with open(path, "rb") as file:
+            text = file.read()
     lines, comments = [], []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text.decode("utf-8", errors="replace").splitlines():
         # A comment may follow on the line of a signal, as in a header whose line break got lost.
         content, hash_sign, comment = line.partition("#")
-        if content.strip():
-            lines.append(content.strip())
+        content = content.strip()
+        if content:
+            lines.append(content)
         if hash_sign:
             comments.append(comment)
     if not lines:
@@ -83,53 +117,58 @@ def read_header(path: Path) -> WFDBHeader:
         )
 
     notes: list[str] = []
-    n_signals, rate, n_samples, recorded_at = _record_line(path, lines[0], notes)
-    if len(lines) - 1 != n_signals:
+    n_segments, n_signals, rate, n_samples, recorded_at = _record_line(path, lines[0], notes)
+    if len(lines) - 1 != (n_segments or n_signals):
+        kind = "segments" if n_segments else "signals"
         raise ECGReadError(
-            f"{path}: the record line promises {n_signals} signals, {len(lines) - 1} lines follow. The header is "
-            "damaged or "
-            "cut; copy it again."
+            f"{path}: the record line promises {n_segments or n_signals} {kind}, {len(lines) - 1} lines follow. The "
+            "header is damaged or cut; copy it again."
         )
-    signals = tuple(_signal_line(path, line, number, notes) for number, line in enumerate(lines[1:]))
-    age, sex, statements, has_ludb_comments = _comments(comments, notes)
+    signals: tuple[SignalLine, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    if n_segments:
+        segments = tuple(_segment_line(path, line) for line in lines[1:])
+    else:
+        signals = tuple([_signal_line(path, line, number, notes) for number, line in enumerate(lines[1:])])
+    age, sex, statements, has_ludb_comments = _comments(comments, notes) if comments else (None, None, (), False)
     return WFDBHeader(
-        path, rate, n_samples, recorded_at, signals, age, sex, statements, has_ludb_comments, tuple(notes)
-    )
+        path, rate, n_samples, recorded_at, signals, age, sex, statements, has_ludb_comments, tuple(notes),
+        n_signals, segments,
+    )  # fmt: skip
 
 
-def _record_line(path: Path, line: str, notes: list[str]) -> tuple[int, float, int | None, datetime | None]:
-    """(signals, Hz, samples, start). The record's name is not used: real headers carry others, such as "
-    ""E07938.mat"."""
+def _record_line(path: str, line: str, notes: list[str]) -> tuple[int, int, float, int | None, datetime | None]:
+    """(segments or 0, signals, Hz, samples, start). The record's name is not used: real headers carry others, such as
+    "E07938.mat"."""
     fields = line.split()
-    if re.search(r"/\d+$", fields[0]):
-        raise ECGReadError(
-            f"{path}: a record of several segments ({fields[0]!r}); one ECG is one segment. Read a segment by its "
-            "own header."
-        )
+    several = _SEGMENTS.match(fields[0]) if "/" in fields[0] else None
     try:
+        n_segments = int(several["segments"]) if several else 0
         n_signals = int(fields[1])
-        rate = float(re.split(r"[/(]", fields[2])[0]) if len(fields) > 2 else _DEFAULT_RATE
+        rate = float(fields[2].partition("/")[0].partition("(")[0]) if len(fields) > 2 else _DEFAULT_RATE
         n_samples = int(fields[3]) if len(fields) > 3 else 0
     except (IndexError, ValueError) as error:
         raise ECGReadError(
             f"{path}: cannot read the record line {line!r}; expected 'name leads rate samples', such as 'a01 12 500 "
             "5000'."
         ) from error
-    if n_signals < 1 or n_samples < 0 or not math.isfinite(rate) or rate <= 0:
+    if not 1 <= n_signals <= _MAX_SIGNALS or n_samples < 0 or not math.isfinite(rate) or rate <= 0:
         raise ECGReadError(
             f"{path}: the record line {line!r} gives {n_signals} signals, {rate:g} Hz and {n_samples} samples; "
-            "expected at least "
-            "one signal and a rate above 0."
+            f"expected 1 to {_MAX_SIGNALS:,} signals and a rate above 0."
+        )
+    if several and not 1 <= n_segments <= _MAX_SEGMENTS:
+        raise ECGReadError(
+            f"{path}: the record line promises {n_segments} segments; expected 1 to {_MAX_SEGMENTS:,}. Read the "
+            "segments by their own headers."
         )
     if len(fields) <= 2:
         notes.append(f"the header names no sampling rate; WFDB's default of {_DEFAULT_RATE:g} Hz was taken")
-    return n_signals, rate, n_samples or None, _start(fields[4:], notes)
+    return n_segments, n_signals, rate, n_samples or None, _start(fields[4:], notes) if len(fields) > 5 else None
 
 
 def _start(fields: list[str], notes: list[str]) -> datetime | None:
-    """The start of the recording from WFDB's 'HH:MM:SS DD/MM/YYYY'."""
-    if len(fields) < 2:  # a time of day alone is no date
-        return None
+    """The start of the recording from WFDB's 'HH:MM:SS DD/MM/YYYY'; a time of day alone is no date."""
     for form in ("%H:%M:%S %d/%m/%Y", "%H:%M:%S.%f %d/%m/%Y", "%H:%M %d/%m/%Y"):
         try:
             return datetime.strptime(" ".join(fields[:2]), form)
@@ -138,29 +177,74 @@ def _start(fields: list[str], notes: list[str]) -> datetime | None:
     # CinC Challenge headers hold 'DD-Mon-YYYY HH:MM:SS': one second for dozens of patients, the time of the files'
     # conversion.
     notes.append(
-        f"the header's date {' '.join(fields)!r} is not in WFDB's form; converters write that form for the time of "
-        "conversion, "
-        "so it was not taken as the time of recording"
+        "the header's date is not in WFDB's form; converters write other forms for the time of conversion, so it was "
+        "not taken as the time of recording"
     )
     return None
 
 
-def _signal_line(path: Path, line: str, number: int, notes: list[str]) -> SignalLine:
-    fields = line.split(maxsplit=8)
-    name = fields[8].strip() if len(fields) > 8 else f"signal {number}"
-    layout = _FORMAT.match(fields[1]) if len(fields) > 1 else None
-    amplitude = _GAIN.match(fields[2]) if len(fields) > 2 else _GAIN.match("")
+def _segment_line(path: str, line: str) -> Segment:
+    fields = line.split()
+    if len(fields) != 2 or not fields[1].isdecimal() or len(fields[1]) > 15:
+        raise ECGReadError(
+            f"{path}: cannot read the segment line {line!r}; expected 'name samples', such as 'a01_0001 5000'."
+        )
+    if fields[0] != "~":
+        check_bare_name(path, f"names the segment {fields[0]!r}", fields[0])
+    return Segment(fields[0], int(fields[1]))
+
+
+def check_bare_name(path: str, what: str, name: str) -> None:
+    """Refuse a name that leads out of the header's folder."""
+    if "/" in name or "\\" in name or name in (".", "..") or "\0" in name or Path(name).name != name:
+        raise ECGReadError(
+            f"{path}: {what}, which lies outside the header's folder; expected a bare file name. Do not trust this "
+            "header; if it is yours, put the files into one folder and correct the name."
+        )
+
+
+@lru_cache(maxsize=1024)
+def _layout(text: str) -> tuple[int, int, int, int]:
+    """(format, samples per frame, skew, byte offset) of '16x1:0+24'. Raises: ValueError."""
+    found = _FORMAT.match(text)
+    if found is None:
+        raise ValueError("format")
+    return int(found["format"]), int(found["per_frame"] or 1), int(found["skew"] or 0), int(found["offset"] or 0)
+
+
+@lru_cache(maxsize=4096)
+def _amplitude(text: str) -> tuple[float, int | None, str, float | None]:
+    """(gain, baseline, unit, millivolts per unit) of '1000.0(0)/mV'. Raises: ValueError."""
+    found = _GAIN.match(text)
+    if found is None:
+        raise ValueError("gain")
+    unit = (found["unit"] or "mV").strip()
+    baseline = None if found["baseline"] is None else int(found["baseline"])
+    return float(found["gain"] or 0), baseline, unit, _MILLIVOLT_PER_UNIT.get(unit.lower())
+
+
+@lru_cache(maxsize=1024)
+def _is_bare(name: str) -> bool:
     try:
-        if layout is None or amplitude is None:
-            raise ValueError("format or gain")
-        gain = float(amplitude["gain"] or 0)
-        adc_zero = int(fields[4]) if len(fields) > 4 else 0
-        checksum = int(fields[6]) if len(fields) > 6 else None
-    except ValueError as error:
+        check_bare_name("", "", name)
+    except ECGReadError:
+        return False
+    return True
+
+
+def _signal_line(path: str, line: str, number: int, notes: list[str]) -> SignalLine:
+    fields = line.split(None, 8)
+    count = len(fields)
+    name = fields[8] if count > 8 else f"signal {number}"
+    try:
+        form, per_frame, skew, offset = _layout(fields[1])
+        gain, baseline, unit, millivolts = _amplitude(fields[2]) if count > 2 else _amplitude("")
+        adc_zero = int(fields[4]) if count > 4 else 0
+        checksum = int(fields[6]) if count > 6 else None
+    except (IndexError, ValueError) as error:
         raise ECGReadError(
             f"{path}: cannot read the signal line {line!r}; expected 'file format gain(baseline)/unit bits zero "
-            "first checksum "
-            "block name', such as 'a01.dat 16 1000(0)/mV 16 0 -9 7045 0 II'."
+            "first checksum block name', such as 'a01.dat 16 1000(0)/mV 16 0 -9 7045 0 II'."
         ) from error
     if not math.isfinite(gain):
         raise ECGReadError(f"{path}: lead {name} has the gain {gain}; expected a number of steps per millivolt.")
@@ -169,32 +253,21 @@ def _signal_line(path: Path, line: str, number: int, notes: list[str]) -> Signal
         notes.append(
             f"lead {name} has no gain in the header; WFDB's default of {_DEFAULT_GAIN:g} steps per mV was taken"
         )
-    if int(layout["per_frame"] or 1) != 1:
+    elif gain < 0:
+        notes.append(f"lead {name} has the negative gain {gain:g}: the header turns it upside down")
+    if per_frame != 1:
         raise ECGReadError(
-            f"{path}: lead {name} has {layout['per_frame']} samples per frame; leads of one common rate are "
-            "expected. Convert "
+            f"{path}: lead {name} has {per_frame} samples per frame; leads of one common rate are expected. Convert "
             "the record with wfdb (rdrecord, then wrsamp)."
         )
     file = fields[0]
-    if Path(file).name != file or "\\" in file or file in (".", "..") or "\0" in file:
-        raise ECGReadError(
-            f"{path}: lead {name} names the signal file {file!r}, which lies outside the header's folder; expected a "
-            "bare file "
-            "name. Do not trust this header; if it is yours, put the files into one folder and correct the name."
-        )
-    unit = (amplitude["unit"] or "mV").strip()
-    return SignalLine(
-        file=file,
-        format=int(layout["format"]),
-        skew=int(layout["skew"] or 0),
-        byte_offset=int(layout["offset"] or 0),
-        gain=gain,
-        baseline=int(amplitude["baseline"]) if amplitude["baseline"] else adc_zero,
-        unit=unit,
-        millivolts_per_unit=_MILLIVOLT_PER_UNIT.get(unit.lower()),
-        checksum=checksum,
-        name=name,
-    )
+    if not _is_bare(file):
+        check_bare_name(path, f"lead {name} names the signal file {file!r}", file)
+    if baseline is None:
+        baseline = adc_zero
+    if abs(baseline) > 1 << 31:
+        raise ECGReadError(f"{path}: lead {name} has the baseline {baseline}; expected a 32-bit number of steps.")
+    return SignalLine(file, form, skew, offset, gain, baseline, unit, millivolts, checksum, name)
 
 
 def _comments(comments: list[str], notes: list[str]) -> tuple[float | None, str | None, tuple[str, ...], bool]:
@@ -206,7 +279,8 @@ def _comments(comments: list[str], notes: list[str]) -> tuple[float | None, str 
     for comment in comments:
         field = _FIELD.match(comment)
         if field is None:
-            if in_diagnoses and comment.strip():  # LUDB: after '<diagnoses>:' one statement a line
+            # LUDB: after '<diagnoses>:' one statement a line
+            if in_diagnoses and comment.strip() and not _NAMES_A_PERSON.match(comment):
                 statements.append(f"LUDB:{comment.strip().removesuffix('.')}")
             continue
         key, value = field["key"].lower(), field["value"]
@@ -224,7 +298,7 @@ def _comments(comments: list[str], notes: list[str]) -> tuple[float | None, str 
         else:
             sex = _SEXES.get(value.lower())
             if sex is None:
-                notes.append(f"the header's sex {value!r} is neither female nor male; it was left out")
+                notes.append("the header's sex is neither female nor male; it was left out")
     return age, sex, tuple(statements), in_diagnoses
 
 
@@ -232,5 +306,5 @@ def _age(text: str, notes: list[str]) -> float | None:
     number = re.fullmatch(r"(\d+(?:\.\d*)?)\s*(?:y|yr|yrs|years?)?", text, re.IGNORECASE)
     if number and float(number[1]) <= 130:
         return float(number[1])
-    notes.append(f"the header's age {text!r} is not a number of years from 0 to 130; it was left out")
+    notes.append("the header's age is not a number of years from 0 to 130; it was left out")
     return None

@@ -63,6 +63,26 @@ def test_equals_the_wfdb_package(tmp_path, form):
     np.testing.assert_array_equal(read_ecg(tmp_path / "g").signal, expected.astype(np.float32))
 
 
+def packed(values, form):
+    """Formats that wfdb reads but does not write, after https://physionet.org/physiotools/wag/signal-5.htm."""
+    values = values.ravel().astype(np.int64)
+    if form == "61":
+        return values.astype(">i2").tobytes()
+    one, two, three = (values[start::3] & 1023 for start in range(3))
+    if form == "310":
+        return np.stack([one << 1 | (three & 31) << 11, two << 1 | (three >> 5) << 11], axis=1).astype("<u2").tobytes()
+    return (one | two << 10 | three << 20).astype("<u4").tobytes()
+
+
+@pytest.mark.parametrize("form", ["61", "310", "311"])
+def test_formats_that_wfdb_only_reads(tmp_path, form):
+    steps = counts() // 10
+    header = write(tmp_path, steps, gains="100/mV")
+    header.write_text(header.read_text().replace("a.dat 16 ", f"a.dat {form} "))
+    (tmp_path / "a.dat").write_bytes(packed(steps, form))
+    np.testing.assert_array_equal(read_ecg(header).signal, (steps.T / 100).astype(np.float32))
+
+
 def test_several_signal_files(tmp_path):
     steps = counts()
     header = write(tmp_path, steps)
@@ -205,6 +225,47 @@ def test_missing_and_unsupported_files_say_what_is_read(tmp_path):
         read_ecg(write(tmp_path, counts(), data=False))
 
 
+def segments(folder, steps, *, record="m/4 12 500 1000", lines=("m_0 0", "m_1 400", "~ 100", "m_2 500")):
+    """A record of two segments with a gap between them, the second without V6; m_0 is its layout."""
+    write(folder, steps[:400], "m_1")
+    write(folder, steps[:500, :11], "m_2", leads=LEADS[:11])
+    layout = [f"~ 16 1000/mV 16 0 0 0 0 {lead}" for lead in LEADS]
+    (folder / "m_0.hea").write_text("\n".join(["m_0 12 500 0", *layout]) + "\n")
+    (folder / "m.hea").write_text("\n".join([record, *lines]) + "\n")
+    return folder / "m.hea"
+
+
+def test_segments_are_put_together_as_wfdb_does(tmp_path):
+    steps = counts()
+    ecg = read_ecg(segments(tmp_path, steps))
+    expected = wfdb.rdrecord(str(tmp_path / "m")).p_signal.T
+    assert ecg.leads == tuple(LEADS) and ecg.signal.shape == (12, 1000) and ecg.id == "m"
+    np.testing.assert_array_equal(ecg.signal, expected.astype(np.float32))
+    np.testing.assert_array_equal(ecg.signal[:, :400], (steps[:400].T / 1000).astype(np.float32))
+    assert np.isnan(ecg.signal[:, 400:500]).all() and np.isnan(ecg.signal[11, 500:]).all()
+    assert "2 segments" in ecg.notes[0] and "1700 samples are NaN" in ecg.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("record", "lines", "says"),
+    [
+        ("m/2 12 500 800", ["m 400", "m_1 400"], "itself a record of several segments"),
+        ("m/2 12 500 400", ["../x 200", "m_1 200"], "outside the header's folder"),
+        ("m/2 12 500 800", ["m_9 400", "m_1 400"], "no m_9.hea"),
+        ("m/2 12 500 900", ["m_1 400", "m_1 400"], "hold 800 samples, its record line promises 900"),
+        ("m/2 12 500 801", ["m_1 401", "m_1 400"], "holds 400 samples, the record promises 401"),
+        ("m/2 12 250 800", ["m_1 400", "m_1 400"], "500 Hz, the record 250 Hz"),
+        ("m/2 12 500 100000000400", ["~ 100000000000", "m_1 400"], "limit is"),
+        ("m/999999999 12 500 800", ["m_1 400"], "999999999 segments"),
+        ("m/1 12 500 800", ["~ 800"], "none of which holds samples"),
+    ],
+)
+def test_segments_that_lead_astray_are_refused(tmp_path, record, lines, says):
+    header = segments(tmp_path, counts(), record=record, lines=lines)
+    with pytest.raises(ECGReadError, match=says):
+        read_ecg(header)
+
+
 @pytest.mark.parametrize("text", ["", "a", "a x 500 10", "a 1 0 10\na.dat 16", "a 2 500 10\na.dat 16", "a/3 2 500 10",
                                   "a 1 500 10\na.dat 16x2 200", "a 1 500 10\na.dat what"])  # fmt: skip
 def test_damaged_headers_are_refused(tmp_path, text):
@@ -222,6 +283,7 @@ def test_damaged_headers_are_refused(tmp_path, text):
         (["#<age>: 51", "#<sex>: M"], 51, "male"),
         (["#age: 300", "#sex: x"], None, None),
         (["# Name: Jane Doe"], None, None),
+        (["# diagnoses:", "# Patient name: Jane Doe", "# Age: Jane"], None, None),
     ],
 )
 def test_age_and_sex_but_never_a_name(tmp_path, comments, age, sex):

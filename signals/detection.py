@@ -1,0 +1,208 @@
+"""Which format a file is in, told by what it holds: its first bytes in, a format's name out.
+
+Suffixes are not asked: a hospital's export is as often called ".xml" as ".txt" or nothing. Decided here: the marks by
+which each format is known, and what a file that is no ECG is called in an error.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from itertools import islice
+
+from ..signal_ecgllm import standard_lead_name
+
+HEAD_BYTES = 1 << 16  # of a file's start; the root of an XML file may stand behind long comments
+
+# name -> what a person calls it. "bdf" is known in order to be refused by name.
+FORMATS = {
+    "wfdb": "WFDB (a .hea header with .dat or .mat files)",
+    "dicom": "DICOM waveform",
+    "muse": "GE MUSE XML",
+    "sierra": "Philips Sierra XML",
+    "hl7": "HL7 aECG",
+    "scp": "SCP-ECG",
+    "edf": "EDF or EDF+",
+    "ishne": "ISHNE Holter",
+    "mfer": "MFER",
+    "kardia": "Kardia JSON",
+    "csv": "CSV or TSV with a header of lead names",
+    "npy": "NumPy .npy",
+    "npz": "NumPy .npz",
+    "parquet": "Parquet with rows of the ECG feature",
+}
+ALIASES = {
+    "tsv": "csv",
+    "hea": "wfdb",
+    "edf+": "edf",
+    "aecg": "hl7",
+    "numpy": "npy",
+    "philips": "sierra",
+    "dcm": "dicom",
+}
+
+_XML_ROOTS = {"annotatedecg": "hl7", "restingecg": "muse", "restingecgdata": "sierra"}
+_XML_ROOT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)[\s/>]")
+_XML_SKIPPED = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL)
+_KARDIA_KEYS = re.compile(r'"(recordedAt|algorithmDetermination|patientID|amplitudeResolution|data12L)"')
+_WFDB_RECORD_LINE = re.compile(r"\S+\s+\d{1,4}\s+\d+(?:\.\d+)?(?:[/(]\S+)?(?:\s+\d+(?:\s.*)?)?")
+_WFDB_NEXT_LINE = re.compile(r"(?![\d.+-]+\s)[^\s,;]+\s+\d+(?:x\d+)?(?::\d+)?(?:\+\d+)?(?:\s.*)?")
+_COLUMN_UNIT = re.compile(r"\s*[(\[]\s*([^)\]]*?)\s*[)\]]\s*$")
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?\s*")
+_DELIMITERS = "\t;,"
+_KNOWN_MAGIC = (
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"MATLAB 5.0 MAT-file", "a MATLAB 5 file"),
+    (b"%PDF", "a PDF"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"II*\0", "a TIFF picture"),
+    (b"MM\0*", "a TIFF picture"),
+    (b"\x1f\x8b", "a gzip archive; unpack it first"),
+    (b"BZh", "a bzip2 archive; unpack it first"),
+    (b"\xfd7zXZ", "an xz archive; unpack it first"),
+    (b"7z\xbc\xaf", "a 7-Zip archive; unpack it first"),
+    (b"Rar!", "a RAR archive; unpack it first"),
+    (b"PK\x03\x04", "a ZIP archive without NumPy arrays; unpack it first"),
+    (b"\xffBIOSEMI", "a BDF file (BioSemi, 24 bits); convert it to EDF+"),
+    (b"SQLite format 3", "an SQLite database"),
+)
+
+
+def detect_format(head: bytes) -> str | None:
+    """Name the format of a file by its first `HEAD_BYTES` bytes.
+
+    Returns: a key of `FORMATS`, "bdf" for BioSemi's variant of EDF (which is not read), or None for anything else.
+    """
+    if not head:
+        return None
+    binary = _binary_format(head)
+    if binary is not None:
+        return binary
+    text = decode_head(head)
+    if text is not None:
+        return _text_format(text)
+    # The last, because MFER has no mark of its own: a chain of plausible definitions must do.
+    return "mfer" if _is_mfer(head) else None
+
+
+def describe(head: bytes) -> str:
+    """What a file that is no known ECG looks like, for an error or a table."""
+    if not head:
+        return "an empty file"
+    for magic, name in _KNOWN_MAGIC:
+        if head.startswith(magic):
+            return name
+    text = decode_head(head)
+    if text is None:
+        return "a binary file of no known kind"
+    root = xml_root(text)
+    if root is not None:
+        return f"XML with the root <{root}>"
+    return "JSON" if text.lstrip()[:1] in ("{", "[") else "text"
+
+
+def decode_head(head: bytes) -> str | None:
+    """The text that the bytes spell, or None if they are no text."""
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return head[: len(head) // 2 * 2].decode("utf-16", errors="replace")
+    if head[:4] in (b"<\0?\0", b"<\0r\0"):
+        return head[: len(head) // 2 * 2].decode("utf-16-le", errors="replace")
+    if b"\0" in head[:4096] or len(head[:4096].translate(None, _CONTROL)) < len(head[:4096]):
+        return None
+    return head.decode("utf-8-sig", errors="replace")
+
+
+_CONTROL = bytes(code for code in range(32) if code not in (9, 10, 12, 13))
+
+
+def xml_root(text: str) -> str | None:
+    """Local name of the root element, or None if this is no XML."""
+    start = text.lstrip("\ufeff \t\r\n")
+    if not start.startswith("<"):
+        return None
+    found = _XML_ROOT.search(_XML_SKIPPED.sub(" ", start))
+    return found[1] if found else None
+
+
+def table_columns(line: str) -> tuple[str, list[str]] | None:
+    """(delimiter, column names) of a line that names at least one lead among its columns, else None."""
+    delimiter = max(_DELIMITERS, key=line.count)
+    names = [name.strip().strip("\"'").strip() for name in line.split(delimiter)]
+    leads = 0
+    for name in names:
+        try:
+            standard_lead_name(split_unit(name)[0])
+        except ValueError:
+            continue
+        leads += 1
+    # One column called "I" is an ECG, one lead name among many other words is a sentence.
+    return (delimiter, names) if leads and leads * 3 >= len(names) else None
+
+
+def split_unit(column: str) -> tuple[str, str | None]:
+    """("V1", "mV") of "V1 (mV)"; the unit is None where the name carries none."""
+    found = _COLUMN_UNIT.search(column)
+    return (column[: found.start()].strip(), found[1]) if found and found.start() else (column.strip(), None)
+
+
+def _binary_format(head: bytes) -> str | None:
+    if head[128:132] == b"DICM":
+        return "dicom"
+    if head.startswith(b"ISHNE1.0"):
+        return "ishne"
+    if head.startswith(b"\xffBIOSEMI"):
+        return "bdf"
+    if head.startswith(b"0       ") and len(head) >= 256 and head[252:256].strip(b" \0").isdigit():
+        return "edf"
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head.startswith(b"PK\x03\x04") and head[30 : 30 + struct.unpack_from("<H", head + bytes(32), 26)[0]].endswith(
+        b".npy"
+    ):
+        return "npz"
+    # SCP-ECG: section 0 starts at byte 7, is the first section of its own list, and that list has entries of 10 bytes.
+    if len(head) >= 32:
+        section, length = struct.unpack_from("<HI", head, 8)
+        first, _, index = struct.unpack_from("<HII", head, 22)
+        if section == 0 and first == 0 and index == 7 and length >= 26 and (length - 16) % 10 == 0:
+            return "scp"
+    if head[0] == 0x40 and head[2:6] == b"MFR ":
+        return "mfer"
+    return None
+
+
+def _text_format(text: str) -> str | None:
+    root = xml_root(text)
+    if root is not None:
+        return _XML_ROOTS.get(root.lower())
+    stripped = text.lstrip("\ufeff \t\r\n")
+    if stripped.startswith("{"):
+        return "kardia" if len(set(_KARDIA_KEYS.findall(text))) >= 2 else None
+    lines = (line.strip() for line in stripped.splitlines())
+    content = list(islice((line for line in lines if line and not line.startswith(("#", "%"))), 2))
+    if not content:
+        return None
+    if (
+        _WFDB_RECORD_LINE.fullmatch(content[0].partition("#")[0].rstrip())
+        and len(content) == 2
+        and _WFDB_NEXT_LINE.fullmatch(content[1])
+    ):
+        return "wfdb"
+    columns = table_columns(content[0])
+    if columns is None or len(content) < 2:
+        return None
+    # A table of words may name leads too, as LUDB's list of annotators does.
+    return "csv" if any(_NUMBER.fullmatch(field) for field in content[1].split(columns[0])) else None
+
+
+def _is_mfer(head: bytes) -> bool:
+    try:
+        from ecgdatakit.parsing.parsers.mfer import MFERParser
+    except ImportError:  # the extra `formats` is absent: only files with MFER's optional preamble are known
+        return False
+    from pathlib import Path
+
+    return MFERParser.can_parse(Path(), head[:4096])
