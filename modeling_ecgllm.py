@@ -11,6 +11,7 @@ import inspect
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import nn
 from torch.distributed.nn import functional as distributed_functional
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import __version__ as transformers_version
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
@@ -703,6 +705,21 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             model.generation_config.pad_token_id = tokenizer.pad_token_id
         model._suppress_placeholder()
         return model
+
+    def load_adapter(self, peft_model_id: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers.
+
+        Raises: ValueError where this version of transformers would leave the projector of an adapter out.
+        """
+        if tuple(map(int, transformers_version.split(".")[:2])) < (5, 18) and peft_model_id is not None:
+            config = import_module("peft").PeftConfig.from_pretrained(peft_model_id)
+            if config.modules_to_save:
+                raise ValueError(
+                    f"transformers {transformers_version} does not restore {config.modules_to_save} of the adapter "
+                    f"{peft_model_id}, and the answers would be wrong. Use transformers 5.18 or newer, or load it "
+                    "with peft.PeftModel.from_pretrained(model, folder)."
+                )
+        return super().load_adapter(peft_model_id, *args, **kwargs)
 
     def _suppress_placeholder(self) -> None:
         # An untrained or confused model could otherwise emit a placeholder, which stands for a signal that is not
