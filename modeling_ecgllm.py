@@ -1070,6 +1070,13 @@ def _auto_map(model_class: type[PreTrainedModel]) -> dict[str, str]:
     return entries
 
 
+LIMITS = (
+    "For research. Not a medical device: not for diagnosis, monitoring or treatment. The model answers with confidence\n"
+    "about recordings unlike those it learned from; measure it on your own before you rely on anything it says."
+)
+"""What every model card says."""
+
+
 def _write_model_card(model: PreTrainedModel, folder: Path) -> None:
     """README.md of a checkpoint; a card that a person or a training run wrote is left as it is."""
     card = folder / "README.md"
@@ -1100,8 +1107,7 @@ def _write_model_card(model: PreTrainedModel, folder: Path) -> None:
         "",
         "## Limits",
         "",
-        "For research. Not a medical device: not for diagnosis, monitoring or treatment. It answers with confidence",
-        "about recordings unlike those it learned from; measure it on your own before you rely on anything it says.",
+        LIMITS,
         "",
     ]
     card.write_text("\n".join(lines), encoding="utf-8")

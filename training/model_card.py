@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ..modeling_ecgllm import LIMITS
+
 if TYPE_CHECKING:
     from .stages import StageContext
 
 _LIMITS = """\
-For research. Not a medical device: not for diagnosis, monitoring or treatment. The model answers with confidence about
-recordings unlike those it learned from; measure it on your own before you rely on anything it says. The figures above
-come from records of the same source as the training data, and from questions whose answers are the source's own
-labels, errors included. Probabilities of answers are not calibrated."""
+The figures above come from records of the same source as the training data, and from questions whose answers are the
+source's own labels, errors included. Probabilities of answers are not calibrated."""
 
 
 def model_card(context: StageContext, metrics: dict[str, Any]) -> str:
@@ -59,6 +59,7 @@ def model_card(context: StageContext, metrics: dict[str, Any]) -> str:
         "",
         "## Limits",
         "",
+        LIMITS,
         _LIMITS,
         "",
         "## Recipe",
