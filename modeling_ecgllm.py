@@ -899,19 +899,28 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             self._refuse_placeholders_without_ecg(input_ids)
 
         loss_kwargs = {key: kwargs.pop(key) for key in ("num_items_in_batch", "shift_labels") if key in kwargs}
-        outputs = self.language_model(
-            **self._language_model_inputs(
-                input_ids=None if inputs_embeds is not None else input_ids,
-                inputs_embeds=inputs_embeds,
-                attention_mask=attention_mask,
-                position_ids=position_ids,
-                past_key_values=past_key_values,
-                use_cache=use_cache,
-                logits_to_keep=logits_to_keep,
-                **kwargs,
-            ),
-            return_dict=True,
+        inputs = self._language_model_inputs(
+            input_ids=None if inputs_embeds is not None else input_ids,
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            logits_to_keep=logits_to_keep,
+            **kwargs,
         )
+        try:
+            outputs = self.language_model(**inputs, return_dict=True)
+        except IndexError as error:
+            # Learned positions end somewhere; other language models go on, so that no limit is set beforehand.
+            count = (input_ids if inputs_embeds is None else inputs_embeds).shape[1]
+            limit = getattr(self.config.get_text_config(), "max_position_embeddings", None)
+            if limit is None or count <= limit:
+                raise
+            raise ValueError(
+                f"The prompt has {count} tokens, ECG tokens included; this language model has positions for {limit}. "
+                "Use a shorter segment of the ECG, fewer ECGs, or a model with more patches_per_token."
+            ) from error
         logits = outputs.logits
         loss = None
         if labels is not None:
@@ -1071,8 +1080,9 @@ def _auto_map(model_class: type[PreTrainedModel]) -> dict[str, str]:
 
 
 LIMITS = (
-    "For research. Not a medical device: not for diagnosis, monitoring or treatment. The model answers with confidence\n"
-    "about recordings unlike those it learned from; measure it on your own before you rely on anything it says."
+    "For research. Not a medical device: not for diagnosis, monitoring or treatment. The model answers with\n"
+    "confidence about recordings unlike those it learned from; measure it on your own before you rely on anything it\n"
+    "says."
 )
 """What every model card says."""
 

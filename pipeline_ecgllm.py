@@ -39,6 +39,11 @@ class ECGTextToTextPipeline(Pipeline):
             )
         self.processor.check_model(self.model)
 
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
+        """Save a folder that `pipeline` loads again; arguments as in transformers, which leaves the processor out."""
+        super().save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory)
+
     def _sanitize_parameters(
         self,
         candidates: Sequence[str] | None = None,

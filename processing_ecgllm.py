@@ -310,8 +310,19 @@ def _unpack(ecg: Any, sampling_rate: float | None, leads: Sequence[str] | None) 
         signal, own_rate, own_leads = (getattr(ecg, key, None) for key in ("signal", "sampling_rate", "leads"))
     else:
         signal, own_rate, own_leads = ecg, None, None
+    if isinstance(ecg, Mapping) and str(ecg.get("unit", "mV")).lower() not in ("mv", "millivolt", "millivolts"):
+        raise ECGInputError(
+            f"the ECG's unit is {ecg['unit']!r}; expected mV. Convert the signal, then leave the unit out"
+        )
     if isinstance(signal, torch.Tensor):
         signal = signal.detach().cpu().numpy()
+    elif isinstance(signal, list):  # what JSON gives
+        try:
+            signal = np.asarray(signal, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ECGInputError(
+                "the signal's lists are no numbers in rows of one length; expected [leads, samples] in mV"
+            ) from error
     if not isinstance(signal, np.ndarray) or signal.dtype.kind not in "fiu":
         found = f"an array of {signal.dtype}" if isinstance(signal, np.ndarray) else type(signal).__name__
         raise ECGInputError(

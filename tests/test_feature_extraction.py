@@ -335,7 +335,7 @@ def test_flat_input_passes(scaling, baseline, level):
         ({"signal": np.zeros(5000)}, r"shape \(5000,\); expected \[leads, samples\].*signal\[None\]"),
         ({"signal": np.zeros((2, 12, 5000))}, r"shape \(2, 12, 5000\); .*Give several ECGs as a list"),
         ({"signal": np.zeros((12, 0))}, r"shape \(12, 0\); expected \[leads, samples\], neither empty"),
-        ({"signal": [[0.0] * 5000] * 12}, "signal is list; expected a real-valued array"),
+        ({"signal": "12x5000"}, "signal is str; expected a real-valued array"),
         ({"signal": np.zeros((12, 5000), dtype=complex)}, "signal is an array of complex128; expected a real-valued"),
         ({"signal": np.zeros((12, 250))}, r"lasts 0.5 s \(250 samples at 500 Hz\); expected at least 1 s. .*min_dur"),
         ({"signal": np.zeros((12, 60_500))}, r"lasts 121 s .*; expected at most 120 s. Cut a segment .*max_duration"),
@@ -557,3 +557,20 @@ def test_limb_leads_of_real_records_follow_from_two(shared_data):
     full, derived = extractor(record)["ecg_values"], extractor(two)["ecg_values"]
     # The file's resolution is 1 microvolt a lead.
     torch.testing.assert_close(derived[:, :6], full[:, :6], atol=0.005, rtol=0)
+
+
+def test_nested_lists_as_json_gives_them_are_a_signal() -> None:
+    signal = np.sin(np.arange(400)).reshape(2, 200).astype(np.float32)
+    ecg = {"sampling_rate": 100, "leads": ["I", "II"]}
+    extractor = ECGFeatureExtractor()
+    listed = extractor({**ecg, "signal": signal.tolist()}, return_tensors="np")["ecg_values"]
+    np.testing.assert_array_equal(listed, extractor({**ecg, "signal": signal}, return_tensors="np")["ecg_values"])
+    with pytest.raises(ECGInputError, match="rows of one length"):
+        extractor({**ecg, "signal": [[1.0, 2.0], [3.0]]})
+
+
+def test_another_unit_than_millivolt_is_refused() -> None:
+    ecg = {"signal": np.sin(np.arange(400)).reshape(2, 200), "sampling_rate": 100, "leads": ["I", "II"]}
+    assert ECGFeatureExtractor()({**ecg, "unit": "mV"})
+    with pytest.raises(ECGInputError, match="unit is 'uV'; expected mV"):
+        ECGFeatureExtractor()({**ecg, "unit": "uV"})

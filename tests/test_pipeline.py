@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, pipeline
 
 from ecgllm import (
     ECGEncoderConfig,
@@ -280,3 +281,10 @@ def test_a_processor_of_another_signal_path_is_refused_at_once(pipe: ECGTextToTe
         ECGTextToTextPipeline(model=pipe.model, processor=other)
     with pytest.raises(ValueError, match="no processor"):
         ECGTextToTextPipeline(model=pipe.model)
+
+
+def test_a_saved_pipeline_loads_again(pipe: ECGTextToTextPipeline, tmp_path: Path) -> None:
+    pipe.save_pretrained(tmp_path)
+    again = pipeline(model=str(tmp_path), trust_remote_code=True)
+    ecg = {"signal": np.ones((1, 200)) * np.sin(np.arange(200)), "sampling_rate": 100, "leads": ["I"]}
+    assert again("Is it?", ecgs=ecg, candidates=["yes", "no"]) == pipe("Is it?", ecgs=ecg, candidates=["yes", "no"])

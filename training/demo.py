@@ -49,6 +49,7 @@ def run_demo(ecg: Path | None = None, folder: Path = Path("runs/demo")) -> None:
     """
     record = None if ecg is None else read_ecg(ecg)
     started = time.monotonic()
+    print("Training on simulated ECGs takes some four minutes on two CPU cores; a second demo takes the same model.")
     run_recipe(load_recipe("sim-demo", [f"output={folder}"]))
     print(f"\nThe model is in {folder} ({time.monotonic() - started:.0f} s). On held-out ECGs and unseen wordings:")
     _print_figures(folder)
@@ -58,14 +59,15 @@ def run_demo(ecg: Path | None = None, folder: Path = Path("runs/demo")) -> None:
 
     with quiet_libraries():
         pipe = pipeline(model=str(folder), trust_remote_code=True)
-        for title, count in (("About one simulated ECG", 1), ("About two simulated ECGs", 2)):
-            print(f"\n{title} that it has not seen:")
+        for title, count in (("About one simulated ECG at a time", 1), ("About two simulated ECGs at a time", 2)):
+            print(f"\n{title}, none seen in training ([what they show]):")
             for index, (shown, question, truth) in enumerate(_QUESTIONS):
                 if len(shown) == count:
                     ecgs = [
                         simulate_ecg(findings, seed=_FIRST_SEED + 10 * index + i) for i, findings in enumerate(shown)
                     ]
-                    print(f"  {question:<80} {_answer(pipe, ecgs, question)}; truth: {truth}")
+                    names = " / ".join(", ".join(findings) for findings in shown)
+                    print(f"  [{names}]\n    {question:<78} {_answer(pipe, ecgs, question)}; truth: {truth}")
         if record is not None:
             _ask_about_file(pipe, record, ecg)
     print(f'\nYour own questions: ecgllm ask FILE... "QUESTION" --model {folder}')

@@ -125,6 +125,8 @@ def _load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
         if recipe.limit is not None:
             corpus = corpus.select(range(min(recipe.limit, len(corpus))))
         return corpus, corpus.info.description or f"{recipe.corpus}: {len(corpus)} records of {recipe.data}"
+    if recipe.data is None and recipe.corpus != "simulation":
+        raise RecipeError(f"The recipe's data is missing: pass data=FOLDER, where the corpus {recipe.corpus} lies.")
     corpus, report = prepare_with_report(recipe.corpus, recipe.data, seed=recipe.seed, limit=recipe.limit)
     return corpus, str(report)
 

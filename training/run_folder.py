@@ -61,6 +61,11 @@ class RunFolder:
         return []
 
     def _reopen(self, recipe: Recipe, resolved: Path) -> list[str]:
+        if not (self.folder / "corpus").is_dir():
+            # The run ended before it did anything, say for a wrong path: the corrected recipe takes its place.
+            write_text(resolved, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+            write_json(self.folder / "versions.json", versions())
+            return []
         text = resolved.read_text(encoding="utf-8")
         try:
             found = recipe_from_dict(yaml.safe_load(text), str(resolved))

@@ -53,9 +53,11 @@ class StageContext:
         if self.recipe.trained_on:
             return self.recipe.trained_on
         count = self.corpus["split"][:].count("train")
-        if self.recipe.corpus == "simulation":
+        # By the records' own word: a prepared corpus may be another than the recipe names.
+        sources = sorted(set(self.corpus["source"]))
+        if sources == ["simulation"]:
             return f"{count} simulated ECGs, no patient's data"
-        return f"{count} ECGs of the corpus {self.recipe.corpus}"
+        return f"{count} ECGs of {', '.join(sources)}"
 
 
 def select_split(corpus: Dataset, name: str) -> Dataset:

@@ -38,7 +38,7 @@ def test_it_trains_once_and_asks_about_one_two_and_a_file(
     said = capsys.readouterr().out
     assert said.count("Not a medical device") == 2  # before the answers, and after those about the file
     assert said.count("; truth: yes") == said.count("; truth: no") == 4
-    one, two = said.index("About one simulated ECG"), said.index("About two simulated ECGs")
+    one, two = said.index("About one simulated ECG at a time"), said.index("About two simulated ECGs at a time")
     assert one < two < said.index(f"About {file} (12 leads, 10 s at 100 Hz)")
     assert "learned from simulated ECGs alone" in said
     assert f"--model {tmp_path / 'run'}" in said

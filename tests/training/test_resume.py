@@ -85,6 +85,10 @@ def test_a_finished_run_is_left_as_it_is(finished_run: Path) -> None:
 def test_another_recipe_in_the_same_folder_is_refused(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
     file, output = write_recipe(), f"output={tmp_path / 'run'}"
     RunFolder(tmp_path / "run").open(load_recipe(file, [output]))
+    # Nothing was made yet, so that another recipe may take its place; from the corpus on, none may.
+    assert RunFolder(tmp_path / "run").open(load_recipe(file, [output, "seed=7"])) == []
+    RunFolder(tmp_path / "run").open(load_recipe(file, [output]))
+    (tmp_path / "run" / "corpus").mkdir()
     with pytest.raises(RecipeError, match=r"run of another recipe \(different: seed, stages.debias.batch_size\)"):
         RunFolder(tmp_path / "run").open(load_recipe(file, [output, "seed=4", "stages.debias.batch_size=16"]))
 
@@ -94,6 +98,7 @@ def test_a_moved_run_and_a_key_that_is_new_are_no_other_recipe(
 ) -> None:
     file = write_recipe()
     RunFolder(tmp_path / "run").open(load_recipe(file, [f"output={tmp_path / 'run'}"]))
+    (tmp_path / "run" / "corpus").mkdir()
     (tmp_path / "run").rename(tmp_path / "moved")
     resolved = tmp_path / "moved" / "recipe.yaml"
     values = yaml.safe_load(resolved.read_text())
@@ -105,6 +110,7 @@ def test_a_moved_run_and_a_key_that_is_new_are_no_other_recipe(
 def test_changed_versions_are_said(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
     recipe, run = load_recipe(write_recipe()), RunFolder(tmp_path / "run")
     run.open(recipe)
+    (run.folder / "corpus").mkdir()
     file = run.folder / "versions.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"torch": "1.0"}))
     (note,) = run.open(recipe)

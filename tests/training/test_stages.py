@@ -158,3 +158,21 @@ def test_adapters_on_layers_that_are_never_called_are_refused(model: ECGLLMForCo
     )
     with pytest.raises(RecipeError, match="layers dt_proj, which this language model never calls"):
         check_adapters_are_called(prepare_for_tuning(mamba, "lora", LoraRecipe()), batch)
+
+
+def test_a_prompt_past_the_last_position_says_so() -> None:
+    config = {"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 16}
+    language_model, tokenizer = build_language_model(LanguageModelRecipe(config=config, vocab_size=300), ["a text"])
+    gpt2 = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        ECGEncoderConfig(**ENCODER), language_model, tokenizer=tokenizer
+    )
+    with pytest.raises(ValueError, match="prompt has 20 tokens, .* positions for 16"):
+        gpt2(input_ids=torch.full((1, 20), 5))
+
+
+def test_a_run_that_failed_before_its_corpus_takes_a_corrected_recipe(tmp_path: Path) -> None:
+    output = f"output={tmp_path / 'run'}"
+    with pytest.raises(RecipeError, match="pass data=FOLDER, where the corpus ludb lies"):
+        run_recipe(load_recipe("ludb-tiny", [output]))
+    with pytest.raises(FileNotFoundError):  # of the data, not a complaint about the recipe
+        run_recipe(load_recipe("ludb-tiny", [output, f"data={tmp_path / 'nowhere'}"]))
