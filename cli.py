@@ -40,10 +40,6 @@ OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder to wr
 Seed = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
 
 TWELVE_LEADS = 12
-# ANSI/AAMI EC11: 20 microvolts peak to valley is the smallest deflection that a recorder has to show.
-FLAT_BELOW_MV = 0.02
-# QRS complexes above 10 mV do not occur on the body surface; a wrong unit or gain does.
-IMPLAUSIBLE_ABOVE_MV = 10.0
 # Shorter ECGs are read, but a model's feature extractor refuses them by default.
 SHORT_BELOW_S = 1.0
 
@@ -91,41 +87,40 @@ def info(
     sampling_rate: Annotated[float | None, typer.Option(help="Hz, of a table or array that does not say it.")] = None,
     unit: Annotated[str | None, typer.Option(help="mV or uV, of a table or array that does not say it.")] = None,
     leads: Annotated[str | None, typer.Option(help="Leads of an array that does not name them: I,II,V1.")] = None,
+    measuring: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis; takes some seconds.")
+    ] = True,
 ) -> None:
-    """Say what an ECG file holds: leads, rate, duration, amplitudes, statements and doubts about quality.
+    """Say what an ECG file holds: leads, rate, duration, amplitudes, statements, quality, rate and intervals.
 
     Nothing that names the patient is printed.
     """
     from .signals import read_ecg
 
     names = None if leads is None else [lead.strip() for lead in leads.split(",")]
-    summary = summarize(read_ecg(file, sampling_rate=sampling_rate, unit=unit, leads=names))
+    summary = summarize(read_ecg(file, sampling_rate=sampling_rate, unit=unit, leads=names), measuring)
     typer.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else _as_text(summary))
 
 
-def summarize(record: ECGRecord) -> dict[str, Any]:
+def summarize(record: ECGRecord, measuring: bool = False) -> dict[str, Any]:
     """Describe a record without what may identify the patient: ids, dates, age, sex and the free text of reports.
 
-    Args: record: any `ECGRecord`.
+    Args: record: any `ECGRecord`. measuring: measure it too, which takes neurokit2 and some seconds.
     Returns: JSON-ready mapping: format, sampling_rate (Hz), duration (s), samples, leads (name, minimum, maximum and
-    range in mV, None where no sample is finite), findings, measurements, statements, notes and quality (sentences).
+    range in mV, None where no sample is finite), findings, measurements (the file's own), measured (by
+    `ecgllm.signals.measure`; None unless `measuring`), statements, notes, quality (sentences), verdict,
+    quality_by_lead and lead_check.
     """
-    import numpy as np
+    from .signals import assess_quality, check_leads
 
-    leads, quality = [], []
+    leads = []
     for name, samples in zip(record.leads, record.signal, strict=True):
-        finite = samples[np.isfinite(samples)]
-        if finite.size < samples.size:
-            quality.append(f"lead {name}: {samples.size - finite.size} of {samples.size} samples are not numbers")
+        finite = samples[samples == samples]
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (None, None)
         spread = high - low if finite.size else None
         leads.append({"name": name, "minimum": _rounded(low), "maximum": _rounded(high), "range": _rounded(spread)})
-        if spread is not None and spread < FLAT_BELOW_MV:
-            quality.append(f"lead {name}: flat (range {spread:.4f} mV)")
-        if finite.size and np.abs(finite - np.median(finite)).max() > IMPLAUSIBLE_ABOVE_MV:
-            quality.append(
-                f"lead {name}: more than {IMPLAUSIBLE_ABOVE_MV:g} mV from its middle; an artefact or a wrong unit"
-            )
+    found, checked = assess_quality(record), check_leads(record)
+    quality = [*checked.reasons, *found.reasons]
     if len(record.leads) != TWELVE_LEADS:
         quality.append(f"{len(record.leads)} leads instead of the standard {TWELVE_LEADS}")
     if record.duration < SHORT_BELOW_S:
@@ -138,10 +133,24 @@ def summarize(record: ECGRecord) -> dict[str, Any]:
         "leads": leads,
         "findings": None if record.findings is None else list(record.findings),
         "measurements": {name: _rounded(value) for name, value in (record.measurements or {}).items()},
+        "measured": _measured(record) if measuring else None,
         "statements": list(record.statements),
         "notes": [_QUOTED.sub("(not shown)", note) for note in record.notes],
         "quality": quality,
+        "verdict": found.verdict,
+        "quality_by_lead": found.to_dict()["leads"],
+        "lead_check": checked.to_dict(),
     }
+
+
+def _measured(record: ECGRecord) -> dict[str, Any]:
+    """What `measure` finds, or {"install": how} where its library is absent."""
+    from .signals import measure
+
+    try:
+        return measure(record).to_dict()
+    except ImportError as error:  # neurokit2 is an optional extra
+        return {"install": str(error)}
 
 
 # Readers quote what a header says where they did not understand it: it may be a name, or a date of birth.
@@ -163,11 +172,40 @@ def _as_text(summary: dict[str, Any]) -> str:
             lines.append(f"  {lead['name']:<6} no finite sample")
         else:
             lines.append(f"  {lead['name']:<6} {lead['minimum']:8.3f} to {lead['maximum']:7.3f}")
+    lines.append(f"lead system {summary['lead_check']['lead_system']}{_lead_details(summary['lead_check'])}")
     measurements = [f"{name} {value:g}" for name, value in summary["measurements"].items() if value is not None]
-    for title, items in (("measurements", measurements), *((key, summary[key]) for key in _TEXT_LISTS)):
+    measured = [] if summary["measured"] is None else _measured_lines(summary["measured"])
+    for title, items in (
+        ("measurements", measurements),
+        ("measured", measured),
+        *((key, summary[key]) for key in _TEXT_LISTS),
+    ):
         if items:
             lines += [f"{title}:", *(f"  {item}" for item in items)]
+    lines.append(f"verdict on the recording: {summary['verdict']}")
     return "\n".join(lines)
+
+
+_UNITS = {"heart_rate": "bpm", "axis": "degrees"}  # all else is in ms
+
+
+def _measured_lines(measured: dict[str, Any]) -> list[str]:
+    if "install" in measured:
+        return [measured["install"]]
+    values = {name: each for name, each in measured.items() if isinstance(each, dict) and each["value"] is not None}
+    lines = [
+        f"{name.replace('_', ' '):<15} {each['value']:7.0f} {_UNITS.get(name, 'ms'):<8}"
+        f" confidence {each['confidence']:.2f}"
+        for name, each in values.items()
+    ]
+    return [*lines, *measured["notes"]]
+
+
+def _lead_details(check: dict[str, Any]) -> str:
+    parts = [f"{word} {', '.join(check[word])}" for word in ("derivable", "missing", "other") if check[word]]
+    if check["einthoven_holds"] is not None:
+        parts.append(f"Einthoven's law {'holds' if check['einthoven_holds'] else 'does not hold'}")
+    return "".join(f"; {part}" for part in parts)
 
 
 _TEXT_LISTS = ("findings", "statements", "notes", "quality")
@@ -189,14 +227,15 @@ def plot(
     speed: Annotated[float, typer.Option(help="Paper speed in mm/s.")] = 25.0,
     gain: Annotated[float, typer.Option(help="Gain in mm/mV.")] = 10.0,
     style: Annotated[str, typer.Option(help="paper (pink grid) or plain (grey grid).")] = "paper",
+    measuring: Annotated[bool, typer.Option("--measure", help="Measure what the header says, by neurokit2.")] = False,
 ) -> None:
     """Draw ECGs on millimetre paper, true to scale. The header shows a record's id; no other sign of the patient."""
     from .signals.plot_files import plot_files
 
     options = {"layout": layout, "start": start, "duration": duration, "speed": speed, "gain": gain, "style": style}
     try:
-        written = plot_files(files, output, compare=compare, whole=whole, **options)
-    except ImportError as error:  # matplotlib is an optional extra
+        written = plot_files(files, output, compare=compare, whole=whole, measuring=measuring, **options)
+    except ImportError as error:  # matplotlib and neurokit2 are optional extras
         raise ValueError(str(error)) from error
     for path in written:
         typer.echo(path)
@@ -219,6 +258,18 @@ def ask(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run the code that comes with a checkpoint from the Hub.")
     ] = False,
+    nan_policy: Annotated[
+        str | None, typer.Option(help="What to do with missing samples: interpolate, or drop_lead.")
+    ] = None,
+    drop_unknown_leads: Annotated[
+        bool, typer.Option("--drop-unknown-leads", help="Leave out leads that the model does not know.")
+    ] = False,
+    allow_truncated: Annotated[
+        bool, typer.Option("--allow-truncated", help="Read what is there of a file that ends early.")
+    ] = False,
+    skip_checksum: Annotated[
+        bool, typer.Option("--skip-checksum", help="Read a file whose checksum is wrong.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask one question about one ECG or several.
@@ -235,9 +286,21 @@ def ask(
     if choices is not None and (not all(choices) or len(set(choices)) < len(choices)):
         raise ValueError(f"--candidates is {candidates!r}; expected different answers separated by commas")
     _check_checkpoint(model, trust_remote_code)
-    from .signals import read_ecg
+    from .signals import assess_quality, read_ecg
 
-    records = [read_ecg(path) for path in paths]  # before the model, which takes longer to find out
+    records = [  # before the model, which takes longer to find out
+        read_ecg(path, allow_truncated=allow_truncated, verify_checksum=not skip_checksum) for path in paths
+    ]
+    doubts = {}
+    for path, record in zip(paths, records, strict=True):
+        quality = assess_quality(record)
+        if all(lead.flat for lead in quality.leads):
+            raise ValueError(f"{path} holds no signal: every lead is flat; nothing can be asked about it")
+        doubts[path] = [*record.notes, *quality.reasons]
+    ecg_options = {
+        "drop_unknown_leads": drop_unknown_leads,
+        **({} if nan_policy is None else {"nan_policy": nan_policy}),
+    }
     with _quiet():
         from transformers import pipeline
 
@@ -245,26 +308,31 @@ def ask(
             answerer = pipeline(model=model, trust_remote_code=True)
         except Exception as error:  # a damaged or incomplete folder fails in as many ways as there are files in it
             raise ValueError(f"{model} cannot be loaded: {type(error).__name__}: {error}") from error
-        result = answer_question(answerer, records, question, choices)
-    result = {"files": paths, "question": question, **result, "model": model, "notice": NOTICE}
+        result = answer_question(answerer, records, question, choices, **ecg_options)
+    result = {"files": paths, "question": question, **result, "model": model, "doubts": doubts, "notice": NOTICE}
     typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else _as_answer(result))
 
 
 def answer_question(
-    answerer: Any, records: list[ECGRecord], question: str, candidates: list[str] | None = None
+    answerer: Any,
+    records: list[ECGRecord],
+    question: str,
+    candidates: list[str] | None = None,
+    **ecg_options: Any,
 ) -> dict[str, Any]:
-    """Ask a loaded pipeline about records.
+    """Ask a loaded pipeline about records; ecg_options: for `ECGFeatureExtractor`.
 
     Returns: JSON-ready mapping: answer, its probability, candidates {answer: probability} (None unless candidates are
     given or the answer is yes or no, when they are yes and no), trained_on.
     """
-    found = answerer(question, ecgs=records, **({} if candidates is None else {"candidates": candidates}))
+    chosen = {} if candidates is None else {"candidates": candidates}
+    found = answerer(question, ecgs=records, **chosen, **ecg_options)
     scores = found.get("candidates")
     answer = found["generated_text"]
     if candidates is None and answer.lower() in ("yes", "no"):
         # In the spelling of the answer, as a model that says "Yes" gives "yes" little.
         asked = [word.capitalize() if answer[0].isupper() else word for word in ("yes", "no")]
-        scored = answerer(question, ecgs=records, candidates=asked)["candidates"]
+        scored = answerer(question, ecgs=records, candidates=asked, **ecg_options)["candidates"]
         scores = {word.lower(): scored[word] for word in asked}
     return {
         "answer": answer,
@@ -279,6 +347,8 @@ def _as_answer(result: dict[str, Any]) -> str:
     if result["candidates"]:
         relative = ", ".join(f"{answer} {score:.3g}" for answer, score in result["candidates"].items())
         lines.append(f"relative to each other: {relative}")
+    for path, doubts in result["doubts"].items():
+        lines += [f"note on {path}: {doubt}" for doubt in doubts]
     trained_on = " ".join((result["trained_on"] or "not stated by its checkpoint").split())
     return "\n".join([*lines, f"The model was trained on: {trained_on}", result["notice"]])
 

@@ -40,6 +40,7 @@ CORE = [
 ]
 EXTRAS = {
     "formats": ["ecgdatakit[dicom]>=2.0"],
+    "measure": ["neurokit2>=0.2.13"],
     "plot": ["matplotlib>=3.8"],
     "explain": ["captum>=0.8"],
     "app": ["gradio>=6.0"],

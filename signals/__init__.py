@@ -11,9 +11,17 @@ from .reading import read_ecg
 from .record import ECGReadError, ECGRecord
 from .tree import ECGTree, iter_ecgs
 
-# Drawing needs matplotlib, which is optional (`pip install 'ecgllm[plot]'`) and slow to import: it comes with first
-# use. These names are not in __all__, so that `from ecgllm.signals import *` works without it.
+# Drawing needs matplotlib (extra `plot`) and measuring neurokit2 (extra `measure`). Both are
+# optional and slow to import, so they come with first use. These names are not in __all__, so that
+# `from ecgllm.signals import *` works without them.
 _LAZY = {
+    "LeadCheck": "leads",
+    "check_leads": "leads",
+    "Quality": "quality",
+    "assess_quality": "quality",
+    "Measurement": "measurements",
+    "Measurements": "measurements",
+    "measure": "measurements",
     "Highlight": "paper",
     "PaperStyle": "paper",
     "plot_ecg": "plotting",

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import wfdb
 
 from ecgllm import __version__
 from ecgllm.cli import main, summarize
@@ -112,8 +113,8 @@ def test_summary_says_what_is_doubtful_about_a_signal() -> None:
     signal[1] = np.nan
     signal[2, 20] = 15.0
     quality = summarize(ECGRecord(signal=signal, sampling_rate=100.0, leads=("I", "II", "V1")))["quality"]
-    assert "lead I: 10 of 50 samples are not numbers" in quality
-    assert "lead II: 50 of 50 samples are not numbers" in quality
+    assert "lead I: flat (range 0.0000 mV); 20.0% of the samples missing" in quality
+    assert "lead II: no sample" in quality
     assert any(doubt.startswith("lead V1: more than 10 mV") for doubt in quality)
     assert any(doubt.startswith("0.50 s long") for doubt in quality)
 
@@ -208,7 +209,8 @@ def test_ask_prints_answer_training_and_notice(
 ) -> None:
     code, out, err = run(capsys, "ask", wfdb_file, "Is there atrial fibrillation?", "--model", checkpoint)
     assert (code, err) == (0, "")
-    answer, relative, trained_on, notice = out.splitlines()
+    answer, relative, *doubts, trained_on, notice = out.splitlines()
+    assert doubts and all(line.startswith(f"note on {wfdb_file}: ") for line in doubts)  # one lead of it is flat
     assert answer.startswith("yes  (probability 1)") or answer.startswith("yes  (probability 0.")
     assert relative.startswith("relative to each other: yes ")
     assert trained_on == "The model was trained on: nothing: random weights"
@@ -221,7 +223,8 @@ def test_ask_as_json(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFi
     assert (code, err) == (0, "")
     result = json.loads(out)
     assert set(result) == {
-        "files", "question", "answer", "probability", "candidates", "model", "trained_on", "notice",
+        "files", "question", "answer", "probability", "candidates", "model", "trained_on", "doubts",
+        "notice",
     }  # fmt: skip
     assert result["files"] == [str(wfdb_file)] * 2
     assert (result["question"], result["answer"], result["model"]) == (question, "yes", str(checkpoint))
@@ -423,3 +426,15 @@ def test_plot_without_matplotlib_names_the_extra(
     monkeypatch.delitem(sys.modules, "ecgllm.signals.plotting", raising=False)
     code, _, err = run(capsys, "plot", wfdb_file, "-o", tmp_path / "ecg.png")
     assert code == 2 and "pip install 'ecgllm[plot]'" in err
+
+
+def test_ask_refuses_a_file_without_a_signal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], checkpoint: Path
+) -> None:
+    wfdb.wrsamp(
+        "zero", 500, ["mV"] * 2, ["I", "II"], p_signal=np.zeros((1000, 2)), fmt=["16"] * 2, adc_gain=[1000.0] * 2,
+        baseline=[0] * 2, write_dir=str(tmp_path),
+    )  # fmt: skip
+    code, _, err = run(capsys, "ask", str(tmp_path / "zero.hea"), "Is it?", "--model", str(checkpoint))
+    assert code == 2
+    assert "holds no signal: every lead is flat" in err
