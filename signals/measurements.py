@@ -3,7 +3,7 @@
 In: an `ECGRecord`. Out: `Measurements`; None where something cannot be measured, such as PR in atrial fibrillation.
 Beats are detected by neurokit2 (extra `measure`) on all leads together. The intervals are taken from the averaged
 beat of all leads by its spatial velocity, with NumPy and SciPy: on LUDB this came closer to the cardiologists than
-each of neurokit2's delineators (docs/measurements.md has both). Decided here: what counts as measurable.
+neurokit2's delineators as they are (docs/measurements.md has both). Decided here: what counts as measurable.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _RATE = 500  # Hz at which everything is measured: AHA/ACC/HRS 2007 asks for at 
 _SHORTEST_S, _LONGEST_S = 2.0, 600.0
 _SMALLEST_MV = 0.02  # a lead that spans less is flat
 
-# Shares of the largest velocity in QRS, P and T below which the wave has not begun or has ended. Chosen on the
-# records of LUDB with even numbers, checked on the odd ones: docs/measurements.md.
+# Shares of the largest velocity in QRS, P and T below which the wave has not begun or has ended. Chosen on all records
+# of LUDB; docs/measurements.md says what choosing on one half and measuring on the other gives.
 _QRS_SHARE, _P_ON_SHARE, _P_OFF_SHARE, _T_SHARE = 0.045, 0.35, 0.5, 0.17
 # A P wave is there if the averaged beat before QRS is this many standard errors high (median over leads); more is
 # asked for where beats come irregularly, as fibrillation's waves do not always average out.
@@ -198,7 +198,7 @@ def _prepared(signal: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
 def _detect(signal: np.ndarray, findpeaks: Any) -> tuple[np.ndarray, float]:
     """QRS complexes (samples) and how far two of neurokit2's detectors agree on them (F1 within 100 ms).
 
-    Elgendi 2010 on the summed absolute 5 to 30 Hz activity of all leads was the best of eight detectors on LUDB; the
+    Elgendi 2010 on the summed absolute 5 to 30 Hz activity of all leads was the best of seven detectors on LUDB; the
     library's own is the second opinion.
     """
     from scipy.signal import butter, sosfiltfilt

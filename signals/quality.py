@@ -25,7 +25,7 @@ IMPLAUSIBLE_ABOVE_MV = 10.0
 
 # The limits of acceptable and poor. On ECG paper 0.1 mV is 1 mm: hum and muscle noise of a quarter of that are seen,
 # and of the whole hide a P wave. On 3,876 leads of 323 real records (docs/measurements.md) the first column is passed
-# by 0.3 % (hum), 2 % (noise), 3 % (drift), the second by one lead, none and 4.
+# by 0.4 % (hum), 1 % (noise), 3 % (drift), the second by one lead, none and 4.
 _HUM_MV = (0.025, 0.1)
 _NOISE_MV = (0.014, 0.05)
 _DRIFT_MV = (1.0, 3.0)

@@ -231,7 +231,7 @@ def test_without_neurokit2_the_error_says_what_to_install(normal: ECGRecord, mon
 
 @pytest.mark.slow
 def test_the_averaged_beat_beats_the_librarys_delineator_on_qrs(ludb: list[tuple]) -> None:
-    """Why QRS is not delineated by neurokit2: its best method on the same beats, on every fifth record."""
+    """Why QRS is not delineated by neurokit2: its `prominence` on each lead and the same beats, every fifth record."""
     import neurokit2
 
     ours, theirs = [], []
