@@ -47,9 +47,6 @@ SHORT_BELOW_S = 1.0
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; `arguments` default to those of the process. Always ends in `SystemExit`."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    # Before torch is loaded. Threads that wait by spinning take the cores from everything else on the machine, itself
-    # included: on two shared cores training was six times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = arguments[:1] == ["--debug"]
     try:
         app(args=arguments, prog_name="ecgllm")

@@ -3,16 +3,12 @@
 Several processes: `torchrun --nproc_per_node 2 train.py RECIPE.yaml ...`. Recipes and their keys: docs/training.md.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# Before torch is loaded: threads that wait by spinning take the cores from everything else on the machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 # Absolute, because this file is also run as a script, where it belongs to no package.
-from ecgllm.training import load_recipe, run_recipe  # noqa: E402
+from ecgllm.training import load_recipe, run_recipe
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
