@@ -33,6 +33,9 @@ from .splits import check_patient_split, split_of
 
 logger = logging.get_logger(__name__)
 
+# bpm, ms and degrees, named as in ECGRecord.measurements; null where nobody has measured
+MEASUREMENTS = ("heart_rate", "pr", "qrs", "qt", "qtc", "axis")
+
 CORPUS_FEATURES = Features(
     {
         "id": Value("string"),
@@ -41,9 +44,12 @@ CORPUS_FEATURES = Features(
         "report": Value("string"),
         "findings": List(Value("string")),
         "statements": List(Value("string")),
+        "finding_leads": List({"finding": Value("string"), "leads": List(Value("string"))}),
+        "measurements": {name: Value("float32") for name in MEASUREMENTS},
         "age": Value("float32"),
         "sex": Value("string"),
         "recorded_at": Value("string"),
+        "device": Value("string"),
         "severity": Value("int32"),
         "split": Value("string"),
         "source": Value("string"),
@@ -191,9 +197,14 @@ def _row(
         "report": record.report or (describe(findings) if findings and name != "ptbxl" else None),
         "findings": list(findings),
         "statements": list(record.statements),
+        "finding_leads": [
+            {"finding": finding, "leads": list(leads)} for finding, leads in (record.finding_leads or {}).items()
+        ],
+        "measurements": {name: (record.measurements or {}).get(name) for name in MEASUREMENTS},
         "age": record.age,
         "sex": record.sex,
         "recorded_at": record.recorded_at.isoformat() if record.recorded_at else None,
+        "device": record.device,
         "severity": severity(findings),
         "split": entry.split or split_of(entry.patient_id, seed),
         "source": name,

@@ -47,6 +47,8 @@ class ECGRecord:
         measurements: name -> value, such as {"heart_rate": 72.0} (bpm; intervals in ms, axes in degrees).
         age: years. sex: "female" or "male".
         statements: the source's own codes or sentences, such as "SNOMED:426783006".
+        finding_leads: finding -> leads in which it shows, where the source tells, such as {"baseline drift": ("V1",)}.
+        device: the model of the recorder, such as "CS-12".
         notes: what a reader did or noticed.
         source: name of the format or generator.
 
@@ -67,6 +69,8 @@ class ECGRecord:
     age: float | None = None
     sex: Literal["female", "male"] | None = None
     statements: tuple[str, ...] = ()
+    finding_leads: dict[str, tuple[str, ...]] | None = None
+    device: str | None = None
     notes: tuple[str, ...] = ()
     source: str | None = None
 
@@ -106,6 +110,9 @@ class ECGRecord:
             self._set("findings", _strings("findings", self.findings))
         self._set("statements", _strings("statements", self.statements))
         self._set("notes", _strings("notes", self.notes))
+        if self.finding_leads is not None:
+            leads = {str(name): _strings("finding_leads", where) for name, where in self.finding_leads.items()}
+            self._set("finding_leads", leads)
         if self.measurements is not None:
             self._set("measurements", {str(name): float(value) for name, value in self.measurements.items()})
         if self.age is not None and not 0 <= float(self.age) <= 130:
