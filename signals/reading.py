@@ -17,13 +17,10 @@ import numpy as np
 
 from .clinical import CLINICAL_FORMATS, read_clinical
 from .detection import ALIASES, FORMATS, HEAD_BYTES, describe, detect_format
+from .limits import DEFAULT_MAX_BYTES, implausible_amplitude
 from .record import ECGReadError, ECGRecord
 from .tabular import Told, read_csv, read_numpy, read_parquet
-from .wfdb_reader import DEFAULT_MAX_BYTES, read_wfdb
-
-# Bounds that only a wrong gain or unit passes: electrodes on skin give 0.1 to 10 mV of ECG, offsets up to 300 mV.
-_HIGHEST_PLAUSIBLE_MV = 500.0
-_LOWEST_PLAUSIBLE_MV = 0.01
+from .wfdb_reader import read_wfdb
 
 
 def read_ecg(
@@ -113,9 +110,7 @@ def _records(
         wfdb = _wfdb_header(path, head, format)
         if wfdb is not None:
             header, text = wfdb
-            yield _judged(
-                read_wfdb(header, text=text, signal_file=None if head is None or header == path else path, **options)
-            )
+            yield read_wfdb(header, text=text, signal_file=None if head is None or header == path else path, **options)
             return
         if head is None:
             raise ECGReadError(f"{path}: there is no such file, and no {os.path.basename(path)}.hea either.")
@@ -241,10 +236,5 @@ def _judged(record: ECGRecord) -> ECGRecord:
     high, low = float(record.signal.max()), float(record.signal.min())
     if high != high:
         high, low = float(np.nanmax(record.signal)), float(np.nanmin(record.signal))
-    if max(high, -low) > _HIGHEST_PLAUSIBLE_MV:
-        doubt = f"amplitudes reach {max(high, -low):.4g} mV, which no ECG does"
-    elif high - low < _LOWEST_PLAUSIBLE_MV:
-        doubt = f"all samples lie within {high - low:.2g} mV, less than any ECG spans"
-    else:
-        return record
-    return replace(record, notes=(*record.notes, f"{doubt}; check gain and unit"))
+    doubt = implausible_amplitude(low, high)
+    return replace(record, notes=(*record.notes, doubt)) if doubt else record

@@ -85,7 +85,11 @@ class ECGRecord:
         if signal.ndim != 2 or 0 in signal.shape:
             raise ValueError(f"signal has shape {signal.shape}; expected [leads, samples], both at least 1.")
         self._set("signal", signal.astype(np.float32, copy=False))
-        if np.isinf(self.signal).any():
+        samples = self.signal.ravel(order="K")
+        # A finite sum of squares takes a fraction of the time, and rules out infinities; NaN and huge values do not.
+        with np.errstate(all="ignore"):
+            energy = np.dot(samples, samples)
+        if not math.isfinite(energy) and np.isinf(samples).any():
             raise ValueError("signal holds infinite values; mark missing samples by NaN.")
 
         rate = float(self.sampling_rate)
@@ -100,16 +104,18 @@ class ECGRecord:
                 f"{signal.shape[1]} samples; expected one name per row. Is the signal [samples, leads]? Then "
                 "transpose it."
             )
-        duplicates = sorted({lead for lead in self.leads if self.leads.count(lead) > 1})
-        if duplicates:
+        if len(set(self.leads)) < len(self.leads):
+            duplicates = sorted({lead for lead in self.leads if self.leads.count(lead) > 1})
             raise ValueError(
                 f"leads names {', '.join(duplicates)} more than once in {self.leads}; expected each once."
             )
 
         if self.findings is not None:
             self._set("findings", _strings("findings", self.findings))
-        self._set("statements", _strings("statements", self.statements))
-        self._set("notes", _strings("notes", self.notes))
+        if self.statements != ():
+            self._set("statements", _strings("statements", self.statements))
+        if self.notes != ():
+            self._set("notes", _strings("notes", self.notes))
         if self.finding_leads is not None:
             leads = {str(name): _strings("finding_leads", where) for name, where in self.finding_leads.items()}
             self._set("finding_leads", leads)
@@ -182,7 +188,7 @@ def _strings(name: str, values: Iterable[str]) -> tuple[str, ...]:
     if isinstance(values, str):
         raise TypeError(f"{name} is the string {values!r}; expected a sequence of strings, such as ({values!r},).")
     values = tuple(values)
-    odd = [value for value in values if not isinstance(value, str) or not value]
-    if odd:
-        raise TypeError(f"{name} holds {odd[0]!r}; expected non-empty strings.")
+    for value in values:
+        if not isinstance(value, str) or not value:
+            raise TypeError(f"{name} holds {value!r}; expected non-empty strings.")
     return values

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .record import ECGReadError
 
@@ -56,8 +56,8 @@ class SignalLine(NamedTuple):
     baseline: int
     unit: str
     millivolts_per_unit: float | None
-    checksum: int | None
     name: str
+    checksum: int | None
 
 
 class Segment(NamedTuple):
@@ -104,6 +104,10 @@ def read_header(path: str | os.PathLike[str], text: bytes | None = None) -> WFDB
             text = file.read()
     lines, comments = [], []
     for line in text.decode("utf-8", errors="replace").splitlines():
+        if "#" not in line:
+            if not line.isspace() and line:
+                lines.append(line)
+            continue
         # A comment may follow on the line of a signal, as in a header whose line break got lost.
         content, hash_sign, comment = line.partition("#")
         content = content.strip()
@@ -203,7 +207,12 @@ def check_bare_name(path: str, what: str, name: str) -> None:
         )
 
 
-@lru_cache(maxsize=1024)
+def record_name(path: str) -> str:
+    """The header's name without its suffix; a record may be called "a.b"."""
+    name = os.path.basename(path)
+    return name.removesuffix(".hea") if name.endswith(".hea") else os.path.splitext(name)[0]
+
+
 def _layout(text: str) -> tuple[int, int, int, int]:
     """(format, samples per frame, skew, byte offset) of '16x1:0+24'. Raises: ValueError."""
     found = _FORMAT.match(text)
@@ -212,7 +221,6 @@ def _layout(text: str) -> tuple[int, int, int, int]:
     return int(found["format"]), int(found["per_frame"] or 1), int(found["skew"] or 0), int(found["offset"] or 0)
 
 
-@lru_cache(maxsize=4096)
 def _amplitude(text: str) -> tuple[float, int | None, str, float | None]:
     """(gain, baseline, unit, millivolts per unit) of '1000.0(0)/mV'. Raises: ValueError."""
     found = _GAIN.match(text)
@@ -235,39 +243,59 @@ def _is_bare(name: str) -> bool:
 def _signal_line(path: str, line: str, number: int, notes: list[str]) -> SignalLine:
     fields = line.split(None, 8)
     count = len(fields)
-    name = fields[8] if count > 8 else f"signal {number}"
     try:
-        form, per_frame, skew, offset = _layout(fields[1])
-        gain, baseline, unit, millivolts = _amplitude(fields[2]) if count > 2 else _amplitude("")
-        adc_zero = int(fields[4]) if count > 4 else 0
         checksum = int(fields[6]) if count > 6 else None
+        kind, noticed = _signal_kind(
+            fields[1],
+            fields[2] if count > 2 else "",
+            fields[4] if count > 4 else "0",
+            fields[8].rstrip() if count > 8 else f"signal {number}",
+        )
     except (IndexError, ValueError) as error:
+        if isinstance(error, ECGReadError):
+            raise ECGReadError(f"{path}: {error}") from error
         raise ECGReadError(
-            f"{path}: cannot read the signal line {line!r}; expected 'file format gain(baseline)/unit bits zero "
-            "first checksum block name', such as 'a01.dat 16 1000(0)/mV 16 0 -9 7045 0 II'."
+            f"{path}: cannot read the signal line {line.strip()!r}; expected 'file format gain(baseline)/unit bits "
+            "zero first checksum block name', such as 'a01.dat 16 1000(0)/mV 16 0 -9 7045 0 II'."
         ) from error
-    if not math.isfinite(gain):
-        raise ECGReadError(f"{path}: lead {name} has the gain {gain}; expected a number of steps per millivolt.")
-    if gain == 0:
-        gain = _DEFAULT_GAIN
-        notes.append(
-            f"lead {name} has no gain in the header; WFDB's default of {_DEFAULT_GAIN:g} steps per mV was taken"
-        )
-    elif gain < 0:
-        notes.append(f"lead {name} has the negative gain {gain:g}: the header turns it upside down")
-    if per_frame != 1:
-        raise ECGReadError(
-            f"{path}: lead {name} has {per_frame} samples per frame; leads of one common rate are expected. Convert "
-            "the record with wfdb (rdrecord, then wrsamp)."
-        )
+    if noticed:
+        notes.extend(noticed)
     file = fields[0]
     if not _is_bare(file):
-        check_bare_name(path, f"lead {name} names the signal file {file!r}", file)
+        check_bare_name(path, f"lead {kind[-1]} names the signal file {file!r}", file)
+    return SignalLine(file, *kind, checksum)
+
+
+@lru_cache(maxsize=4096)
+def _signal_kind(form_text: str, gain_text: str, zero_text: str, name: str) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """(format, skew, byte offset, gain, baseline, unit, millivolts per unit, name) of a signal line, and notes.
+
+    What a corpus repeats in every header: all of a line but its file, first sample and checksum.
+    Raises: ValueError where a number is none, ECGReadError (without the path) where it cannot be right.
+    """
+    form, per_frame, skew, offset = _layout(form_text)
+    gain, baseline, unit, millivolts = _amplitude(gain_text)
+    zero = int(zero_text)
+    if not math.isfinite(gain):
+        raise ECGReadError(f"lead {name} has the gain {gain}; expected a number of steps per millivolt.")
+    noticed: tuple[str, ...] = ()
+    if gain == 0:
+        gain = _DEFAULT_GAIN
+        noticed = (
+            f"lead {name} has no gain in the header; WFDB's default of {_DEFAULT_GAIN:g} steps per mV was taken",
+        )
+    elif gain < 0:
+        noticed = (f"lead {name} has the negative gain {gain:g}: the header turns it upside down",)
+    if per_frame != 1:
+        raise ECGReadError(
+            f"lead {name} has {per_frame} samples per frame; leads of one common rate are expected. Convert the "
+            "record with wfdb (rdrecord, then wrsamp)."
+        )
     if baseline is None:
-        baseline = adc_zero
+        baseline = zero
     if abs(baseline) > 1 << 31:
-        raise ECGReadError(f"{path}: lead {name} has the baseline {baseline}; expected a 32-bit number of steps.")
-    return SignalLine(file, form, skew, offset, gain, baseline, unit, millivolts, checksum, name)
+        raise ECGReadError(f"lead {name} has the baseline {baseline}; expected a 32-bit number of steps.")
+    return (form, skew, offset, gain, baseline, unit, millivolts, name), noticed
 
 
 def _comments(comments: list[str], notes: list[str]) -> tuple[float | None, str | None, tuple[str, ...], bool]:
