@@ -721,14 +721,20 @@ class ECGProcessor(ProcessorMixin):
         ecgs: Sequence[Sequence[Mapping[str, Any]]],
         padding_side: str = "right",
     ) -> BatchFeature:
-        """Pad what `encode_conversation` made, with the ECGs (prepared before, or anything `__call__` takes).
+        """Pad what `encode_conversation` made, with the ECGs.
 
+        Args: ecgs: prepared before, or anything `__call__` takes; or all of them encoded before: mappings with
+            `ecg_embeds` [patches, encoder size], `ecg_length` (samples) and `preprocessing_id`.
         Raises: ValueError when the ECGs of a conversation are not those whose lengths it was encoded with.
         """
         if not encoded or len(encoded) != len(ecgs):
             raise ValueError(f"{len(encoded)} conversations with {len(ecgs)} lists of ECGs; expected one for each.")
         flat = [ecg for row in ecgs for ecg in row]
-        features = self.feature_extractor(flat, return_tensors="np") if flat else None
+        features: Mapping[str, np.ndarray] | None = None
+        if flat:
+            encoded_before = isinstance(flat[0], Mapping) and "ecg_embeds" in flat[0]
+            prepare = self._stack_encoded if encoded_before else partial(self.feature_extractor, return_tensors="np")
+            features = prepare(flat)
         sequences = {name: [list(row[name]) for row in encoded] for name in ("input_ids", "labels")}
         rows = [len(row) for row in ecgs]
         lengths = iter(() if features is None else features["ecg_lengths"].tolist())
@@ -743,6 +749,21 @@ class ECGProcessor(ProcessorMixin):
                     "expected the ECGs whose lengths encode_conversation was given."
                 )
         return self._assemble(sequences, features, rows, True, padding_side, None, "pt")
+
+    def _stack_encoded(self, ecgs: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+        """Zero-padded ecg_embeds [ecgs, patches, encoder size] and their lengths; encoders give zero past the end."""
+        for index, ecg in enumerate(ecgs):
+            if "ecg_embeds" not in ecg or ecg.get("preprocessing_id") != self.feature_extractor.preprocessing_id:
+                raise ECGInputError(
+                    f"ecgs[{index}] was not encoded before as the first was, with preprocessing_id "
+                    f"{self.feature_extractor.preprocessing_id}; found the keys {sorted(ecg)} and "
+                    f"{ecg.get('preprocessing_id')}. Encode all ECGs of a batch with one encoder and processor"
+                )
+        embeds = [np.asarray(ecg["ecg_embeds"], dtype=np.float32) for ecg in ecgs]
+        stacked = np.zeros((len(embeds), max(len(rows) for rows in embeds), embeds[0].shape[1]), dtype=np.float32)
+        for target, rows in zip(stacked, embeds, strict=True):
+            target[: len(rows)] = rows
+        return {"ecg_embeds": stacked, "ecg_lengths": np.array([ecg["ecg_length"] for ecg in ecgs], dtype=np.int64)}
 
     def _assemble(
         self,
@@ -847,7 +868,9 @@ class ECGProcessor(ProcessorMixin):
         """[ecgs, ...] of all texts -> [batch, ecgs, ...] with ecg_mask; places without an ECG are zero."""
         mask = np.arange(max(ecgs_per_text))[None] < np.asarray(ecgs_per_text)[:, None]
         nested: dict[str, np.ndarray] = {"ecg_mask": mask}
-        for name in ("ecg_values", "lead_mask", "ecg_lengths"):
+        for name in ("ecg_values", "ecg_embeds", "lead_mask", "ecg_lengths"):
+            if name not in features:
+                continue
             values = np.asarray(features[name])
             nested[name] = np.zeros((*mask.shape, *values.shape[1:]), dtype=values.dtype)
             nested[name][mask] = values

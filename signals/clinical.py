@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .limits import check_size
 from .record import ECGReadError, ECGRecord, known_lead_name
 from .wfdb_header import unit_in_millivolt
-from .wfdb_reader import check_size
 
 if TYPE_CHECKING:
     import ecgdatakit

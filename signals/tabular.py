@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .detection import decode_head, split_unit, table_columns
+from .limits import check_size
 from .record import ECGReadError, ECGRecord, known_lead_name
 from .wfdb_header import unit_in_millivolt
-from .wfdb_reader import check_size
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,6 +16,7 @@ import torch
 from datasets import Dataset
 
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
+from .encoded_signals import EncodedSignals
 from .prepared_signals import PreparedSignals
 
 
@@ -68,9 +69,12 @@ class ReportCollator:
 
 
 class QuestionExamples(torch.utils.data.Dataset):
-    """Questions with answers, as token ids and labels; those over a refused record are left out (`skipped`)."""
+    """Questions with answers, as token ids and labels; those over a refused record are left out (`skipped`).
 
-    def __init__(self, questions: Dataset, signals: PreparedSignals, processor: ECGProcessor):
+    signals: prepared ones, or encoded ones where the encoder is frozen.
+    """
+
+    def __init__(self, questions: Dataset, signals: PreparedSignals | EncodedSignals, processor: ECGProcessor):
         self.signals = signals
         columns = (questions[name] for name in ("question", "answers", "ecg_ids"))
         rows = list(zip(*columns, strict=True))
@@ -88,10 +92,19 @@ class QuestionExamples(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def lengths(self) -> list[int]:
+        """Tokens of every example, ECGs included."""
+        return [
+            len(self._encode(question, answer_text(answers), self._samples(ids))["input_ids"])
+            for question, answers, ids in self.rows
+        ]
+
+    def _samples(self, ids: Sequence[str]) -> tuple[int, ...]:
+        return tuple(self.signals.length(record_id) for record_id in ids)
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         question, answers, ids = self.rows[index]
-        lengths = tuple(self.signals.length(record_id) for record_id in ids)
-        encoded = self._encode(question, answer_text(answers), lengths)
+        encoded = self._encode(question, answer_text(answers), self._samples(ids))
         return {**encoded, "ecgs": [self.signals[record_id] for record_id in ids]}
 
 

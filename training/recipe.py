@@ -80,9 +80,12 @@ class StageRecipe:
     batch_size: over all processes and accumulation steps, so that a recipe means the same on any machine.
     gradient_accumulation_steps: parts in which a process works a batch off (1 in pretrain). tune: overrides
     `language_model.tune`. tune_encoder, tune_projector: whether these learn (in pretrain the encoder always does).
+    cache_encoder: a frozen encoder encodes every record once, before the first step, instead of in every step.
+    group_by_length: a batch of questions holds prompts of about one length, so that little is padded.
     loss: "infonce" or "sigmoid" (pretrain). projection_dim: of the common space (pretrain). questions: arguments of
-    `corpora.build_questions` (debias, finetune). evaluate: how many validation questions are answered at the end.
-    training: fields of `transformers.TrainingArguments`.
+    `corpora.build_questions` (debias, finetune), or {"path": folder of questions with their own splits}. balance:
+    whether they are de-biased (`corpora.debias`); None: in the stage debias. evaluate: how many validation questions
+    are answered at the end. training: fields of `transformers.TrainingArguments`.
     """
 
     batch_size: int = 32
@@ -90,9 +93,12 @@ class StageRecipe:
     tune: str | None = None
     tune_encoder: bool = False
     tune_projector: bool = True
+    cache_encoder: bool = True
+    group_by_length: bool = True
     loss: str = "infonce"
     projection_dim: int = 256
     questions: dict[str, Any] = field(default_factory=dict)
+    balance: bool | None = None
     evaluate: int = 200
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -309,7 +315,8 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
             f"{where}: gradient_accumulation_steps is not 1: parts of a batch would not see each other's negatives, "
             "which changes the loss. Use a smaller batch_size or more processes."
         )
-    _check_keys(f"{where}: questions", stage.questions, _fields(build_questions) - {"corpus", "phrasings", "seed"})
+    known = _fields(build_questions) - {"corpus", "phrasings", "seed"}
+    _check_keys(f"{where}: questions", stage.questions, {"path"} if "path" in stage.questions else known)
     known = {item.name for item in dataclasses.fields(TrainingArguments) if item.init}
     for key in stage.training:
         if key in _OWN_TRAINING_ARGUMENTS:

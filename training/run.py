@@ -51,7 +51,7 @@ def _run(recipe: Recipe) -> Path:
     wait()
     corpus = load_from_disk(run.folder / "corpus")
     signals = load_signals(run.folder / "signals")
-    context = StageContext(recipe, run, corpus, signals, _texts(corpus))
+    context = StageContext(recipe, run, corpus, signals, _texts(corpus), wait)
     for number, (name, stage) in enumerate(recipe.stages.items(), start=1):
         title = f"[{number}/{len(recipe.stages)}] {name}"
         if run.is_done(name):
@@ -146,10 +146,15 @@ def _prepare_questions(
     usable = select_split(corpus, split)
     usable = usable.select([row for row, record_id in enumerate(usable["id"]) if record_id in signals])
     settings = dict(recipe.stages[stage].questions)
-    if stage == "debias":
-        settings.setdefault("types", ["verify"])
-    questions = build_questions(usable, phrasings=phrasings, seed=recipe.seed, **settings)
-    if stage == "debias" and len(questions):
+    balance = recipe.stages[stage].balance
+    balance = stage == "debias" if balance is None else balance
+    if "path" in settings:
+        questions = _given_questions(Path(settings["path"]), split, set(usable["id"]))
+    else:
+        if stage == "debias":
+            settings.setdefault("types", ["verify"])
+        questions = build_questions(usable, phrasings=phrasings, seed=recipe.seed, **settings)
+    if balance and len(questions):
         try:
             questions, report = debias_with_report(questions, seed=recipe.seed)
         except ValueError as error:
@@ -168,6 +173,25 @@ def _prepare_questions(
     with written_whole(folder) as partial:
         if len(questions):
             questions.save_to_disk(partial)
+
+
+def _given_questions(folder: Path, split: str, usable: set[str]) -> Dataset:
+    """The questions of a split that `ecgllm questions` or `ecgllm prepare ecg-qa` wrote, about usable records only."""
+    try:
+        questions = load_from_disk(folder)
+    except (FileNotFoundError, ValueError) as error:
+        raise RecipeError(
+            f"questions.path is {folder}, which holds no data set; expected what `ecgllm questions` wrote."
+        ) from error
+    missing = [name for name in QUESTION_FEATURES if name not in getattr(questions, "column_names", ())]
+    if missing:
+        raise RecipeError(f"The questions of {folder} lack {', '.join(missing)}; write them by `ecgllm questions`.")
+    rows = zip(questions["split"], questions["ecg_ids"], strict=True)
+    kept = [row for row, (own, ids) in enumerate(rows) if own == split and usable.issuperset(ids)]
+    left_out = questions["split"][:].count(split) - len(kept)
+    if left_out:
+        print(f"{left_out} {split} questions of {folder} are about records that the corpus lacks; left out")
+    return questions.select(kept)
 
 
 def _load_questions(run: RunFolder, stage: str, split: str) -> Dataset:

@@ -16,30 +16,33 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PreTrainedModel, Trainer, TrainingArguments, set_seed
+from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 from ..configuration_ecgllm import ECGEncoderConfig
 from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from .answers import answer_metrics
+from .encoded_signals import EncodedSignals, encode_signals, fingerprint
 from .examples import QuestionCollator, QuestionExamples, ReportCollator, ReportPairs
 from .prepared_signals import PreparedSignals
-from .progress import use_stage_progress
+from .progress import data_bars
 from .recipe import STAGES, Recipe, RecipeError, StageRecipe
 from .run_folder import RunFolder, versions, written_whole
 from .text_models import build_language_model, build_text_encoder
+from .trainer import StageTrainer
 from .tuning import check_adapters_are_called, prepare_for_tuning, trainable_table
 
 
 @dataclass
 class StageContext:
-    """What all stages of a run share."""
+    """What all stages of a run share. wait: until all processes have come here."""
 
     recipe: Recipe
     run: RunFolder
     corpus: Dataset
     signals: PreparedSignals
     texts: list[str] = field(repr=False)
+    wait: Callable[[], None] = field(repr=False, default=lambda: None)
 
     @property
     def feature_extractor(self) -> ECGFeatureExtractor:
@@ -133,8 +136,12 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
         )
 
     model, processor = build()
-    train = QuestionExamples(questions["train"], context.signals, processor)
-    validation = QuestionExamples(questions["validation"], context.signals, processor)
+    signals: PreparedSignals | EncodedSignals = context.signals
+    if stage.cache_encoder and not stage.tune_encoder:
+        base = model.get_base_model() if isinstance(model, PeftModel) else model
+        signals = _encoded(context, base.ecg_encoder, processor.feature_extractor, questions)
+    train = QuestionExamples(questions["train"], signals, processor)
+    validation = QuestionExamples(questions["validation"], signals, processor)
     _print_skipped(train.skipped, "questions are about records without a usable signal")
     collator = QuestionCollator(processor)
     if isinstance(model, PeftModel):
@@ -145,6 +152,7 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
         data_collator=collator,
+        group_by_length=stage.group_by_length,
     )
     metrics = _train(trainer, context, name)
     model = _whole_model(trainer, model, lambda: build()[0])
@@ -163,6 +171,23 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
         metrics["answers"] = answer_metrics(model, processor, asked, context.signals)
     _print_answers(metrics["answers"])
     context.run.mark_done(name, metrics)
+
+
+def _encoded(
+    context: StageContext, encoder: ECGEncoder, feature_extractor: ECGFeatureExtractor, questions: dict[str, Dataset]
+) -> EncodedSignals:
+    """The records that the questions are about, encoded by the main process unless an earlier stage did it."""
+    folder = context.run.folder / "encoded" / fingerprint(encoder, feature_extractor)
+    asked = {record_id for rows in questions.values() for ids in rows["ecg_ids"] for record_id in ids}
+    wanted = {record_id for record_id in asked if record_id in context.signals}
+    there = EncodedSignals(folder).keys() if folder.is_dir() else set()
+    if PartialState().is_main_process and not wanted <= there:
+        wanted |= there
+        encoder = encoder.to(PartialState().device)
+        with data_bars():
+            encode_signals(encoder, feature_extractor, context.signals, wanted, folder)
+    context.wait()
+    return EncodedSignals(folder)
 
 
 def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditionalGeneration, ECGProcessor]:
@@ -210,28 +235,6 @@ def _keep_base(model: ECGLLMForConditionalGeneration, processor: ECGProcessor, f
 # ---------------------------------------------------------------------------------------------------------------------
 # What stages share
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-class StageTrainer(Trainer):
-    """Trainer with this package's progress lines, and with every validation example in the validation loss.
-
-    loss_counts_tokens: whether the model divides its loss by a count of labels that Trainer gives it.
-    """
-
-    def __init__(self, *args: Any, loss_counts_tokens: bool = True, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        if not loss_counts_tokens:
-            # The model takes any keyword, from which Trainer concludes that it does.
-            self.model_accepts_loss_kwargs = False
-        use_stage_progress(self)
-
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> torch.utils.data.DataLoader:
-        # Trainer drops an incomplete last batch in both loaders or in none.
-        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
-        try:
-            return super().get_eval_dataloader(eval_dataset)
-        finally:
-            self.args.dataloader_drop_last = drop_last
 
 
 def _training_arguments(

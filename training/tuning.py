@@ -33,6 +33,8 @@ def prepare_for_tuning(
     model.requires_grad_(False)
     model.projector.requires_grad_(projector)
     model.ecg_encoder.requires_grad_(encoder)
+    if not encoder:
+        _switch_dropout_off(model.ecg_encoder)
     if tune == "lora":
         if encoder:
             raise RecipeError("tune_encoder goes with tune: full or frozen; an adapter holds no encoder weights.")
@@ -41,6 +43,15 @@ def prepare_for_tuning(
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise RecipeError("Nothing learns in this stage: tune is frozen, tune_encoder and tune_projector are false.")
     return model
+
+
+def _switch_dropout_off(encoder: torch.nn.Module) -> None:
+    """A frozen encoder is one function of the ECG; what learns behind it has dropout of its own."""
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
 
 
 def lora_config(lora: LoraRecipe, projector: bool = True) -> LoraConfig:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import load_from_disk
 
 from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration
+from ecgllm.corpora import build_questions, prepare
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, RecipeError
 from ecgllm.training.text_models import build_language_model
@@ -176,3 +178,30 @@ def test_a_run_that_failed_before_its_corpus_takes_a_corrected_recipe(tmp_path: 
         run_recipe(load_recipe("ludb-tiny", [output]))
     with pytest.raises(FileNotFoundError):  # of the data, not a complaint about the recipe
         run_recipe(load_recipe("ludb-tiny", [output, f"data={tmp_path / 'nowhere'}"]))
+
+
+def test_questions_from_a_folder(write_recipe: Callable[..., Path], tmp_path: Path, capsys) -> None:
+    corpus = prepare("simulation", limit=60, seed=3)
+    questions = build_questions(corpus, types=["verify"], per_record=2)
+    questions.save_to_disk(tmp_path / "questions")
+    overrides = [
+        "limit=50",  # ten of the records are not there
+        "stages.pretrain.training.max_steps=1",
+        "stages.debias.training.max_steps=1",
+        "stages.finetune=null",
+        f"stages.finetune.questions.path={tmp_path / 'questions'}",
+        "stages.finetune.batch_size=8",
+        "stages.finetune.evaluate=0",
+        "stages.finetune.training.max_steps=1",
+    ]
+    run = run_recipe(load_recipe(write_recipe(), overrides))
+    assert "are about records that the corpus lacks; left out" in capsys.readouterr().out
+    used = load_from_disk(run / "questions" / "finetune-train")
+    expected = questions.filter(lambda row: row["split"] == "train")["question_id"]
+    assert 0 < len(used) < len(expected) and set(used["question_id"]) < set(expected)
+
+
+def test_a_folder_without_questions_is_refused(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    overrides = ["stages.debias=null", f"stages.debias.questions.path={tmp_path}", "limit=20"]
+    with pytest.raises(RecipeError, match="expected what `ecgllm questions` wrote"):
+        run_recipe(load_recipe(write_recipe(), overrides))

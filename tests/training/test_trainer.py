@@ -1,0 +1,73 @@
+"""Answer-only logits give the loss of all logits; batches of like length come in the same order for everyone."""
+
+import pytest
+import torch
+
+from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration
+from ecgllm.training.recipe import LanguageModelRecipe
+from ecgllm.training.text_models import build_language_model
+from ecgllm.training.trainer import LengthGroupedSampler, answer_positions
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gemma2", "cohere", "granite"])  # the last three scale their logits
+def test_the_loss_over_answer_positions_is_the_loss_over_all(model_type: str) -> None:
+    torch.manual_seed(0)
+    config = {"model_type": model_type, "num_key_value_heads": 2, **SIZES}
+    if model_type == "gemma2":
+        config |= {"head_dim": 16, "final_logit_softcapping": 2.0}
+    language_model, tokenizer = build_language_model(LanguageModelRecipe(config=config, vocab_size=300), ["a text"])
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        ECGEncoderConfig(**SIZES), language_model, tokenizer=tokenizer
+    )
+    ids = torch.randint(5, 200, (3, 12))
+    labels = torch.full_like(ids, -100)
+    labels[0, 4:6], labels[1, 9:], labels[2, 5] = ids[0, 4:6], ids[1, 9:], ids[2, 5]
+    whole = model(input_ids=ids, labels=labels)
+    kept = answer_positions(labels)
+    part = model(input_ids=ids, labels=labels, **kept)
+    assert kept["logits_to_keep"].tolist() == [3, 4, 8, 9, 10]
+    assert part.logits.shape[1] == 5
+    torch.testing.assert_close(part.loss, whole.loss)
+    counted = [model(input_ids=ids, labels=labels, num_items_in_batch=4, **extra).loss for extra in ({}, kept)]
+    torch.testing.assert_close(*counted)
+
+
+def test_a_batch_without_an_answer_keeps_one_position() -> None:
+    kept = answer_positions(torch.full((2, 5), -100))
+    assert kept["logits_to_keep"].tolist() == [0] and kept["shift_labels"].tolist() == [[-100], [-100]]
+
+
+LENGTHS = [30 + 200 * (i % 3 == 0) for i in range(203)]
+
+
+def batches(sampler: LengthGroupedSampler, size: int = 8) -> list[list[int]]:
+    order = list(sampler)
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def test_every_example_once_and_like_lengths_together() -> None:
+    found = batches(LengthGroupedSampler(LENGTHS, 8, seed=0))
+    assert sorted(index for batch in found for index in batch) == list(range(203))
+    mixed = sum(len({LENGTHS[index] for index in batch}) > 1 for batch in found[:-1])
+    assert mixed <= 2  # one for each part that is sorted together
+
+
+def test_the_order_follows_from_seed_and_epoch() -> None:
+    sampler, again = (LengthGroupedSampler(LENGTHS, 8, seed=5) for _ in range(2))
+    first = list(sampler)
+    assert first == list(again) == list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert second != first
+    again.set_epoch(1)
+    assert list(again) == second
+    assert list(LengthGroupedSampler(LENGTHS, 8, seed=6)) != first
+
+
+def test_long_and_short_batches_are_mixed_over_the_epoch() -> None:
+    found = batches(LengthGroupedSampler(LENGTHS, 8, seed=0))[:-1]
+    is_long = [LENGTHS[batch[0]] > 100 for batch in found]
+    changes = sum(a != b for a, b in zip(is_long, is_long[1:], strict=False))
+    assert changes >= 4

@@ -1,0 +1,110 @@
+"""Encoded signals: every record through a frozen encoder once, on disk, memory-mapped.
+
+In: an encoder and prepared signals. Out: `EncodedSignals`, a mapping from record id to what `ECGProcessor.collate`
+takes in place of a signal. Decided here: the folder's name is a fingerprint of the encoder's weights and of the
+preprocessing, so that nothing encoded by other weights can be taken for these; and a frozen encoder costs one pass
+over the records instead of one per step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets.utils import tqdm
+
+from ..modeling_ecgllm import ECGEncoder
+from ..processing_ecgllm import ECGFeatureExtractor
+from .prepared_signals import PreparedSignals
+from .run_folder import write_json, written_whole
+
+_VALUES, _INDEX = "patches.bin", "index.json"
+_NOT_OF_THE_FUNCTION = ("_name_or_path", "architectures", "auto_map", "transformers_version")
+
+
+class EncodedSignals(Mapping):
+    """Record id -> {"ecg_embeds" float32 [patches, encoder size], "ecg_length" samples, "preprocessing_id"}."""
+
+    def __init__(self, folder: Path):
+        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        self.preprocessing_id: int = index["preprocessing_id"]
+        self._rows: dict[str, list[int]] = index["rows"]
+        shape = (index["patches"], index["hidden_size"])
+        self._values = np.memmap(folder / _VALUES, dtype="<f4", mode="r", shape=shape)
+
+    def __getitem__(self, record_id: str) -> dict[str, Any]:
+        start, patches, length = self._rows[record_id]
+        return {
+            "ecg_embeds": self._values[start : start + patches],
+            "ecg_length": length,
+            "preprocessing_id": self.preprocessing_id,
+        }
+
+    def __iter__(self):
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def length(self, record_id: str) -> int:
+        """Samples of a record, at the model's rate."""
+        return self._rows[record_id][2]
+
+
+def fingerprint(encoder: ECGEncoder, feature_extractor: ECGFeatureExtractor) -> str:
+    """16 hex digits that change with any weight or setting of the encoder, and with the preprocessing."""
+    digest = hashlib.sha256(str(feature_extractor.preprocessing_id).encode())
+    settings = {key: value for key, value in encoder.config.to_dict().items() if key not in _NOT_OF_THE_FUNCTION}
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@torch.no_grad()
+def encode_signals(
+    encoder: ECGEncoder,
+    feature_extractor: ECGFeatureExtractor,
+    signals: PreparedSignals,
+    record_ids: Iterable[str],
+    folder: Path,
+    batch_size: int = 64,
+) -> None:
+    """Encode records and write them to `folder`, which appears only once it is complete.
+
+    Records are taken in the order of their length, so that little is padded; each is stored without padding.
+    """
+    ids = sorted(set(record_ids), key=lambda record_id: (signals.length(record_id), record_id))
+    training = encoder.training
+    encoder.eval()
+    rows: dict[str, list[int]] = {}
+    total = 0
+    with written_whole(folder) as partial, open(partial / _VALUES, "wb") as file:
+        for start in tqdm(range(0, len(ids), batch_size), desc="Encoding ECGs", unit="batch"):
+            batch = ids[start : start + batch_size]
+            features = feature_extractor([signals[record_id] for record_id in batch], return_tensors="pt")
+            # Not the fingerprint of the preprocessing, which is the model's to check, not the encoder's.
+            inputs = {name: features[name].to(encoder.device) for name in ("ecg_values", "lead_mask", "ecg_lengths")}
+            inputs["ecg_values"] = inputs["ecg_values"].to(encoder.dtype)
+            encoded = encoder(**inputs).last_hidden_state.float().cpu().numpy().astype("<f4", copy=False)
+            counts = encoder.num_patches(features["ecg_lengths"]).tolist()
+            for record_id, patches, count in zip(batch, encoded, counts, strict=True):
+                file.write(np.ascontiguousarray(patches[:count]).tobytes())
+                rows[record_id] = [total, count, signals.length(record_id)]
+                total += count
+        write_json(
+            partial / _INDEX,
+            {
+                "preprocessing_id": feature_extractor.preprocessing_id,
+                "hidden_size": encoder.config.hidden_size,
+                "patches": total,
+                "rows": rows,
+            },
+        )
+    encoder.train(training)

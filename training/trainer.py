@@ -1,0 +1,116 @@
+"""StageTrainer: `transformers.Trainer` with what question training needs to be fast and even.
+
+In: a model, data and arguments, as for Trainer. Decided here: logits are computed for answer tokens only, examples of
+like length share a batch, every validation example counts, and the same order comes from any number of processes and
+after a restart.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch.utils.data import DataLoader, Sampler
+from transformers import Trainer
+
+from ..modeling_ecgllm import ECGLLMForConditionalGeneration
+from .progress import use_stage_progress
+
+# Lengths that differ by less are not told apart, so that a batch is not made of one kind of question.
+_LENGTH_STEP = 16
+_BATCHES_SORTED_TOGETHER = 16
+
+
+class StageTrainer(Trainer):
+    """Trainer with this package's progress lines and the decisions of this module.
+
+    loss_counts_tokens: whether the model divides its loss by a count of labels that Trainer gives it.
+    group_by_length: let each batch hold examples of about one length; the training data then have `lengths()`.
+    """
+
+    def __init__(self, *args: Any, loss_counts_tokens: bool = True, group_by_length: bool = False, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.group_by_length = group_by_length
+        if not loss_counts_tokens:
+            # The model takes any keyword, from which Trainer concludes that it does.
+            self.model_accepts_loss_kwargs = False
+        self._keeps_answers_only = _takes_positions(self.accelerator.unwrap_model(self.model))
+        use_stage_progress(self)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if self._keeps_answers_only and "labels" in inputs:
+            inputs = inputs | answer_positions(inputs["labels"])
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        # Trainer drops an incomplete last batch in both loaders or in none.
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = drop_last
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if self.group_by_length:
+            # Groups of the whole batch: a process takes its part of each, however many there are.
+            together = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+            return LengthGroupedSampler(dataset.lengths(), together, seed=self.args.seed)
+        return super()._get_train_sampler(train_dataset)
+
+
+def answer_positions(labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Where a batch needs logits, as arguments of the model's forward.
+
+    Args: labels int [batch, tokens], -100 where nothing is learned.
+    Returns: logits_to_keep int [kept], the positions whose next token is learned in any row; shift_labels
+        int [batch, kept], what follows them. Of a batch without any label the first position is kept.
+    """
+    following = labels[:, 1:]
+    kept = (following != -100).any(dim=0).nonzero().flatten()
+    if not len(kept):
+        kept = kept.new_zeros(1)
+    return {"logits_to_keep": kept, "shift_labels": following[:, kept].contiguous()}
+
+
+def _takes_positions(model: Any) -> bool:
+    """Whether the language model computes logits of chosen positions only; a few families compute all or nothing."""
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    if not isinstance(base, ECGLLMForConditionalGeneration):
+        return False
+    return "logits_to_keep" in inspect.signature(base.language_model.forward).parameters
+
+
+class LengthGroupedSampler(Sampler):
+    """Examples in a random order in which each batch holds examples of about one length.
+
+    Shuffled, sorted by length within some batches' worth, cut into batches, and the batches shuffled: unlike
+    transformers' sampler, no epoch runs from long to short. The order follows from seed and epoch alone.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
+        self.lengths = torch.tensor(lengths) // _LENGTH_STEP
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator)
+        sorted_together = self.batch_size * _BATCHES_SORTED_TOGETHER
+        batches: list[torch.Tensor] = []
+        for part in order.split(sorted_together):
+            batches += part[self.lengths[part].argsort(stable=True, descending=True)].split(self.batch_size)
+        # A short one stays last, where a loader that drops it drops no more than it would of any order.
+        short = batches.pop() if len(batches[-1]) < self.batch_size else None
+        for index in torch.randperm(len(batches), generator=generator).tolist():
+            yield from batches[index].tolist()
+        if short is not None:
+            yield from short.tolist()
