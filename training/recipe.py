@@ -339,6 +339,12 @@ def _check_text_model(where: str, key: str, name: str | None, config: dict[str, 
             f"{where}: {key}.config has model_type {model_type!r}, which transformers does not know"
             f"{_nearest(model_type, CONFIG_MAPPING.keys())}"
         )
+    own = sorted({"vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"} & set(config))
+    if own:
+        raise RecipeError(
+            f"{where}: {key}.config sets {', '.join(own)}, which the tokenizer made for the run decides; leave it out"
+            + (f" and set {key}.vocab_size instead." if "vocab_size" in own else ".")
+        )
     defaults = CONFIG_MAPPING[model_type]()
     known = {name for name in dir(defaults) if not name.startswith("_")} | {"model_type"}
     _check_keys(f"{where}: {key}.config", config, known)

@@ -83,6 +83,8 @@ def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) 
         ("feature_extractor.scaling=volts", "scaling is 'volts'; expected"),
         ("language_model.config.hiden_size=3", "unknown key 'hiden_size'; did you mean 'hidden_size'"),
         ("language_model.config.model_type=lama", "model_type 'lama', which transformers does not know; did you mean"),
+        ("language_model.config.vocab_size=300", "leave it out and set language_model.vocab_size instead"),
+        ("stages.debias.questions={path: x, types: [verify]}", "questions has the unknown key 'types'"),
         ("language_model.tune=some", "language_model.tune is 'some'; expected frozen, lora, full"),
         ("text_encoder.tune=lora", "text_encoder.tune is 'lora'; expected frozen, full"),
         ("projector.type=conv", "projector.type is 'conv'; expected linear, mlp"),
