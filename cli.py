@@ -9,9 +9,7 @@ everything does with `--debug`.
 from __future__ import annotations
 
 import json
-import math
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -38,10 +36,6 @@ app = typer.Typer(
 
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must be new or empty.")]
 Seed = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
-
-TWELVE_LEADS = 12
-# Shorter ECGs are read, but a model's feature extractor refuses them by default.
-SHORT_BELOW_S = 1.0
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -79,8 +73,10 @@ def ecgllm(
 
 @app.command()
 def info(
-    file: Annotated[Path, typer.Argument(help="An ECG file: WFDB, DICOM, XML, SCP-ECG, EDF, CSV and more.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="ECG files: WFDB, DICOM, XML, SCP-ECG, EDF, CSV and more.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; for several files a list.")] = False,
     sampling_rate: Annotated[float | None, typer.Option(help="Hz, of a table or array that does not say it.")] = None,
     unit: Annotated[str | None, typer.Option(help="mV or uV, of a table or array that does not say it.")] = None,
     leads: Annotated[str | None, typer.Option(help="Leads of an array that does not name them: I,II,V1.")] = None,
@@ -88,124 +84,25 @@ def info(
         bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis; takes some seconds.")
     ] = True,
 ) -> None:
-    """Say what an ECG file holds: leads, rate, duration, amplitudes, statements, quality, rate and intervals.
+    """Say what ECG files hold: leads, rate, duration, amplitudes, statements, quality, rate and intervals.
 
-    Nothing that names the patient is printed.
+    Nothing that names the patient is printed, but the names of several files are.
     """
     from .signals import read_ecg
+    from .signals.summary import as_text, summarize
 
     names = None if leads is None else [lead.strip() for lead in leads.split(",")]
-    summary = summarize(read_ecg(file, sampling_rate=sampling_rate, unit=unit, leads=names), measuring)
-    typer.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else _as_text(summary))
-
-
-def summarize(record: ECGRecord, measuring: bool = False) -> dict[str, Any]:
-    """Describe a record without what may identify the patient: ids, dates, age, sex and the free text of reports.
-
-    Args: record: any `ECGRecord`. measuring: measure it too, which takes neurokit2 and some seconds.
-    Returns: JSON-ready mapping: format, sampling_rate (Hz), duration (s), samples, leads (name, minimum, maximum and
-    range in mV, None where no sample is finite), findings, measurements (the file's own), measured (by
-    `ecgllm.signals.measure`; None unless `measuring`), statements, notes, quality (sentences), verdict,
-    quality_by_lead and lead_check.
-    """
-    from .signals import assess_quality, check_leads
-
-    leads = []
-    for name, samples in zip(record.leads, record.signal, strict=True):
-        finite = samples[samples == samples]
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (None, None)
-        spread = high - low if finite.size else None
-        leads.append({"name": name, "minimum": _rounded(low), "maximum": _rounded(high), "range": _rounded(spread)})
-    found, checked = assess_quality(record), check_leads(record)
-    quality = [*checked.reasons, *found.reasons]
-    if len(record.leads) != TWELVE_LEADS:
-        quality.append(f"{len(record.leads)} leads instead of the standard {TWELVE_LEADS}")
-    if record.duration < SHORT_BELOW_S:
-        quality.append(f"{record.duration:.2f} s long; models expect at least {SHORT_BELOW_S:g} s")
-    return {
-        "format": record.source,
-        "sampling_rate": float(record.sampling_rate),
-        "duration": round(float(record.duration), 3),
-        "samples": int(record.n_samples),
-        "leads": leads,
-        "findings": None if record.findings is None else list(record.findings),
-        "measurements": {name: _rounded(value) for name, value in (record.measurements or {}).items()},
-        "measured": _measured(record) if measuring else None,
-        "statements": list(record.statements),
-        "notes": [_QUOTED.sub("(not shown)", note) for note in record.notes],
-        "quality": quality,
-        "verdict": found.verdict,
-        "quality_by_lead": found.to_dict()["leads"],
-        "lead_check": checked.to_dict(),
-    }
-
-
-def _measured(record: ECGRecord) -> dict[str, Any]:
-    """What `measure` finds, or {"install": how} where its library is absent."""
-    from .signals import measure
-
-    try:
-        return measure(record).to_dict()
-    except ImportError as error:  # neurokit2 is an optional extra
-        return {"install": str(error)}
-
-
-# Readers quote what a header says where they did not understand it: it may be a name, or a date of birth.
-_QUOTED = re.compile(r"""(?<!\w)(?:'.*'|".*")(?!\w)""", re.DOTALL)
-
-
-def _rounded(value: float | None) -> float | None:
-    return round(float(value), 4) if value is not None and math.isfinite(value) else None
-
-
-def _as_text(summary: dict[str, Any]) -> str:
-    lines = [
-        f"format      {summary['format'] or 'unknown'}",
-        f"duration    {summary['duration']:g} s ({summary['samples']} samples at {summary['sampling_rate']:g} Hz)",
-        f"leads       {len(summary['leads'])}, in mV:",
+    summaries = [
+        summarize(read_ecg(path, sampling_rate=sampling_rate, unit=unit, leads=names), measuring) for path in files
     ]
-    for lead in summary["leads"]:
-        if lead["range"] is None:
-            lines.append(f"  {lead['name']:<6} no finite sample")
-        else:
-            lines.append(f"  {lead['name']:<6} {lead['minimum']:8.3f} to {lead['maximum']:7.3f}")
-    lines.append(f"lead system {summary['lead_check']['lead_system']}{_lead_details(summary['lead_check'])}")
-    measurements = [f"{name} {value:g}" for name, value in summary["measurements"].items() if value is not None]
-    measured = [] if summary["measured"] is None else _measured_lines(summary["measured"])
-    for title, items in (
-        ("measurements", measurements),
-        ("measured", measured),
-        *((key, summary[key]) for key in _TEXT_LISTS),
-    ):
-        if items:
-            lines += [f"{title}:", *(f"  {item}" for item in items)]
-    lines.append(f"verdict on the recording: {summary['verdict']}")
-    return "\n".join(lines)
-
-
-_UNITS = {"heart_rate": "bpm", "axis": "degrees"}  # all else is in ms
-
-
-def _measured_lines(measured: dict[str, Any]) -> list[str]:
-    if "install" in measured:
-        return [measured["install"]]
-    values = {name: each for name, each in measured.items() if isinstance(each, dict) and each["value"] is not None}
-    lines = [
-        f"{name.replace('_', ' '):<15} {each['value']:7.0f} {_UNITS.get(name, 'ms'):<8}"
-        f" confidence {each['confidence']:.2f}"
-        for name, each in values.items()
-    ]
-    return [*lines, *measured["notes"]]
-
-
-def _lead_details(check: dict[str, Any]) -> str:
-    parts = [f"{word} {', '.join(check[word])}" for word in ("derivable", "missing", "other") if check[word]]
-    if check["einthoven_holds"] is not None:
-        parts.append(f"Einthoven's law {'holds' if check['einthoven_holds'] else 'does not hold'}")
-    return "".join(f"; {part}" for part in parts)
-
-
-_TEXT_LISTS = ("findings", "statements", "notes", "quality")
+    if len(files) == 1:
+        typer.echo(json.dumps(summaries[0], indent=2, allow_nan=False) if as_json else as_text(summaries[0]))
+    elif as_json:
+        listed = [{"file": str(path), **summary} for path, summary in zip(files, summaries, strict=True)]
+        typer.echo(json.dumps(listed, indent=2, allow_nan=False))
+    else:
+        texts = [f"{path}\n{as_text(summary)}" for path, summary in zip(files, summaries, strict=True)]
+        typer.echo("\n\n".join(texts))
 
 
 @app.command()

@@ -22,6 +22,7 @@ _LAZY = {
     "Measurement": "measurements",
     "Measurements": "measurements",
     "measure": "measurements",
+    "summarize": "summary",
     "Highlight": "paper",
     "PaperStyle": "paper",
     "plot_ecg": "plotting",

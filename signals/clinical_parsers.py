@@ -11,24 +11,26 @@ import base64
 import binascii
 import io
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 from ecgdatakit.exceptions import CorruptedFileError
+from ecgdatakit.models import _normalize_unit
 from ecgdatakit.parsing.codecs.lzw import LzwDecoder
 from ecgdatakit.parsing.parser import Parser
 from ecgdatakit.parsing.parsers.alivecor_kardia import AliveCorKardiaParser
 from ecgdatakit.parsing.parsers.dicom_waveform import DICOMWaveformParser, _import_pydicom
 from ecgdatakit.parsing.parsers.edf import EDFParser
 from ecgdatakit.parsing.parsers.ge_muse_xml import GEMuseXMLParser
-from ecgdatakit.parsing.parsers.hl7_aecg import HL7aECGParser
+from ecgdatakit.parsing.parsers.hl7_aecg import HL7aECGParser, _attr, _child, _float
 from ecgdatakit.parsing.parsers.ishne_holter import ISHNEHolterParser
 from ecgdatakit.parsing.parsers.mfer import MFERParser
 from ecgdatakit.parsing.parsers.scp_ecg import SCPECGParser
-from ecgdatakit.parsing.parsers.sierra_xml import SierraXMLParser
+from ecgdatakit.parsing.parsers.sierra_xml import SierraXMLParser, _get, _text, _to_float
 
 from .detection import decode_head
-from .record import ECGReadError
+from .record import ECGReadError, known_lead_name
 
 _XML = ("muse", "sierra", "hl7")
 _ENTITY = re.compile(r"<!ENTITY\b", re.IGNORECASE)
@@ -37,6 +39,7 @@ _WAVEFORMS = re.compile(r"<parsedwaveforms\b([^>]*)>([^<]*)<", re.DOTALL)
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # DICOM's Deflated Explicit VR Little Endian
 _MAX_XLI_BYTES = 1 << 23  # of one lead, unpacked: two hours at 500 Hz
 _MAX_CHANNELS = 1024
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 
 
 def check_content(format: str, source: Path | bytes, name: str) -> None:
@@ -118,39 +121,108 @@ class _DICOM(DICOMWaveformParser):
     """Reads from memory: pydicom asks the file for as many bytes as a damaged length says, and a file object sets up
     to 4 GB aside before it finds that there are fewer; bytes in memory do not.
 
-    Takes the longest group that is no median beat. The library takes the first whose label does not say "median",
-    "representative" or "average"; where a cart leaves the label out and writes the beat first, it is taken for the
-    ECG. Also passes on the exact rate, which the library rounds on its leads."""
+    Refuses a sequence of groups that ends with the file, of which pydicom drops the last groups without a word; and
+    groups that hold more samples or fewer channel definitions than they promise, of which the library gives the leads
+    each other's samples or names.
+
+    Joins the groups over which carts spread the leads; the library reads the first group alone, in whatever order
+    they stand. Notes on that are left in raw_metadata["ecgllm_notes"], the exact rate, which the library rounds on
+    its leads, in raw_metadata["rhythm_sampling_frequency"]."""
 
     def parse(self, file_path: Path) -> Any:
-        dataset = _import_pydicom().dcmread(io.BytesIO(file_path.read_bytes()))
+        content = file_path.read_bytes()
+        dataset = _import_pydicom().dcmread(io.BytesIO(content))
+        if "WaveformSequence" in dataset:
+            start = dataset["WaveformSequence"].file_tell or 0  # the element's value; its length stands before it
+            length = int.from_bytes(content[start - 4 : start], "little" if self._is_little_endian(dataset) else "big")
+            if length != _UNDEFINED_LENGTH and start + length > len(content):
+                raise CorruptedFileError(
+                    f"its waveforms take {length:,} bytes, the file holds {len(content) - start:,} of them"
+                )
         return self._parse_dataset(dataset, file_path)
 
     def _parse_dataset(self, ds: Any, file_path: Path) -> Any:
-        groups = ds.get("WaveformSequence")
-        if groups:
-
-            def duration(group: Any) -> float:
-                try:
-                    return int(group.NumberOfWaveformSamples) / float(group.SamplingFrequency)
-                except (AttributeError, TypeError, ValueError, ZeroDivisionError):
-                    return 0.0
-
-            groups[:] = sorted(groups, key=duration, reverse=True)
-        record = super()._parse_dataset(ds, file_path)
-        found = record.raw_metadata["multiplex_groups"]
-        shape = (len(record.leads), len(record.leads[0].samples)) if record.leads else None
-        for group in found:
-            if (group["channels"], group["samples"]) == shape:
-                record.raw_metadata["rhythm_sampling_frequency"] = group["sampling_frequency"]
-                break
+        self._groups: list[dict] = []
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            record = super()._parse_dataset(ds, file_path)
+        for message in caught:
+            if "additional multiplex group" not in str(message.message):  # `join_groups` says which
+                warnings.warn_explicit(message.message, message.category, message.filename, message.lineno)
+        rhythm = [group for group in self._groups if not group["is_median"]]
+        if rhythm:
+            record.leads, notes = join_groups(rhythm)
+            record.raw_metadata["ecgllm_notes"] = notes
+            longest = max(rhythm, key=_seconds)
+            record.raw_metadata["rhythm_sampling_frequency"] = longest["sampling_frequency"]
+            record.recording.acquisition.filters = longest["filters"]
         return record
 
     def _read_group(self, wf: Any, index: int, little_endian: bool) -> dict | None:
         channels = int(wf.get("NumberOfWaveformChannels") or 0)
         if channels > _MAX_CHANNELS:
             raise CorruptedFileError(f"{channels:,} channels in one group; at most {_MAX_CHANNELS:,} are read")
-        return super()._read_group(wf, index, little_endian)
+        group = super()._read_group(wf, index, little_endian)
+        if group is not None:
+            defined = len(wf.get("ChannelDefinitionSequence") or ())
+            if defined != channels:
+                raise CorruptedFileError(f"group {index + 1} has {channels} channels and defines {defined}")
+            bits = int(wf.WaveformBitsAllocated)
+            promised, held = channels * group["num_samples"] * bits // 8, len(wf.WaveformData)
+            if held > promised + 1:  # a byte may fill up to an even number
+                raise CorruptedFileError(
+                    f"group {index + 1} promises {channels} channels x {group['num_samples']:,} samples = "
+                    f"{promised:,} bytes and holds {held:,}"
+                )
+            offset = wf.get("MultiplexGroupTimeOffset")
+            group["offset_ms"] = None if offset is None else float(offset)
+            self._groups.append(group)
+        return group
+
+
+def join_groups(groups: list[dict]) -> tuple[list[Any], list[str]]:
+    """The leads of DICOM's multiplex groups as one recording, and what is to be said of it.
+
+    The longest group is the recording. Another joins it if it has the same rate, leads that are not yet there, and
+    the same start and length, or a start of its own that the file states; its leads then bear "start_sample" (from
+    1). All others are left out, and named. An unlabelled median beat repeats the leads and so is left out, too.
+    """
+    groups = sorted(groups, key=_seconds, reverse=True)  # stable: of equal ones the first in the file
+    first, rate = groups[0], groups[0]["sampling_frequency"]
+    joined, notes = [first], []
+    for group in groups[1:]:
+        there = {known_lead_name(lead.label) for other in joined for lead in other["leads"]}
+        leads = [lead.label for lead in group["leads"]]
+        offsets = first["offset_ms"], group["offset_ms"]
+        together = group["num_samples"] == first["num_samples"] and offsets[0] == offsets[1]
+        placed = None not in offsets and offsets[0] != offsets[1]
+        reason = None
+        if group["sampling_frequency"] != rate:
+            reason = f"its rate is {group['sampling_frequency']:g} Hz, not {rate:g} Hz"
+        elif there & {known_lead_name(label) for label in leads}:
+            reason = "it repeats leads"
+        elif not (together or placed):
+            reason = "its length differs and no start in time is stated"
+        if reason is None:
+            joined.append(group)
+        else:
+            described = f"{', '.join(leads)}, {_seconds(group):.2f} s"
+            notes.append(f"group {group['index']} of the file ({described}) was left out: {reason}")
+    if len(joined) > 1:
+        numbers = ", ".join(str(group["index"]) for group in sorted(joined, key=lambda group: group["index"]))
+        stated = "" if first["offset_ms"] is not None else "; no start is stated, they were taken as simultaneous"
+        notes.append(f"the leads of groups {numbers} of the file were joined{stated}")
+        earliest = min(group["offset_ms"] or 0.0 for group in joined)
+        for group in joined:
+            start = round(((group["offset_ms"] or 0.0) - earliest) / 1000 * rate) + 1
+            for lead in group["leads"]:
+                lead.annotations["start_sample"] = str(start)
+    in_order = sorted(joined, key=lambda group: group["index"])
+    return [lead for group in in_order for lead in group["leads"]], notes
+
+
+def _seconds(group: dict) -> float:
+    return group["num_samples"] / group["sampling_frequency"]
 
 
 class _SCP(SCPECGParser):
@@ -165,33 +237,112 @@ class _SCP(SCPECGParser):
 
 
 class _MFER(MFERParser):
-    """Refuses thousands of channels. The library builds a NumPy type with a field for each, which takes minutes."""
+    """Refuses thousands of channels: the library builds a NumPy type with a field for each, which takes minutes. Also
+    refuses samples beyond those that a frame's definition takes, which the library leaves out without a word."""
 
     def _add_frame(self, wav: bytes) -> None:
         if self._state.channels > _MAX_CHANNELS:
             raise CorruptedFileError(f"{self._state.channels:,} channels; at most {_MAX_CHANNELS:,} are read")
         super()._add_frame(wav)
+        frame = self._frames[-1]
+        read = sum(len(row) * kind.itemsize for row, kind in zip(frame["channels"], frame["dtypes"], strict=True))
+        if len(wav) > read + 1:  # a byte may fill up
+            raise CorruptedFileError(f"a frame holds {len(wav):,} bytes of samples, its definition takes {read:,}")
 
 
 class _Sierra(SierraXMLParser):
-    """Says when samples are left over. The library cuts the data at the promised duration without a word."""
+    """Refuses headers that contradict each other, of which the library believes one without a word, and fewer names
+    than leads, which gives the later leads their neighbours' names. Says when samples are left over: the library cuts
+    the data at the stated duration in silence."""
 
     def _read_leads(self, parsed: object, signal_node: object) -> list[Any]:
+        stated = parsed if isinstance(parsed, dict) else {}
+        for attribute, element in (("samplespersecond", "samplingrate"), ("resolution", "resolution")):
+            values = [_to_float(str(stated.get(f"@{attribute}") or "")), _to_float(_text(_get(signal_node, element)))]
+            if None not in values and values[0] != values[1]:
+                raise CorruptedFileError(
+                    f"states {attribute} {values[0]:g} for the waveforms and {element} {values[1]:g} for the signal; "
+                    "which of them holds cannot be told"
+                )
+        names, count = str(stated.get("@leadlabels") or "").split(), _to_float(str(stated.get("@numberofleads") or ""))
+        if names and count is not None and count != len(names):
+            raise CorruptedFileError(f"names {len(names)} leads and promises {count:g}; which is which cannot be told")
         leads = super()._read_leads(parsed, signal_node)
         self._stored = None
-        if isinstance(parsed, dict) and parsed.get("@dataencoding") == "Base64" and "#text" in parsed:
-            compression = str(parsed.get("@compression") or parsed.get("@compressmethod") or "")
+        if stated.get("@dataencoding") == "Base64" and "#text" in stated:
+            data = base64.b64decode("".join(stated["#text"].split()))
+            compression = str(stated.get("@compression") or stated.get("@compressmethod") or "")
             if compression.lower() in ("", "none", "uncompressed"):
-                self._stored = len(base64.b64decode("".join(parsed["#text"].split()))) // 2
+                self._stored = len(data) // 2
+            elif (chunks := _count_chunks(data)) > len(leads):
+                raise CorruptedFileError(f"holds {chunks} packed leads and names {len(leads)}")
+        read = sum(len(lead.samples) for lead in leads)
+        if self._stored is not None and self._stored - read >= len(leads[0].samples):
+            raise CorruptedFileError(
+                f"holds {self._stored:,} samples, {read:,} are named and timed; one lead or more has no name"
+            )
         return leads
 
     def parse(self, file_path: Path) -> Any:
         record = super().parse(file_path)
         read = sum(len(lead.samples) for lead in record.leads)
         if self._stored is not None and self._stored > read:
-            record.raw_metadata["ecgllm_unread"] = (
+            record.raw_metadata["ecgllm_notes"] = [
                 f"{self._stored - read} samples beyond the duration that the file states were not read"
-            )
+            ]
+        return record
+
+
+def _count_chunks(data: bytes) -> int:
+    """Leads in packed data: each is a length, four more bytes, and as many bytes as the length says."""
+    count = start = 0
+    while start + 8 <= len(data) and (size := int.from_bytes(data[start : start + 4], "little", signed=True)) > 0:
+        count, start = count + 1, start + 8 + size
+    return count
+
+
+class _HL7(HL7aECGParser):
+    """Refuses a lead without a readable scale or origin. The library reads a scale of "5,0" as none and then counts
+    each digit as one microvolt, and an origin in a unit that it does not know as one in the scale's."""
+
+    @staticmethod
+    def _make_lead(label: str, samples: Any, value: Any, rate: int) -> Any:
+        for part in ("scale", "origin"):
+            element = _child(value, part)
+            number, unit = _attr(element, "value"), _attr(element, "unit")
+            if (part == "scale" or number) and _float(number) is None:
+                raise CorruptedFileError(f"lead {label} has the {part} {number or 'none'}; expected a number")
+            if part == "origin" and unit and _normalize_unit(unit) is None and _float(number):
+                raise CorruptedFileError(f"lead {label} has an {part} in {unit}; expected uV or mV")
+        return HL7aECGParser._make_lead(label, samples, value, rate)
+
+
+class _EDF(EDFParser):
+    """Says where each data record starts if an EDF+D file has gaps; the library joins the records end to end, so that
+    beats on both sides of a gap seem to follow each other."""
+
+    def parse(self, file_path: Path) -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            record = super().parse(file_path)
+        for message in caught:
+            if "gaps between data records" in str(message.message):
+                record.raw_metadata["ecgllm_record_onsets"] = record.raw_metadata["record_onsets"]
+            else:
+                warnings.warn_explicit(message.message, message.category, message.filename, message.lineno)
+        return record
+
+
+class _ISHNE(ISHNEHolterParser):
+    """Refuses a number of leads that makes the samples a whole multiple of what the header promises, such as two leads
+    for the samples of three: the library deals them to the wrong leads."""
+
+    def parse(self, file_path: Path) -> Any:
+        record = super().parse(file_path)
+        promised, leads = record.raw_metadata["ecg_size"], len(record.leads)
+        rows, rest = divmod(record.raw_metadata["samples_per_lead"] * leads, promised) if promised > 0 else (0, 1)
+        if not rest and rows > 1 and rows != leads:
+            raise CorruptedFileError(f"names {leads} leads and holds {rows} x {promised:,} samples")
         return record
 
 
@@ -199,10 +350,10 @@ PARSERS: dict[str, type[Parser]] = {
     "dicom": _DICOM,
     "muse": GEMuseXMLParser,
     "sierra": _Sierra,
-    "hl7": HL7aECGParser,
+    "hl7": _HL7,
     "scp": _SCP,
-    "edf": EDFParser,
-    "ishne": ISHNEHolterParser,
+    "edf": _EDF,
+    "ishne": _ISHNE,
     "mfer": _MFER,
     "kardia": AliveCorKardiaParser,
 }

@@ -50,6 +50,7 @@ _WFDB_NEXT_LINE = re.compile(r"(?![\d.+-]+\s)[^\s,;]+\s+\d+(?:x\d+)?(?::\d+)?(?:
 _COLUMN_UNIT = re.compile(r"\s*[(\[]\s*([^)\]]*?)\s*[)\]]\s*$")
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?\s*")
 _DELIMITERS = "\t;,"
+_UNIT_LINE = ("", "s", "sec", "seconds", "ms", "n", "v", "mv", "uv", "\xb5v", "\u03bcv", "nv")
 _KNOWN_MAGIC = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (b"MATLAB 5.0 MAT-file", "a MATLAB 5 file"),
@@ -103,14 +104,24 @@ def describe(head: bytes) -> str:
 
 
 def decode_head(head: bytes) -> str | None:
-    """The text that the bytes spell, or None if they are no text."""
+    """The text that the bytes spell, or None if they are no text; the last character may be cut."""
+    return decode_text(head, cut=True)
+
+
+def decode_text(head: bytes, cut: bool = False) -> str | None:
+    """The text that the bytes spell, in UTF-16, UTF-8 or else Windows' Latin alphabet, or None if they are no text."""
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return head[: len(head) // 2 * 2].decode("utf-16", errors="replace")
     if head[:4] in (b"<\0?\0", b"<\0r\0"):
         return head[: len(head) // 2 * 2].decode("utf-16-le", errors="replace")
     if b"\0" in head[:4096] or len(head[:4096].translate(None, _CONTROL)) < len(head[:4096]):
         return None
-    return head.decode("utf-8-sig", errors="replace")
+    try:
+        return head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if cut and error.start >= len(head) - 3 and error.reason == "unexpected end of data":
+            return head[: error.start].decode("utf-8-sig")
+        return head.decode("cp1252", errors="replace")  # spreadsheets' own, with "µV" in one byte
 
 
 _CONTROL = bytes(code for code in range(32) if code not in (9, 10, 12, 13))
@@ -144,6 +155,12 @@ def split_unit(column: str) -> tuple[str, str | None]:
     """("V1", "mV") of "V1 (mV)"; the unit is None where the name carries none."""
     found = _COLUMN_UNIT.search(column)
     return (column[: found.start()].strip(), found[1]) if found and found.start() else (column.strip(), None)
+
+
+def is_unit_line(fields: list[str]) -> bool:
+    """Whether a line below the names gives a unit for each column, such as "s,mV,mV", "(mV)" or "'mV'" among them."""
+    bare = [field.strip(" \"'()[]").lower() for field in fields]
+    return any(bare) and all(field in _UNIT_LINE for field in bare)
 
 
 def _binary_format(head: bytes) -> str | None:
@@ -182,12 +199,12 @@ def _text_format(text: str) -> str | None:
     if stripped.startswith("{"):
         return "kardia" if len(set(_KARDIA_KEYS.findall(text))) >= 2 else None
     lines = (line.strip() for line in stripped.splitlines())
-    content = list(islice((line for line in lines if line and not line.startswith(("#", "%"))), 2))
+    content = list(islice((line for line in lines if line and not is_comment(line)), 3))
     if not content:
         return None
     if (
         _WFDB_RECORD_LINE.fullmatch(content[0].partition("#")[0].rstrip())
-        and len(content) == 2
+        and len(content) >= 2
         and _WFDB_NEXT_LINE.fullmatch(content[1])
     ):
         return "wfdb"
@@ -195,7 +212,15 @@ def _text_format(text: str) -> str | None:
     if columns is None or len(content) < 2:
         return None
     # A table of words may name leads too, as LUDB's list of annotators does.
-    return "csv" if any(_NUMBER.fullmatch(field) for field in content[1].split(columns[0])) else None
+    lines = [[field.strip(" \"'") for field in line.split(columns[0])] for line in content[1:]]
+    if is_unit_line(lines[0]):
+        lines = lines[1:]
+    return "csv" if lines and any(_NUMBER.fullmatch(field) for field in lines[0]) else None
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line above a table says something about it: "# unit: mV", or "sep=;", which spreadsheets ask for."""
+    return line.startswith(("#", "%")) or line.lower().startswith("sep=")
 
 
 def _is_mfer(head: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 In: an `ECGRecord`. Out: `Measurements`; None where something cannot be measured, such as PR in atrial fibrillation.
 Beats are detected by neurokit2 (extra `measure`) on all leads together. The intervals are taken from the averaged
-beat of all leads by its spatial velocity, with NumPy and SciPy: on LUDB this came closer to the cardiologists than
+beat of all leads by its spatial velocity (`averaged_beat`): on LUDB this came closer to the cardiologists than
 neurokit2's delineators as they are (docs/measurements.md has both). Decided here: what counts as measurable.
 """
 
@@ -17,23 +17,16 @@ from typing import Any
 import numpy as np
 
 from ..signal_ecgllm import LEADS, complete_limb_leads, remove_baseline
+from .averaged_beat import RATE, Beat, average_beat, has_p_wave, qrs_bounds, wave_lengths
 from .record import ECGRecord, known_lead_name
 
 INSTALL = "measuring ECGs needs neurokit2: pip install 'ecgllm[measure]'"
 
-_RATE = 500  # Hz at which everything is measured: AHA/ACC/HRS 2007 asks for at least this rate
 _SHORTEST_S, _LONGEST_S = 2.0, 600.0
 _SMALLEST_MV = 0.02  # a lead that spans less is flat
 
-# Shares of the largest velocity in QRS, P and T below which the wave has not begun or has ended. Chosen on all records
-# of LUDB; docs/measurements.md says what choosing on one half and measuring on the other gives.
-_QRS_SHARE, _P_ON_SHARE, _P_OFF_SHARE, _T_SHARE = 0.045, 0.35, 0.5, 0.17
-# A P wave is there if the averaged beat before QRS is this many standard errors high (median over leads); more is
-# asked for where beats come irregularly, as fibrillation's waves do not always average out.
-_P_STANDARD_ERRORS, _P_STANDARD_ERRORS_IRREGULAR, _IRREGULAR = 8.0, 14.0, 0.1
-_P_SMALLEST_MV = 0.02
+_IRREGULAR = 0.1  # mean change between RR intervals, as a share of their mean, above which beats are irregular
 _FEW_LEADS = 0.6  # times the confidence with fewer than four leads: on lead II or V1 of LUDB errors are twice as large
-_SAME_BEAT = 0.85  # correlation with the median beat, all leads, above which a beat is averaged
 
 
 @dataclass(frozen=True)
@@ -98,17 +91,6 @@ class Measurements:
         return {name: value for name, value in values.items() if isinstance(value, Measurement)}
 
 
-@dataclass(frozen=True)
-class _Beat:
-    """The averaged beat [leads, samples] at 500 Hz in mV, its standard error, where the detected peaks lie,
-    and how many beats were averaged."""
-
-    mean: np.ndarray
-    error: np.ndarray
-    centre: int
-    averaged: int
-
-
 def measure(record: ECGRecord) -> Measurements:
     """Measure an ECG.
 
@@ -124,11 +106,11 @@ def measure(record: ECGRecord) -> Measurements:
         return Measurements(notes=(*notes, "no lead can be measured"))
     names = tuple(leads)
     signal, missing = _prepared(np.stack(list(leads.values())), record.sampling_rate)
-    if signal.shape[1] < _SHORTEST_S * _RATE:
+    if signal.shape[1] < _SHORTEST_S * RATE:
         text = f"{record.duration:.2f} s are too short to measure; at least {_SHORTEST_S:g} s are needed"
         return Measurements(leads=names, notes=(*notes, text))
     peaks, agreement = _detect(signal, detectors)
-    times = tuple((peaks / _RATE).tolist())
+    times = tuple((peaks / RATE).tolist())
     rr = _intervals_between(peaks, missing)
     if not len(rr):
         return Measurements(beats=times, leads=names, notes=(*notes, "fewer than two beats were found"))
@@ -138,7 +120,7 @@ def measure(record: ECGRecord) -> Measurements:
         "rr": Measurement(mean_rr, agreement),
         "rr_sd": Measurement(float(rr.std(ddof=1)) if len(rr) > 1 else None, agreement),
     }
-    beat = _average(signal, peaks, missing)
+    beat = average_beat(signal, peaks, missing)
     if beat is None:
         notes.append("no two beats are alike and whole; intervals were not measured")
         return Measurements(**found, beats=times, leads=names, notes=tuple(notes))
@@ -183,16 +165,16 @@ def _prepared(signal: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
         index = np.arange(signal.shape[1])
         signal = np.stack([np.interp(index, index[~gap], row[~gap]) for row, gap in zip(signal, absent, strict=True)])
     signal = signal.astype(np.float64)
-    if rate != _RATE:
-        ratio = Fraction(_RATE / rate).limit_denominator(1000)
+    if rate != RATE:
+        ratio = Fraction(RATE / rate).limit_denominator(1000)
         signal = resample_poly(signal, ratio.numerator, ratio.denominator, axis=1, padtype="median")
     missing = absent.any(axis=0)
-    at = np.minimum((np.arange(signal.shape[1]) * (rate / _RATE)).astype(int), len(missing) - 1)
+    at = np.minimum((np.arange(signal.shape[1]) * (rate / RATE)).astype(int), len(missing) - 1)
     if signal.shape[1] < 3:
         return signal, missing[at]
-    signal = remove_baseline(signal, _RATE).astype(np.float64)
-    padding = min(signal.shape[1] - 1, _RATE // 2)
-    return sosfiltfilt(butter(2, 60, fs=_RATE, output="sos"), signal, axis=1, padlen=padding), missing[at]
+    signal = remove_baseline(signal, RATE).astype(np.float64)
+    padding = min(signal.shape[1] - 1, RATE // 2)
+    return sosfiltfilt(butter(2, 60, fs=RATE, output="sos"), signal, axis=1, padlen=padding), missing[at]
 
 
 def _detect(signal: np.ndarray, findpeaks: Any) -> tuple[np.ndarray, float]:
@@ -203,18 +185,18 @@ def _detect(signal: np.ndarray, findpeaks: Any) -> tuple[np.ndarray, float]:
     """
     from scipy.signal import butter, sosfiltfilt
 
-    activity = np.abs(sosfiltfilt(butter(2, [5, 30], "bandpass", fs=_RATE, output="sos"), signal, axis=1))
+    activity = np.abs(sosfiltfilt(butter(2, [5, 30], "bandpass", fs=RATE, output="sos"), signal, axis=1))
     typical = np.median(np.percentile(activity, 99, axis=1))
     activity = np.minimum(activity, 8 * typical).sum(axis=0)  # no lead drowns the others
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the library's, where it finds no beat: that is told below
-        found = [findpeaks(activity, _RATE, method=name)["ECG_R_Peaks"] for name in ("elgendi2010", "neurokit")]
+        found = [findpeaks(activity, RATE, method=name)["ECG_R_Peaks"] for name in ("elgendi2010", "neurokit")]
     peaks = [np.asarray(each, dtype=float) for each in found]
     first, second = (np.unique(each[np.isfinite(each)].astype(int)) for each in peaks)
     if not len(first) or not len(second):
         return first, 0.0
     distance = np.abs(first[:, None] - second[None, :])
-    near = 0.1 * _RATE
+    near = 0.1 * RATE
     matched = (distance.min(axis=1) <= near).sum() + (distance.min(axis=0) <= near).sum()
     return first, float(matched / (len(first) + len(second)))
 
@@ -223,50 +205,18 @@ def _intervals_between(peaks: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """RR intervals in ms, without those that span missing samples."""
     gaps = np.concatenate([[0], np.cumsum(missing)])
     whole = gaps[peaks[1:]] == gaps[peaks[:-1]] if len(peaks) > 1 else np.zeros(0, dtype=bool)
-    return np.diff(peaks)[whole] * (1000 / _RATE)
+    return np.diff(peaks)[whole] * (1000 / RATE)
 
 
-def _average(signal: np.ndarray, peaks: np.ndarray, missing: np.ndarray) -> _Beat | None:
-    """The average of the beats that look like most, aligned to each other; None if fewer than two do."""
-    rr = float(np.median(np.diff(peaks)))
-    before = int(min(0.40 * _RATE, 0.42 * rr))
-    after = int(min(0.65 * _RATE, rr - before))
-    half, slack = int(0.12 * _RATE), int(0.03 * _RATE)
-    reach_before, reach_after = max(before, half) + slack, max(after, half) + slack
-    peaks = peaks[(peaks >= reach_before) & (peaks + reach_after <= signal.shape[1])]
-    peaks = np.array([p for p in peaks if not missing[p - reach_before : p + reach_after].any()], dtype=int)
-    if len(peaks) < 2:
-        return None
-    for _ in range(2):
-        template = np.median([signal[:, p - half : p + half] for p in peaks], axis=0)
-        shifts = range(-slack // 2, slack // 2 + 1)
-        match = [[(template * signal[:, p + d - half : p + d + half]).sum() for d in shifts] for p in peaks]
-        peaks = np.clip(peaks + np.argmax(match, axis=1) - slack // 2, reach_before, signal.shape[1] - reach_after)
-    beats = np.stack([signal[:, p - before : p + after] for p in peaks])
-    near = slice(max(0, before - half), before + half)
-    median = np.median(beats, axis=0)[:, near].ravel()
-    alike = np.array([np.corrcoef(beat[:, near].ravel(), median)[0, 1] for beat in beats]) > _SAME_BEAT
-    beats = beats[alike]
-    if len(beats) < 2:
-        return None
-    error = beats.std(axis=0) / math.sqrt(len(beats))
-    if len(beats) >= 5:  # without the fifth that is highest and the fifth that is lowest at each sample
-        cut = len(beats) // 5
-        mean = np.sort(beats, axis=0)[cut:-cut].mean(axis=0)
-    else:
-        mean = beats.mean(axis=0)
-    return _Beat(mean, error, before, len(beats))
-
-
-def _intervals(beat: _Beat, rr: np.ndarray, trust: float, notes: list[str]) -> dict[str, Measurement]:
+def _intervals(beat: Beat, rr: np.ndarray, trust: float, notes: list[str]) -> dict[str, Measurement]:
     """P, PR, QRS, QT and QTc of the averaged beat.
 
     A confidence falls with the largest difference between a value and what other thresholds, or halves of the leads,
     give: by a factor e for each 40 ms.
     """
-    lengths = _lengths(beat)
+    lengths = wave_lengths(beat)
     irregular = bool(len(rr) > 1 and np.abs(np.diff(rr)).mean() / rr.mean() > _IRREGULAR)
-    if "pr" not in lengths or not _has_p_wave(beat, irregular):
+    if "pr" not in lengths or not has_p_wave(beat, irregular):
         lengths.pop("pr", None)
         lengths.pop("p", None)
         notes.append("no P wave is tied to the QRS complexes; P and PR were not measured")
@@ -274,10 +224,10 @@ def _intervals(beat: _Beat, rr: np.ndarray, trust: float, notes: list[str]) -> d
         notes.append("the end of the T wave could not be told")
     if len(beat.mean) < 4:
         trust *= _FEW_LEADS
-    others = [_lengths(beat, factor) for factor in (0.6, 1.6)]
+    others = [wave_lengths(beat, factor) for factor in (0.6, 1.6)]
     if len(beat.mean) >= 4:
         halves = (slice(0, None, 2), slice(1, None, 2))
-        others += [_lengths(replace(beat, mean=beat.mean[half], error=beat.error[half])) for half in halves]
+        others += [wave_lengths(replace(beat, mean=beat.mean[half], error=beat.error[half])) for half in halves]
     found = {}
     for name, value in lengths.items():
         spread = max((abs(other[name] - value) for other in others if name in other), default=math.inf)
@@ -289,103 +239,7 @@ def _intervals(beat: _Beat, rr: np.ndarray, trust: float, notes: list[str]) -> d
     return found
 
 
-def _lengths(beat: _Beat, factor: float = 1.0) -> dict[str, float]:
-    """QRS, QT, PR and P in ms, those that can be told, with all thresholds times `factor`."""
-    ms = 1000 / _RATE
-    onset, offset = qrs = _qrs_bounds(beat, _QRS_SHARE * factor)
-    lengths = {"qrs": (offset - onset) * ms}
-    t_end = _t_end(beat, qrs, _T_SHARE * factor)
-    if t_end is not None:
-        lengths["qt"] = (t_end - onset) * ms
-    p_wave = _p_bounds(beat, onset, factor)
-    if p_wave is not None:
-        lengths |= {"pr": (onset - p_wave[0]) * ms, "p": (p_wave[1] - p_wave[0]) * ms}
-    return lengths
-
-
-def _velocity(leads: np.ndarray) -> np.ndarray:
-    """Length of the change of all leads together, in mV a sample: the spatial velocity."""
-    return np.sqrt((np.gradient(leads, axis=1) ** 2).sum(axis=0))
-
-
-def _smoothed(leads: np.ndarray, cutoff: float) -> np.ndarray:
-    from scipy.signal import butter, sosfiltfilt
-
-    padded = np.pad(leads, ((0, 0), (60, 60)), mode="edge")
-    return sosfiltfilt(butter(2, cutoff, fs=_RATE, output="sos"), padded, axis=1)[:, 60:-60]
-
-
-def _qrs_bounds(beat: _Beat, share: float) -> tuple[int, int]:
-    """Onset and end of QRS: where velocity stays below a share of its largest for 12 ms."""
-    velocity = np.convolve(_velocity(beat.mean), np.ones(5) / 5, "same")
-    near = max(0, beat.centre - 40)
-    peak = near + int(np.argmax(velocity[near : beat.centre + 40]))
-    rest = float(np.percentile(velocity[max(0, beat.centre - 125) :], 20))
-    still = velocity < max(share * velocity[peak], 2 * rest)
-    run = 6
-    onset = offset = peak
-    while onset > run and not still[onset - run : onset].all():
-        onset -= 1
-    while offset + run < len(still) and not still[offset : offset + run].all():
-        offset += 1
-    return onset, offset
-
-
-def _t_end(beat: _Beat, qrs: tuple[int, int], share: float) -> int | None:
-    """End of T: where velocity, after its last large peak, falls to a share of it."""
-    from scipy.signal import find_peaks
-
-    start = qrs[1] + int(0.08 * _RATE)
-    stop = min(beat.mean.shape[1] - 1, qrs[0] + int(0.62 * _RATE))
-    if stop - start < 0.06 * _RATE:
-        return None
-    velocity = _velocity(_smoothed(beat.mean, 20))
-    window = velocity[start:stop]
-    steepest = int(np.argmax(window))
-    peaks, _ = find_peaks(window, height=0.45 * window[steepest])
-    if len(peaks):  # T rises and falls: its fall may be less steep than its rise
-        highest = peaks[np.argmax(window[peaks])]
-        steepest = int(peaks[peaks <= highest + 0.12 * _RATE][-1])
-    rest = float(np.percentile(window, 10))
-    below = np.flatnonzero(window[steepest:] <= rest + share * (window[steepest] - rest))
-    return start + steepest + int(below[0]) if len(below) else None
-
-
-def _p_bounds(beat: _Beat, onset: int, factor: float) -> tuple[int, int] | None:
-    """Onset and end of P: where velocity, outwards from P's slopes, falls to a share of them."""
-    start, stop = max(0, onset - int(0.32 * _RATE)), onset - 4
-    if stop - start < 0.08 * _RATE:
-        return None
-    smooth = _smoothed(beat.mean, 30)[:, start:stop]
-    level = smooth - np.linspace(smooth[:, 0], smooth[:, -1], smooth.shape[1], axis=1)
-    velocity, reach = _velocity(level), int(0.08 * _RATE)
-    peak = int(np.argmax((level**2).mean(axis=0)))
-    if not 4 <= peak <= len(velocity) - 4:
-        return None
-    first = max(0, peak - reach)
-    rise = first + int(np.argmax(velocity[first:peak]))
-    fall = peak + int(np.argmax(velocity[peak : peak + reach]))
-    rest = float(np.percentile(velocity, 10))
-    begins = np.flatnonzero(velocity[: rise + 1] <= rest + factor * _P_ON_SHARE * (velocity[rise] - rest))
-    ends = np.flatnonzero(velocity[fall:] <= rest + factor * _P_OFF_SHARE * (velocity[fall] - rest))
-    begin = int(begins[-1]) if len(begins) else 0
-    end = fall + int(ends[0]) if len(ends) else len(velocity) - 1
-    return start + begin, start + end
-
-
-def _has_p_wave(beat: _Beat, irregular: bool) -> bool:
-    """Whether something stands out of the scatter between beats before QRS: a wave at a fixed distance from it."""
-    onset, _ = _qrs_bounds(beat, _QRS_SHARE)
-    window = slice(max(0, onset - int(0.30 * _RATE)), max(1, onset - 6))
-    if beat.averaged < 3 or onset < 0.1 * _RATE:
-        return False
-    height = np.ptp(beat.mean[:, window], axis=1)
-    errors = height / np.maximum(beat.error[:, window].mean(axis=1), 1e-4)
-    limit = _P_STANDARD_ERRORS_IRREGULAR if irregular else _P_STANDARD_ERRORS
-    return bool(np.median(errors) >= limit and np.median(height) >= _P_SMALLEST_MV)
-
-
-def _axis(beat: _Beat, names: tuple[str, ...], trust: float) -> Measurement:
+def _axis(beat: Beat, names: tuple[str, ...], trust: float) -> Measurement:
     """atan2(2 aVF, sqrt(3) I) of the net amplitudes of QRS: Goldberger's aVF is sqrt(3)/2 of a lead of full length.
 
     Less certain where upward and downward deflections cancel.
@@ -393,7 +247,7 @@ def _axis(beat: _Beat, names: tuple[str, ...], trust: float) -> Measurement:
     complete = complete_limb_leads({name: beat.mean[row] for row, name in enumerate(names) if name in LEADS[:6]})
     if not {"I", "aVF"} <= set(complete):
         return _NOTHING
-    onset, offset = _qrs_bounds(beat, _QRS_SHARE)
+    onset, offset = qrs_bounds(beat)
     qrs = np.stack([complete["I"], complete["aVF"] * 2 / math.sqrt(3)])[:, onset:offset]
     qrs = qrs - qrs[:, :1]
     right, down = qrs.max(axis=1) + qrs.min(axis=1)

@@ -1,7 +1,8 @@
 """read_ecg: one file in, whatever its format, one ECGRecord out.
 
 Decided here: that a file's content names its format, which reader it goes to, how much of it may be read, and what is
-said of amplitudes that no heart makes. The readers: `wfdb_reader`, `clinical` (through ecgdatakit) and `tabular`.
+said of amplitudes that no heart makes. The readers: `wfdb_reader`, `clinical` (through ecgdatakit), `csv_tables`,
+`numpy_arrays` and `parquet_rows`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .clinical import CLINICAL_FORMATS, read_clinical
+from .csv_tables import read_csv
 from .detection import ALIASES, FORMATS, HEAD_BYTES, describe, detect_format
 from .limits import DEFAULT_MAX_BYTES, implausible_amplitude
+from .numpy_arrays import read_numpy
+from .parquet_rows import read_parquet
 from .record import ECGReadError, ECGRecord
-from .tabular import Told, read_csv, read_numpy, read_parquet
+from .tabular import Told
 from .wfdb_reader import read_wfdb
 
 

@@ -1,27 +1,27 @@
 """iter_ecgs: a folder of mixed files in, its ECGs out one by one, and a table of what could not be read and why.
 
-Decided here: what counts as an unreadable ECG and what as a file of another kind, and that neither stops a run: each
-file is read in a worker process, and one that kills its worker is reported like any other.
+Decided here: what counts as an unreadable ECG and what as a file of another kind, and that neither stops a run: files
+are read in worker processes (`reading_workers`), and one that kills its worker, or hangs, is reported like any other.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .detection import HEAD_BYTES, describe, detect_format
 from .reading import read_all_ecgs
+from .reading_workers import in_processes
 from .record import ECGReadError, ECGRecord
 from .wfdb_header import MAX_HEADER_BYTES
 
 _MAX_WORKERS = 8
-_AHEAD = 4  # files in flight per worker: enough to keep it busy, few enough to keep memory flat
+_TIMEOUT_S = 60.0
 _DICOM_WAVEFORM = b"1.2.840.10008.5.1.4.1.1.9."  # the SOP classes of waveforms
 
 
@@ -36,6 +36,7 @@ class ECGTree:
     folder: Path
     workers: int
     progress: bool
+    timeout_s: float | None
     options: dict[str, Any]
     read: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
@@ -93,40 +94,30 @@ class ECGTree:
             yield path, *_read_one(str(self.folder / path), path, self.options)
 
     def _many_processes(self, paths: list[str]) -> Iterator[tuple[str, str, Any]]:
-        """In the order of `paths`. A worker that dies takes its pool with it: what was in flight is read again, one
-        file a pool, and the file that kills its worker once more is the one to report."""
-        waiting = deque(paths)
-        flying: deque[tuple[str, Future]] = deque()
-        pool = ProcessPoolExecutor(self.workers)
-        try:
-            while waiting or flying:
-                while waiting and len(flying) < self.workers * _AHEAD:
-                    path = waiting.popleft()
-                    flying.append((path, pool.submit(_read_one, str(self.folder / path), path, self.options)))
-                path, future = flying.popleft()
-                try:
-                    yield path, *future.result()
-                except BrokenProcessPool:
-                    lost = [path, *(other for other, _ in flying)]
-                    flying.clear()
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    for path in lost:
-                        yield path, *_alone(str(self.folder / path), path, self.options)
-                    pool = ProcessPoolExecutor(self.workers)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        items = [(str(self.folder / path), path, self.options) for path in paths]
+        outcomes = in_processes(_read_one, items, self.workers, self.timeout_s)
+        with closing(outcomes):  # ends the processes, also where the loop over the ECGs is left early
+            for path, (outcome, failure) in zip(paths, outcomes, strict=True):
+                yield path, *(outcome if failure is None else ("unreadable", failure))
 
 
 def iter_ecgs(
-    folder: str | os.PathLike[str], *, workers: int | None = None, progress: bool = True, **options: Any
+    folder: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    timeout_s: float | None = _TIMEOUT_S,
+    **options: Any,
 ) -> ECGTree:
     """Read all ECGs under a folder, of any mix of formats.
 
     Args:
         folder: searched with its subfolders; links to folders are not followed.
-        workers: processes; None takes one per CPU, at most 8. 1 reads in this process. (As with all process pools,
-            a script that calls this needs `if __name__ == "__main__":` where processes are spawned.)
+        workers: processes; None takes one per CPU, at least 2 and at most 8. 1 reads in this process, where nothing
+            can end a file that hangs. (As with all process pools, a script that calls this needs
+            `if __name__ == "__main__":` where processes are spawned.)
         progress: show a bar.
+        timeout_s: seconds a file may take; one that takes longer is unreadable. None for no limit.
         options: as for `read_ecg`; sampling_rate, unit and leads serve the tables and arrays that lack them.
 
     Returns: an iterable of records, whose `unreadable` and `skipped` tell afterwards what was not read and why. The
@@ -142,7 +133,9 @@ def iter_ecgs(
         raise ECGReadError(f"{folder}: is no folder; expected one. Read a single file with read_ecg.")
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; expected at least 1, or None.")
-    return ECGTree(folder, workers or min(_MAX_WORKERS, _cpus()), progress, options)
+    if timeout_s is not None and not timeout_s > 0:
+        raise ValueError(f"timeout_s is {timeout_s}; expected seconds above 0, or None for no limit.")
+    return ECGTree(folder, workers or min(_MAX_WORKERS, max(2, _cpus())), progress, timeout_s, options)
 
 
 def _cpus() -> int:
@@ -212,17 +205,9 @@ def _has_ecgs(path: str) -> bool:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from .tabular import is_ecg_type
+    from .parquet_rows import is_ecg_type
 
     try:
         return any(is_ecg_type(field.type) for field in pq.read_schema(path))
     except (pa.ArrowException, OSError, ValueError):
         return True  # damaged: reading it says how
-
-
-def _alone(path: str, relative: str, options: dict[str, Any]) -> tuple[str, Any]:
-    with ProcessPoolExecutor(1) as pool:
-        try:
-            return pool.submit(_read_one, path, relative, options).result()
-        except BrokenProcessPool:
-            return "unreadable", "the process that read it died, as it does when memory runs out"

@@ -10,8 +10,7 @@ import pytest
 import wfdb
 
 from ecgllm import __version__
-from ecgllm.cli import main, summarize
-from ecgllm.signals import ECGRecord
+from ecgllm.cli import main
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -107,45 +106,14 @@ def test_info_reads_a_real_file(shared_data: Path, capsys: pytest.CaptureFixture
     assert summary["quality"] == []
 
 
-def test_summary_says_what_is_doubtful_about_a_signal() -> None:
-    signal = np.zeros((3, 50), dtype=np.float32)
-    signal[0, :10] = np.nan
-    signal[1] = np.nan
-    signal[2, 20] = 15.0
-    quality = summarize(ECGRecord(signal=signal, sampling_rate=100.0, leads=("I", "II", "V1")))["quality"]
-    assert "lead I: flat (range 0.0000 mV); 20.0% of the samples missing" in quality
-    assert "lead II: no sample" in quality
-    assert any(doubt.startswith("lead V1: more than 10 mV") for doubt in quality)
-    assert any(doubt.startswith("0.50 s long") for doubt in quality)
-
-
-def test_a_summary_does_not_repeat_what_a_header_says_of_the_patient() -> None:
-    record = ECGRecord(
-        signal=np.zeros((1, 200), dtype=np.float32),
-        sampling_rate=100.0,
-        leads=("I",),
-        id="Roe-1",
-        patient_id="Roe",
-        report="Jane Roe, born 1961",
-        age=61.0,
-        sex="female",
-        notes=(
-            "the header's age 'Jane Roe 1961' is not a number of years; WFDB's default",
-            f"the header's sex {chr(34)}Roe's{chr(34)} is neither",
-        ),
-    )
-    text = json.dumps(summarize(record))
-    assert "the header's age (not shown) is not a number of years; WFDB's default" in text
-    assert "the header's sex (not shown) is neither" in text
-    assert not any(word in text for word in ("Roe", "1961", "61", "female"))
-
-
-def test_a_summary_is_valid_json_whatever_the_samples() -> None:
-    signal = np.full((1, 200), np.nan, dtype=np.float32)
-    record = ECGRecord(signal=signal, sampling_rate=100.0, leads=("I",), measurements={"qtc": float("nan")})
-    summary = json.loads(json.dumps(summarize(record), allow_nan=False))
-    assert summary["leads"] == [{"name": "I", "minimum": None, "maximum": None, "range": None}]
-    assert summary["measurements"] == {"qtc": None}
+def test_info_of_several_files(wfdb_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "info", wfdb_file, wfdb_file, "--json", "--no-measure")
+    summaries = json.loads(out)
+    assert code == 0 and [summary["file"] for summary in summaries] == [str(wfdb_file)] * 2
+    _, alone, _ = run(capsys, "info", wfdb_file, "--json", "--no-measure")
+    assert json.loads(alone) == {key: value for key, value in summaries[0].items() if key != "file"}
+    code, out, _ = run(capsys, "info", wfdb_file, wfdb_file, "--no-measure")
+    assert code == 0 and out.count(f"{wfdb_file}\nformat ") == 2
 
 
 def test_a_missing_file_is_one_message_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,8 @@ def microvolts(samples=600, leads=LEADS, seed=7):
 
 def dicom(counts, leads=LEADS, rate=500, *, bits=16, unit="uV", sensitivity=1.0, correction=1.0, baseline=0.0,
           medians=False, labels=True, median_first=False, padding=None, deflated=False, signed=True, scheme="MDC",
-          big_endian=False, extra=None):  # fmt: skip
+          big_endian=False, extra=None, groups=None):  # fmt: skip
+    """groups: (counts, leads, label, rate, offset in ms or None) of each, in place of one group of `counts`."""
     pydicom = pytest.importorskip("pydicom")
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.sequence import Sequence
@@ -44,8 +45,10 @@ def dicom(counts, leads=LEADS, rate=500, *, bits=16, unit="uV", sensitivity=1.0,
         item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, designator, meaning
         return Sequence([item])
 
-    def group(values, label, frequency):
+    def group(values, label, frequency, leads=leads, offset=None):
         item = Dataset()
+        if offset is not None:
+            item.MultiplexGroupTimeOffset = str(offset)
         item.WaveformOriginality = "ORIGINAL"
         item.NumberOfWaveformChannels, item.NumberOfWaveformSamples = values.shape
         item.SamplingFrequency = str(frequency)
@@ -86,10 +89,13 @@ def dicom(counts, leads=LEADS, rate=500, *, bits=16, unit="uV", sensitivity=1.0,
     dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = f"{NAME}^{GIVEN}", NUMBER, BORN
     dataset.PatientSex, dataset.PatientAge = "F", "061Y"
     dataset.AcquisitionDateTime = "20060402101530"
-    groups = [group(counts, "RHYTHM", rate)]
-    if medians:
-        groups.append(group(counts[:, :120], "MEDIAN BEAT", rate))
-    dataset.WaveformSequence = Sequence(groups[::-1] if median_first else groups)
+    if groups is None:
+        items = [group(counts, "RHYTHM", rate)]
+        if medians:
+            items.append(group(counts[:, :120], "MEDIAN BEAT", rate))
+    else:
+        items = [group(values, label, frequency, names, offset) for values, names, label, frequency, offset in groups]
+    dataset.WaveformSequence = Sequence(items[::-1] if median_first else items)
     note = Dataset()
     note.UnformattedTextValue = "Sinus rhythm"
     signed_by = Dataset()
@@ -248,8 +254,17 @@ def hl7(counts, leads=LEADS, *, increment=0.002, increment_unit="s", scale=5.0, 
     ).encode()
 
 
-def scp(counts, leads=EIGHT, *, interval=2000, avm=1000, huffman=False, starts=None, bad_crc=False):
-    """SCP-ECG (EN 1064) of sections 0, 1, 3 and 6. counts: steps of `avm` nanovolt; huffman: the default table."""
+# EN 1064's default Huffman table: value -> code, most significant bit first; 10 bits precede 8 or 16 bits of others.
+SCP_CODES = {
+    0: "0", 1: "100", -1: "101", 2: "1100", -2: "1101", 3: "11100", -3: "11101", 4: "111100", -4: "111101",
+    5: "1111100", -5: "1111101", 6: "11111100", -6: "11111101", 7: "111111100", -7: "111111101",
+    8: "1111111100", -8: "1111111101",
+}  # fmt: skip
+
+
+def scp(counts, leads=EIGHT, *, interval=2000, avm=1000, huffman=False, starts=None, bad_crc=False, differences=0):
+    """SCP-ECG (EN 1064) of sections 0, 1, 3 and 6. counts: steps of `avm` nanovolt; huffman: the default table;
+    differences: 0 for samples, 1 or 2 for first or second differences after the first one or two samples."""
     codes = {"I": 1, "II": 2, "V1": 3, "V2": 4, "V3": 5, "V4": 6, "V5": 7, "V6": 8, "III": 61, "aVR": 62, "aVL": 63,
              "aVF": 64}  # fmt: skip
 
@@ -263,12 +278,23 @@ def scp(counts, leads=EIGHT, *, interval=2000, avm=1000, huffman=False, starts=N
         return struct.pack("<BH", number, len(value)) + value
 
     def packed(row):
-        """First values as they are (difference encoding 0), each as an escape code of 10 bits and 16 bits."""
-        bits = "".join("1111111111" + f"{int(value) & 0xFFFF:016b}" for value in row)
+        """Each value by its code, or by an escape code of 10 bits and 8 or 16 bits."""
+        bits = "".join(
+            SCP_CODES.get(value)
+            or (
+                "1111111110" + f"{value & 0xFF:08b}"
+                if -128 <= value < 128
+                else "1111111111" + f"{value & 0xFFFF:016b}"
+            )
+            for value in map(int, row)
+        )
         bits += "0" * (-len(bits) % 16)
         return int(bits, 2).to_bytes(len(bits) // 8, "big")
 
-    rows = [packed(row) if huffman else row.astype("<i2").tobytes() for row in counts]
+    def coded(row):
+        return np.concatenate([row[:differences], np.diff(row, differences)])
+
+    rows = [packed(coded(row)) if huffman else coded(row).astype("<i2").tobytes() for row in counts]
     machine = (
         struct.pack("<HHHBB6sBBBBB", 1, 1, 1, 0, 0, b"CART\0\0", 20, 0xA0, 0, 0xC0, 1) + bytes(17) + b"1\0\0\0\0\0"
     )
@@ -288,7 +314,7 @@ def scp(counts, leads=EIGHT, *, interval=2000, avm=1000, huffman=False, starts=N
         struct.pack("<IIB", start, start + len(row) - 1, codes[lead])
         for start, lead, row in zip(starts, leads, counts, strict=True)
     )
-    six = struct.pack("<HHBB", avm, interval, 0, 0) + b"".join(struct.pack("<H", len(row)) for row in rows)
+    six = struct.pack("<HHBB", avm, interval, differences, 0) + b"".join(struct.pack("<H", len(row)) for row in rows)
     bodies = {1: one, 3: three, 6: six + b"".join(rows)}
     if huffman:
         bodies[2] = struct.pack("<H", 19999)

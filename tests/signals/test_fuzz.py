@@ -146,7 +146,18 @@ def originals(one_of_each, written, tmp_path):
     contents = {format: content for format, (content, *_) in one_of_each.items()}
     contents["parquet"] = written.parquet([simulate_ecg(seed=1)])
     contents["sierra-xli"] = written.sierra(written.microvolts() // 5, packed=True)
-    contents["scp-huffman"] = written.scp(written.microvolts(leads=written.EIGHT), huffman=True)
+    contents["scp-huffman"] = written.scp(written.microvolts(leads=written.EIGHT), huffman=True, differences=2)
+    counts = written.microvolts()
+    groups = [
+        (counts[3 * n : 3 * n + 3, 150 * n : 150 * n + 150], written.LEADS[3 * n : 3 * n + 3], "", 500, 300 * n)
+        for n in range(4)
+    ]
+    contents["dicom-groups"] = written.dicom(None, groups=groups)
+    edf = contents["edf"]
+    contents["edf-gaps"] = (edf[:192] + b"EDF+D" + edf[197:]).replace(b"+1\x14\x14", b"+3\x14\x14")
+    names, units = ";".join(("time", *written.LEADS)), ";".join(("s", *["mV"] * 12))
+    rows = (f"{n * 0.002:.3f};" + ";".join(f"{value / 1000:.3f}" for value in row) for n, row in enumerate(counts.T))
+    contents["csv-units"] = "\n".join([names, units, *(row.replace(".", ",") for row in rows)]).encode()
     for format, content in contents.items():
         (tmp_path / format).mkdir()
         (tmp_path / format / "whole.bin").write_bytes(content)

@@ -8,8 +8,8 @@ import pytest
 
 from ecgllm.corpora import ECG
 from ecgllm.signals import ECGReadError, read_ecg
+from ecgllm.signals.parquet_rows import read_parquet
 from ecgllm.signals.simulation import simulate_ecg
-from ecgllm.signals.tabular import read_parquet
 
 HEADER = "# sampling_rate: 500\n# unit: uV\n"
 
@@ -172,3 +172,82 @@ def test_parquet_without_ecgs_or_with_broken_rows(tmp_path):
             read_ecg(path)
     with pytest.raises(ECGReadError, match="limit"):
         list(read_parquet(path, name="p", record_id=None, max_bytes=10))
+
+
+ROWS = [(0.5, -0.25), (0.125, 0.75), (-1.5, 0.0)]
+
+
+def table(delimiter=",", decimal=".", names=("I", "II"), above=(), below=(), fmt="{}"):
+    lines = [*above, delimiter.join(names), *below]
+    lines += [delimiter.join(fmt.format(str(value).replace(".", decimal)) for value in row) for row in ROWS]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        table(";", ",").encode(),
+        table("\t", ",").encode(),
+        ("sep=;\n" + table(";", ",")).encode(),
+        table().encode("utf-8-sig"),
+        table().encode("utf-16"),
+        table().replace("\n", "\r\n").encode(),
+        table().replace("\n", "\r").encode(),
+        table(below=["mV,mV"]).encode(),
+        table(below=["(mV),(mV)"]).encode(),
+        table(names=('"I"', '"II"'), fmt='"{}"').encode(),
+        table(names=("I", "II", "")).replace("\n", ",\n").replace(",,\n", ",\n").encode(),
+        ("# Größe: 1\n" + table()).encode("latin-1"),
+    ],
+)
+def test_tables_as_spreadsheets_write_them(content):
+    ecg = read_ecg(content, sampling_rate=500, unit="mV")
+    assert ecg.leads == ("I", "II") and ecg.notes == ()
+    np.testing.assert_allclose(ecg.signal.T, ROWS, atol=1e-7)
+
+
+def test_a_line_of_units_is_believed():
+    ecg = read_ecg(b"time,I,II\ns,uV,uV\n0.000,1,2\n0.002,3,4\n")
+    assert ecg.sampling_rate == 500
+    np.testing.assert_allclose(ecg.signal, [[0.001, 0.003], [0.002, 0.004]], atol=1e-9)
+    latin = "I [µV],II [µV]\n1,2\n3,4\n".encode("latin-1")
+    np.testing.assert_allclose(read_ecg(latin, sampling_rate=500).signal, ecg.signal)
+    with pytest.raises(ECGReadError, match="units differ"):
+        read_ecg(b"I,II\nmV,uV\n1,2\n3,4\n", sampling_rate=500)
+    with pytest.raises(ECGReadError, match="the file says uV"):
+        read_ecg(b"I,II\nuV,uV\n1,2\n3,4\n", sampling_rate=500, unit="mV")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("I,II\n1,2\n3,4\n5", "the last line has 1; the file is cut"),
+        ("I,II,V1\n1,2,3\n4\n7,8,9\n", "some have fewer"),
+        ("I\n1\n\n3\n", "empty lines between its numbers"),
+        ("# fs: 500\n# sampling_rate: 250\nI,II\n1,2\n", "state several rates"),
+    ],
+)
+def test_broken_tables_are_refused_not_filled(content, message):
+    with pytest.raises(ECGReadError, match=message):
+        read_ecg(content.encode(), sampling_rate=None if "fs" in content else 500, unit="mV", format="csv")
+
+
+def test_a_table_cut_within_its_last_number_is_refused():
+    whole = "I,II\n" + "\n".join(f"{number / 1000:.3f},{-number / 1000:.3f}" for number in range(100, 140))
+    assert read_ecg(whole.encode(), sampling_rate=500, unit="mV").n_samples == 40  # a line break at the end or not
+    for cut in (1, 2, 3):
+        with pytest.raises(ECGReadError, match="the file is cut"):
+            read_ecg(whole[:-cut].encode(), sampling_rate=500, unit="mV")
+
+
+def test_a_time_column_without_a_unit_must_fit_the_rate():
+    for step in (0.002, 2, 2000, 1):
+        content = "time,I\n" + "\n".join(f"{number * step},1.5" for number in range(9))
+        assert read_ecg(content.encode(), sampling_rate=500, unit="mV").sampling_rate == 500
+    with pytest.raises(ECGReadError, match="250 Hz in no unit of time"):
+        read_ecg(b"time,I\n0.000,1\n0.002,2\n0.004,1\n", sampling_rate=250, unit="mV")
+
+
+def test_columns_that_are_no_standard_lead_are_named():
+    notes = read_ecg(b"I,II,HR\n1,2,70\n3,4,71\n", sampling_rate=500, unit="mV").notes
+    assert "columns whose names are no standard lead were read all the same: HR" in notes

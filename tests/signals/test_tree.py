@@ -1,6 +1,8 @@
 """iter_ecgs: a folder of mixed files gives its ECGs, and a table of what was not read and why."""
 
+import multiprocessing
 import os
+import time
 
 import numpy as np
 import pytest
@@ -70,20 +72,72 @@ def test_options_reach_the_readers(mixed):
         iter_ecgs(mixed, workers=0)
 
 
-def _dies_of_one_file(path, relative, options):
+def _read_or_not(path, relative, options):
     if relative == "killer":
         os._exit(1)
+    if relative.startswith("sleeper"):
+        time.sleep(600)
+    if relative == "wrong":
+        raise TypeError("no option")
     return "skipped", "fine"
 
 
-def test_a_file_that_kills_its_worker_is_reported_and_the_rest_is_read(tmp_path, monkeypatch):
-    for name in [*(f"f{number:02d}" for number in range(20)), "killer", *(f"z{number:02d}" for number in range(20))]:
+@pytest.fixture
+def forty_files(tmp_path, monkeypatch):
+    for name in [f"{letter}{number:02d}" for number in range(20) for letter in "fz"]:
         (tmp_path / name).write_bytes(b"x")
-    monkeypatch.setattr(tree_module, "_read_one", _dies_of_one_file)
-    tree = iter_ecgs(tmp_path, workers=2, progress=False)
+    monkeypatch.setattr(tree_module, "_read_one", _read_or_not)
+    return tmp_path
+
+
+def _no_process_is_left():
+    return not [process for process in multiprocessing.active_children() if process.name.startswith("Process-")]
+
+
+def test_a_file_that_kills_its_worker_is_reported_and_the_rest_is_read(forty_files):
+    (forty_files / "killer").write_bytes(b"x")
+    tree = iter_ecgs(forty_files, workers=2, progress=False)
     assert list(tree) == []
     assert [path for path, _ in tree.unreadable] == ["killer"] and "died" in tree.unreadable[0][1]
     assert len(tree.skipped) == 40
+    assert _no_process_is_left()
+
+
+def test_files_that_hang_are_given_up_and_the_rest_is_read(forty_files):
+    for number in range(3):
+        (forty_files / f"sleeper{number}").write_bytes(b"x")
+    before = time.monotonic()
+    tree = iter_ecgs(forty_files, workers=2, progress=False, timeout_s=0.5)
+    assert list(tree) == [] and len(tree.skipped) == 40
+    assert [path for path, _ in tree.unreadable] == ["sleeper0", "sleeper1", "sleeper2"]
+    assert all("not read within 0.5 s" in reason and "timeout_s" in reason for _, reason in tree.unreadable)
+    assert time.monotonic() - before < 10
+    assert _no_process_is_left()
+    with pytest.raises(ValueError, match="timeout_s is 0"):
+        iter_ecgs(forty_files, timeout_s=0)
+
+
+def test_a_slow_consumer_does_not_make_files_late(mixed):
+    tree = iter_ecgs(mixed, workers=2, progress=False, timeout_s=3.0)
+    records = iter(tree)
+    next(records)
+    time.sleep(3.2)
+    list(records)
+    assert not [reason for _, reason in tree.unreadable if "not read within" in reason]
+
+
+def test_a_fault_in_the_program_is_raised_and_leaves_no_process(forty_files):
+    (forty_files / "wrong").write_bytes(b"x")
+    with pytest.raises(TypeError, match="no option"):
+        list(iter_ecgs(forty_files, workers=2, progress=False))
+    assert _no_process_is_left()
+
+
+def test_a_loop_that_is_left_early_leaves_no_process(mixed):
+    records = iter(iter_ecgs(mixed, workers=3, progress=False))
+    next(records)
+    records.close()
+    assert _no_process_is_left()
 
 
 def test_real_records(shared_data):

@@ -1,0 +1,161 @@
+"""DICOM waveforms, written by pydicom: bits, units, groups that are joined, left out or refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgllm.signals import ECGReadError, read_ecg
+
+pytest.importorskip("ecgdatakit")
+
+
+@pytest.mark.parametrize(
+    ("options", "factor"),
+    [
+        ({}, 1e-3),
+        ({"unit": "mV", "sensitivity": 0.001}, 1e-3),
+        ({"unit": "uV", "sensitivity": 2.5, "correction": 2.0}, 5e-3),
+        ({"bits": 32, "unit": "nV", "sensitivity": 1000}, 1e-3),
+        ({"bits": 8, "sensitivity": 20}, 2e-2),
+        ({"scheme": "SCPECG"}, 1e-3),
+        ({"big_endian": True}, 1e-3),
+    ],
+)
+def test_dicom_bits_and_sensitivities(written, options, factor):
+    counts = written.microvolts()
+    if options.get("bits") == 8:
+        counts = (counts // 20).clip(-128, 127)
+    ecg = read_ecg(written.dicom(counts, **options))
+    np.testing.assert_allclose(ecg.signal, counts * factor, atol=factor)
+    np.testing.assert_allclose(ecg.signal, counts * factor, atol=1e-5)
+
+
+def test_dicom_channel_order_baseline_padding_and_exact_rate(written):
+    counts = written.microvolts()[::-1].copy()
+    counts[3, 5:9] = -32768
+    ecg = read_ecg(written.dicom(counts, written.LEADS[::-1], rate=257.5, baseline=100, padding=-32768))
+    assert ecg.leads == written.LEADS[::-1] and ecg.sampling_rate == 257.5
+    assert np.isnan(ecg.signal[3, 5:9]).all() and np.isnan(ecg.signal).sum() == 4
+    np.testing.assert_allclose(ecg.signal[0], (counts[0] + 100) / 1000, atol=1e-6)
+    assert any("4 samples marked as missing are NaN" in note for note in ecg.notes)
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_dicom_rhythm_is_read_not_the_median_beat(written, labels):
+    counts = written.microvolts()
+    ecg = read_ecg(written.dicom(counts, medians=True, median_first=True, labels=labels))
+    assert ecg.n_samples == counts.shape[1]
+    assert any("median beats" in note or "left out: it repeats leads" in note for note in ecg.notes)
+
+
+def test_dicom_leads_spread_over_groups_are_joined(written):
+    counts, leads = written.microvolts(), written.LEADS
+    parts = [(counts[row : row + 3], leads[row : row + 3], "RHYTHM", 500) for row in (0, 3, 6, 9)]
+    ecg = read_ecg(written.dicom(None, groups=[(*part, 0) for part in parts]))
+    assert ecg.leads == leads and ecg.sampling_rate == 500
+    np.testing.assert_allclose(ecg.signal, counts / 1000, atol=1e-6)
+    assert "the leads of groups 1, 2, 3, 4 of the file were joined" in ecg.notes
+    # Without stated starts they are joined, too, and it is said; a median beat among them is not the ECG.
+    median = (counts[:, :120], leads, "MEDIAN BEAT", 500, None)
+    ecg = read_ecg(written.dicom(None, groups=[median, *((*part, None) for part in parts)]))
+    np.testing.assert_allclose(ecg.signal, counts / 1000, atol=1e-6)
+    assert any("groups 2, 3, 4, 5" in note and "taken as simultaneous" in note for note in ecg.notes)
+    assert any("12 median beats of 0.24 s were left out" in note for note in ecg.notes)
+
+
+def test_dicom_groups_that_start_later_are_placed_in_time(written):
+    counts, leads = written.microvolts(), written.LEADS
+    columns = [
+        (counts[3 * n : 3 * n + 3, 150 * n : 150 * n + 150], leads[3 * n : 3 * n + 3], "", 500, 300 * n)
+        for n in range(4)
+    ]
+    ecg = read_ecg(written.dicom(None, groups=columns))
+    assert ecg.leads == leads and ecg.n_samples == 600
+    for n in range(4):
+        rows, there = slice(3 * n, 3 * n + 3), slice(150 * n, 150 * n + 150)
+        np.testing.assert_allclose(ecg.signal[rows, there], counts[rows, there] / 1000, atol=1e-6)
+    assert np.isnan(ecg.signal).mean() == 0.75
+    assert any("start at different times" in note for note in ecg.notes)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ((slice(0, 6), 600, 250, 0), "its rate is 250 Hz, not 500 Hz"),
+        ((slice(2, 8), 600, 500, 0), "it repeats leads"),
+        ((slice(0, 6), 300, 500, None), "its length differs and no start in time is stated"),
+    ],
+)
+def test_dicom_groups_that_do_not_fit_are_left_out_and_named(written, other, reason):
+    counts, leads = written.microvolts(), written.LEADS
+    rows, samples, rate, offset = other
+    groups = [
+        (counts[rows, :samples], leads[rows], "", rate, offset),
+        (np.hstack([counts[6:], counts[6:]]), leads[6:], "", 500, offset),
+    ]
+    if rate == 250:
+        groups[0] = (groups[0][0][:, :200], *groups[0][1:])
+    ecg = read_ecg(written.dicom(None, groups=groups))
+    assert ecg.leads == leads[6:] and ecg.sampling_rate == 500 and ecg.n_samples == 1200
+    (note,) = [note for note in ecg.notes if "left out" in note and "statement" not in note]
+    assert note.startswith(f"group 1 of the file ({leads[rows][0]}, ") and note.endswith(f"left out: {reason}")
+
+
+def change_groups(**values):
+    def change(dataset):
+        for group in dataset.WaveformSequence:
+            for name, value in values.items():
+                setattr(group, name, value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"NumberOfWaveformSamples": 300}, "12 channels x 300 samples = 7,200 bytes and holds 14,400"),
+        ({"NumberOfWaveformChannels": 11}, "has 11 channels and defines 12"),
+        ({"NumberOfWaveformSamples": 700}, "expected 16800"),
+    ],
+)
+def test_dicom_groups_that_contradict_themselves_are_refused(written, values, message):
+    with pytest.raises(ECGReadError, match=message):
+        read_ecg(written.dicom(written.microvolts(), extra=change_groups(**values)))
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_dicom_that_ends_before_its_last_group_is_refused(written, big_endian):
+    counts, leads = written.microvolts(), written.LEADS
+    groups = [(counts[row : row + 3], leads[row : row + 3], "", 500, 0) for row in (0, 3, 6, 9)]
+    content = written.dicom(None, groups=groups, big_endian=big_endian)
+    assert len(read_ecg(content).leads) == 12
+    for cut in range(2000, len(content) - 2000, 500):
+        with pytest.raises(ECGReadError):
+            read_ecg(content[:cut])
+
+
+def test_dicom_of_a_cart_agrees_with_pydicom():
+    """A real recording (Mortara) that pydicom brings along for its own tests."""
+    pydicom = pytest.importorskip("pydicom")
+    path = Path(pydicom.__file__).parent / "data" / "test_files" / "waveform_ecg.dcm"
+    if not path.is_file():
+        pytest.skip(f"no {path.name} in this pydicom")
+    ecg, dataset = read_ecg(path), pydicom.dcmread(path)
+    np.testing.assert_allclose(ecg.signal.T, dataset.waveform_array(0) / 1000, atol=1e-6)
+    assert ecg.leads == ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+    assert ecg.sampling_rate == 1000 and any("12 median beats of 1.20 s" in note for note in ecg.notes)
+
+
+def test_dicom_without_unit_is_refused(written):
+    with pytest.raises(ECGReadError, match="no voltage unit.*never guessed"):
+        read_ecg(written.dicom(written.microvolts(), sensitivity=None))
+    with pytest.raises(ECGReadError, match="no voltage unit"):
+        read_ecg(written.dicom(written.microvolts(), unit="mmHg"))
+    with pytest.raises(ECGReadError, match="gain 0"):
+        read_ecg(written.dicom(written.microvolts(), sensitivity=0))
+
+
+def test_deflated_dicom_is_refused_unread(written):
+    with pytest.raises(ECGReadError, match="deflated DICOM"):
+        read_ecg(written.dicom(written.microvolts(), deflated=True))
