@@ -35,6 +35,12 @@ app = typer.Typer(
 )
 
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must be new or empty.")]
+QuestionsFolder = Annotated[
+    Path, typer.Argument(help="Folder written by `ecgllm questions` or `ecgllm prepare ecg-qa`.")
+]
+MatchOn = Annotated[
+    str | None, typer.Option(help="With --debias: confounders to match, such as severity,age,sex,device,noise.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
 
 
@@ -91,7 +97,7 @@ def info(
     from .signals import read_ecg
     from .signals.summary import as_text, summarize
 
-    names = None if leads is None else [lead.strip() for lead in leads.split(",")]
+    names = None if leads is None else _names(leads)
     summaries = [
         summarize(read_ecg(path, sampling_rate=sampling_rate, unit=unit, leads=names), measuring) for path in files
     ]
@@ -311,6 +317,7 @@ def questions(
     balance: Annotated[
         bool, typer.Option("--debias", help="Keep only yes/no questions, each with as many ECGs for yes as for no.")
     ] = False,
+    match_on: MatchOn = None,
     seed: Seed = 0,
 ) -> None:
     """Build questions with known answers from the findings of a corpus."""
@@ -324,10 +331,54 @@ def questions(
             raise ValueError(f"{corpus} has no split {split!r}; it has {', '.join(present)}")
         records = records.filter(lambda value: value == split, input_columns="split")
     built = build_questions(records, phrasings=phrasings, seed=seed)
-    if balance:
-        built, report = debias_with_report(built, seed)
+    if balance or match_on:
+        built, report = debias_with_report(built, seed, records, _names(match_on))
         typer.echo(str(report), err=True)
     _save(built, output, "questions")
+
+
+@app.command()
+def debias(
+    questions: Annotated[
+        Path, typer.Argument(help="Folder written by `ecgllm questions` or `ecgllm prepare ecg-qa`.")
+    ],
+    output: OutputFolder,
+    corpus: Annotated[Path | None, typer.Option(help="Folder of their records, needed to match.")] = None,
+    match_on: MatchOn = None,
+    max_per_record: Annotated[int | None, typer.Option(help="At most so many questions about one record.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Keep the yes/no questions for which as many ECGs answer yes as no, in every wording."""
+    _require_empty(output)
+    from .corpora import debias_with_report
+
+    records = None if corpus is None else _load_corpus(corpus)
+    kept, report = debias_with_report(_load_questions(questions), seed, records, _names(match_on), max_per_record)
+    typer.echo(str(report), err=True)
+    _save(kept, output, "questions")
+
+
+@app.command()
+def audit(
+    questions: Annotated[
+        Path, typer.Argument(help="Folder written by `ecgllm questions` or `ecgllm prepare ecg-qa`.")
+    ],
+    corpus: Annotated[Path | None, typer.Option(help="Folder of their records: severity, age, sex, patients.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for audit.json and audit.png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    seed: Seed = 0,
+) -> None:
+    """Say how much of the answers the questions give away without the ECG."""
+    from .corpora.audit import audit as measure
+
+    found = measure(_load_questions(questions), None if corpus is None else _load_corpus(corpus), seed)
+    if output is not None:
+        from .corpora.audit_plot import plot_audit
+
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "audit.json").write_text(found.to_json() + "\n", encoding="utf-8")
+        plot_audit(found, output / "audit.png")
+    typer.echo(found.to_json() if as_json else str(found))
 
 
 @app.command()
@@ -384,6 +435,23 @@ def _load_corpus(folder: Path) -> Dataset:
     if not isinstance(corpus, Dataset):
         raise ValueError(f"{folder} holds a {type(corpus).__name__}; expected what `ecgllm prepare` writes")
     return corpus
+
+
+def _load_questions(folder: Path) -> Dataset:
+    from datasets import Dataset, load_from_disk
+
+    if not (folder / "dataset_info.json").is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no questions: no dataset_info.json in it. `ecgllm questions` writes it"
+        )
+    questions = load_from_disk(str(folder))
+    if not isinstance(questions, Dataset) or "question" not in questions.column_names:
+        raise ValueError(f"{folder} holds no questions; expected what `ecgllm questions` writes")
+    return questions
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def _save(dataset: Dataset, folder: Path, noun: str) -> None:

@@ -5,6 +5,7 @@ Folders of public corpora, or records, come in; a corpus (`prepare`, `records_to
 without which `datasets` cannot open a saved corpus.
 """
 
+from .audit import Audit, audit
 from .debiasing import DebiasReport, debias, debias_with_report
 from .ecg_feature import ECG
 from .findings import VOCABULARY, Finding, findings_from_statements, severity
@@ -13,6 +14,7 @@ from .questions import QUESTION_FEATURES, build_questions
 from .splits import check_patient_split, split_of
 
 __all__ = [
+    "Audit",
     "CORPUS_FEATURES",
     "ECG",
     "QUESTION_FEATURES",
@@ -20,6 +22,7 @@ __all__ = [
     "CorpusReport",
     "DebiasReport",
     "Finding",
+    "audit",
     "build_questions",
     "check_patient_split",
     "debias",

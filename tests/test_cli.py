@@ -406,3 +406,17 @@ def test_ask_refuses_a_file_without_a_signal(
     code, _, err = run(capsys, "ask", str(tmp_path / "zero.hea"), "Is it?", "--model", str(checkpoint))
     assert code == 2
     assert "holds no signal: every lead is flat" in err
+
+
+def test_questions_are_debiased_and_audited(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus, built, kept, report = (tmp_path / name for name in ("corpus", "questions", "kept", "report"))
+    assert run(capsys, "simulate", "-n", 80, "-o", corpus)[0] == 0
+    assert run(capsys, "questions", corpus, "-o", built)[0] == 0
+    code, _, err = run(capsys, "debias", built, "-o", kept, "--corpus", corpus, "--match-on", "sex")
+    assert code == 0 and "sex, matched: yes and no differ by" in err
+    code, out, _ = run(capsys, "audit", kept, "--corpus", corpus, "--json", "-o", report)
+    assert code == 0 and json.loads(out)["overall"]["blind"]["value"] == 0.5
+    assert (report / "audit.png").is_file() and (report / "audit.json").is_file()
+    assert "blind accuracy" in run(capsys, "audit", built)[1]
+    code, _, err = run(capsys, "audit", corpus)
+    assert code == 2 and "holds no questions" in err

@@ -1,0 +1,276 @@
+"""audit: how much of the answers the questions give away without the ECG, in figures.
+
+In: questions (ours, or ECG-QA's in the same columns), and their corpus where it is at hand. Out: an `Audit`: blind
+accuracy beside chance and the commonest answer, information of wording and answer, the same by template, type and
+confounder, and leaks between splits. The paper (arXiv 2411.14795) names the cause: severity decides which questions
+are asked and how they are answered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from .blindness import Score, blind_credits, entropy, information, score, transfer_credits
+from .confounders import CONFOUNDERS, Records
+
+_COLUMNS = ("template", "type", "attribute", "question", "ecg_ids", "answers")
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group of questions: how often a blind guesser is right. yes: share of "yes" among its verify questions."""
+
+    name: str
+    blind: Score
+    majority: float
+    chance: float
+    yes: float | None
+
+
+@dataclass
+class Audit:
+    """What `audit` found; `str` is a table, `to_dict` is for JSON.
+
+    overall: all questions. by: "type", "template" and confounders -> their groups. information_bits: of wording and
+    answer given the type, of answer_bits. confounders_alone: accuracy on verify questions from the confounders without
+    the question, None without any. severity_gap: mean severity of records that answer yes less that of those that
+    answer no, in standard deviations. both_answers: share of verify questions whose wording occurs with both answers.
+    across_splits: blind accuracy on another split of a guesser that saw "train". patient_leaks, phrasing_leaks: what
+    "train" shares with another split.
+    """
+
+    questions: int
+    overall: Group
+    information_bits: float
+    answer_bits: float
+    both_answers: float | None
+    by: dict[str, list[Group]]
+    across_splits: dict[str, Group] = field(default_factory=dict)
+    confounders_alone: Group | None = None
+    severity_gap: float | None = None
+    patient_leaks: list[str] = field(default_factory=list)
+    phrasing_leaks: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+    def __str__(self) -> str:
+        head = f"{'':<34}{'questions':>10}{'blind accuracy [95 %]':>26}{'commonest':>11}{'chance':>8}{'yes':>7}"
+        lines = [head, _line("all", self.overall)]
+        for name, group in self.across_splits.items():
+            lines.append(_line(f"train -> {name}", group))
+        for kind, groups in self.by.items():
+            lines.append(f"by {kind}")
+            lines += [_line(f"  {group.name}", group) for group in groups]
+        if self.confounders_alone is not None:
+            lines += ["without the question", _line("  confounders alone", self.confounders_alone)]
+        lines.append("")
+        lines.append(
+            f"wording and answer share {self.information_bits:.3f} of the answers' {self.answer_bits:.3f} bits "
+            "(given the type)"
+        )
+        if self.both_answers is not None:
+            lines.append(
+                f"{self.both_answers:.0%} of the verify questions have a wording that occurs with both answers"
+            )
+        if self.severity_gap is not None:
+            lines.append(f"severity of yes less severity of no: {self.severity_gap:+.2f} standard deviations")
+        for what, leaks in (("patients", self.patient_leaks), ("wordings", self.phrasing_leaks)):
+            shown = f": {', '.join(leaks[:3])}{' ...' if len(leaks) > 3 else ''}" if leaks else ""
+            lines.append(f"{len(leaks)} {what} of the train split occur in another split{shown}")
+        return "\n".join(lines)
+
+
+def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> Audit:
+    """Measure what questions give away.
+
+    Args:
+        questions: rows with template, type, attribute, question, ecg_ids, answers; split and severity where known.
+        corpus: the records asked about, for age, sex, device, noise, severity and patients. Questions about records
+            that it lacks count as of unknown ones.
+        seed: of permutations.
+    Raises: ValueError if a column is missing or there is no question.
+    """
+    missing = [name for name in _COLUMNS if name not in questions.column_names]
+    if missing:
+        raise ValueError(f"the questions lack the column {', '.join(missing)}; make them by build_questions")
+    if not len(questions):
+        raise ValueError("there is no question to audit")
+    columns = {name: questions[name][:] for name in questions.column_names}
+    answers = [" | ".join(sorted(answer)) for answer in columns["answers"]]
+    keys = list(
+        zip(
+            columns["type"], columns["template"], (name or "" for name in columns["attribute"]), columns["question"],
+            strict=True,
+        )
+    )  # fmt: skip
+    records = Records(corpus)
+    clusters = [records.patient(ids[0]) if ids else "" for ids in columns["ecg_ids"]]
+    credits = blind_credits(keys, answers)
+    tally = _Tally(columns["type"], answers, credits, clusters)
+    rows = range(len(answers))
+
+    by = {
+        "type": tally.groups(columns["type"]),
+        "template": tally.groups([str(name) for name in columns["template"]]),
+    }
+    severity = _severity(columns, records)
+    verify = [row for row in rows if columns["type"][row].endswith("verify") and answers[row] in ("yes", "no")]
+    confounders = _confounders(records, columns, severity)
+    for name, values in confounders.items():
+        by[name] = tally.groups(values)
+    alone = None
+    if confounders and verify:
+        only = [tuple(values[row] for values in confounders.values()) for row in verify]
+        truth = [answers[row] for row in verify]
+        own = _Tally(["verify"] * len(verify), truth, blind_credits(only, truth), [clusters[r] for r in verify])
+        alone = own.group("confounders", range(len(verify)))
+    splits = columns.get("split") or [None] * len(answers)
+    return Audit(
+        questions=len(answers),
+        overall=tally.group("all", rows),
+        information_bits=_conditional(columns["type"], columns["question"], answers, seed),
+        answer_bits=sum(
+            len(own) / len(answers) * entropy([answers[row] for row in own]) for own in _by(columns["type"]).values()
+        ),
+        both_answers=_both_answers(keys, answers, verify),
+        by=by,
+        across_splits=_across(keys, answers, clusters, columns["type"], splits),
+        confounders_alone=alone,
+        severity_gap=_gap(severity, answers, verify),
+        patient_leaks=_leaks([[records.patient(i) for i in ids] for ids in columns["ecg_ids"]], splits),
+        phrasing_leaks=_leaks([[question] for question in columns["question"]], splits),
+    )
+
+
+class _Tally:
+    """Groups of questions with their blind accuracy, commonest answer and chance."""
+
+    def __init__(self, types: Sequence[str], answers: list[str], credits: np.ndarray, clusters: list[Hashable]):
+        self.types, self.answers, self.credits, self.clusters = types, answers, credits, clusters
+
+    def groups(self, names: Sequence[Any]) -> list[Group]:
+        return [
+            self.group(str(name), rows) for name, rows in sorted(_by(names).items(), key=lambda item: str(item[0]))
+        ]
+
+    def group(self, name: str, rows: Sequence[int]) -> Group:
+        rows = list(rows)
+        answers = [self.answers[row] for row in rows]
+        # The commonest answer, and guessing, know the type of a question: yes or no is no answer to "which".
+        by_type = _by([self.types[row] for row in rows])
+        counts = [Counter(answers[i] for i in own) for own in by_type.values()]
+        verify = [answer for answer, row in zip(answers, rows, strict=True) if self.types[row].endswith("verify")]
+        return Group(
+            name=name,
+            blind=score(self.credits[rows], [self.clusters[row] for row in rows]),
+            majority=sum(max(count.values()) for count in counts) / len(rows),
+            chance=sum(sum(count.values()) / max(2, len(count)) for count in counts) / len(rows),
+            yes=verify.count("yes") / len(verify) if verify else None,
+        )
+
+
+def _confounders(records: Records, columns: dict[str, list], severity: list[int | None]) -> dict[str, list[str]]:
+    """Name -> value of every question's last record; only those that tell questions apart."""
+    asked = [
+        (ids[-1] if ids else "", name or "")
+        for ids, name in zip(columns["ecg_ids"], columns["attribute"], strict=True)
+    ]
+    found = {
+        name: ["unknown" if (value := look(records, *one)) is None else str(value) for one in asked]
+        for name, look in CONFOUNDERS.items()
+    }
+    found["severity"] = [
+        "unknown" if value is None else str(value) if value < 5 else "5 and more" for value in severity
+    ]
+    return {name: values for name, values in found.items() if len(set(values)) > 1}
+
+
+def _severity(columns: dict[str, list], records: Records) -> list[int | None]:
+    """Of every question's last record, by the questions' own column or the corpus."""
+    own = columns.get("severity") or [None] * len(columns["question"])
+    found = []
+    for value, ids in zip(own, columns["ecg_ids"], strict=True):
+        last = value[-1] if isinstance(value, (list, tuple)) and value else value if isinstance(value, int) else None
+        found.append(last if last is not None else records.get("severity", ids[-1]) if ids else None)
+    return found
+
+
+def _by(names: Sequence[Any]) -> dict[Any, list[int]]:
+    rows: dict[Any, list[int]] = defaultdict(list)
+    for row, name in enumerate(names):
+        rows[name].append(row)
+    return rows
+
+
+def _conditional(types: Sequence[str], wordings: Sequence[str], answers: list[str], seed: int) -> float:
+    """Information of wording and answer, within each type, weighted by its share."""
+    return sum(
+        len(rows) / len(answers) * information([wordings[r] for r in rows], [answers[r] for r in rows], seed)
+        for rows in _by(types).values()
+    )
+
+
+def _both_answers(keys: list[tuple], answers: list[str], verify: list[int]) -> float | None:
+    if not verify:
+        return None
+    seen: dict[tuple, set[str]] = defaultdict(set)
+    for row in verify:
+        seen[keys[row]].add(answers[row])
+    return sum(len(seen[keys[row]]) == 2 for row in verify) / len(verify)
+
+
+def _across(
+    keys: list[tuple], answers: list[str], clusters: list[Hashable], types: Sequence[str], splits: Sequence[str | None]
+) -> dict[str, Group]:
+    rows = _by(splits)
+    if "train" not in rows:
+        return {}
+    parts = {name: ([keys[r] for r in own], [answers[r] for r in own]) for name, own in rows.items()}
+    found = {}
+    known = {types[row] for row in rows["train"]}
+    for name, everything in rows.items():
+        own = [row for row in everything if types[row] in known]  # of other types the guesser saw nothing
+        if name not in ("train", None) and own:
+            parts[name] = ([keys[r] for r in own], [answers[r] for r in own])
+            credits = transfer_credits(parts["train"], parts[name])
+            tally = _Tally([types[r] for r in own], parts[name][1], credits, [clusters[r] for r in own])
+            found[str(name)] = tally.group(str(name), range(len(own)))
+    return found
+
+
+def _gap(severity: list[int | None], answers: list[str], verify: list[int]) -> float | None:
+    sides = {
+        side: [severity[row] for row in verify if answers[row] == side and severity[row] is not None]
+        for side in ("yes", "no")
+    }
+    if min(map(len, sides.values())) < 2:
+        return None
+    spread = np.sqrt((np.var(sides["yes"]) + np.var(sides["no"])) / 2)
+    return float((np.mean(sides["yes"]) - np.mean(sides["no"])) / spread) if spread else 0.0
+
+
+def _leaks(values: list[list[str]], splits: Sequence[str | None]) -> list[str]:
+    """Values of the train split that another split has too."""
+    seen: dict[bool, set[str]] = {True: set(), False: set()}
+    for own, split in zip(values, splits, strict=True):
+        if split is not None:
+            seen[split == "train"].update(own)
+    return sorted(seen[True] & seen[False])
+
+
+def _line(name: str, group: Group) -> str:
+    yes = "" if group.yes is None else f"{group.yes:.0%}"
+    return (
+        f"{name[:33]:<34}{group.blind.n:>10,}{str(group.blind):>26}{group.majority:>11.1%}{group.chance:>8.0%}{yes:>7}"
+    )
