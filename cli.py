@@ -293,19 +293,65 @@ def _quiet() -> Iterator[None]:
 
 @app.command()
 def prepare(
-    name: Annotated[str, typer.Argument(help="The corpus: ludb, cinc2021, ptbxl.")],
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder that holds the corpus as published.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="ludb, cinc2021, chapman-shaoxing, ningbo, cpsc2018, ptbxl, mimic-iv-ecg, code15, folder, "
+            "simulation or ecg-qa."
+        ),
+    ],
     output: OutputFolder,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take this many records.")] = None,
+    source: Annotated[
+        Path | None, typer.Argument(metavar="[SRC]", help="Folder that holds the corpus as published.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take this many records (ecg-qa: questions).")] = None,
     seed: Seed = 0,
+    sampling_rate: Annotated[float | None, typer.Option(help="ptbxl: 500 or 100 Hz.")] = None,
+    min_likelihood: Annotated[float, typer.Option(help="ptbxl: least likelihood of a diagnosis, percent.")] = 0.0,
+    unit: Annotated[str | None, typer.Option(help="code15: unit of the tracings, where it cannot be told.")] = None,
+    table: Annotated[Path | None, typer.Option(help="folder: CSV file with a row per ECG file.")] = None,
+    records: Annotated[Path | None, typer.Option(help="ecg-qa: folder of PTB-XL or MIMIC-IV-ECG.")] = None,
+    wording: Annotated[str | None, typer.Option(help="ecg-qa: paraphrased (default) or template.")] = None,
+    split: Annotated[str | None, typer.Option(help="ecg-qa: split of shards in no folder that says it.")] = None,
+    keep_missing: Annotated[
+        bool, typer.Option("--keep-missing", help="ecg-qa: keep questions about records that are not there.")
+    ] = False,
 ) -> None:
-    """Turn a public ECG corpus into a `datasets` folder with one vocabulary of findings."""
-    _require_empty(output)
-    from .corpora import prepare_with_report
+    """Turn a public ECG corpus, or your own folder, into a `datasets` folder with one vocabulary of findings.
 
-    corpus, report = prepare_with_report(name, source, seed=seed, limit=limit)
+    ecg-qa writes questions, and with --records the corpus of their ECGs into the folder `records` below them.
+    """
+    _require_empty(output)
+    given = {"sampling_rate": sampling_rate, "unit": unit, "table": table}
+    options = {option: value for option, value in given.items() if value is not None}
+    try:
+        if name == "ecg-qa":
+            options |= {"wording": wording, "split": split, "keep_missing": keep_missing, "limit": limit}
+            _prepare_ecg_qa(output, source, records, min_likelihood=min_likelihood, **options)
+            return
+        if records is not None or wording is not None or split is not None or keep_missing:
+            raise ValueError("--records, --wording, --split and --keep-missing are options of ecg-qa")
+        from .corpora import prepare_with_report
+
+        corpus, report = prepare_with_report(
+            name, source, seed=seed, limit=limit, min_likelihood=min_likelihood, **options
+        )
+    except ImportError as error:  # h5py is an optional extra
+        raise ValueError(str(error)) from error
     typer.echo(str(report), err=True)
     _save(corpus, output, "records")
+
+
+def _prepare_ecg_qa(output: Path, source: Path | None, records: Path | None, **options: Any) -> None:
+    from .corpora.ecg_qa_records import prepare_ecg_qa
+
+    if source is None:
+        raise ValueError("ecg-qa needs its folder: ecgllm prepare ecg-qa FOLDER -o OUT")
+    found = prepare_ecg_qa(source, records, **options)
+    typer.echo(str(found), err=True)
+    _save(found.questions, output, "questions")
+    if found.records is not None:
+        _save(found.records, output / "records", "records")
 
 
 @app.command()

@@ -39,7 +39,7 @@ CORE = [
     "pyyaml>=6.0",
 ]
 EXTRAS = {
-    "formats": ["ecgdatakit[dicom]>=2.0"],
+    "formats": ["ecgdatakit[dicom]>=2.0", "h5py>=3.11"],
     "measure": ["neurokit2>=0.2.13"],
     "plot": ["matplotlib>=3.8"],
     "explain": ["captum>=0.8"],

@@ -5,9 +5,12 @@ Folders of public corpora, or records, come in; a corpus (`prepare`, `records_to
 without which `datasets` cannot open a saved corpus.
 """
 
+from .answers import answers_in_text, exact_match, set_match
 from .audit import Audit, audit
 from .debiasing import DebiasReport, debias, debias_with_report
 from .ecg_feature import ECG
+from .ecg_qa import load_ecg_qa
+from .ecg_qa_records import prepare_ecg_qa
 from .findings import VOCABULARY, Finding, findings_from_statements, severity
 from .prepare import CORPUS_FEATURES, CorpusReport, prepare, prepare_with_report, records_to_corpus
 from .questions import QUESTION_FEATURES, build_questions
@@ -22,15 +25,20 @@ __all__ = [
     "CorpusReport",
     "DebiasReport",
     "Finding",
+    "answers_in_text",
     "audit",
     "build_questions",
     "check_patient_split",
     "debias",
     "debias_with_report",
+    "exact_match",
     "findings_from_statements",
+    "load_ecg_qa",
     "prepare",
+    "prepare_ecg_qa",
     "prepare_with_report",
     "records_to_corpus",
+    "set_match",
     "severity",
     "split_of",
 ]

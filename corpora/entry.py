@@ -1,7 +1,12 @@
-"""What a corpus loader hands to `prepare`: where a record lies and what the corpus knows about it beyond the file."""
+"""What a corpus loader hands to `prepare`: which records there are, where they lie, and what the corpus knows of them.
+
+Out: `Found`, the entries of a folder (a list, or an iterator where a corpus is large) with notes on what the folder
+holds beside them. Decided here: how a folder that is not the corpus is refused.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,19 +14,47 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Entry:
-    """One record to read. `changes` replace fields of the `ECGRecord` that the file gives; `split` is the corpus'
-    own."""
+    """One record to read.
+
+    path: its file. load: reads it where `read_ecg(path)` does not, such as one row of an HDF5 file.
+    changes: fields of the `ECGRecord` to replace. split: the corpus' own. unclear: words of the source
+    that were not understood. whole_report: the statements are sentences of one report, so that the record gets no
+    findings at all unless every sentence is understood: what is not understood might contradict.
+    """
 
     id: str
     path: Path
     patient_id: str
     changes: dict[str, Any] = field(default_factory=dict)
     split: str | None = None
+    load: Callable[[], Any] | None = None
+    unclear: tuple[str, ...] = ()
+    whole_report: bool = False
 
 
-def missing_layout(src: Path, expected: str, corpus: str) -> FileNotFoundError:
-    """The error for a folder that does not hold the corpus it should."""
-    found = sorted(path.name for path in src.iterdir())[:8] if src.is_dir() else "no folder"
-    return FileNotFoundError(
-        f"{src}: found {found}; expected {expected} of {corpus}. Give the folder into which the corpus was unpacked."
-    )
+@dataclass
+class Found:
+    """The records of a folder. `total` is None where they have not been counted; `notes` may grow while `entries` is
+    iterated."""
+
+    entries: Iterable[Entry]
+    total: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def missing_layout(src: Path, expected: str, corpus: str, marker: str | None = None) -> FileNotFoundError:
+    """The error for a folder that does not hold the corpus it should.
+
+    marker: a file that the corpus always has; where one lies a folder deeper, that folder is named.
+    """
+    if not src.is_dir():
+        what = "is a file" if src.exists() else "is no folder"
+        return FileNotFoundError(f"{src} {what}; expected a folder with {expected} of {corpus}.")
+    names = sorted(path.name for path in src.iterdir())
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    found = f"{', '.join(names[:8])}{more}" if names else "nothing"
+    way_out = "Give the folder into which the corpus was unpacked."
+    deeper = sorted(src.glob(f"*/{marker}")) if marker else []
+    if deeper:
+        way_out = f"It seems to be {src / deeper[0].relative_to(src).parts[0]}."
+    return FileNotFoundError(f"{src} holds {found}; expected {expected} of {corpus}. {way_out}")

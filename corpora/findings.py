@@ -1,8 +1,9 @@
 """From source statements to canonical findings, and what a list of findings says.
 
 In: statements as readers give them (`SNOMED:426783006`, `SCP:NORM:100`, `LUDB:Rhythm: Sinus rhythm`,
-`PTBXL:axis:LAD`). Out: sorted canonical names from `vocabulary.VOCABULARY`, and the statements that nobody has
-mapped. Decided here: what follows from a finding, when a finding is denied, and when it is merely not said (`truth`).
+`PTBXL:axis:LAD`, `CODE15:RBBB`, `MIMIC:Left axis deviation`). Out: sorted canonical names from
+`vocabulary.VOCABULARY`, and the statements that nobody has mapped. Decided here: what follows from a finding, when a
+finding is denied, and when it is merely not said (`truth`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from .machine_statements import CODE15_LABELS, MIMIC_STATEMENTS, WITHOUT_FINDING, mimic_statement
+from .ptbxl_text import METADATA_COLUMNS, beats_in
 from .vocabulary import CATEGORIES, VOCABULARY, Finding
 
 __all__ = [
@@ -30,8 +33,13 @@ __all__ = [
 
 # Statements that are understood and add no finding of their own.
 _WITHOUT_FINDING = frozenset(
-    f"PTBXL:class:{superclass}" for superclass in ("MI", "STTC", "CD", "HYP")
-)  # superclasses: their subclass stands beside them
+    [
+        *(f"PTBXL:class:{superclass}" for superclass in ("MI", "STTC", "CD", "HYP")),  # their subclass stands beside
+        "PTBXL:stadium:unknown",
+        *(f"MIMIC:{statement}" for statement in WITHOUT_FINDING),
+    ]
+)
+_UNSPECIFIED_BEATS = "unspecified premature complexes"
 
 # SCP form and rhythm statements of PTB-XL 1.0.3. Their likelihood 0 means "not given" (97 % of AFIB rows).
 _SCP_FORM_AND_RHYTHM = frozenset(
@@ -66,13 +74,14 @@ def findings_from_statements(
     """Map source statements to canonical findings.
 
     Args:
-        statements: `SNOMED:<code>`, `SCP:<code>[:<likelihood>]`, `LUDB:<statement>` or
-            `PTBXL:<axis|noise|class>:<value>`.
+        statements: `SNOMED:<code>`, `SCP:<code>[:<likelihood>]`, `LUDB:<statement>`, `PTBXL:<what>:<value>` (see
+            `ptbxl.statements_of`), `CODE15:<label>` or `MIMIC:<sentence of the machine's report>`.
         min_likelihood: least likelihood (percent) of an SCP diagnostic statement; 0 itself is never enough. Form and
             rhythm statements with likelihood 0 are kept: PTB-XL writes 0 there for "not given".
-    Returns: (sorted canonical findings with all that they imply, statements without a mapping in their order).
+    Returns: (sorted canonical findings with all that they imply, statements without a mapping in their order). Extra
+        beats whose origin PTB-XL's own column leaves open add nothing where another statement says it.
     """
-    found, unmapped = set(), []
+    found, unmapped, unsaid_origin = set(), [], False
     for statement in statements:
         kind, _, content = statement.partition(":")
         if kind == "SCP":
@@ -82,12 +91,25 @@ def findings_from_statements(
             content = code
         elif kind == "LUDB":
             content = ludb_statement(content)
+        elif kind == "MIMIC":
+            content = mimic_statement(content)
+        elif kind == "PTBXL":
+            what, _, value = content.partition(":")
+            if what in METADATA_COLUMNS:
+                continue
+            if what == "extra_beats":
+                kinds = set(beats_in(value)[0])
+                unsaid_origin = unsaid_origin or "ES" in kinds
+                found.update(name for kind in kinds - {"ES"} for name in _by_statement()[f"PTBXL:extra_beats:{kind}"])
+                continue
         key = f"{kind}:{content.strip()}"
         names = _by_statement().get(key)
         if names is not None:
             found.update(names)
         elif key not in _WITHOUT_FINDING:
             unmapped.append(statement)
+    if unsaid_origin and not any(VOCABULARY[name].category == "ectopy" for name in found):
+        found.add(_UNSPECIFIED_BEATS)
     return implied(found), tuple(unmapped)
 
 
@@ -225,4 +247,7 @@ def _by_statement() -> dict[str, tuple[str, ...]]:
         ):
             for content in contents:
                 table.setdefault(f"{kind}:{content}", []).append(finding.name)
+    for kind, names_of in (("CODE15", CODE15_LABELS), ("MIMIC", MIMIC_STATEMENTS)):
+        for content, names in names_of.items():
+            table[f"{kind}:{content}"] = list(names)
     return {statement: tuple(names) for statement, names in table.items()}

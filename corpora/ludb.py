@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .entry import Entry, missing_layout
+from .entry import Entry, Found, missing_layout
 
 
-def entries(src: Path) -> list[Entry]:
+def entries(src: Path) -> Found:
     """Records of the folder that holds `data/`, by number. Raises: FileNotFoundError if there are none."""
     headers = sorted((src / "data").glob("*.hea"), key=lambda path: (len(path.stem), path.stem))
     if not headers:
-        raise missing_layout(src, "data/<n>.hea and data/<n>.dat", "LUDB 1.0.1")
-    return [Entry(id=f"ludb-{path.stem}", path=path, patient_id=f"ludb-{path.stem}") for path in headers]
+        raise missing_layout(src, "data/<n>.hea and data/<n>.dat", "LUDB 1.0.1", "data/*.hea")
+    found = [Entry(id=f"ludb-{path.stem}", path=path, patient_id=f"ludb-{path.stem}") for path in headers]
+    return Found(found, len(found))

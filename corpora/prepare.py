@@ -2,33 +2,32 @@
 
 In: the name of a corpus and its folder, or `ECGRecord`s. Out: one row per record with the columns of
 `CORPUS_FEATURES`, every signal embedded. Decided here: that one unreadable file never ends a run, and that nothing is
-lost in silence: what could not be read and what no one has mapped is counted in the `CorpusReport`, logged, and kept
-in `dataset.info.description`.
+lost in silence: what could not be read and what no one has mapped is counted in the `CorpusReport`, and kept in
+`dataset.info.description`.
 """
 
 from __future__ import annotations
 
-import atexit
+import inspect
 import os
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, Features, List, Value
-from datasets.arrow_writer import ArrowWriter
 from datasets.utils import tqdm
 from transformers.utils import logging
 
-from . import cinc2021, ludb, ptbxl
+from . import cinc2021, code15, folder, ludb, mimic_iv_ecg, ptbxl
 from .ecg_feature import ECG
-from .entry import Entry
+from .entry import Entry, Found
 from .findings import describe, findings_from_statements, implied, severity
+from .rows import dataset_from_rows
 from .splits import check_patient_split, split_of
 
 logger = logging.get_logger(__name__)
@@ -56,36 +55,64 @@ CORPUS_FEATURES = Features(
     }
 )
 
-_LOADERS: dict[str, Callable[[Path], list[Entry]]] = {
+_LOADERS: dict[str, Callable[..., Found]] = {
     "ludb": ludb.entries,
     "cinc2021": cinc2021.entries,
+    **{
+        name: partial(cinc2021.entries, corpus=name)
+        for name in ("chapman-shaoxing", "ningbo", "chapman-ningbo", "cpsc2018")
+    },
     "ptbxl": ptbxl.entries,
+    "mimic-iv-ecg": mimic_iv_ecg.entries,
+    "code15": code15.entries,
+    "folder": folder.entries,
 }
+CORPORA = (*_LOADERS, "simulation")
+_LISTED = 50  # lines of one kind in a printed report
 
 
 @dataclass
 class CorpusReport:
     """What happened while a corpus was made. unreadable: (record id, reason). unmapped: statement -> records bearing
-    it."""
+    it. unclear: words of the source that were not understood -> records. notes: what the folder holds beside them."""
 
     name: str
     records: int = 0
     without_findings: int = 0
+    splits: Counter[str] = field(default_factory=Counter)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     unmapped: Counter[str] = field(default_factory=Counter)
+    unclear: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.records} records, {self.without_findings} without any finding"]
-        lines += [f"unreadable: {record_id}: {reason}" for record_id, reason in self.unreadable]
-        lines += [f"not mapped: {statement} ({count} records)" for statement, count in self.unmapped.most_common()]
+        if self.splits:
+            lines.append("split: " + ", ".join(f"{split} {count}" for split, count in sorted(self.splits.items())))
+        lines += [f"note: {note}" for note in self.notes]
+        lines += _listed([f"unreadable: {record_id}: {reason}" for record_id, reason in self.unreadable])
+        for what, counts in (("mapped", self.unmapped), ("understood", self.unclear)):
+            lines += _listed([f"not {what}: {text} ({count} records)" for text, count in counts.most_common()])
         return "\n".join(lines)
+
+
+def _listed(lines: list[str]) -> list[str]:
+    more = len(lines) - _LISTED
+    return lines if more <= 0 else [*lines[:_LISTED], f"... and {more} more like the last line"]
 
 
 def prepare(
     name: str, src: str | os.PathLike[str] | None = None, seed: int = 0, limit: int | None = None, **options: Any
 ) -> Dataset:
-    """Make the corpus `name`; see `prepare_with_report`, of which this returns the data set alone."""
-    return prepare_with_report(name, src, seed=seed, limit=limit, **options)[0]
+    """Make the corpus `name`; see `prepare_with_report`, of which this returns the data set alone. What was lost is
+    logged."""
+    return _logged(*prepare_with_report(name, src, seed=seed, limit=limit, **options))
+
+
+def _logged(dataset: Dataset, report: CorpusReport) -> Dataset:
+    if report.unreadable or report.unmapped or report.unclear:
+        logger.warning(str(report))
+    return dataset
 
 
 def prepare_with_report(
@@ -94,30 +121,60 @@ def prepare_with_report(
     seed: int = 0,
     limit: int | None = None,
     min_likelihood: float = 0.0,
+    **options: Any,
 ) -> tuple[Dataset, CorpusReport]:
     """Make a corpus and say what was lost on the way.
 
     Args:
-        name: "ludb", "cinc2021", "ptbxl", or "simulation" (which takes no `src`, and makes `limit` records, 1,000 by
-            default).
+        name: one of `CORPORA`. "simulation" takes no `src` and makes `limit` records, 1,000 by default.
         src: the folder into which the corpus was unpacked.
         seed: of the split by patient (where the corpus has none of its own) and of the simulation.
         limit: read only the first so many records.
         min_likelihood: least likelihood (percent) of PTB-XL's diagnostic statements; see `findings_from_statements`.
+        options: of the corpus: `sampling_rate` (ptbxl: 500 or 100 Hz), `unit` (code15), `table` (folder: the CSV
+            file).
     Returns: (data set with `CORPUS_FEATURES`, report).
-    Raises: ValueError for an unknown name or a corpus without one readable record, FileNotFoundError for a folder
-        that does not hold the corpus.
+    Raises: ValueError for an unknown name or option, a patient in two splits or a corpus without one readable record,
+        FileNotFoundError for a folder that does not hold the corpus.
     """
     if name == "simulation":
+        if src is not None or options:
+            extra = ", ".join([*([f"the folder {src}"] if src is not None else []), *sorted(options)])
+            raise ValueError(f"the corpus 'simulation' takes no folder and no options; found {extra}")
         simulate = import_module("..signals.simulation", __package__).simulate_ecgs
         records = simulate(1000 if limit is None else limit, seed=seed)
-        return _corpus(name, (_from_record(record, name, i) for i, record in enumerate(records)), seed, min_likelihood)
+        return _from_records(records, name, seed, min_likelihood)
+    found = find_entries(name, src, **options)
+    return corpus_of(name, found, seed=seed, limit=limit, min_likelihood=min_likelihood)
+
+
+def find_entries(name: str, src: str | os.PathLike[str] | None, **options: Any) -> Found:
+    """The records of a corpus' folder, not yet read. Arguments and errors as of `prepare_with_report`."""
     if name not in _LOADERS:
-        raise ValueError(f"there is no corpus {name!r}; expected one of {', '.join([*_LOADERS, 'simulation'])}")
+        more = "ecg-qa, a set of questions, is made by prepare_ecg_qa (ecgllm prepare ecg-qa)"
+        raise ValueError(f"there is no corpus {name!r}; expected one of {', '.join(CORPORA)}; {more}")
     if src is None:
         raise ValueError(f"the corpus {name!r} needs its folder: prepare({name!r}, src)")
-    found = list(islice(_LOADERS[name](Path(src)), limit))
-    return _corpus(name, _read(found), seed, min_likelihood, total=len(found))
+    known = [option for option in inspect.signature(_LOADERS[name]).parameters if option not in ("src", "corpus")]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(
+            f"the corpus {name!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
+        )
+    return _LOADERS[name](Path(src), **options)
+
+
+def corpus_of(
+    name: str,
+    found: Found,
+    seed: int = 0,
+    limit: int | None = None,
+    min_likelihood: float = 0.0,
+) -> tuple[Dataset, CorpusReport]:
+    """Read the records that a loader has found. Arguments, result and errors as of `prepare_with_report`."""
+    total = found.total if limit is None or found.total is None else min(limit, found.total)
+    outcomes = (_read_row(entry, name, seed, min_likelihood) for entry in islice(found.entries, limit))
+    return _corpus(name, outcomes, total if total is not None else limit, found.notes)
 
 
 def records_to_corpus(records: Iterable[Any], source: str, seed: int = 0, min_likelihood: float = 0.0) -> Dataset:
@@ -128,71 +185,56 @@ def records_to_corpus(records: Iterable[Any], source: str, seed: int = 0, min_li
     sentences.
     Raises: ValueError for no records, two records of one id, or a finding outside the vocabulary.
     """
-    rows = (_from_record(record, source, position) for position, record in enumerate(records))
-    return _corpus(source, rows, seed, min_likelihood)[0]
+    return _logged(*_from_records(records, source, seed, min_likelihood))
 
 
-_Loaded = tuple[Entry, Any, str | None]  # entry, record or None, reason why there is no record
-
-
-def _from_record(record: Any, source: str, position: int) -> _Loaded:
-    record_id = record.id or f"{source}-{position:06d}"
-    return Entry(id=record_id, path=Path(), patient_id=record.patient_id or record_id), record, None
-
-
-def _read(entries: list[Entry]) -> Iterator[_Loaded]:
-    read_ecg = import_module("..signals", __package__).read_ecg
-    for entry in entries:
-        try:
-            yield entry, replace(read_ecg(entry.path), **entry.changes), None
-        except (ValueError, OSError) as error:  # ECGReadError is a ValueError, as are the record's own checks
-            yield entry, None, str(error)
-
-
-def _corpus(
-    name: str, loaded: Iterable[_Loaded], seed: int, min_likelihood: float, total: int | None = None
+def _from_records(
+    records: Iterable[Any], source: str, seed: int, min_likelihood: float
 ) -> tuple[Dataset, CorpusReport]:
-    report = CorpusReport(name)
-    folder = tempfile.mkdtemp(prefix="ecgllm-corpus-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # the table is memory-mapped until the process ends
-    path = os.path.join(folder, "corpus.arrow")
-    seen: set[str] = set()
-    # 100 signals a batch: a random access reads its batch's index, and 1,000 of 5,000 samples would fill 120 MB first
-    with ArrowWriter(features=CORPUS_FEATURES, path=path, writer_batch_size=100) as writer:
-        for entry, record, reason in tqdm(loaded, total=total, desc=f"Reading {name}", unit="record"):
-            if record is None:
-                report.unreadable.append((entry.id, reason or "unknown reason"))
-                continue
-            if entry.id in seen:
-                raise ValueError(f"two records of {name} have the id {entry.id!r}; give every record its own")
-            seen.add(entry.id)
-            writer.write(CORPUS_FEATURES.encode_example(_row(name, entry, record, seed, min_likelihood, report)))
-            report.records += 1
-        if report.records:
-            writer.finalize()
-    if not report.records:
-        raise ValueError(f"{name}: not one record could be read\n{report}")
-    dataset = Dataset.from_file(path)
-    dataset.info.description = str(report)
-    check_patient_split(dataset)
-    if report.unreadable or report.unmapped:
-        logger.warning(str(report))
-    return dataset, report
+    def outcomes() -> Iterator[_Outcome]:
+        for position, record in enumerate(records):
+            record_id = record.id or f"{source}-{position:06d}"
+            entry = Entry(id=record_id, path=Path(), patient_id=record.patient_id or record_id)
+            yield _row(entry, record, source, seed, min_likelihood)
+
+    return _corpus(source, outcomes(), None, [])
 
 
-def _row(
-    name: str, entry: Entry, record: Any, seed: int, min_likelihood: float, report: CorpusReport
-) -> dict[str, Any]:
+@dataclass
+class _Outcome:
+    """A record's row, or the reason why there is none. unmapped and unclear: for the report."""
+
+    id: str
+    row: dict[str, Any] | None = None
+    reason: str = ""
+    unmapped: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
+
+
+def _read_row(entry: Entry, name: str, seed: int, min_likelihood: float) -> _Outcome:
+    try:
+        if entry.load is not None:
+            record = entry.load()
+        else:
+            record = import_module("..signals", __package__).read_ecg(entry.path)
+        record = replace(record, **entry.changes)
+    except (ValueError, OSError) as error:  # ECGReadError is a ValueError, as are the record's own checks
+        return _Outcome(entry.id, reason=str(error))
+    return _row(entry, record, name, seed, min_likelihood)
+
+
+def _row(entry: Entry, record: Any, name: str, seed: int, min_likelihood: float) -> _Outcome:
+    unmapped: tuple[str, ...] = ()
     if record.findings is not None:
         findings = implied(record.findings)
     else:
         findings, unmapped = findings_from_statements(record.statements, min_likelihood)
-        report.unmapped.update(set(unmapped))
-    report.without_findings += not findings
-    return {
+        if unmapped and entry.whole_report:
+            findings = ()
+    row = {
         "id": entry.id,
         "patient_id": entry.patient_id,
-        "ecg": record,
+        "ecg": CORPUS_FEATURES["ecg"].encode_example(record),
         # PTB-XL's reports are its cardiologists' words: a row without one stays without
         "report": record.report or (describe(findings) if findings and name != "ptbxl" else None),
         "findings": list(findings),
@@ -209,3 +251,34 @@ def _row(
         "split": entry.split or split_of(entry.patient_id, seed),
         "source": name,
     }
+    return _Outcome(entry.id, row, unmapped=unmapped, unclear=entry.unclear)
+
+
+def _corpus(
+    name: str, outcomes: Iterable[_Outcome], total: int | None, notes: list[str]
+) -> tuple[Dataset, CorpusReport]:
+    report, seen = CorpusReport(name), set()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for outcome in tqdm(outcomes, total=total, desc=f"Reading {name}", unit="record"):
+            if outcome.row is None:
+                report.unreadable.append((outcome.id, outcome.reason or "unknown reason"))
+                continue
+            if outcome.id in seen:
+                raise ValueError(f"two records of {name} have the id {outcome.id!r}; give every record its own")
+            seen.add(outcome.id)
+            report.records += 1
+            report.without_findings += not outcome.row["findings"]
+            report.splits[outcome.row["split"]] += 1
+            report.unmapped.update(set(outcome.unmapped))
+            report.unclear.update(set(outcome.unclear))
+            yield outcome.row
+
+    # 100 signals a batch: a random access reads its batch's index, and 1,000 of 5,000 samples would fill 120 MB first
+    dataset = dataset_from_rows(rows(), CORPUS_FEATURES, batch_size=100)
+    report.notes = list(notes)  # a loader may add to them until its last record
+    if not report.records:
+        raise ValueError(f"{name}: not one record could be read\n{report}")
+    dataset.info.description = str(report)
+    check_patient_split(dataset)
+    return dataset, report

@@ -227,7 +227,7 @@ _SVPC, _PAC, _PVC = (
     "premature atrial complexes",
     "premature ventricular complexes",
 )
-_add("ectopy", _SVPC, snomed="63593006")
+_add("ectopy", _SVPC, snomed="63593006", ptbxl="extra_beats:SVES")
 _add(
     "ectopy",
     _PAC,
@@ -265,6 +265,7 @@ _add(
     _PVC,
     snomed="427172004 17338001 164884008",
     scp="PVC",
+    ptbxl="extra_beats:VES",
     ludb="Ventricular extrasystole, type: single PVC|Ventricular extrasystole, localisation: RVOT, anterior wall"
     "|Ventricular extrasystole, localisation: RVOT, antero-septal part"
     "|Ventricular extrasystole, localisation: IVS, middle part|Ventricular extrasystole, localisation: LVOT, LVS"
@@ -283,7 +284,7 @@ _add(
     "ectopy", "bigeminal pattern", scp="BIGU", blurs="ventricular bigeminy, supraventricular bigeminy, atrial bigeminy"
 )
 _add("ectopy", "trigeminal pattern", scp="TRIGU", blurs="ventricular trigeminy")
-_add("ectopy", "unspecified premature complexes", scp="PRC(S)", blurs=f"{_SVPC}, {_PVC}")
+_add("ectopy", "unspecified premature complexes", scp="PRC(S)", ptbxl="extra_beats:ES", blurs=f"{_SVPC}, {_PVC}")
 _add("ectopy", "ventricular escape beats", snomed="75532003")
 _add("ectopy", "fusion beats", snomed="13640000")
 
@@ -362,9 +363,34 @@ _add(
 _MI, _ISCHEMIA = "myocardial infarction", "ischemia"
 _IRM = "ischemia_infarction"
 _add(_IRM, _MI, snomed="164865005", blurs=_ISCHEMIA)
-_add(_IRM, "acute myocardial infarction", snomed="57054005", broader=_MI, facet="stage")
+_ACUTE, _SUBACUTE, _OLD = (f"{stage} myocardial infarction" for stage in ("acute", "subacute", "old"))
+_add(_IRM, _ACUTE, snomed="57054005", ptbxl="stadium:I", broader=_MI, facet="stage")
 _add(
-    _IRM, "old myocardial infarction", snomed="164867002", broader=_MI, facet="stage", ludb=_on_walls("Scar formation")
+    _IRM,
+    _OLD,
+    snomed="164867002",
+    ptbxl="stadium:III",
+    broader=_MI,
+    facet="stage",
+    ludb=_on_walls("Scar formation"),
+)
+# PTB-XL's Stadium II, and what lies between: the two stages on either side are left open, the third is denied.
+_add(_IRM, _SUBACUTE, ptbxl="stadium:II", broader=_MI, facet="stage")
+_add(
+    _IRM,
+    "acute to subacute myocardial infarction",
+    ptbxl="stadium:I-II",
+    broader=_MI,
+    facet="stage",
+    blurs=f"{_ACUTE}, {_SUBACUTE}",
+)
+_add(
+    _IRM,
+    "subacute to old myocardial infarction",
+    ptbxl="stadium:II-III",
+    broader=_MI,
+    facet="stage",
+    blurs=f"{_SUBACUTE}, {_OLD}",
 )
 _add(_IRM, "st elevation myocardial infarction", broader="acute myocardial infarction", ludb=_on_walls("STEMI"))
 for _wall_name, _snomed, _scp, _ptbxl in (
@@ -401,12 +427,13 @@ for _name, _scp, _parent, _blurs in (
         broader=f"{_parent} {_MI}",
         blurs=", ".join(f"{wall} {_MI}" for wall in _blurs.split()),
     )
-_add(_IRM, _ISCHEMIA, snomed="164861001", scp="ISC_")
+# PTB-XL files lateral ischemia (ISCLA) under ISCA too, so that the class alone says no more than "ischemia".
+_add(_IRM, _ISCHEMIA, snomed="164861001", scp="ISC_", ptbxl="class:ISCA")
 _add(_IRM, "acute ischemia", snomed="413444003", broader=_ISCHEMIA, facet="stage")
 _add(_IRM, "chronic ischemia", snomed="413844008", broader=_ISCHEMIA, facet="stage")
 _SNOMED_ISCHEMIA = {"anterior": "426434006", "inferior": "425419005", "lateral": "425623009"}
 _SCP_ISCHEMIA = {"anterior": "ISCAN", "inferior": "ISCIN", "lateral": "ISCLA"}
-_CLASS_ISCHEMIA = {"anterior": "class:ISCA", "inferior": "class:ISCI"}
+_CLASS_ISCHEMIA = {"inferior": "class:ISCI"}
 for _w in _WALLS:
     _add(
         _IRM,
@@ -486,7 +513,7 @@ _add("st_t", "brugada pattern", snomed="418818005")
 
 # --- pacing ---
 _PACED = "paced rhythm"
-_add("pacing", _PACED, snomed="10370003", scp="PACE", ludb="Pacemaker presence, undefined")
+_add("pacing", _PACED, snomed="10370003", scp="PACE", ptbxl="pacemaker:ja", ludb="Pacemaker presence, undefined")
 _add(
     "pacing", "atrial pacing", snomed="251268003", ludb="UNIpolar atrial pacing|BIpolar atrial pacing", broader=_PACED
 )

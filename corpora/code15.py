@@ -1,0 +1,160 @@
+"""CODE-15 % in its own layout: `exams.csv` and `exams_part<i>.hdf5` (some parts are enough).
+
+In: the folder. Out: one `Entry` per exam whose part is there, with labels, age, sex and patient. Decided here: which
+rows of the padding are cut off, and the unit, which the files do not state (`unit_of_amplitude`). Needs h5py (extra
+`formats`). Licence: CC BY 4.0. Source: Ribeiro et al., Zenodo 2021, doi:10.5281/zenodo.4916206.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..signals.record import ECGReadError, ECGRecord
+from .entry import Entry, Found, missing_layout
+
+CORPUS = "CODE-15 %"
+SAMPLING_RATE = 400.0
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")  # DI, DII, DIII, AVR, ...
+LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "ST", "AF", "normal_ecg")
+_COLUMNS = ("exam_id", "patient_id", "trace_file")
+# Median over exams of the median lead's peak to peak, in the file's unit, between which that unit is sure. In mV it is
+# 2.4 in CODE-15 and 1.3 in PTB-XL.
+_UNITS = {"V": (4e-4, 6e-3, 1000.0), "mV": (0.4, 6.0, 1.0), "0.1 mV": (10.0, 60.0, 0.1), "uV": (400.0, 6000.0, 0.001)}
+_PROBED = 64  # exams that decide on the unit
+
+
+def entries(src: Path, unit: str | None = None) -> Found:
+    """Exams of `exams.csv` in its order, as far as their part is in the folder; the rest is counted in the notes.
+
+    Args: unit: "V", "mV", "0.1 mV" or "uV" of the tracings; None decides it from the amplitudes.
+    Raises: FileNotFoundError without table or parts, ImportError without h5py, ValueError for amplitudes that leave
+        the unit open, or a damaged part.
+    """
+    table, parts = src / "exams.csv", sorted(src.glob("*.hdf5"))
+    if not table.is_file() or not parts:
+        raise missing_layout(src, "exams.csv and exams_part<i>.hdf5 (unpack exams_part<i>.zip)", CORPUS, table.name)
+    if unit is not None and unit not in _UNITS:
+        raise ValueError(f"{CORPUS}: unit={unit!r}; expected one of {', '.join(_UNITS)}, or None to find it")
+    _open.cache_clear()  # a part may have been downloaded again since
+    rows_of = {path.name: _rows_by_exam(path) for path in parts}
+    exams = _exams(table)
+    scale = _UNITS[unit or _find_unit(exams, rows_of, src)][2]
+    found, elsewhere = [], Counter()
+    for exam in exams:
+        part, number = exam["trace_file"].strip(), int(exam["exam_id"])
+        if part not in rows_of:
+            elsewhere[part] += 1
+            continue
+        row = rows_of[part].get(number)
+        found.append(_entry(exam, number, src / part, row, scale))
+    listed = {int(exam["exam_id"]) for exam in exams}
+    unlisted = sum(number not in listed for rows in rows_of.values() for number in rows)
+    notes = [f"{count} exams lie in {part}, which is not here" for part, count in sorted(elsewhere.items())]
+    if unlisted:
+        notes.append(f"{unlisted} tracings have no row in exams.csv; left out")
+    if not found:
+        raise FileNotFoundError(f"{CORPUS}: no exam of {table} lies in {', '.join(rows_of)}: {'; '.join(notes[:4])}")
+    return Found(found, len(found), notes)
+
+
+def _entry(exam: dict[str, str], number: int, path: Path, row: int | None, scale: float) -> Entry:
+    labels = [label for label in LABELS if _is_true(exam.get(label))]
+    age = (exam.get("age") or "").strip()
+    male = (exam.get("is_male") or "").strip()
+    return Entry(
+        id=f"code15-{number}",
+        path=path,
+        patient_id=f"code15-{exam['patient_id'].strip()}",
+        changes={
+            "statements": tuple(f"CODE15:{label}" for label in labels),
+            "age": float(age) if age else None,
+            "sex": None if not male else "male" if _is_true(male) else "female",
+        },
+        load=partial(read_tracing, path, number, row, scale),
+    )
+
+
+def read_tracing(path: Path, exam: int, row: int | None, scale: float) -> ECGRecord:
+    """One row of a part's `tracings` [n, 4096, 12], its zero padding cut off, times `scale` in mV at 400 Hz."""
+    if row is None:
+        raise ECGReadError(f"{path}: has no exam {exam}, which exams.csv says it has; download the part again")
+    signal = without_padding(_open(path)["tracings"][row])
+    if not signal.size:
+        raise ECGReadError(f"{path}: the tracing of exam {exam} is nothing but zeros")
+    signal = np.ascontiguousarray(signal.T, dtype=np.float32) * np.float32(scale)
+    return ECGRecord(signal=signal, sampling_rate=SAMPLING_RATE, leads=LEADS, id=str(exam), source="code15")
+
+
+def without_padding(signal: np.ndarray) -> np.ndarray:
+    """[samples, leads] without the samples at both ends that are exactly 0 in every lead."""
+    used = np.flatnonzero(np.any(signal != 0, axis=1))
+    return signal[used[0] : used[-1] + 1] if used.size else signal[:0]
+
+
+def unit_of_amplitude(amplitude: float) -> str:
+    """The unit in which `amplitude` is that of an ECG.
+
+    Args: amplitude: median over exams of the median lead's peak to peak.
+    Raises: ValueError for an amplitude of no unit, or between two.
+    """
+    for unit, (low, high, _) in _UNITS.items():
+        if low <= amplitude < high:
+            return unit
+    ranges = ", ".join(f"{low:g} to {high:g} is {unit}" for unit, (low, high, _) in _UNITS.items())
+    raise ValueError(
+        f"{CORPUS}: the tracings' median peak to peak is {amplitude:.4g}; {ranges}. Say which it is by unit=..."
+    )
+
+
+def _find_unit(exams: list[dict[str, str]], rows_of: dict[str, dict[int, int]], src: Path) -> str:
+    there = [(part, row) for part, rows in rows_of.items() for row in rows.values()]
+    amplitudes = []
+    for part, row in there[:: max(1, len(there) // _PROBED)]:
+        signal = without_padding(_open(src / part)["tracings"][row])
+        if signal.size:
+            amplitudes.append(float(np.nanmedian(np.ptp(signal, axis=0))))
+    if not amplitudes:
+        raise ValueError(f"{CORPUS}: every tracing in {', '.join(rows_of)} is nothing but zeros")
+    return unit_of_amplitude(float(np.median(amplitudes)))
+
+
+def _exams(table: Path) -> list[dict[str, str]]:
+    with open(table, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in (*_COLUMNS, *LABELS[:6]) if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"{CORPUS}: {table} lacks the column {', '.join(missing)}; it has {reader.fieldnames}")
+        return list(reader)
+
+
+def _rows_by_exam(path: Path) -> dict[int, int]:
+    """Exam -> row. A part ends in a row of exam 0, which is none."""
+    file = _open(path)
+    missing = {"exam_id", "tracings"} - set(file)
+    if missing or file["tracings"].ndim != 3 or file["tracings"].shape[2] != len(LEADS):
+        found = {name: file[name].shape for name in file}
+        raise ValueError(f"{CORPUS}: {path} holds {found}; expected exam_id [n] and tracings [n, samples, 12]")
+    return {int(exam): row for row, exam in enumerate(file["exam_id"][:]) if exam != 0}
+
+
+@lru_cache(maxsize=32)
+def _open(path: Path) -> Any:
+    """The open part: rows are read one by one, and opening takes longer than reading."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(f"{CORPUS} is HDF5 and needs h5py: pip install 'ecgllm[formats]'") from error
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"{CORPUS}: {path} cannot be opened as HDF5 ({error}); download it again") from error
+
+
+def _is_true(text: str | None) -> bool:
+    return (text or "").strip().lower() in ("true", "1", "1.0")
