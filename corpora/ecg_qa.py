@@ -50,6 +50,7 @@ TYPES = {
 }
 WORDINGS = ("paraphrased", "template")
 _SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "test": "test"}
+_VERSIONS = ("ptbxl", "mimic-iv-ecg")
 _MIMIC_STUDIES = range(40_000_000, 50_000_000)  # study ids; those of PTB-XL's ECGs end at 21,837
 _PTBXL_ECGS = range(1, 100_000)
 _LISTED = 10
@@ -141,8 +142,8 @@ def find_shards(src: str | os.PathLike[str], wording: str | None = None, split: 
         if shards:
             raise FileNotFoundError(f"ECG-QA: {src} has the wording {', '.join(sorted(present))}, and not {wording}")
         raise missing_layout(src, expected, "ECG-QA")
-    versions = {place for shard in chosen for place in shard.path.parts if place in ("ptbxl", "mimic-iv-ecg")}
-    if len(versions) > 1:
+    versions = {next((place for place in reversed(shard.path.parts) if place in _VERSIONS), None) for shard in chosen}
+    if versions >= set(_VERSIONS):
         raise ValueError(f"ECG-QA: {src} holds both versions; give {src / 'ptbxl'} or {src / 'mimic-iv-ecg'}")
     return chosen
 

@@ -56,11 +56,18 @@ def _entries(src: Path, table: Path, machine: Path | None) -> Iterator[Entry]:
                 "report": report_of(sentences),
                 "statements": tuple(f"MIMIC:{sentence}" for sentence in sentences),
                 "measurements": measurements_of(machine_row) or None,
-                "recorded_at": datetime.fromisoformat(row["ecg_time"].strip()) if row["ecg_time"].strip() else None,
+                "recorded_at": _time(row["ecg_time"].strip(), study),
                 "device": f"cart {machine_row['cart_id'].strip()}" if machine_row.get("cart_id", "").strip() else None,
             },
             whole_report=True,
         )
+
+
+def _time(text: str, study: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise ValueError(f"{CORPUS}: ecg_time of study {study} is {text!r}; expected 2180-07-23 08:44:00") from error
 
 
 def sentences_of(row: dict[str, str]) -> list[str]:

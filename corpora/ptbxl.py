@@ -45,7 +45,15 @@ def entries(src: Path, sampling_rate: float | None = None) -> Found:
         missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
             raise ValueError(f"PTB-XL: {table} lacks the column {', '.join(missing)}; it has {reader.fieldnames}")
-        found = [_entry(src, row, sampling_rate) for row in reader]
+        found = []
+        for row in reader:
+            try:
+                found.append(_entry(src, row, sampling_rate))
+            except (ValueError, SyntaxError, TypeError) as error:
+                raise ValueError(
+                    f"PTB-XL: {table}, line {reader.line_num}: {error}; expected a row as published. Was the table "
+                    "saved by a spreadsheet? Download it again"
+                ) from error
     return Found(found, len(found))
 
 

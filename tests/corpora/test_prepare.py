@@ -11,6 +11,7 @@ from datasets import Dataset, load_from_disk
 
 from ecgllm.corpora import (
     CORPUS_FEATURES,
+    CorpusReport,
     check_patient_split,
     prepare,
     prepare_with_report,
@@ -73,6 +74,16 @@ def test_prepare_names_what_it_knows(tmp_path):
             prepare(name, tmp_path)
 
 
+def test_simulation_takes_no_folder(tmp_path):
+    with pytest.raises(ValueError, match="takes no folder and no options; found the folder .*, table"):
+        prepare("simulation", tmp_path, table="labels.csv")
+
+
+def test_a_long_report_is_cut_where_it_is_printed():
+    report = CorpusReport("own", unreadable=[(f"r{i}", "broken") for i in range(60)])
+    assert len(report.unreadable) == 60 and str(report).endswith("... and 10 more like the last line")
+
+
 def test_split_is_by_patient_and_depends_on_the_seed_alone():
     patients = [f"p{i}" for i in range(2000)]
     splits = [split_of(patient, seed=3) for patient in patients]
@@ -119,6 +130,12 @@ def test_cinc2021(shared_data):
     assert set(corpus["recorded_at"]) == {None}
     rates = {row["ecg"]["sampling_rate"] for row in corpus}
     assert rates == {500.0, 1000.0}
+
+
+def test_parts_of_the_challenge_have_names_of_their_own(shared_data):
+    corpus, report = prepare_with_report("cpsc2018", shared_data / "cinc2021" / "cpsc2018")
+    assert len(corpus) == 9 and set(corpus["source"]) == {"cpsc2018"} and corpus[0]["id"].startswith("cpsc2018-A")
+    assert report.notes == ["no patient ids are given: every record counts as a patient of its own"]
 
 
 def test_ptbxl(shared_data):

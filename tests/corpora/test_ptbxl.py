@@ -4,6 +4,8 @@ from collections import Counter
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ecgllm.corpora import check_patient_split, prepare_with_report
 from ecgllm.corpora.findings import findings_from_statements, implied, truth
@@ -42,6 +44,18 @@ LIMBS = LEADS[:6]
 )
 def test_leads_of_a_noise_column(text, leads):
     assert leads_in(text) == (leads, ())
+
+
+@given(st.sets(st.sampled_from(LEADS)), st.booleans(), st.sampled_from([",", ", ", ";"]))
+def test_any_list_of_leads_is_read_back(leads, small, separator):
+    named = separator.join(lead.lower() if small else lead.upper() for lead in sorted(leads))
+    assert leads_in(f" , {named},  ") == (tuple(lead for lead in LEADS if lead in leads), ())
+
+
+@given(st.integers(0, 11), st.integers(0, 11))
+def test_a_range_runs_forward_or_is_not_clear(first, last):
+    leads, unclear = leads_in(f"{LEADS[first]} - {LEADS[last]}")
+    assert leads == (LEADS[first : last + 1] if first < last else ()) and bool(unclear) == (first >= last)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +139,9 @@ def test_refusals(write_ptbxl, tmp_path):
     lines[2] = lines[2].replace(",1,records100", ",10,records100")
     table.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(ValueError, match="ptbxl-5 in test and train"):
+        prepare_with_report("ptbxl", tmp_path / "leak")
+    table.write_text("\n".join([*lines[:2], lines[2].replace("'AFIB': 0.0", "AFIB 0")]), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"ptbxl_database.csv, line 3: .*expected a row as published"):
         prepare_with_report("ptbxl", tmp_path / "leak")
     table.write_text("ecg_id,strat_fold\n1,1\n", encoding="utf-8")
     with pytest.raises(ValueError, match="lacks the column patient_id"):
