@@ -7,6 +7,7 @@ without which `datasets` cannot open a saved corpus.
 
 from .answers import answers_in_text, exact_match, set_match
 from .audit import Audit, audit
+from .confounding import confound
 from .debiasing import DebiasReport, debias, debias_with_report
 from .ecg_feature import ECG
 from .ecg_qa import load_ecg_qa
@@ -29,6 +30,7 @@ __all__ = [
     "audit",
     "build_questions",
     "check_patient_split",
+    "confound",
     "debias",
     "debias_with_report",
     "exact_match",

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from datasets import Dataset
 
 from .blindness import Score, blind_credits, entropy, information, score, transfer_credits
-from .confounders import CONFOUNDERS, Records
+from .confounders import CONFOUNDERS, NUMBERS, Records
+from .word_guesser import held_out_credits, word_credits
 
 _COLUMNS = ("template", "type", "attribute", "question", "ecg_ids", "answers")
 
@@ -41,9 +43,11 @@ class Audit:
     overall: all questions. by: "type", "template" and confounders -> their groups. information_bits: of wording and
     answer given the type, of answer_bits. confounders_alone: accuracy on verify questions from the confounders without
     the question, None without any. severity_gap: mean severity of records that answer yes less that of those that
-    answer no, in standard deviations. both_answers: share of verify questions whose wording occurs with both answers.
-    across_splits: blind accuracy on another split of a guesser that saw "train". patient_leaks, phrasing_leaks: what
-    "train" shares with another split.
+    answer no, in standard deviations; other_severity_gap: the same of the findings that are not asked about, with a
+    corpus. both_answers: share of verify questions whose wording occurs with both answers. across_splits: blind
+    accuracy on another split of a guesser that saw "train". words, words_across_splits: the same of a classifier of
+    n-grams (`word_guesser`); None without scikit-learn. patient_leaks, phrasing_leaks: what "train" shares with other
+    splits. weighted: whether the column weight was used.
     """
 
     questions: int
@@ -57,6 +61,10 @@ class Audit:
     severity_gap: float | None = None
     patient_leaks: list[str] = field(default_factory=list)
     phrasing_leaks: list[str] = field(default_factory=list)
+    words: Group | None = None
+    words_across_splits: dict[str, Group] = field(default_factory=dict)
+    other_severity_gap: float | None = None
+    weighted: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,12 +77,20 @@ class Audit:
         lines = [head, _line("all", self.overall)]
         for name, group in self.across_splits.items():
             lines.append(_line(f"train -> {name}", group))
+        if self.words is not None:
+            lines.append(_line("all, by words", self.words))
+        for name, group in self.words_across_splits.items():
+            lines.append(_line(f"train -> {name}, by words", group))
         for kind, groups in self.by.items():
             lines.append(f"by {kind}")
             lines += [_line(f"  {group.name}", group) for group in groups]
         if self.confounders_alone is not None:
             lines += ["without the question", _line("  confounders alone", self.confounders_alone)]
         lines.append("")
+        if self.words is None:
+            lines.append("without a classifier of words: it needs scikit-learn, pip install 'ecgllm[audit]'")
+        if self.weighted:
+            lines.append("questions count by their weight")
         lines.append(
             f"wording and answer share {self.information_bits:.3f} of the answers' {self.answer_bits:.3f} bits "
             "(given the type)"
@@ -85,6 +101,8 @@ class Audit:
             )
         if self.severity_gap is not None:
             lines.append(f"severity of yes less severity of no: {self.severity_gap:+.2f} standard deviations")
+        if self.other_severity_gap is not None:
+            lines.append(f"the same of findings not asked about: {self.other_severity_gap:+.2f} standard deviations")
         for what, leaks in (("patients", self.patient_leaks), ("wordings", self.phrasing_leaks)):
             shown = f": {', '.join(leaks[:3])}{' ...' if len(leaks) > 3 else ''}" if leaks else ""
             lines.append(f"{len(leaks)} {what} of the train split occur in another split{shown}")
@@ -95,7 +113,8 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
     """Measure what questions give away.
 
     Args:
-        questions: rows with template, type, attribute, question, ecg_ids, answers; split and severity where known.
+        questions: rows with template, type, attribute, question, ecg_ids, answers; split and severity where known. By
+            the column weight (`debias` with method="weight") questions count more or less, where there is one.
         corpus: the records asked about, for age, sex, device, noise, severity and patients. Questions about records
             that it lacks count as of unknown ones.
         seed: of permutations.
@@ -116,8 +135,8 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
     )  # fmt: skip
     records = Records(corpus)
     clusters = [records.patient(ids[0]) if ids else "" for ids in columns["ecg_ids"]]
-    credits = blind_credits(keys, answers)
-    tally = _Tally(columns["type"], answers, credits, clusters)
+    weights = np.asarray(columns.get("weight") or np.ones(len(answers)), dtype=float)
+    tally = _Tally(columns["type"], answers, blind_credits(keys, answers, clusters, weights), clusters, weights)
     rows = range(len(answers))
 
     by = {
@@ -129,35 +148,42 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
     confounders = _confounders(records, columns, severity)
     for name, values in confounders.items():
         by[name] = tally.groups(values)
-    alone = None
-    if confounders and verify:
-        only = [tuple(values[row] for values in confounders.values()) for row in verify]
-        truth = [answers[row] for row in verify]
-        own = _Tally(["verify"] * len(verify), truth, blind_credits(only, truth), [clusters[r] for r in verify])
-        alone = own.group("confounders", range(len(verify)))
     splits = columns.get("split") or [None] * len(answers)
+    words, words_across = _words(columns, answers, clusters, splits, weights)
     return Audit(
         questions=len(answers),
         overall=tally.group("all", rows),
-        information_bits=_conditional(columns["type"], columns["question"], answers, seed),
+        information_bits=_conditional(columns["type"], columns["question"], answers, seed, weights),
         answer_bits=sum(
             len(own) / len(answers) * entropy([answers[row] for row in own]) for own in _by(columns["type"]).values()
         ),
         both_answers=_both_answers(keys, answers, verify),
         by=by,
-        across_splits=_across(keys, answers, clusters, columns["type"], splits),
-        confounders_alone=alone,
-        severity_gap=_gap(severity, answers, verify),
+        across_splits=_across(keys, answers, columns["type"], splits, clusters, weights, transfer_credits),
+        confounders_alone=_alone(confounders, answers, verify, clusters, weights),
+        severity_gap=_gap(severity, answers, verify, weights),
         patient_leaks=_leaks([[records.patient(i) for i in ids] for ids in columns["ecg_ids"]], splits),
         phrasing_leaks=_leaks([[question] for question in columns["question"]], splits),
+        words=words,
+        words_across_splits=words_across,
+        other_severity_gap=_gap(_other_severity(records, columns), answers, verify, weights),
+        weighted="weight" in columns,
     )
 
 
 class _Tally:
     """Groups of questions with their blind accuracy, commonest answer and chance."""
 
-    def __init__(self, types: Sequence[str], answers: list[str], credits: np.ndarray, clusters: list[Hashable]):
+    def __init__(
+        self,
+        types: Sequence[str],
+        answers: list[str],
+        credits: np.ndarray,
+        clusters: list[Hashable],
+        weights: np.ndarray,
+    ):
         self.types, self.answers, self.credits, self.clusters = types, answers, credits, clusters
+        self.weights = weights
 
     def groups(self, names: Sequence[Any]) -> list[Group]:
         return [
@@ -169,15 +195,73 @@ class _Tally:
         answers = [self.answers[row] for row in rows]
         # The commonest answer, and guessing, know the type of a question: yes or no is no answer to "which".
         by_type = _by([self.types[row] for row in rows])
-        counts = [Counter(answers[i] for i in own) for own in by_type.values()]
-        verify = [answer for answer, row in zip(answers, rows, strict=True) if self.types[row].endswith("verify")]
+        mass = self.weights[rows]
+        counts = []
+        for own in by_type.values():
+            counts.append(Counter())
+            for i in own:
+                counts[-1][answers[i]] += float(mass[i])
+        verify = [i for i, row in enumerate(rows) if self.types[row].endswith("verify")]
+        said = float(sum(mass[i] for i in verify))
         return Group(
             name=name,
-            blind=score(self.credits[rows], [self.clusters[row] for row in rows]),
-            majority=sum(max(count.values()) for count in counts) / len(rows),
-            chance=sum(sum(count.values()) / max(2, len(count)) for count in counts) / len(rows),
-            yes=verify.count("yes") / len(verify) if verify else None,
+            blind=score(self.credits[rows], [self.clusters[row] for row in rows], mass),
+            majority=sum(max(count.values()) for count in counts) / float(mass.sum()),
+            chance=sum(sum(count.values()) / max(2, len(count)) for count in counts) / float(mass.sum()),
+            yes=float(sum(mass[i] for i in verify if answers[i] == "yes")) / said if verify else None,
         )
+
+
+def _alone(
+    confounders: dict[str, list[str]],
+    answers: list[str],
+    verify: list[int],
+    clusters: list[Hashable],
+    weights: np.ndarray,
+) -> Group | None:
+    """Accuracy on verify questions from the confounders without the question.
+
+    Of severity the part is taken that is not the answer itself, where it is known.
+    """
+    used = {name: values for name, values in confounders.items() if name != "severity"}
+    if "other severity" not in used and "severity" in confounders:
+        used["severity"] = confounders["severity"]
+    if not used or not verify:
+        return None
+    keys = [tuple(values[row] for values in used.values()) for row in verify]
+    truth, patients, mass = [answers[row] for row in verify], [clusters[row] for row in verify], weights[verify]
+    tally = _Tally(["verify"] * len(verify), truth, blind_credits(keys, truth, patients, mass), patients, mass)
+    return tally.group("confounders", range(len(verify)))
+
+
+def _words(
+    columns: dict[str, list],
+    answers: list[str],
+    clusters: list[Hashable],
+    splits: Sequence[str | None],
+    weights: np.ndarray,
+) -> tuple[Group | None, dict[str, Group]]:
+    """The classifier of n-grams: held out, and from the train split to another. It knows the type of a question."""
+    if find_spec("sklearn") is None:
+        return None, {}
+    credits = np.zeros(len(answers))
+    for rows in _by(columns["type"]).values():
+        texts, truth = [columns["question"][row] for row in rows], [answers[row] for row in rows]
+        credits[rows] = held_out_credits(texts, truth, [clusters[row] for row in rows], weights[rows])
+    words = _Tally(columns["type"], answers, credits, clusters, weights).group("words", range(len(answers)))
+    texts = [(kind, text) for kind, text in zip(columns["type"], columns["question"], strict=True)]
+    return words, _across(texts, answers, columns["type"], splits, clusters, weights, _words_by_type)
+
+
+def _words_by_type(train: tuple, test: tuple) -> np.ndarray:
+    credits, seen = np.zeros(len(test[1])), _by([kind for kind, _ in train[0]])
+    for kind, rows in _by([kind for kind, _ in test[0]]).items():
+        own = seen[kind]
+        credits[rows] = word_credits(
+            ([train[0][i][1] for i in own], [train[1][i] for i in own], np.asarray(train[2])[own]),
+            ([test[0][i][1] for i in rows], [test[1][i] for i in rows]),
+        )
+    return credits
 
 
 def _confounders(records: Records, columns: dict[str, list], severity: list[int | None]) -> dict[str, list[str]]:
@@ -190,6 +274,7 @@ def _confounders(records: Records, columns: dict[str, list], severity: list[int 
         name: ["unknown" if (value := look(records, *one)) is None else str(value) for one in asked]
         for name, look in CONFOUNDERS.items()
     }
+    found["other severity"] = found["severity"]
     found["severity"] = [
         "unknown" if value is None else str(value) if value < 5 else "5 and more" for value in severity
     ]
@@ -206,6 +291,14 @@ def _severity(columns: dict[str, list], records: Records) -> list[int | None]:
     return found
 
 
+def _other_severity(records: Records, columns: dict[str, list]) -> list[int | None]:
+    look = NUMBERS["severity"]
+    return [
+        look(records, ids[-1], name or "") if ids else None
+        for ids, name in zip(columns["ecg_ids"], columns["attribute"], strict=True)
+    ]
+
+
 def _by(names: Sequence[Any]) -> dict[Any, list[int]]:
     rows: dict[Any, list[int]] = defaultdict(list)
     for row, name in enumerate(names):
@@ -213,10 +306,14 @@ def _by(names: Sequence[Any]) -> dict[Any, list[int]]:
     return rows
 
 
-def _conditional(types: Sequence[str], wordings: Sequence[str], answers: list[str], seed: int) -> float:
+def _conditional(
+    types: Sequence[str], wordings: Sequence[str], answers: list[str], seed: int, weights: np.ndarray
+) -> float:
     """Information of wording and answer, within each type, weighted by its share."""
     return sum(
-        len(rows) / len(answers) * information([wordings[r] for r in rows], [answers[r] for r in rows], seed)
+        len(rows)
+        / len(answers)
+        * information([wordings[r] for r in rows], [answers[r] for r in rows], seed, weights[rows])
         for rows in _by(types).values()
     )
 
@@ -231,33 +328,42 @@ def _both_answers(keys: list[tuple], answers: list[str], verify: list[int]) -> f
 
 
 def _across(
-    keys: list[tuple], answers: list[str], clusters: list[Hashable], types: Sequence[str], splits: Sequence[str | None]
+    keys: list[tuple],
+    answers: list[str],
+    types: Sequence[str],
+    splits: Sequence[str | None],
+    clusters: list[Hashable],
+    weights: np.ndarray,
+    credits_of: Callable[[tuple, tuple], np.ndarray],
 ) -> dict[str, Group]:
+    """Split -> accuracy there of what saw the train split."""
     rows = _by(splits)
     if "train" not in rows:
         return {}
-    parts = {name: ([keys[r] for r in own], [answers[r] for r in own]) for name, own in rows.items()}
-    found = {}
-    known = {types[row] for row in rows["train"]}
+    own = rows["train"]
+    train = ([keys[r] for r in own], [answers[r] for r in own], weights[own])
+    known, found = {types[row] for row in own}, {}
     for name, everything in rows.items():
-        own = [row for row in everything if types[row] in known]  # of other types the guesser saw nothing
-        if name not in ("train", None) and own:
-            parts[name] = ([keys[r] for r in own], [answers[r] for r in own])
-            credits = transfer_credits(parts["train"], parts[name])
-            tally = _Tally([types[r] for r in own], parts[name][1], credits, [clusters[r] for r in own])
-            found[str(name)] = tally.group(str(name), range(len(own)))
+        asked = [row for row in everything if types[row] in known]  # of other types the guesser saw nothing
+        if name not in ("train", None) and asked:
+            truth = [answers[r] for r in asked]
+            credits = credits_of(train, ([keys[r] for r in asked], truth))
+            tally = _Tally([types[r] for r in asked], truth, credits, [clusters[r] for r in asked], weights[asked])
+            found[str(name)] = tally.group(str(name), range(len(asked)))
     return found
 
 
-def _gap(severity: list[int | None], answers: list[str], verify: list[int]) -> float | None:
-    sides = {
-        side: [severity[row] for row in verify if answers[row] == side and severity[row] is not None]
-        for side in ("yes", "no")
-    }
-    if min(map(len, sides.values())) < 2:
-        return None
-    spread = np.sqrt((np.var(sides["yes"]) + np.var(sides["no"])) / 2)
-    return float((np.mean(sides["yes"]) - np.mean(sides["no"])) / spread) if spread else 0.0
+def _gap(severity: list[int | None], answers: list[str], verify: list[int], weights: np.ndarray) -> float | None:
+    means, variances = [], []
+    for side in ("yes", "no"):
+        own = [row for row in verify if answers[row] == side and severity[row] is not None]
+        if len(own) < 2:
+            return None
+        values, share = np.array([severity[row] for row in own], dtype=float), weights[own] / weights[own].sum()
+        means.append(share @ values)
+        variances.append(share @ (values - means[-1]) ** 2)
+    spread = np.sqrt(np.mean(variances))
+    return float((means[0] - means[1]) / spread) if spread else 0.0
 
 
 def _leaks(values: list[list[str]], splits: Sequence[str | None]) -> list[str]:

@@ -2,15 +2,15 @@
 
 In: questions, and the corpus where confounders are to be matched. Out: verify questions (of one record or two) in
 which, for each template, type and attribute and within it for each wording, "yes" and "no" are equally frequent, so
-that neither the question nor its wording tells the answer; matched, also within each stratum of the confounders
-(backdoor adjustment by exact matching). What cannot be balanced is dropped and listed. Source of the idea:
-arXiv 2411.14795, de-biased pre-training.
+that neither the question nor its wording tells the answer; matched or weighted, also within each stratum of the
+confounders (backdoor adjustment). What cannot be balanced is dropped and listed. Source of the idea: arXiv 2411.14795,
+de-biased pre-training.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +18,12 @@ import numpy as np
 from datasets import Dataset
 from transformers.utils import logging
 
-from .confounders import CONFOUNDERS, Records, other_severity
+from .confounders import CONFOUNDERS, MatchOn, Records, confounders_of
+from .matching import Cell, balancing_weights, most_balanced
 
 logger = logging.get_logger(__name__)
 
+METHODS = ("match", "weight")
 _COLUMNS = ["template", "type", "attribute", "question", "ecg_ids", "answers"]
 
 
@@ -32,7 +34,9 @@ class DebiasReport:
     dropped: (template, type, attribute) -> {"yes": n, "no": n}, only where any were; lost: those of which nothing is
     left. matched_on: the confounders. balance: confounder -> (before, after), how far the records of yes and no are
     apart: standardised mean difference of numbers, else the largest difference of a value's share. most_used: the
-    record that most kept questions are about, mean_used: the mean over the records used.
+    record that most kept questions are about, mean_used: the mean over the records used. effective, heaviest: of
+    weights, how many questions of equal weight would estimate as well (Kish 1965), and the largest; None if matched.
+    uneven_splits: split -> share of its kept questions that it would lose if it were balanced by itself.
     """
 
     questions: int = 0
@@ -44,6 +48,10 @@ class DebiasReport:
     balance: dict[str, tuple[float, float]] = field(default_factory=dict)
     most_used: int = 0
     mean_used: float = 0.0
+    method: str = "match"
+    uneven_splits: dict[str, float] = field(default_factory=dict)
+    effective: float | None = None
+    heaviest: float | None = None
 
     def __str__(self) -> str:
         lines = [f"kept {self.kept} of {self.questions} questions; {self.not_verify} are not answered by yes or no"]
@@ -51,9 +59,14 @@ class DebiasReport:
             lines.append(
                 f"a record is asked about {self.mean_used:.1f} times on average, at most {self.most_used} times"
             )
+        if self.effective is not None:
+            lines.append(f"weights are worth {self.effective:.0f} questions; the heaviest is {self.heaviest:.1f}")
+        done = ", matched" if self.method == "match" else ", weighted"
         for name, (before, after) in self.balance.items():
-            matched = ", matched" if name in self.matched_on else ""
+            matched = done if name in self.matched_on else ""
             lines.append(f"{name}{matched}: yes and no differ by {before:+.2f} before, {after:+.2f} after")
+        for split, share in sorted(self.uneven_splits.items()):
+            lines.append(f"split {split} is not balanced by itself: {share:.0%} of it are too many; use by_split")
         for key, counts in sorted(self.dropped.items()):
             gone = " (nothing is left of it)" if key in self.lost else ""
             lines.append(f"dropped of {' / '.join(key)}: {counts['yes']} yes, {counts['no']} no{gone}")
@@ -64,11 +77,13 @@ def debias(
     questions: Dataset,
     seed: int = 0,
     corpus: Dataset | None = None,
-    match_on: Sequence[str] = (),
+    match_on: MatchOn = (),
     max_per_record: int | None = None,
+    method: str = "match",
+    by_split: bool = False,
 ) -> Dataset:
     """The de-biased set of `questions`; see `debias_with_report`. What was dropped is logged."""
-    kept, report = debias_with_report(questions, seed, corpus, match_on, max_per_record)
+    kept, report = debias_with_report(questions, seed, corpus, match_on, max_per_record, method, by_split)
     if report.dropped:
         logger.warning(str(report))
     return kept
@@ -78,8 +93,10 @@ def debias_with_report(
     questions: Dataset,
     seed: int = 0,
     corpus: Dataset | None = None,
-    match_on: Sequence[str] = (),
+    match_on: MatchOn = (),
     max_per_record: int | None = None,
+    method: str = "match",
+    by_split: bool = False,
 ) -> tuple[Dataset, DebiasReport]:
     """Balance verify questions and say what that cost.
 
@@ -89,8 +106,15 @@ def debias_with_report(
         corpus: the records, for `match_on` and the report's balance.
         match_on: confounders within whose strata yes and no shall be equally frequent too: some of "severity" (that
             of the findings not asked about, see `confounders.other_severity`), "age" (bands), "sex", "device",
-            "noise". Records where one is unknown match those where it is unknown.
+            "noise", other columns of the corpus, or a mapping of names to band edges or functions (see
+            `confounders.confounders_of`). Records where one is unknown match those where it is unknown; of two ECGs
+            the pair of values counts.
         max_per_record: at most so many kept questions about one record.
+        method: "match" keeps the largest selection in which yes and no are equally frequent in every wording, and for
+            each attribute in every stratum (`matching.most_balanced`). "weight" drops only what has one answer in its
+            wording or stratum, and adds the column weight (`matching.balancing_weights`, mean 1 by attribute).
+        by_split: balance each split by itself. Needed where several splits are in one set and share wordings: a set
+            that is balanced as a whole need not be so in its training part. The report says where it is not.
     Returns: (rows of `questions` in their order, report). For each (template, type, attribute, question text) as many
         "yes" as "no". Among those of the frequent answer, the ones whose records are used least so far are kept.
     Raises: ValueError if a column is missing, a confounder is unknown or without a corpus, or nothing can be balanced.
@@ -98,119 +122,171 @@ def debias_with_report(
     missing = [name for name in _COLUMNS if name not in questions.column_names]
     if missing:
         raise ValueError(f"the questions lack the column {', '.join(missing)}; make them by build_questions")
+    if method not in METHODS:
+        raise ValueError(f"method={method!r}; expected one of {', '.join(METHODS)}")
     strata = _strata(corpus, match_on)
     if max_per_record is not None and max_per_record < 1:
         raise ValueError(f"max_per_record is {max_per_record}; expected at least 1, or None")
-    report = DebiasReport(questions=len(questions), matched_on=tuple(match_on))
-    rows = list(questions.select_columns(_COLUMNS).with_format(None))
-    cells: dict[tuple, dict[str, list[int]]] = defaultdict(lambda: {"yes": [], "no": []})
+    if method == "weight" and (max_per_record is not None or "weight" in questions.column_names):
+        what = "max_per_record bounds a selection" if max_per_record is not None else "the questions have weights"
+        raise ValueError(f"method='weight': {what}; use method='match', or leave it out")
+    report = DebiasReport(questions=len(questions), matched_on=tuple(match_on), method=method)
+    splits = ["split"] if "split" in questions.column_names else []
+    rows = list(questions.select_columns([*_COLUMNS, *splits]).with_format(None))
+    groups: dict[tuple, dict[Cell, list[int]]] = defaultdict(lambda: defaultdict(list))
     for position, row in enumerate(rows):
         if row["type"].endswith("verify") and row["answers"] in (["yes"], ["no"]):
-            key = (row["template"], row["type"], row["attribute"] or "", row["question"], strata(row))
-            cells[key][row["answers"][0]].append(position)
+            group = (row["template"], row["type"], row["attribute"] or "", (by_split and row.get("split")) or "")
+            groups[group][row["question"], strata(row), row["answers"][0]].append(position)
         else:
             report.not_verify += 1
-    rng, used, kept = np.random.default_rng(seed), Counter(), []
+    weights: dict[int, float] = {}
+    picker = _Picker(rows, np.random.default_rng(seed), max_per_record)
     dropped: dict[tuple, Counter] = defaultdict(Counter)
-    kept_of: Counter = Counter()
-    for key, sides in sorted(cells.items(), key=lambda item: (item[0][:4], repr(item[0][4]))):
-        orders = {answer: _least_used_first(side, rows, used, rng) for answer, side in sides.items()}
-        chosen = _pairs(orders["yes"], orders["no"], rows, used, max_per_record)
-        kept += chosen
-        n = len(chosen) // 2
-        for answer, side in sides.items():
-            if len(side) > n:
-                dropped[key[:3]][answer] += len(side) - n
-        kept_of[key[:3]] += 2 * n
-    if not kept:
+    for key, cells in sorted(groups.items()):
+        if method == "weight":
+            given = balancing_weights({cell: len(members) for cell, members in cells.items()})
+            kept = {position: weight for cell, weight in given.items() for position in cells[cell]}
+        else:
+            kept = dict.fromkeys(picker.pick(cells), 1.0)
+        weights |= kept
+        for (_, _, answer), members in cells.items():
+            lost = sum(position not in kept for position in members)
+            if lost:
+                dropped[key[:3]][answer] += lost
+        if kept:
+            dropped[key[:3]]["kept"] += len(kept)
+    if not weights:
         within = f" within the strata of {', '.join(match_on)}" if match_on else ""
         raise ValueError(
             f"no question of {len(rows)} has both a record that answers yes and one that answers no{within}; ask "
             "about more records, or for findings that some show and some do not"
         )
-    report.kept = len(kept)
-    report.dropped = {key: {"yes": counts["yes"], "no": counts["no"]} for key, counts in dropped.items()}
-    report.lost = sorted(key for key in report.dropped if not kept_of[key])
+    report.kept = len(weights)
+    report.dropped = {
+        key: {"yes": counts["yes"], "no": counts["no"]}
+        for key, counts in dropped.items()
+        if counts["yes"] or counts["no"]
+    }
+    report.lost = sorted(key for key in report.dropped if not dropped[key]["kept"])
+    used = Counter(name for position in weights for name in rows[position]["ecg_ids"])
     report.most_used, report.mean_used = max(used.values()), float(np.mean(list(used.values())))
     if corpus is not None:
-        everything = [position for sides in cells.values() for side in sides.values() for position in side]
-        before, after = (_differences([rows[i] for i in chosen], corpus) for chosen in (everything, kept))
+        everything = dict.fromkeys(
+            (i for cells in groups.values() for members in cells.values() for i in members), 1.0
+        )
+        before, after = (_differences(rows, chosen, corpus, match_on) for chosen in (everything, weights))
         report.balance = {name: (before[name], after[name]) for name in before if name in after}
-    return questions.select(sorted(kept)), report
+    report.uneven_splits = _uneven(rows, weights)
+    chosen = sorted(weights)
+    if method == "weight":
+        column = np.array([weights.get(position, 0.0) for position in range(len(rows))])
+        report.effective, report.heaviest = float(column.sum() ** 2 / (column**2).sum()), float(column.max())
+        questions = questions.add_column("weight", column.astype(np.float32))
+    return questions.select(chosen), report
 
 
-def _strata(corpus: Dataset | None, match_on: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Hashable, ...]]:
+def _strata(corpus: Dataset | None, match_on: MatchOn) -> Callable[[dict[str, Any]], tuple[Hashable, ...]]:
     """What a question's records are matched by: a tuple for each of its records."""
-    if isinstance(match_on, str):
-        raise TypeError(f"match_on is the string {match_on!r}; expected a sequence such as ({match_on!r},)")
-    unknown = [name for name in match_on if name not in CONFOUNDERS]
-    if unknown:
-        raise ValueError(f"cannot match on {', '.join(unknown)}; known are {', '.join(CONFOUNDERS)}")
-    if match_on and corpus is None:
+    if match_on and not isinstance(match_on, str) and corpus is None:
         raise ValueError(f"matching on {', '.join(match_on)} needs the records: pass corpus=")
-    records = Records(corpus)
-    looks = [CONFOUNDERS[name] for name in match_on]
-    return lambda row: tuple(
-        look(records, record_id, row["attribute"] or "") for record_id in row["ecg_ids"] for look in looks
-    )
+    looks = confounders_of(Records(corpus), match_on)[0].values()
+    return lambda row: tuple(look(record_id, row["attribute"] or "") for record_id in row["ecg_ids"] for look in looks)
 
 
-def _least_used_first(side: list[int], rows: list[dict], used: Counter, rng: np.random.Generator) -> list[int]:
-    shuffled = [side[i] for i in rng.permutation(len(side))]
-    return sorted(shuffled, key=lambda position: sum(used[name] for name in rows[position]["ecg_ids"]))  # stable
+def _uneven(rows: list[dict], weights: dict[int, float]) -> dict[str, float]:
+    total: Counter = Counter()
+    balance: Counter = Counter()
+    for position, weight in weights.items():
+        row = rows[position]
+        total[row.get("split")] += weight
+        key = (row.get("split"), row["template"], row["type"], row["attribute"], row["question"])
+        balance[key] += weight if row["answers"] == ["yes"] else -weight
+    excess: Counter = Counter()
+    for key, difference in balance.items():
+        excess[key[0]] += abs(difference)
+    return {split: excess[split] / total[split] for split in total if excess[split] / total[split] > 1e-4}
 
 
-def _pairs(yes: list[int], no: list[int], rows: list[dict], used: Counter, most: int | None) -> list[int]:
-    """As many of one side as of the other, none about a record that is used up."""
+class _Picker:
+    """Picks questions, about the records used least so far, none about a record that is used up."""
 
-    def next_free(side: list[int]) -> int | None:
-        while side:
-            position = side.pop(0)
-            if most is None or all(used[name] < most for name in rows[position]["ecg_ids"]):
-                return position
-        return None
+    def __init__(self, rows: list[dict], rng: np.random.Generator, most: int | None):
+        self.rows, self.rng, self.most = rows, rng, most
+        self.used: Counter = Counter()
 
-    chosen: list[int] = []
-    wanted = min(len(yes), len(no))
-    yes, no = list(yes), list(no)
-    while len(chosen) < 2 * wanted:
-        first = next_free(yes)
-        second = next_free(no) if first is not None else None
-        if second is None:
-            break
-        for position in (first, second):
-            used.update(rows[position]["ecg_ids"])
-            chosen.append(position)
-    return chosen
-
-
-def _differences(rows: list[dict[str, Any]], corpus: Dataset) -> dict[str, float]:
-    """How far the (last) records of yes and no are apart, by confounder."""
-    records = Records(corpus)
-    sides: dict[str, list[dict]] = {"yes": [], "no": []}
-    for row in rows:
-        sides[row["answers"][0]].append(row)
-    found: dict[str, float] = {}
-    for name, look in CONFOUNDERS.items():
-        values = {side: [_value(name, look, records, row) for row in members] for side, members in sides.items()}
-        yes, no = ([value for value in values[side] if value is not None] for side in ("yes", "no"))
-        if len(yes) < 2 or len(no) < 2:
-            continue
-        if name in ("severity", "age"):
-            spread = np.sqrt((np.var(yes) + np.var(no)) / 2)
-            found[name] = float((np.mean(yes) - np.mean(no)) / spread) if spread else 0.0
+    def pick(self, cells: dict[Cell, list[int]]) -> list[int]:
+        """The largest balanced selection of one attribute's questions."""
+        if len({stratum for _, stratum, _ in cells}) == 1:  # then wordings do not depend on each other
+            wordings = sorted({cell[0] for cell in cells})
+            parts = [{cell: members for cell, members in cells.items() if cell[0] == name} for name in wordings]
         else:
-            shares = [(yes.count(value) / len(yes), no.count(value) / len(no)) for value in set(yes) | set(no)]
-            found[name] = max((a - b for a, b in shares), key=abs)
+            parts = [cells]
+        return [position for part in parts for position in self._pick(part)]
+
+    def _pick(self, cells: dict[Cell, list[int]]) -> list[int]:
+        free = self._free(cells)
+        counts = most_balanced({cell: len(members) for cell, members in free.items()})
+        chosen: list[int] = []
+        for cell in sorted(counts, key=lambda cell: (cell[0], repr(cell[1]), cell[2])):
+            chosen += self._least_used_first(free[cell], self.used)[: counts[cell]]
+            self.used.update(name for i in chosen[-counts[cell] :] for name in self.rows[i]["ecg_ids"])
+        return chosen
+
+    def _free(self, cells: dict[Cell, list[int]]) -> dict[Cell, list[int]]:
+        """The questions that may all be kept without a record being used more often than allowed."""
+        if self.most is None:
+            return cells
+        # Of the scarcer side first: it decides how many there can be.
+        used, free = self.used.copy(), {}
+        for cell in sorted(cells, key=lambda cell: (len(cells[cell]), cell[0], repr(cell[1]), cell[2])):
+            free[cell] = []
+            for position in self._least_used_first(cells[cell], used):
+                names = self.rows[position]["ecg_ids"]
+                if all(used[name] < self.most for name in names):
+                    used.update(names)
+                    free[cell].append(position)
+        return free
+
+    def _least_used_first(self, members: list[int], used: Counter) -> list[int]:
+        shuffled = [members[i] for i in self.rng.permutation(len(members))]
+        return sorted(shuffled, key=lambda i: sum(used[name] for name in self.rows[i]["ecg_ids"]))  # stable
+
+
+def _differences(
+    rows: list[dict[str, Any]], weights: dict[int, float], corpus: Dataset, match_on: MatchOn
+) -> dict[str, float]:
+    """How far the (last) records of yes and no are apart, by confounder.
+
+    Source of the standardised mean difference: Austin, Statistics in Medicine 2009.
+    """
+    how = dict(match_on) if isinstance(match_on, Mapping) else dict.fromkeys(match_on)
+    _, looks = confounders_of(Records(corpus), {**dict.fromkeys(CONFOUNDERS), **how})
+    found: dict[str, float] = {}
+    for name, look in looks.items():
+        sides: dict[str, list[tuple[Any, float]]] = {"yes": [], "no": []}
+        for position, weight in weights.items():
+            row = rows[position]
+            value = look(row["ecg_ids"][-1], row["attribute"] or "")
+            if value is not None:
+                sides[row["answers"][0]].append((value, weight))
+        if min(map(len, sides.values())) < 2:
+            continue
+        values = {side: [value for value, _ in members] for side, members in sides.items()}
+        shares = {side: np.array([weight for _, weight in members]) for side, members in sides.items()}
+        shares = {side: share / share.sum() for side, share in shares.items()}
+        if all(isinstance(value, (int, float)) for side in values.values() for value in side):
+            means, variances = [], []
+            for side in ("yes", "no"):
+                numbers = np.array(values[side], dtype=float)
+                means.append(float(shares[side] @ numbers))
+                variances.append(float(shares[side] @ (numbers - means[-1]) ** 2))
+            spread = np.sqrt(np.mean(variances))
+            found[name] = float((means[0] - means[1]) / spread) if spread else 0.0
+        else:
+            parts: dict[Any, float] = defaultdict(float)
+            for side, sign in (("yes", 1), ("no", -1)):
+                for value, share in zip(values[side], shares[side], strict=True):
+                    parts[value] += sign * float(share)
+            found[name] = max(parts.values(), key=abs)
     return found
-
-
-def _value(name: str, look: Callable, records: Records, row: dict[str, Any]) -> Any:
-    """The confounder as a number where it is one: bands are for matching."""
-    record_id, attribute = row["ecg_ids"][-1], row["attribute"] or ""
-    if name == "age":
-        return records.get("age", record_id)
-    if name == "severity":
-        findings = records.get("findings", record_id)
-        return None if findings is None else other_severity(findings, attribute)
-    return look(records, record_id, attribute)

@@ -1,8 +1,10 @@
 """The wordings of every question template, for training and, disjoint from these, for testing.
 
 Nothing flows in; `PHRASINGS[template]["train" | "test"]` flows out. `{finding}`, `{group}`, `{a}`, `{b}` and
-`{findings}` are filled by `questions.py`, and `{Is}`, `{is_}`, `{Has}`, `{has}` in the number of
-the finding. A test holds the two sets apart, so that an answer cannot be learned from a wording.
+`{findings}`, `{lead}`, `{feature}`, `{side}`, `{limit}` and `{change}` are filled by the `question_*` modules, and
+`{Is}`, `{is_}`, `{Has}`, `{has}` in the number of the finding. A test holds the two sets apart, so that an answer
+cannot be learned from a wording. `SUSPECTING`: the wordings that sound as if the finding were expected
+(`confounding.py`).
 """
 
 from __future__ import annotations
@@ -233,4 +235,157 @@ PHRASINGS: dict[str, dict[str, tuple[str, ...]]] = {
             "Relative to the first recording, what abnormalities have vanished on the second?",
         ),
     },
+    "query-stage": {
+        "train": (
+            "Which stage of myocardial infarction does this ECG show?",
+            "At what stage is the infarction in this ECG?",
+            "How old is the myocardial infarction in this ECG?",
+            "Name the stage of the infarction in this ECG.",
+            "What infarction stage can be seen in this electrocardiogram?",
+            "If this ECG shows an infarction, which stage is it?",
+            "State the stage of myocardial infarction on this recording.",
+            "Which infarction stage is evident on this tracing?",
+        ),
+        "test": (
+            "State the infarction stage that this tracing shows.",
+            "If there is an infarction on this recording, at what stage is it?",
+        ),
+    },
+    "query-noise": {
+        "train": (
+            "Which noise does this ECG show?",
+            "What kind of noise is present in this ECG?",
+            "What disturbs the recording of this ECG?",
+            "Name the noise in this ECG.",
+            "What noise can be seen in this electrocardiogram?",
+            "List the recording artifacts in this ECG.",
+            "Which kinds of noise are evident on this recording?",
+            "State the noise on this tracing, if any.",
+        ),
+        "test": ("List the kinds of noise on this tracing.", "What noise does this recording exhibit, if any?"),
+    },
+    "verify-lead": {
+        "train": (
+            "Does this ECG show {finding} in lead {lead}?",
+            "{Is} there {finding} in lead {lead}?",
+            "{Is} {finding} present in lead {lead} of this ECG?",
+            "Can {finding} be seen in lead {lead}?",
+            "Does lead {lead} show {finding}?",
+            "Looking at lead {lead}, {is_} there {finding}?",
+            "{Is} {finding} visible in lead {lead} of this recording?",
+            "Is lead {lead} of this tracing one that shows {finding}?",
+        ),
+        "test": (
+            "Does lead {lead} of this tracing exhibit {finding}?",
+            "Looking at lead {lead} of this recording, do you find {finding}?",
+        ),
+    },
+    "query-leads": {
+        "train": (
+            "Which leads show {finding}?",
+            "In which leads does this ECG show {finding}?",
+            "Name the leads of this ECG with {finding}.",
+            "Where can {finding} be seen in this electrocardiogram?",
+            "List the leads that show {finding} in this ECG.",
+            "What leads are affected by {finding}?",
+            "In which leads of this recording {is_} {finding} present?",
+            "State the leads in which this tracing shows {finding}.",
+        ),
+        "test": (
+            "List the leads of this tracing that exhibit {finding}.",
+            "In what leads of this recording do you find {finding}?",
+        ),
+    },
+    "verify-range": {
+        "train": (
+            "Is the {feature} {side} the normal range?",
+            "Is the {feature} of this ECG {side} the normal range?",
+            "Does the {feature} fall {side} the normal range?",
+            "Does this ECG have a {feature} {side} the normal range?",
+            "Would you say that the {feature} lies {side} the normal range?",
+            "In this electrocardiogram, is the {feature} {side} the normal range?",
+            "Is the {feature} on this recording {side} what is normal?",
+            "Does this tracing show a {feature} {side} the normal limits?",
+        ),
+        "test": (
+            "Does the {feature} of this tracing lie {side} the normal limits?",
+            "On this recording, does the {feature} fall {side} what is normal?",
+        ),
+    },
+    "verify-limit": {
+        "train": (
+            "Is the {feature} {side} {limit}?",
+            "Is the {feature} of this ECG {side} {limit}?",
+            "Does this ECG have a {feature} {side} {limit}?",
+            "Does the {feature} lie {side} {limit}?",
+            "In this electrocardiogram, is the {feature} {side} {limit}?",
+            "Would you measure a {feature} {side} {limit} in this ECG?",
+            "Is the {feature} on this recording {side} {limit}?",
+            "Does this tracing show a {feature} {side} {limit}?",
+        ),
+        "test": (
+            "Does the {feature} of this tracing lie {side} {limit}?",
+            "On this recording, would you measure a {feature} {side} {limit}?",
+        ),
+    },
+    "choose-range": {
+        "train": (
+            "Is the {feature} {a} or {b} the normal range?",
+            "Which is true of the {feature}: {a} or {b} the normal range?",
+            "Is the {feature} of this ECG {a} the normal range, or {b} it?",
+            "Does the {feature} fall {a} or {b} the normal range?",
+            "In this electrocardiogram, is the {feature} {a} or {b} the normal range?",
+            "{a} or {b} the normal range: where is the {feature} of this ECG?",
+        ),
+        "test": (
+            "Does the {feature} of this tracing lie {a} or {b} the normal limits?",
+            "On this recording, is the {feature} {a} or {b} what is normal?",
+        ),
+    },
+    "query-range": {
+        "train": (
+            "Is the {feature} below, within or above the normal range?",
+            "What range does the {feature} of this ECG fall in?",
+            "How does the {feature} of this ECG compare with the normal range?",
+            "Where does the {feature} lie relative to the normal range?",
+            "Judge the {feature} of this ECG against the normal range.",
+            "Classify the {feature} on this recording: below, within or above the normal range.",
+        ),
+        "test": (
+            "What range does the {feature} on this tracing lie in?",
+            "Judge the {feature} of this recording: is it low, normal or high?",
+        ),
+    },
+    "compare-measurement": {
+        "train": (
+            "Is the {feature} {change} in the second ECG?",
+            "Is the {feature} {change} in the second ECG than in the first?",
+            "Compared with the first ECG, is the {feature} {change} in the second ECG?",
+            "Has the {feature} become {change} from the first to the second ECG?",
+            "Does the second ECG have a {feature} that is {change} than the first ECG's?",
+            "Relative to the first ECG, has the {feature} become {change} in the second?",
+            "Is the {feature} {change} on the second recording?",
+            "Does the second tracing show a {feature} {change} than the first?",
+        ),
+        "test": (
+            "Relative to the first recording, is the {feature} {change} on the second?",
+            "Has the {feature} become {change} on the second tracing?",
+        ),
+    },
 }
+
+SUSPECTING = frozenset(
+    (
+        "Are there signs of {finding} in this ECG?",
+        "Would you diagnose {finding} from this ECG?",
+        "{Is} {finding} evident in this ECG?",
+        "Does the tracing demonstrate {finding}?",
+        "Do you find {finding} in this recording?",
+        "{Is} there evidence of {finding} on this tracing?",
+        "Looking at this ECG, {is_} {finding} present?",
+        "Would a cardiologist read {finding} from this tracing?",
+        "Please check this ECG: {is_} there {finding}?",
+        "{Is} {finding} evident on this recording?",
+        "Looking at this electrocardiogram, do you find {finding}?",
+    )
+)

@@ -167,6 +167,16 @@ def test_records_come_along_and_missing_ones_are_listed(write_ptbxl, tmp_path, c
     assert load_from_disk(str(tmp_path / "out" / "records"))[0]["report"] == "größenmäßig unauffällig"
 
 
+def test_the_mimic_version_with_its_records(write_mimic, tmp_path):
+    studies = [(40689238, 10000032), (44458630, 10000032)]
+    write_mimic(tmp_path / "mimic", studies, [["Sinus rhythm"], ["Atrial fibrillation"]])
+    pair = question(question_type="comparison_consecutive-verify", ecg_id=[40689238, 44458630], attribute=None)
+    found = prepare_ecg_qa(shard(tmp_path / "qa", [pair], "paraphrased/test/0.json"), tmp_path / "mimic")
+    assert found.questions[0]["severity"] == [0, 1] and set(found.records["split"]) == {"test"}
+    assert found.questions[0]["ecg_ids"] == found.records["id"][:] == [f"mimic-iv-ecg-{study}" for study, _ in studies]
+    assert found.questions[0]["type"] == "comparison-verify"
+
+
 def test_a_leak_is_an_error(write_ptbxl, tmp_path):
     write_ptbxl(tmp_path / "ptbxl", [1, 2], patients=[7, 7])
     shard(tmp_path / "qa", [question(0)])
