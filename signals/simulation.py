@@ -1,45 +1,68 @@
 """Simulated 12-lead ECGs whose truth is known: a seed and wishes in, ECGRecords with findings and report out.
 
-`simulate_ecgs` draws a balanced mix (or records that all bear given findings); `simulate_ecg` gives one. A record
-lists all findings of `FINDINGS` that hold of it, since the simulator decides each of them. Decided here: the rhythm,
-and what is said of it. The records are no substitute for real ones: shapes are simplified, and severe or rare
-disease is absent.
+`simulate_ecgs` draws a broad mix (or records that all bear given findings), `simulate_ecg` gives one,
+`simulate_with_waves` adds where every wave begins and ends, and `simulate_follow_ups` gives pairs of one patient with
+a known change. Decided here: how plans, hearts, noise and reports make a record, and that a record that does not
+show what was asked for is drawn again. docs/simulation.md has the model and its limits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from .record import ECGRecord
-from .simulation_plan import (
-    BRADYCARDIA,
-    FIBRILLATION,
-    FINDINGS,
-    FIRST_DEGREE,
-    LBBB,
-    LEFT_AXIS,
-    NORMAL,
-    PAC,
-    PVC,
-    RBBB,
-    RIGHT_AXIS,
-    SINUS,
-    TACHYCARDIA,
-    Plan,
-    checked_findings,
-    draw_plan,
-)
-from .simulation_waves import draw_p_waves, draw_pr, draw_qrs, draw_qt, draw_t_waves, draw_ventricular_waves
-from .wave_model import chest_electrodes, electrode_noise, fibrillation_waves, render, twelve_leads
+from .simulation_change import changed_plans
+from .simulation_heart import Hearts, draw_hearts, rendered, truth_of
+from .simulation_noise import draw_noise
+from .simulation_plan import FINDINGS, NOISES, NORMAL, checked_findings, draw_plan, may_show
+from .simulation_reports import write_report
+from .simulation_rhythm import ATRIAL, VENTRICULAR, seen
+from .simulation_truth import Truth
+from .wave_model import LEADS, twelve_leads
 
-__all__ = ["FINDINGS", "simulate_ecg", "simulate_ecgs"]
+__all__ = [
+    "FINDINGS",
+    "FollowUp",
+    "WaveTruth",
+    "simulate_ecg",
+    "simulate_ecgs",
+    "simulate_follow_ups",
+    "simulate_with_waves",
+]
 
-_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 _CHUNK = 128  # records rendered at once: small enough for the cache, large enough for numpy
 _MIN_DURATION = 5.0  # seconds; a premature beat must fit at any rate
-_PVC, _PAC = 1, 2
+_ATTEMPTS = 60  # batches drawn before a wish is called impossible
+_MEASUREMENTS = ("heart_rate", "pr", "qrs", "qt", "qtc", "axis")
+
+
+@dataclass(frozen=True, eq=False)
+class WaveTruth:
+    """Where the waves of a record begin and end, in seconds; those that lie in the record as a whole.
+
+    p, qrs: [waves, 2] onset and offset. t_end: [beats], for each row of `qrs`. kinds: for
+    each row of `qrs` "usual", "premature ventricular" or "premature atrial".
+    """
+
+    p: np.ndarray
+    qrs: np.ndarray
+    t_end: np.ndarray
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FollowUp:
+    """Two records of one patient. new, resolved: findings of the heart that only the second, or only the first, has;
+    both are empty where nothing changed."""
+
+    first: ECGRecord
+    second: ECGRecord
+    new: tuple[str, ...]
+    resolved: tuple[str, ...]
 
 
 def simulate_ecgs(
@@ -60,26 +83,12 @@ def simulate_ecgs(
         heart_rate: beats per minute of every record, or None to draw it.
 
     Returns: records of float32 [12, duration * sampling_rate] in mV, each of its own patient, with all findings that
-    hold, an
-        English report, age, sex, and measurements: heart_rate (bpm over the record), qrs (ms), axis (degrees), and in
-        sinus rhythm pr (ms).
+    hold, the leads of those that are local (`finding_leads`), an English report, age, sex, and measurements:
+    heart_rate (bpm over the record), qrs, qt, qtc (Bazett) and, where one P wave precedes each QRS, pr (ms), axis
+    (degrees, from the net amplitudes in I and aVF).
     Raises: ValueError for unknown or contradictory findings, or a heart rate that they exclude.
     """
-    if n < 0 or duration < _MIN_DURATION or sampling_rate < 50 or noise < 0:
-        raise ValueError(
-            f"n={n}, duration={duration} s, sampling_rate={sampling_rate} Hz, noise={noise}; expected n and noise of "
-            "at least "
-            f"0, a duration of at least {_MIN_DURATION:g} s and a rate of at least 50 Hz."
-        )
-    wanted = None if findings is None else checked_findings(findings, heart_rate)
-    if heart_rate is not None and not 30 <= heart_rate <= 180:
-        raise ValueError(f"heart_rate is {heart_rate}; the simulator makes 30 to 180 beats per minute.")
-    records: list[ECGRecord] = []
-    for chunk in range(0, n, _CHUNK):
-        rng = np.random.default_rng([seed, chunk])
-        plan = draw_plan(rng, min(_CHUNK, n - chunk), wanted, heart_rate)
-        records.extend(_simulate(rng, plan, f"sim-{seed}", chunk, sampling_rate, duration, noise, wanted is not None))
-    return records
+    return [record for record, _ in _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate)]
 
 
 def simulate_ecg(
@@ -94,161 +103,211 @@ def simulate_ecg(
     return simulate_ecgs(1, seed, sampling_rate, duration, noise, findings, heart_rate)[0]
 
 
-def _simulate(
-    rng: np.random.Generator,
-    plan: Plan,
-    name: str,
-    first: int,
+def simulate_with_waves(
+    n: int,
+    seed: int,
+    sampling_rate: float = 100.0,
+    duration: float = 10.0,
+    noise: float = 1.0,
+    findings: Iterable[str] | None = None,
+    heart_rate: float | None = None,
+) -> list[tuple[ECGRecord, WaveTruth]]:
+    """The records of `simulate_ecgs`, each with the onsets and offsets of its waves."""
+    made = _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate)
+    return [(record, _waves(hearts, duration)) for record, hearts in made]
+
+
+def simulate_follow_ups(
+    n: int, seed: int, sampling_rate: float = 100.0, duration: float = 10.0, noise: float = 1.0
+) -> list[FollowUp]:
+    """Simulate `n` pairs of ECGs of one patient each, in about equal parts with a new finding, with one that is gone,
+    and without a change.
+
+    Both records have the same patient_id, sex and body; the second is days to years later (`recorded_at`, `age`), its
+    electrodes sit a little differently, its noise is its own. Noise is no change. Same arguments, same bytes.
+    Raises: ValueError as `simulate_ecgs`.
+    """
+    _check(n, sampling_rate, duration, noise)
+    pairs: list[FollowUp] = []
+    attempt = 0
+    while len(pairs) < n:
+        seeds = [seed, 1, attempt]
+        rng = np.random.default_rng(seeds)
+        attempt += 1
+        before, after, intended = changed_plans(rng, _CHUNK)
+        hearts = [
+            draw_hearts(np.random.default_rng([*seeds, 2]), np.random.default_rng([*seeds, 3 + visit]), plan, duration)
+            for visit, plan in enumerate((before, after))
+        ]
+        truths = [truth_of(each, duration) for each in hearts]
+        rows = [row for row in range(_CHUNK) if _as_intended(truths, row, intended[row])]
+        rows = np.array(rows[: n - len(pairs)], dtype=int)
+        made = []
+        for visit in range(2):
+            noises = np.random.default_rng([*seeds, 5 + visit])
+            made.append(
+                _records(noises, hearts[visit][rows], truths[visit][rows], sampling_rate, duration, noise, None)
+            )
+        start = datetime(2015, 1, 1)
+        for first, second in zip(*made, strict=True):
+            number = len(pairs)
+            name, patient = f"sim-{seed}-pair-{number:06d}", f"sim-{seed}-pair-patient-{number:06d}"
+            at = start + timedelta(minutes=float(rng.integers(0, 60 * 24 * 2500)))
+            gap = timedelta(minutes=float(np.exp(rng.uniform(np.log(60.0), np.log(60 * 24 * 900)))))
+            one = _named(first, f"{name}-1", patient, recorded_at=at)
+            age = float(min(first["age"] + round(gap.days / 365.25), 110))
+            two = _named(second | {"age": age}, f"{name}-2", patient, recorded_at=at + gap)
+            new, gone = _difference(one.findings, two.findings), _difference(two.findings, one.findings)
+            pairs.append(FollowUp(one, two, new, gone))
+    return pairs
+
+
+def _simulated(
+    n: int,
+    seed: int,
     sampling_rate: float,
     duration: float,
     noise: float,
-    strict: bool,
-) -> list[ECGRecord]:
-    """Render a plan. In a mix a premature beat may find no room, and then is not claimed; `strict` refuses that."""
-    n = len(plan.rate)
+    findings: Iterable[str] | None,
+    heart_rate: float | None,
+) -> Iterator[tuple[ECGRecord, Hearts]]:
+    """Records one by one, each with its heart (a batch of one)."""
+    _check(n, sampling_rate, duration, noise)
+    wanted = None if findings is None else checked_findings(findings, heart_rate)
+    if heart_rate is not None and not 30 <= heart_rate <= 180:
+        raise ValueError(f"heart_rate is {heart_rate}; the simulator makes 30 to 180 beats per minute.")
+    if wanted is not None and noise == 0 and wanted.intersection(NOISES):
+        raise ValueError(f"noise is 0, which excludes {min(wanted.intersection(NOISES))!r}; leave one of them out.")
+    for first in range(0, n, _CHUNK):
+        seeds, count = [seed, first], min(_CHUNK, n - first)
+        hearts, truth = _drawn(seeds, count, wanted, heart_rate, duration)
+        rng = np.random.default_rng([*seeds, 9])
+        kinds = None if wanted is None else wanted.intersection(NOISES)
+        made = _records(rng, hearts, truth, sampling_rate, duration, noise, kinds)
+        for row, fields in enumerate(made):
+            number = first + row
+            yield _named(fields, f"sim-{seed}-{number:06d}", f"sim-{seed}-patient-{number:06d}"), hearts[row : row + 1]
+
+
+def _check(n: int, sampling_rate: float, duration: float, noise: float) -> None:
+    if n < 0 or duration < _MIN_DURATION or sampling_rate < 50 or noise < 0:
+        raise ValueError(
+            f"n={n}, duration={duration} s, sampling_rate={sampling_rate} Hz, noise={noise}; expected n and noise of "
+            f"at least 0, a duration of at least {_MIN_DURATION:g} s and a rate of at least 50 Hz."
+        )
+
+
+def _drawn(
+    seeds: list[int], count: int, wanted: frozenset[str] | None, heart_rate: float | None, duration: float
+) -> tuple[Hearts, Truth]:
+    """`count` hearts; where something was wished, only those whose waves show it and nothing else."""
+    parts: list[tuple[Hearts, Truth]] = []
+    missing = count
+    shown = must = frozenset()
+    if wanted is not None:
+        shown, must = may_show(wanted, heart_rate), wanted.difference(NOISES)
+    for attempt in range(_ATTEMPTS):
+        body, visit = (np.random.default_rng([*seeds, attempt, part]) for part in (0, 1))
+        size = missing if wanted is None else min(_CHUNK, 2 * missing + 10)
+        plan = draw_plan(body, size, wanted, heart_rate)
+        hearts = draw_hearts(body, visit, plan, duration)
+        truth = truth_of(hearts, duration)
+        if wanted is None:
+            return hearts, truth
+        fits = [must <= found <= shown for found in (frozenset(truth.findings(row)) for row in range(size))]
+        rows = np.flatnonzero(fits)[:missing]
+        parts.append((hearts[rows], truth[rows]))
+        missing -= len(rows)
+        if not missing:
+            return _stacked(parts)
+    raise ValueError(
+        f"{count - missing} of {count} records of {duration:g} s could be made that show {', '.join(sorted(wanted))}"
+        f"{'' if heart_rate is None else f' at {heart_rate:g} beats per minute'} and nothing else. Leave a finding or "
+        "the heart rate out, or make them longer."
+    )
+
+
+def _stacked(parts: list[tuple[Hearts, Truth]]) -> tuple[Hearts, Truth]:
+    if len(parts) == 1:
+        return parts[0]
+    truths = [truth for _, truth in parts]
+    joined = (
+        {name: np.concatenate([getattr(truth, part)[name] for truth in truths]) for name in getattr(truths[0], part)}
+        for part in ("measurements", "holds", "leads")
+    )
+    return Hearts.stacked([hearts for hearts, _ in parts]), Truth(*joined)
+
+
+def _records(
+    rng: np.random.Generator,
+    hearts: Hearts,
+    truth: Truth,
+    sampling_rate: float,
+    duration: float,
+    noise: float,
+    noises: frozenset[str] | None,
+) -> list[dict]:
+    """Fields of the records of a batch, without names."""
+    n = len(hearts.qrs)
     times = np.arange(round(duration * sampling_rate)) / sampling_rate
-    beats, kinds, rates = _beats(rng, plan, duration)
-    visible = (beats >= 0) & (beats <= duration - 0.2)
-    asked = plan.pvc.copy(), plan.pac.copy()
-    plan.pvc, plan.pac = (((kinds == kind) & visible).any(axis=1) for kind in (_PVC, _PAC))
-    if strict and ((asked[0] & ~plan.pvc).any() or (asked[1] & ~plan.pac).any()):
-        raise ValueError(f"no room for the premature beats asked for in {duration:g} s at this rate; make it longer.")
-    electrodes = chest_electrodes(rng, n)
-    # An acquisition filter; below 200 Hz it also has to keep the waves free of aliases.
-    smoothing = np.maximum(rng.uniform(0.002, 0.0045, (n, 1)), 0.35 / sampling_rate)
-
-    qrs, qrs_ms, scale = draw_qrs(rng, plan)
-    qt = draw_qt(rng, plan, qrs_ms)
-    eight = render(qrs, np.where(kinds == _PVC, np.nan, beats), electrodes, times, smoothing)
-    t_waves = draw_t_waves(rng, plan, qrs, qt, scale)
-    eight += render(t_waves, np.where(kinds == _PVC, np.nan, beats), electrodes, times, 0.0)
-
-    rows = np.flatnonzero(plan.pvc)
-    if len(rows):
-        ectopic = np.where(kinds == _PVC, beats, np.nan)[rows]
-        ventricular, discordant = draw_ventricular_waves(rng, scale[rows], qt[rows])
-        eight[rows] += render(ventricular, ectopic, electrodes[rows], times, smoothing[rows])
-        eight[rows] += render(discordant, ectopic, electrodes[rows], times, 0.0)
-
-    pr = draw_pr(rng, plan)
-    p_waves = draw_p_waves(rng, n)
-    for kind in (0, _PAC):  # a premature atrial beat starts elsewhere in the atria: another shape
-        events = np.where((kinds == kind) & ~plan.af[:, None], beats - pr[:, None], np.nan)
-        if kind == _PAC:
-            p_waves.rotate_frontal(rng.uniform(50, 160, n) * rng.choice([-1, 1], n))
-            p_waves.chest *= rng.uniform(-0.6, 1.2, (n, 1, 1))
-        eight += render(p_waves, events, electrodes, times, 0.0)
-    rows = np.flatnonzero(plan.af)
-    if len(rows):
-        eight[rows] += fibrillation_waves(rng, len(rows), times)
-    if noise > 0:
-        eight += electrode_noise(rng, n, times, noise)
-
-    signal = twelve_leads(eight.astype(np.float32))
-    ages, sexes = rng.uniform(20, 90, n).round(), rng.random(n) < 0.5
+    reporting = np.random.default_rng(rng.integers(0, 2**63))  # so that noise leaves the report's wording as it is
+    eight, spoilt = rendered(hearts, times), [{} for _ in range(n)]
+    if noise > 0 and n:
+        added, spoilt = draw_noise(rng, n, times, noise, noises)
+        eight += added
+    signal = twelve_leads(eight)
     records = []
     for i in range(n):
-        measurements = {"heart_rate": float(rates[i]), "qrs": float(qrs_ms[i]), "axis": float(plan.axis[i])}
-        if not plan.af[i]:
-            measurements["pr"] = float(pr[i] * 1000)
-        findings = plan.findings(i)
+        findings, leads = truth.findings(i), truth.finding_leads(i) | spoilt[i]
+        findings = (*findings, *(kind for kind in NOISES if kind in spoilt[i]))
+        values = {name: float(truth.measurements[name][i]) for name in _MEASUREMENTS}
         records.append(
-            ECGRecord(
-                signal=signal[i],
-                sampling_rate=sampling_rate,
-                leads=_LEADS,
-                id=f"{name}-{first + i:06d}",
-                patient_id=f"{name}-patient-{first + i:06d}",
-                report=_report(rng, findings, rates[i]),
-                findings=findings,
-                measurements=measurements,
-                age=float(ages[i]),
-                sex="female" if sexes[i] else "male",
-                source="simulation",
-            )
+            {
+                "signal": signal[i],
+                "sampling_rate": sampling_rate,
+                "findings": findings,
+                "finding_leads": leads,
+                "report": write_report(reporting, findings, leads, values["heart_rate"]),
+                "measurements": {name: value for name, value in values.items() if not np.isnan(value)},
+                "age": float(hearts.plan.age[i]),
+                "sex": "female" if hearts.plan.female[i] else "male",
+            }
         )
     return records
 
 
-def _beats(rng: np.random.Generator, plan: Plan, duration: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(QRS onsets [records, beats] s, kind of each beat, mean heart rate within the record in bpm)."""
-    n = len(plan.rate)
-    mean = (60 / plan.rate)[:, None]
-    count = int(np.ceil(duration / (0.7 * mean.min()))) + 8
-    breath = np.sin(2 * np.pi * (rng.uniform(0.13, 0.38, (n, 1)) * mean * np.arange(count) + rng.random((n, 1))))
-    sinus = (
-        1
-        + rng.uniform(0.002, 0.035, (n, 1)) * breath
-        + rng.uniform(0.003, 0.012, (n, 1)) * rng.normal(size=(n, count))
+def _named(fields: dict, name: str, patient: str, **rest: object) -> ECGRecord:
+    return ECGRecord(**fields, leads=LEADS, id=name, patient_id=patient, source="simulation", **rest)
+
+
+def _difference(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in after if name not in before and name not in NOISES)
+
+
+def _as_intended(truths: list[Truth], row: int, intended: tuple[str | None, str | None]) -> bool:
+    """Whether the change is the intended one: nothing where none was, else the finding and what belongs to it."""
+    first, second = (truth.findings(row) for truth in truths)
+    new, gone = intended
+    if new is None and gone is None:
+        return set(first) == set(second)
+    if new is not None:
+        return new in second and new not in first
+    return gone in first and gone not in second
+
+
+def _waves(hearts: Hearts, duration: float) -> WaveTruth:
+    rhythm = hearts.rhythm
+    inside = seen(rhythm.qrs[0], duration)
+    onset, kind = rhythm.qrs[0][inside], rhythm.kind[0][inside]
+    ectopic = kind == VENTRICULAR
+    length = np.where(ectopic, hearts.ectopic_qrs[0], hearts.qrs[0])
+    ectopic_end = hearts.ectopic.centers[0, -1] + 2 * hearts.ectopic.widths[0, -1]
+    p = np.concatenate([rhythm.p[0], rhythm.early_p[0], rhythm.retrograde_p[0]])
+    p = np.sort(p[(p >= 0) & (p + hearts.p_length[0] <= duration)])  # NaN is neither
+    names = {VENTRICULAR: "premature ventricular", ATRIAL: "premature atrial"}
+    return WaveTruth(
+        np.stack([p, p + hearts.p_length[0]], axis=1),
+        np.stack([onset, onset + length], axis=1),
+        onset + np.where(ectopic, ectopic_end, hearts.qt[0]),
+        tuple(names.get(each, "usual") for each in kind.tolist()),
     )
-    # Above some rate the AV node cannot follow: no interval under 0.28 s.
-    fibrillating = np.maximum(rng.lognormal(0, rng.uniform(0.15, 0.33, (n, 1)), (n, count)), 0.28 / mean)
-    relative = np.where(plan.af[:, None], fibrillating, sinus)
-    start = rng.random((n, 1)) * mean
-    onsets = -2 * mean + start + np.cumsum(relative * mean, axis=1)
-
-    for _ in range(2):  # before places are chosen, so that the chosen ones stay within the record
-        stretch = (_mean_rates(onsets, duration) / plan.rate)[:, None]
-        onsets, mean, start = onsets * stretch, mean * stretch, start * stretch
-    kinds = np.zeros((n, count), dtype=int)
-    inside = (onsets > 1.25 * mean + 0.2) & (onsets < duration - 0.5)
-    score, density = rng.random((2, n, count)), np.where(rng.random((2, n)) < 0.15, 0.5, rng.uniform(0, 0.15, (2, n)))
-    for i in np.flatnonzero(plan.pvc | plan.pac):
-        free = np.flatnonzero(inside[i])
-        chosen = [kind for kind, flag in ((_PVC, plan.pvc), (_PAC, plan.pac)) if flag[i]]
-        # One of each kind is certain, more may follow. Of two kinds one takes the first place, to leave room.
-        certain = [(kind, free[:1] if len(chosen) == 2 and kind == _PVC else free) for kind in chosen]
-        more = [(kind, free[score[kind - 1, i, free] < density[kind - 1, i]]) for kind in chosen]
-        for number, (kind, places) in enumerate([*certain, *more]):
-            best_first = places[np.argsort(score[kind - 1, i, places])]
-            for k in best_first:
-                if not kinds[i, k - 1 : k + 2].any():
-                    kinds[i, k] = kind
-                    if number < len(certain):
-                        break
-    premature = rng.uniform(0.52, 0.72, (n, 1))
-    early = kinds > 0
-    following = np.roll(early, 1, axis=1)
-    following[:, 0] = False
-    pause = np.where(np.roll(kinds, 1, axis=1) == _PVC, 2 - premature, rng.uniform(1.0, 1.15, (n, 1)))
-    # A premature beat keeps its coupling to the last beat; a ventricular one is followed by a full pause.
-    relative = np.where(early, premature * np.where(plan.af[:, None], 1, relative), relative)
-    relative = np.where(following & ~early, pause * np.where(plan.af[:, None], 1, relative), relative)
-    onsets = -2 * mean + start + np.cumsum(relative * mean, axis=1)
-    for _ in range(3):  # stretch time a little, so that the record as a whole has the rate it was meant to have
-        onsets = onsets * (_mean_rates(onsets, duration) / plan.rate)[:, None]
-    return onsets, kinds, _mean_rates(onsets, duration)
-
-
-def _mean_rates(onsets: np.ndarray, duration: float) -> np.ndarray:
-    """[records] bpm from the first to the last QRS that lies in the record as a whole."""
-    inside = (onsets >= 0) & (onsets <= duration - 0.2)
-    first = np.where(inside, onsets, np.inf).min(axis=1)
-    last = np.where(inside, onsets, -np.inf).max(axis=1)
-    return 60 * (inside.sum(axis=1) - 1) / (last - first)
-
-
-_WORDINGS = {
-    NORMAL: ("Normal ECG", "Within normal limits", "No abnormality"),
-    SINUS: ("Sinus rhythm", "Regular sinus rhythm", "Normal P waves before each QRS, sinus rhythm"),
-    BRADYCARDIA: ("Sinus bradycardia", "Slow sinus rhythm, bradycardia"),
-    TACHYCARDIA: ("Sinus tachycardia", "Fast sinus rhythm, tachycardia"),
-    FIBRILLATION: ("Atrial fibrillation", "Irregularly irregular rhythm without P waves: atrial fibrillation", "AFib"),
-    FIRST_DEGREE: ("First degree AV block", "Prolonged PR interval, first degree AV block", "1st degree AV block"),
-    RBBB: ("Complete right bundle branch block", "RBBB", "Wide QRS, complete right bundle branch block"),
-    LBBB: ("Complete left bundle branch block", "LBBB", "Wide QRS, complete left bundle branch block"),
-    PVC: ("Premature ventricular complexes", "Ventricular extrasystoles", "PVCs"),
-    PAC: ("Premature atrial complexes", "Supraventricular extrasystoles", "PACs"),
-    LEFT_AXIS: ("Left axis deviation", "Leftward electrical axis"),
-    RIGHT_AXIS: ("Right axis deviation", "Rightward electrical axis"),
-}
-
-
-def _report(rng: np.random.Generator, findings: tuple[str, ...], rate: float) -> str:
-    """One to few short sentences that say every finding, in one of several wordings, some with the heart rate."""
-    said = [finding for finding in findings if finding != SINUS or not {BRADYCARDIA, TACHYCARDIA} & set(findings)]
-    said = [*[finding for finding in said if finding != NORMAL], *[finding for finding in said if finding == NORMAL]]
-    phrases = [_WORDINGS[finding][rng.integers(len(_WORDINGS[finding]))] for finding in said]
-    if rng.random() < 0.5:
-        phrases[0] += f", rate {rate:.0f} bpm"
-    return ". ".join(phrases) + "."

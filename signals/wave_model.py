@@ -3,15 +3,18 @@
 Every wave is a Gaussian in time with a direction: a frontal vector that Einthoven's triangle turns into the limb
 leads, and a dipole that Dower's matrix turns into the chest leads. Only I, II and V1-V6 are modelled; III, aVR, aVL
 and aVF are derived from them, so that Einthoven's and Goldberger's laws hold exactly. Everything is vectorised over a
-batch of records. Decided here: geometry, rendering and noise. What the waves look like in which disease is
-`simulation`'s matter.
+batch of records. Decided here: geometry and rendering. What the waves look like in which disease is decided in
+`simulation_qrs` and `simulation_repolarization`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # Dower 1968 / Dower, Machado, Osborne 1980, rows V1-V6; columns X (to the left), Y (to the feet), Z (to the back).
 DOWER_CHEST = np.array(
@@ -25,13 +28,39 @@ DOWER_CHEST = np.array(
     ]
 )
 # Fitted to the median amplitudes of public ECGs: with one dipole alone V1 comes out too large, V2-V4 too small.
-_CHEST_GAIN = np.array([0.75, 1.10, 1.08, 1.12, 1.0, 0.98])
+_CHEST_GAIN = np.array([0.62, 1.00, 1.06, 1.13, 0.99, 0.84])
 _SIXTY_DEGREES = np.pi / 3
 _NEVER = 1e6  # seconds; an event that is not there
 
 
+class Batch:
+    """A dataclass of arrays whose first axis is the record."""
+
+    def __getitem__(self, rows):
+        """The same of these records only."""
+        return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    @classmethod
+    def stacked(cls, parts: Sequence[Batch]):
+        """Several batches as one; rows of different lengths are filled up with NaN."""
+        columns = {}
+        for field in fields(cls):
+            values = [getattr(part, field.name) for part in parts]
+            if isinstance(values[0], Batch):
+                columns[field.name] = type(values[0]).stacked(values)
+                continue
+            if values[0].ndim == 2 and len({value.shape[1] for value in values}) > 1:
+                longest = max(value.shape[1] for value in values)
+                fill = np.nan if values[0].dtype.kind == "f" else 0
+                values = [
+                    np.pad(value, ((0, 0), (0, longest - value.shape[1])), constant_values=fill) for value in values
+                ]
+            columns[field.name] = np.concatenate(values)
+        return cls(**columns)
+
+
 @dataclass
-class Waves:
+class Waves(Batch):
     """Waves of one kind of beat for a batch: K Gaussians per record, placed relative to the beat's event.
 
     centers, widths: [records, K] seconds. frontal: [records, K, 2] mV, (to the left, to the feet). chest: [records,
@@ -44,22 +73,23 @@ class Waves:
     chest: np.ndarray
 
     def rotate_frontal(self, degrees: np.ndarray) -> None:
-        """Turn all frontal vectors of a record by so many degrees (towards the feet is positive)."""
+        """Turn the frontal vectors of a record by so many degrees (towards the feet is positive)."""
         angle = np.deg2rad(degrees)[:, None]
         x, y = self.frontal[..., 0], self.frontal[..., 1]
         self.frontal = np.stack(
             [x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)], axis=-1
         )
 
-    def net_frontal(self) -> np.ndarray:
-        """Area of the waves, [records, 2] mV·s: its direction is their electrical axis."""
-        return (self.frontal * (self.widths * np.sqrt(2 * np.pi))[..., None]).sum(axis=1)
-
     def amplitudes(self, chest_rows: np.ndarray) -> np.ndarray:
         """[records, K, 8] mV in I, II, V1-V6; chest_rows [records, 6, 3] stand for where the electrodes sit."""
         x, y = self.frontal[..., 0], self.frontal[..., 1]
         limb = np.stack([x, x * np.cos(_SIXTY_DEGREES) + y * np.sin(_SIXTY_DEGREES)], axis=-1)
-        return np.concatenate([limb, np.einsum("nkd,nvd->nkv", self.chest, chest_rows)], axis=-1)
+        return np.concatenate([limb, self.chest @ chest_rows.transpose(0, 2, 1)], axis=-1)
+
+    def joined(self, other: Waves) -> Waves:
+        """Both sets of waves as one, for the same events."""
+        pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+        return Waves(*(np.concatenate(pair, axis=1) for pair in pairs))
 
 
 def frontal_vectors(magnitude: np.ndarray, degrees: np.ndarray) -> np.ndarray:
@@ -68,99 +98,71 @@ def frontal_vectors(magnitude: np.ndarray, degrees: np.ndarray) -> np.ndarray:
     return np.stack([magnitude * np.cos(angle), magnitude * np.sin(angle)], axis=-1)
 
 
-def chest_electrodes(rng: np.random.Generator, n: int) -> np.ndarray:
-    """[n, 6, 3]: Dower's rows for chest electrodes that slipped along their line, with skin contacts that differ."""
-    position = np.arange(6) + rng.normal(0, 0.3, (n, 1)) + rng.normal(0, 0.12, (n, 6))
+def chest_electrodes(body: np.random.Generator, visit: np.random.Generator, n: int) -> np.ndarray:
+    """[n, 6, 3]: Dower's rows for chest electrodes that slipped along their line, on chests that conduct differently.
+
+    body: what stays with a patient. visit: how the electrodes were placed this time.
+    """
+    position = (
+        np.arange(6) + body.normal(0, 0.22, (n, 1)) + visit.normal(0, 0.2, (n, 1)) + visit.normal(0, 0.1, (n, 6))
+    )
     position = np.clip(position, -0.5, 5.5)
     low = np.clip(np.floor(position).astype(int), 0, 4)
     weight = (position - low)[..., None]
     rows = DOWER_CHEST[low] * (1 - weight) + DOWER_CHEST[low + 1] * weight
-    return rows * _CHEST_GAIN[:, None] * rng.lognormal(0, 0.13, (n, 6, 1))
+    near = body.lognormal(0, 0.10, (n, 6, 3)) * body.lognormal(0, 0.14, (n, 6, 1))
+    return rows * _CHEST_GAIN[:, None] * near
+
+
+def template(waves: Waves, chest_rows: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """One beat in twelve leads, [records, 12, samples] float32 mV, at `times` [samples] after its event."""
+    distance = (times - waves.centers[..., None]) / waves.widths[..., None]
+    shapes = np.exp(-0.5 * np.minimum(np.abs(distance), 12.0).astype(np.float32) ** 2)
+    return twelve_leads(np.matmul(waves.amplitudes(chest_rows).transpose(0, 2, 1).astype(np.float32), shapes))
 
 
 def render(
-    waves: Waves, events: np.ndarray, chest_rows: np.ndarray, times: np.ndarray, smoothing: np.ndarray | float
+    waves: Waves,
+    events: np.ndarray,
+    chest_rows: np.ndarray,
+    times: np.ndarray,
+    smoothing: np.ndarray | float,
+    gains: np.ndarray | None = None,
 ) -> np.ndarray:
     """Sum of the waves around their events, [records, 8, samples] float32 mV in I, II, V1-V6.
 
     Args: events [records, events] seconds, NaN where there is none; times [samples] seconds; smoothing [records, 1]
-    or number,
-        seconds: the standard deviation of a Gaussian low-pass that keeps the samples free of aliases.
+    or number, seconds: the standard deviation of a Gaussian low-pass that keeps the samples free of aliases; gains
+    [records, events]: size of each event's waves.
     Each sample sees the waves of the event before it and of the event after it, which is all that matters for beats.
     """
-    events = np.sort(np.where(np.isnan(events), _NEVER, events), axis=1)
+    known = np.where(np.isnan(events), _NEVER, events)
+    order = np.argsort(known, axis=1, kind="stable")
     pad = np.full((len(events), 1), _NEVER)
-    events = np.concatenate([-pad, events, pad], axis=1)
-    after = np.stack([np.searchsorted(row, times, side="right") for row in events])
-    after = np.minimum(after, events.shape[1] - 1)
+    sorted_events = np.concatenate([-pad, np.take_along_axis(known, order, axis=1), pad], axis=1)
+    after = np.stack([np.searchsorted(row, times, side="right") for row in sorted_events])
+    after = np.minimum(after, sorted_events.shape[1] - 1)
+    if gains is not None:
+        ones = np.ones((len(events), 1))
+        gains = np.concatenate([ones, np.take_along_axis(gains, order, axis=1), ones], axis=1).astype(np.float32)
     widths = np.sqrt(waves.widths**2 + np.square(smoothing))
     amplitudes = waves.amplitudes(chest_rows) * (waves.widths / widths)[..., None]
     out = np.zeros((len(events), 8, len(times)), dtype=np.float32)
     weights = amplitudes.transpose(0, 2, 1).astype(np.float32)  # [records, 8, K]
+    scale = (1 / widths).astype(np.float32)[..., None]
+    offset = (waves.centers / widths).astype(np.float32)[..., None]
     for index in (after - 1, after):
-        since = (times - np.take_along_axis(events, index, axis=1)).astype(np.float32)[:, None, :]
-        distance = (since - waves.centers.astype(np.float32)[..., None]) / widths.astype(np.float32)[..., None]
-        distance = np.minimum(np.abs(distance), 12.0)  # beyond, nothing is left of a Gaussian; the square stays finite
-        out += np.matmul(weights, np.exp(-0.5 * distance * distance))
+        since = (times - np.take_along_axis(sorted_events, index, axis=1)).astype(np.float32)[:, None, :]
+        distance = since * scale - offset
+        np.clip(distance, -12.0, 12.0, out=distance)  # beyond, nothing is left of a Gaussian; the square stays finite
+        np.multiply(distance, distance, out=distance)
+        distance *= np.float32(-0.5)
+        np.exp(distance, out=distance)
+        part = np.matmul(weights, distance)
+        if gains is not None:
+            part *= np.take_along_axis(gains, index, axis=1)[:, None, :]
+        out += part
     return out
-
-
-def fibrillation_waves(rng: np.random.Generator, n: int, times: np.ndarray) -> np.ndarray:
-    """[n, 8, samples] mV: three wandering sines of 4.2-8.5 Hz, largest in V1, as the fibrillating atria show."""
-    wave = np.zeros((n, len(times)))
-    base = rng.uniform(4.6, 7.8, (n, 1))
-    for _ in range(3):
-        rate = np.clip(base + rng.uniform(-0.8, 0.8, (n, 1)), 4.2, 8.5)
-        sway = rng.uniform(0.2, 0.9, (n, 1)) * np.sin(
-            2 * np.pi * (rng.uniform(0.1, 0.5, (n, 1)) * times + rng.random((n, 1)))
-        )
-        swell = 1 + 0.5 * np.sin(2 * np.pi * (rng.uniform(0.15, 0.6, (n, 1)) * times + rng.random((n, 1))))
-        wave += swell * np.sin(2 * np.pi * (rate * times + rng.random((n, 1))) + 2 * sway)
-    gains = np.array([0.3, 0.6, 1.0, 0.6, 0.35, 0.25, 0.2, 0.2]) * rng.lognormal(0, 0.25, (n, 8))
-    size = np.exp(rng.uniform(np.log(0.008), np.log(0.06), (n, 1, 1)))  # mV per sine in V1
-    return (size * gains[..., None] * wave[:, None, :]).astype(np.float32)
-
-
-def electrode_noise(rng: np.random.Generator, n: int, times: np.ndarray, level: float) -> np.ndarray:
-    """[n, 8, samples] mV in I, II, V1-V6: noise of the nine electrodes RA, LA, LL, V1-V6, combined as the leads
-    combine them.
-
-    Per electrode: white noise of 0.8-13 microvolt, baseline wander at the breath's rate, a slow drift, and in some
-    records bursts of muscle activity. `level` scales it all; 0 gives none.
-    """
-    samples = len(times)
-    white = np.exp(rng.uniform(np.log(0.0008), np.log(0.013), (n, 1, 1))) * rng.lognormal(0, 0.3, (n, 9, 1))
-    noise = rng.standard_normal((n, 9, samples), dtype=np.float32)
-    bursts = _bursts(rng, n, times)
-    if len(bursts[0]):
-        rows, envelope = bursts
-        muscle = rng.standard_normal((len(rows), 9, samples), dtype=np.float32)
-        muscle -= 0.7 * np.roll(muscle, 1, axis=-1)  # muscle is mostly fast
-        strength = rng.uniform(0.01, 0.06, (len(rows), 1, 1)) * rng.lognormal(0, 0.6, (len(rows), 9, 1))
-        noise *= white.astype(np.float32)
-        noise[rows] += (strength * envelope[:, None, :]).astype(np.float32) * muscle
-    else:
-        noise *= white.astype(np.float32)
-
-    breath = rng.uniform(0.13, 0.38, (n, 1))
-    size = np.exp(rng.uniform(np.log(0.005), np.log(0.12), (n, 1, 1))) * rng.lognormal(0, 0.4, (n, 9, 1))
-    phase = rng.random((n, 1)) + breath * times
-    wander = np.stack([np.sin(2 * np.pi * phase), np.cos(2 * np.pi * phase), np.sin(2 * np.pi * 0.31 * phase)], axis=1)
-    mix = rng.normal(0, 0.6, (n, 9, 3)) * size
-    noise += np.matmul(mix.astype(np.float32), wander.astype(np.float32))
-
-    noise *= np.float32(level)
-    ra, la, ll = noise[:, 0], noise[:, 1], noise[:, 2]
-    chest = noise[:, 3:] - ((ra + la + ll) / 3)[:, None]
-    return np.concatenate([(la - ra)[:, None], (ll - ra)[:, None], chest], axis=1)
-
-
-def _bursts(rng: np.random.Generator, n: int, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(records with muscle bursts, their envelopes [those, samples] from 0 to 1)."""
-    rows = np.flatnonzero(rng.random(n) < 0.15)
-    center = rng.uniform(times[0], times[-1], (len(rows), 1))
-    width = rng.uniform(0.2, 1.5, (len(rows), 1))
-    return rows, np.exp(-0.5 * np.square((times - center) / width))
 
 
 def twelve_leads(eight: np.ndarray) -> np.ndarray:

@@ -1,40 +1,56 @@
-"""The simulator: its laws, its truth measured from the samples, and its determinism."""
+"""The simulator as a whole: its laws, wishes, refusals, mix, follow-ups, and its determinism.
 
-import time
+What each finding looks like is tested in test_simulation_findings.py, measured from the samples.
+"""
 
 import numpy as np
 import pytest
 
-from ecgllm.signals.simulation import FINDINGS, simulate_ecg, simulate_ecgs
-from ecgllm.signals.simulation_plan import FIBRILLATION, LBBB, LEFT_AXIS, NORMAL, PAC, PVC, RBBB, RIGHT_AXIS
+from ecgllm.corpora.findings import VOCABULARY
+from ecgllm.signals.measurements import measure
+from ecgllm.signals.simulation import (
+    FINDINGS,
+    simulate_ecg,
+    simulate_ecgs,
+)
+from ecgllm.signals.simulation_plan import FIBRILLATION, LBBB, LEFT_AXIS, NOISES, NORMAL, PAC, PVC, RBBB, RIGHT_AXIS
+
+# What follows from a finding by definition, or belongs to it, and may stand beside it.
+TERRITORIES = ("anteroseptal", "anterior", "anterolateral", "lateral", "inferior", "inferolateral")
+INFARCTIONS = {f"{territory} myocardial infarction" for territory in TERRITORIES}
+ISCHAEMIA = {"st elevation", "st depression", "t wave inversion", "abnormal q wave", "low amplitude t wave"}
+STAGES = {"acute myocardial infarction", "st elevation myocardial infarction", "old myocardial infarction"}
+RELATED = {
+    "junctional rhythm": {"accelerated junctional rhythm", "bradycardia"},
+    "ventricular tachycardia": {LEFT_AXIS, RIGHT_AXIS, "indeterminate axis"},
+    "ventricular pacing": {LEFT_AXIS, RIGHT_AXIS, "indeterminate axis"},
+    "second degree av block": {"bradycardia"},
+    "mobitz type i av block": {"bradycardia"},
+    "mobitz type ii av block": {"bradycardia"},
+    "third degree av block": {"bradycardia"},
+    "wolff-parkinson-white syndrome": {"short pr interval"},
+    "left anterior fascicular block": {LEFT_AXIS},
+    "left posterior fascicular block": {RIGHT_AXIS},
+    "ventricular bigeminy": {PVC},
+    "atrial bigeminy": {PAC},
+    "left ventricular hypertrophy": {"left ventricular strain", *ISCHAEMIA},
+    "left ventricular strain": {"left ventricular hypertrophy", *ISCHAEMIA},
+    "right ventricular hypertrophy": {RIGHT_AXIS, *ISCHAEMIA},
+    "low qrs voltage": {"low amplitude t wave"},
+    "poor r wave progression": {"abnormal q wave"},
+    "early repolarization": {"st elevation"},
+    "st depression": {"st elevation", "t wave inversion"},
+    "t wave inversion": {"st depression"},
+    **dict.fromkeys(
+        ("st elevation", "abnormal q wave", *STAGES, *INFARCTIONS),
+        {"poor r wave progression", *ISCHAEMIA, *STAGES, *INFARCTIONS},
+    ),
+}
 
 
-def beats(ecg) -> np.ndarray:
-    """Times of R peaks (s): peaks of the slope's energy over all leads, at least 0.25 s apart."""
-    energy = np.square(np.diff(ecg.signal, axis=1)).sum(axis=0)
-    energy = np.convolve(energy, np.ones(9) / 9, mode="same")
-    peaks = []
-    for k in np.argsort(energy)[::-1]:
-        if energy[k] < 0.12 * np.sort(energy)[-30:].mean():
-            break
-        if all(abs(k - p) > 0.25 * ecg.sampling_rate for p in peaks):
-            peaks.append(int(k))
-    return np.sort(peaks) / ecg.sampling_rate
-
-
-def median_beat(ecg, lead: str) -> np.ndarray:
-    """Samples from 0.2 s before to 0.3 s after the QRS' middle, median over beats."""
-    row, rate = ecg.signal[ecg.leads.index(lead)], ecg.sampling_rate
-    middles = [round(t * rate) for t in beats(ecg) if 0.3 < t < ecg.duration - 0.4]
-    beat = np.median([row[k - int(0.2 * rate) : k + int(0.3 * rate)] for k in middles], axis=0)
-    return beat - np.median(beat[: int(0.05 * rate)])
-
-
-def qrs_width(ecg) -> float:
-    """Seconds for which the slopes of all leads together stay above a tenth of their height."""
-    slope = sum(np.abs(np.diff(median_beat(ecg, lead))) for lead in ecg.leads)
-    above = np.flatnonzero(slope > 0.12 * slope.max())
-    return (above[-1] - above[0] + 1) / ecg.sampling_rate
+def intervals(ecg) -> np.ndarray:
+    """RR intervals (s) between beats that an independent detector finds in the samples."""
+    return np.diff(measure(ecg).beats)
 
 
 def test_einthoven_and_goldberger_hold():
@@ -69,58 +85,11 @@ def test_heart_rate_equals_the_truth(rate):
     for seed in range(4):
         ecg = simulate_ecg(("sinus rhythm",), heart_rate=rate, seed=seed, noise=0.3)
         assert ecg.measurements["heart_rate"] == pytest.approx(rate, rel=0.02)
-        assert 60 / np.diff(beats(ecg)).mean() == pytest.approx(ecg.measurements["heart_rate"], rel=0.03)
+        # The median, as the detector may err at a record's edges.
+        assert 60 / np.median(intervals(ecg)) == pytest.approx(ecg.measurements["heart_rate"], rel=0.03)
         assert ("sinus bradycardia" in ecg.findings) == (rate < 60)
         assert ("sinus tachycardia" in ecg.findings) == (rate > 100)
         assert (NORMAL in ecg.findings) == (60 <= rate <= 100)
-
-
-def test_fibrillation_is_irregular_and_has_no_p_wave():
-    for seed in range(6):
-        sinus = simulate_ecg(("sinus rhythm",), heart_rate=80, seed=seed, noise=0)
-        fibrillation = simulate_ecg((FIBRILLATION,), heart_rate=80, seed=seed, noise=0)
-        spread = [np.diff(beats(ecg)).std() / np.diff(beats(ecg)).mean() for ecg in (sinus, fibrillation)]
-        assert spread[0] < 0.08 < spread[1]
-        assert "pr" in sinus.measurements and "pr" not in fibrillation.measurements
-        before = [np.ptp(median_beat(ecg, "II")[:13]) for ecg in (sinus, fibrillation)]
-        assert before[0] > 0.03
-
-
-def test_bundle_branch_blocks_are_wide_and_point_the_right_way_in_v1():
-    widths = {}
-    for finding in (NORMAL, LBBB, RBBB):
-        ecgs = [simulate_ecg((finding,), heart_rate=70, seed=seed, sampling_rate=500, noise=0) for seed in range(8)]
-        widths[finding] = np.median([qrs_width(ecg) for ecg in ecgs])
-        for ecg in ecgs:
-            v1, v6 = median_beat(ecg, "V1"), median_beat(ecg, "V6")
-            qrs = slice(25, 175)
-            if finding == LBBB:
-                assert -v1[qrs].min() > 2 * v1[qrs].max() and v6[qrs].max() > -v6[qrs].min()
-            if finding == RBBB:  # a late r' in V1, a late s in V6
-                assert v1[qrs].max() > 0.2 and v1[qrs].argmax() > v1[qrs].argmin() and v6[qrs].min() < -0.1
-    assert widths[NORMAL] < 0.115 and min(widths[LBBB], widths[RBBB]) > widths[NORMAL] + 0.02, widths
-
-
-@pytest.mark.parametrize(("finding", "low", "high"), [(LEFT_AXIS, -90, -30), (RIGHT_AXIS, 90, 180), (NORMAL, -30, 90)])
-def test_axis_is_that_of_the_limb_leads(finding, low, high):
-    for seed in range(5):
-        ecg = simulate_ecg((finding,), heart_rate=70, seed=seed, sampling_rate=500, noise=0)
-        area = {}
-        for lead in ("I", "aVF"):
-            beat = median_beat(ecg, lead)
-            area[lead] = (beat[70:132] - beat[66:70].mean()).sum()  # from the PQ segment to the J point
-        axis = np.rad2deg(np.arctan2(area["aVF"] * 2 / np.sqrt(3), area["I"]))
-        assert low < ecg.measurements["axis"] < high
-        assert abs((axis - ecg.measurements["axis"] + 180) % 360 - 180) < 20, seed
-
-
-def test_premature_beats_come_early():
-    for finding in (PVC, PAC):
-        for seed in range(6):
-            ecg = simulate_ecg((finding,), heart_rate=70, seed=seed, noise=0)
-            intervals = np.diff(beats(ecg))
-            assert intervals.min() < 0.85 * np.median(intervals), (finding, seed)
-            assert finding in ecg.findings and NORMAL not in ecg.findings
 
 
 def test_both_kinds_of_premature_beats_find_room_at_any_rate():
@@ -129,10 +98,13 @@ def test_both_kinds_of_premature_beats_find_room_at_any_rate():
 
 
 @pytest.mark.parametrize("finding", FINDINGS)
-def test_every_finding_can_be_asked_for_and_is_reported(finding):
+def test_every_finding_can_be_asked_for_and_comes_alone(finding):
     for ecg in simulate_ecgs(5, seed=2, findings=(finding,)):
         assert finding in ecg.findings and ecg.report.endswith(".") and ecg.source == "simulation"
-        assert len([f for f in ecg.findings if f not in ("sinus rhythm", NORMAL)]) <= 1
+        others = set(ecg.findings) - {finding, "sinus rhythm", NORMAL} - RELATED.get(finding, set())
+        assert not others
+        assert set(ecg.findings) <= set(VOCABULARY)
+        assert (NORMAL in ecg.findings) <= (set(ecg.findings) <= {NORMAL, "sinus rhythm", *NOISES})
 
 
 @pytest.mark.parametrize(
@@ -153,12 +125,37 @@ def test_contradictory_wishes_are_refused(findings, heart_rate, says):
         simulate_ecg(findings, heart_rate=heart_rate)
 
 
-def test_the_mix_is_balanced_enough_to_learn_from():
-    start = time.perf_counter()
-    ecgs = simulate_ecgs(1000, seed=5)
-    print(f"{1000 / (time.perf_counter() - start):.0f} records/s")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"duration": 3}, "at least 5 s"),
+        ({"sampling_rate": 20}, "at least 50 Hz"),
+        ({"noise": -1}, "at least 0"),
+        ({"n": -1}, "at least 0"),
+        ({"noise": 0, "findings": ("burst noise",)}, "noise is 0"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        simulate_ecgs(**{"n": 1, "seed": 0} | options)
+
+
+def test_the_mix_is_broad_enough_to_learn_from():
+    ecgs = simulate_ecgs(2000, seed=5)
     share = {finding: np.mean([finding in ecg.findings for ecg in ecgs]) for finding in FINDINGS}
-    assert 0.15 < share[FIBRILLATION] < 0.25 and min(share.values()) > 0.06, share
-    assert 0.12 < share[PVC] < 0.20 and 0.06 < share[RBBB] < 0.15 and 0.06 < share[LBBB] < 0.15
+    # Of 100,000 records the rarest leaves hundreds; whole groups are as frequent as in hospitals or more.
+    rare = {finding: round(each, 4) for finding, each in share.items() if each < 0.004}
+    assert not rare
+    assert 0.09 < share[FIBRILLATION] < 0.20 and 0.15 < share[NORMAL] < 0.30
+    assert 0.10 < share[PVC] < 0.25 and 0.05 < share[RBBB] < 0.15 and 0.05 < share[LBBB] < 0.15
     rates = [ecg.measurements["heart_rate"] for ecg in ecgs]
-    assert min(rates) < 45 and max(rates) > 140 and len({ecg.id for ecg in ecgs}) == 1000
+    assert min(rates) < 40 and max(rates) > 150 and len({ecg.id for ecg in ecgs}) == 2000
+    assert {ecg.sex for ecg in ecgs} == {"female", "male"}
+    ages = np.array([ecg.age for ecg in ecgs])
+    fibrillating = np.array([FIBRILLATION in ecg.findings for ecg in ecgs])
+    assert ages.min() >= 18 and ages[fibrillating].mean() > ages[~fibrillating].mean() + 3
+
+
+def test_records_do_not_depend_on_how_many_are_drawn():
+    few, many = simulate_ecgs(130, seed=8), simulate_ecgs(256, seed=8)
+    assert [ecg.signal.tobytes() for ecg in few[:128]] == [ecg.signal.tobytes() for ecg in many[:128]]
