@@ -39,7 +39,8 @@ QuestionsFolder = Annotated[
     Path, typer.Argument(help="Folder written by `ecgllm questions` or `ecgllm prepare ecg-qa`.")
 ]
 MatchOn = Annotated[
-    str | None, typer.Option(help="With --debias: confounders to match, such as severity,age,sex,device,noise.")
+    str | None,
+    typer.Option(help="Confounders in which yes and no shall be alike: severity,age,sex,device,noise or a column."),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
 
@@ -364,9 +365,16 @@ def questions(
         bool, typer.Option("--debias", help="Keep only yes/no questions, each with as many ECGs for yes as for no.")
     ] = False,
     match_on: MatchOn = None,
+    types: Annotated[str, typer.Option(help="Some of verify,choose,query,comparison.")] = "",
+    attributes: Annotated[
+        str | None, typer.Option(help="Ask only for these findings, groups and measurements, separated by commas.")
+    ] = None,
+    per_record: Annotated[
+        float, typer.Option(help="Questions of each type per record, on average and at most.")
+    ] = 4.0,
     seed: Seed = 0,
 ) -> None:
-    """Build questions with known answers from the findings of a corpus."""
+    """Build questions with known answers from the findings and measurements of a corpus."""
     _require_empty(output)
     from .corpora import build_questions, debias_with_report
 
@@ -376,7 +384,10 @@ def questions(
         if split not in present:
             raise ValueError(f"{corpus} has no split {split!r}; it has {', '.join(present)}")
         records = records.filter(lambda value: value == split, input_columns="split")
-    built = build_questions(records, phrasings=phrasings, seed=seed)
+    chosen = {name: value for name, value in (("types", _names(types)), ("attributes", _names(attributes))) if value}
+    built = build_questions(records, phrasings=phrasings, seed=seed, per_record=per_record, **chosen)
+    if built.info.description:
+        typer.echo(built.info.description, err=True)
     if balance or match_on:
         built, report = debias_with_report(built, seed, records, _names(match_on))
         typer.echo(str(report), err=True)
@@ -391,6 +402,10 @@ def debias(
     output: OutputFolder,
     corpus: Annotated[Path | None, typer.Option(help="Folder of their records, needed to match.")] = None,
     match_on: MatchOn = None,
+    method: Annotated[
+        str, typer.Option(help="match: drop questions until yes and no are alike; weight: a weight for each.")
+    ] = "match",
+    by_split: Annotated[bool, typer.Option("--by-split", help="Balance each split by itself.")] = False,
     max_per_record: Annotated[int | None, typer.Option(help="At most so many questions about one record.")] = None,
     seed: Seed = 0,
 ) -> None:
@@ -399,9 +414,28 @@ def debias(
     from .corpora import debias_with_report
 
     records = None if corpus is None else _load_corpus(corpus)
-    kept, report = debias_with_report(_load_questions(questions), seed, records, _names(match_on), max_per_record)
+    kept, report = debias_with_report(
+        _load_questions(questions), seed, records, _names(match_on), max_per_record, method, by_split
+    )
     typer.echo(str(report), err=True)
     _save(kept, output, "questions")
+
+
+@app.command()
+def confound(
+    corpus: Annotated[Path, typer.Argument(help="Folder of records, best those of `ecgllm simulate`.")],
+    output: OutputFolder,
+    strength: Annotated[float, typer.Option(help="0: no bias; 1: who is asked what depends on severity alone.")] = 1.0,
+    phrasings: Annotated[str, typer.Option(help="Wordings to use, train or test; they are disjoint.")] = "train",
+    per_record: Annotated[float, typer.Option(help="Questions per record, on average.")] = 2.0,
+    seed: Seed = 0,
+) -> None:
+    """Build the biased questions that a hospital gives: severity decides who is asked what. For experiments."""
+    _require_empty(output)
+    from .corpora import confound as biased
+
+    built = biased(_load_corpus(corpus), strength, seed, per_record, phrasings=phrasings)
+    _save(built, output, "questions")
 
 
 @app.command()

@@ -42,6 +42,7 @@ EXTRAS = {
     "formats": ["ecgdatakit[dicom]>=2.0", "h5py>=3.11"],
     "measure": ["neurokit2>=0.2.13"],
     "plot": ["matplotlib>=3.8"],
+    "audit": ["scikit-learn>=1.4", "matplotlib>=3.8"],
     "explain": ["captum>=0.8"],
     "app": ["gradio>=6.0"],
     "serve": ["fastapi>=0.115", "uvicorn>=0.30"],

@@ -8,7 +8,7 @@ without which `datasets` cannot open a saved corpus.
 from .answers import answers_in_text, exact_match, set_match
 from .audit import Audit, audit
 from .confounding import confound
-from .debiasing import DebiasReport, debias, debias_with_report
+from .debiasing import DebiasReport, debias, debias_with_report, resampled
 from .ecg_feature import ECG
 from .ecg_qa import load_ecg_qa
 from .ecg_qa_records import prepare_ecg_qa
@@ -40,6 +40,7 @@ __all__ = [
     "prepare_ecg_qa",
     "prepare_with_report",
     "records_to_corpus",
+    "resampled",
     "set_match",
     "severity",
     "split_of",

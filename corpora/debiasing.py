@@ -186,6 +186,23 @@ def debias_with_report(
     return questions.select(chosen), report
 
 
+def resampled(questions: Dataset, seed: int = 0) -> Dataset:
+    """Questions with weights as a plain set of about as many rows, each as often as its weight says on average.
+
+    Args: questions: rows with the column weight, as method="weight" gives them; it is left out of the result.
+    Raises: ValueError without that column.
+    Source: systematic resampling (Kitagawa 1996): a row of weight w comes floor(w) or floor(w) + 1 times.
+    """
+    if "weight" not in questions.column_names:
+        raise ValueError("the questions lack the column weight; make it by debias(method='weight')")
+    steps = np.cumsum(np.asarray(questions["weight"], dtype=float))
+    if not len(steps):
+        return questions.remove_columns("weight")
+    points = np.arange(round(steps[-1])) + np.random.default_rng(seed).random()
+    rows = np.searchsorted(steps, points[points < steps[-1]], side="right")
+    return questions.select(rows).remove_columns("weight")
+
+
 def _strata(corpus: Dataset | None, match_on: MatchOn) -> Callable[[dict[str, Any]], tuple[Hashable, ...]]:
     """What a question's records are matched by: a tuple for each of its records."""
     if match_on and not isinstance(match_on, str) and corpus is None:

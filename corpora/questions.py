@@ -71,7 +71,7 @@ def build_questions(
         raise ValueError(
             f"per_record={per_record}, no_per_yes={no_per_yes}; expected a positive number and one from 0"
         )
-    attributes = None if attributes is None else set(attributes)
+    attributes = None if attributes is None else {name.lower() for name in attributes}
     features = {feature.name.lower() for feature in FEATURES.values()}
     vocabulary.check_findings((attributes or set()) - features - {"any abnormality", *vocabulary.GROUPS})
     stated = Stated(facts_of(corpus), min_positives, attributes)

@@ -420,3 +420,30 @@ def test_questions_are_debiased_and_audited(tmp_path: Path, capsys: pytest.Captu
     assert "blind accuracy" in run(capsys, "audit", built)[1]
     code, _, err = run(capsys, "audit", corpus)
     assert code == 2 and "holds no questions" in err
+
+
+def test_biased_questions_are_weighted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus, biased, weighted = (tmp_path / name for name in ("corpus", "biased", "weighted"))
+    assert run(capsys, "simulate", "-n", 300, "-o", corpus)[0] == 0
+    code, out, _ = run(capsys, "confound", corpus, "-o", biased, "--strength", 1)
+    assert code == 0 and out.endswith(f"questions in {biased}\n")
+    assert json.loads(run(capsys, "audit", biased, "--json")[1])["words"]["blind"]["value"] > 0.8
+    options = ("--corpus", corpus, "--match-on", "severity", "--method", "weight", "--by-split")
+    code, _, err = run(capsys, "debias", biased, "-o", weighted, *options)
+    assert code == 0 and "weights are worth" in err
+    assert json.loads(run(capsys, "audit", weighted, "--json")[1])["overall"]["blind"]["value"] < 0.6
+    code, _, err = run(capsys, "confound", corpus, "-o", tmp_path / "x", "--strength", 2)
+    assert code == 2 and "expected a number from 0 to 1" in err
+
+
+def test_only_what_was_wished_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from datasets import load_from_disk
+
+    run(capsys, "simulate", "-n", 60, "-o", tmp_path / "corpus")
+    wishes = ("--types", "verify,query", "--attributes", "atrial fibrillation,PR interval", "--per-record", 1)
+    assert run(capsys, "questions", tmp_path / "corpus", "-o", tmp_path / "questions", *wishes)[0] == 0
+    built = load_from_disk(str(tmp_path / "questions"))
+    assert set(built["type"]) == {"verify", "query"}
+    assert {"atrial fibrillation", "pr interval"} <= set(built["attribute"])
+    code, _, err = run(capsys, "questions", tmp_path / "corpus", "-o", tmp_path / "q", "--types", "verfy")
+    assert code == 2 and "unknown question types" in err

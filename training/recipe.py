@@ -84,8 +84,9 @@ class StageRecipe:
     group_by_length: a batch of questions holds prompts of about one length, so that little is padded.
     loss: "infonce" or "sigmoid" (pretrain). projection_dim: of the common space (pretrain). questions: arguments of
     `corpora.build_questions` (debias, finetune), or {"path": folder of questions with their own splits}. balance:
-    whether they are de-biased (`corpora.debias`); None: in the stage debias. evaluate: how many validation questions
-    are answered at the end. training: fields of `transformers.TrainingArguments`.
+    whether they are de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing
+    matches, such as severity, age and sex. evaluate: how many validation questions are answered at the end. training:
+    fields of `transformers.TrainingArguments`.
     """
 
     batch_size: int = 32
@@ -99,6 +100,7 @@ class StageRecipe:
     projection_dim: int = 256
     questions: dict[str, Any] = field(default_factory=dict)
     balance: bool | None = None
+    match_on: list[str] = field(default_factory=list)
     evaluate: int = 200
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -310,6 +312,10 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
     for key, least in (("batch_size", 1), ("gradient_accumulation_steps", 1), ("projection_dim", 1), ("evaluate", 0)):
         if getattr(stage, key) < least:
             raise RecipeError(f"{where}: {key} is {getattr(stage, key)}; expected {least} or more.")
+    if stage.match_on and not (name == "debias" if stage.balance is None else stage.balance):
+        raise RecipeError(
+            f"{where}: match_on is {stage.match_on}, but its questions are not de-biased; set balance: true."
+        )
     if name == "pretrain" and stage.gradient_accumulation_steps != 1:
         raise RecipeError(
             f"{where}: gradient_accumulation_steps is not 1: parts of a batch would not see each other's negatives, "

@@ -19,7 +19,7 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset, load_from_disk
 
-from ..corpora import QUESTION_FEATURES, build_questions, debias_with_report, prepare_with_report
+from ..corpora import QUESTION_FEATURES, build_questions, debias_with_report, prepare_with_report, resampled
 from ..corpora.phrasings import PHRASINGS
 from ..processing_ecgllm import ECGFeatureExtractor
 from .model_card import model_card
@@ -150,13 +150,16 @@ def _prepare_questions(
     balance = stage == "debias" if balance is None else balance
     if "path" in settings:
         questions = _given_questions(Path(settings["path"]), split, set(usable["id"]))
+        if "weight" in questions.column_names:
+            questions = resampled(questions, recipe.seed)
     else:
         if stage == "debias":
             settings.setdefault("types", ["verify"])
         questions = build_questions(usable, phrasings=phrasings, seed=recipe.seed, **settings)
     if balance and len(questions):
         try:
-            questions, report = debias_with_report(questions, seed=recipe.seed)
+            match_on = recipe.stages[stage].match_on
+            questions, report = debias_with_report(questions, recipe.seed, usable if match_on else None, match_on)
         except ValueError as error:
             # A handful of validation records may answer every question alike; training needs a balanced set.
             if split == "train":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from ecgllm.corpora import QUESTION_FEATURES, debias_with_report
+from ecgllm.corpora import QUESTION_FEATURES, audit, debias_with_report, resampled
 from ecgllm.corpora.confounders import other_severity
 
 SICK = ("atrial fibrillation", "left ventricular hypertrophy", "left axis deviation")
@@ -88,3 +88,72 @@ def test_one_string_is_refused() -> None:
     questions, corpus = biased(20)
     with pytest.raises(TypeError, match="expected a sequence such as"):
         debias_with_report(questions, corpus=corpus, match_on="age")
+
+
+def test_weights_balance_without_dropping() -> None:
+    questions, corpus = biased()
+    kept, report = debias_with_report(questions, corpus=corpus, match_on=["severity", "sex"], method="weight")
+    matched = debias_with_report(questions, corpus=corpus, match_on=["severity", "sex"])[0]
+    assert len(kept) > 0.95 * len(questions) > 1.2 * len(matched)
+    weights = np.array(kept["weight"])
+    assert weights.mean() == pytest.approx(1.0, abs=0.01) and 0.3 * len(kept) < report.effective < len(kept)
+    for wording in ("Wording 0?", "Wording 1?"):
+        own = np.array([question == wording for question in kept["question"]])
+        yes = np.array([answer == "yes" for (answer,) in kept["answers"]])
+        assert weights[own & yes].sum() == pytest.approx(weights[own & ~yes].sum(), rel=1e-3)
+    assert abs(report.balance["severity"][1]) < 0.02 < 0.5 < report.balance["severity"][0]
+    assert "weights are worth" in str(report)
+    found = audit(kept, corpus)
+    assert found.weighted and found.overall.blind.holds(0.5) and abs(found.other_severity_gap) < 0.02
+
+
+def test_each_split_is_balanced_by_itself() -> None:
+    questions, _ = biased()
+    # of the training part most answers are yes, of the test part most are no
+    rng = np.random.default_rng(1)
+    split = [
+        "train" if rng.random() < (0.9 if answer == "yes" else 0.5) else "test" for (answer,) in questions["answers"]
+    ]
+    parts = questions.remove_columns("split").add_column("split", split).cast(QUESTION_FEATURES)
+    whole, report = debias_with_report(parts)
+    assert report.uneven_splits["train"] > 0.05 and "use by_split" in str(report)
+    kept, report = debias_with_report(parts, by_split=True)
+    assert not report.uneven_splits and len(kept) < len(whole)
+    counts = Counter((row["split"], row["question"], row["answers"][0]) for row in kept)
+    assert all(counts[one, text, "yes"] == counts[one, text, "no"] for one, text, _ in counts)
+
+
+def test_any_column_and_any_bands_can_be_matched_on() -> None:
+    questions, corpus = biased()
+    _, report = debias_with_report(questions, corpus=corpus, match_on={"age": [40, 50, 60, 70]})
+    assert abs(report.balance["age"][1]) < 0.25 < report.balance["age"][0]
+    ward = corpus.add_column("ward", [f"w{int(age > 60)}" for age in corpus["age"]])
+    _, report = debias_with_report(questions, corpus=ward, match_on=["ward"])
+    assert report.balance["ward"][1] == pytest.approx(0.0, abs=1e-9)
+    _, report = debias_with_report(questions, corpus=corpus, match_on={"old": lambda row: row["age"] > 60})
+    assert report.balance["old"][1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_what_method_weight_cannot_do_is_refused() -> None:
+    questions, corpus = biased(60)
+    weighted, _ = debias_with_report(questions, corpus=corpus, method="weight")
+    with pytest.raises(ValueError, match="max_per_record bounds a selection"):
+        debias_with_report(questions, method="weight", max_per_record=2)
+    with pytest.raises(ValueError, match="the questions have weights"):
+        debias_with_report(weighted, method="weight")
+    with pytest.raises(ValueError, match="expected one of match, weight"):
+        debias_with_report(questions, method="drop")
+    with pytest.raises(ValueError, match="expected ascending numbers"):
+        debias_with_report(questions, corpus=corpus, match_on={"age": [60, 40]})
+
+
+def test_weights_become_repetitions() -> None:
+    questions, _ = biased(100)
+    weights = [0.0, 2.0, 0.5, 1.5] * 25
+    rows = resampled(questions.add_column("weight", np.array(weights, dtype=np.float32)), seed=3)
+    counts = Counter(rows["question_id"])
+    assert len(rows) == 100 and "weight" not in rows.column_names
+    for name, weight in zip(questions["question_id"], weights, strict=True):
+        assert counts[name] in (int(weight), int(np.ceil(weight)))
+    with pytest.raises(ValueError, match="lack the column weight"):
+        resampled(questions)

@@ -1,6 +1,7 @@
 """What learns in which mode, what a stage without validation does, and what stages refuse."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from datasets import load_from_disk
 
 from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration
-from ecgllm.corpora import build_questions, prepare
+from ecgllm.corpora import build_questions, debias, prepare
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, RecipeError
 from ecgllm.training.text_models import build_language_model
@@ -199,6 +200,39 @@ def test_questions_from_a_folder(write_recipe: Callable[..., Path], tmp_path: Pa
     used = load_from_disk(run / "questions" / "finetune-train")
     expected = questions.filter(lambda row: row["split"] == "train")["question_id"]
     assert 0 < len(used) < len(expected) and set(used["question_id"]) < set(expected)
+
+
+def test_weighted_questions_are_asked_as_often_as_they_weigh(
+    write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    corpus = prepare("simulation", limit=60, seed=3)
+    asked = ["sinus rhythm", "arrhythmia", "st-t abnormality"]
+    questions = build_questions(corpus, ["verify"], per_record=2, no_per_yes=0.5, attributes=asked)
+    weighted = debias(questions, corpus=corpus, match_on=["sex"], method="weight", by_split=True)
+    weighted.save_to_disk(tmp_path / "questions")
+    overrides = [
+        "stages.pretrain.training.max_steps=1",
+        "stages.debias.training.max_steps=1",
+        "stages.finetune=null",
+        f"stages.finetune.questions.path={tmp_path / 'questions'}",
+        "stages.finetune.batch_size=8",
+        "stages.finetune.evaluate=0",
+        "stages.finetune.training.max_steps=1",
+    ]
+    used = load_from_disk(run_recipe(load_recipe(write_recipe(), overrides)) / "questions" / "finetune-train")
+    counts = Counter(used["question_id"])
+    own = weighted.filter(lambda row: row["split"] == "train")
+    assert max(counts.values()) > 1 and "weight" not in used.column_names
+    for name, weight in zip(own["question_id"], own["weight"], strict=True):
+        assert counts[name] in (int(weight), int(weight) + 1)
+
+
+def test_confounders_are_matched_only_where_questions_are_debiased(write_recipe: Callable[..., Path]) -> None:
+    with pytest.raises(RecipeError, match="match_on is .*but its questions are not de-biased"):
+        load_recipe(write_recipe(), ["stages.finetune.match_on=[severity]"])
+    steps = [f"stages.{name}.training.max_steps=1" for name in ("pretrain", "debias", "finetune")]
+    folder = run_recipe(load_recipe(write_recipe(), ["stages.debias.match_on=[sex]", *steps]))
+    assert "sex, matched" in (folder / "questions" / "debias-train.txt").read_text()
 
 
 def test_a_folder_without_questions_is_refused(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
