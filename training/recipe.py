@@ -1,30 +1,35 @@
 """Recipes: one YAML file per training run, checked before anything is spent.
 
 In: a YAML file and `key=value` overrides (dotted keys, YAML values). Out: a `Recipe`. Every key is known here, so a
-typo is an error that names the nearest key; what a stage passes to `transformers.TrainingArguments` stands under
-`training`.
+typo is an error that names the nearest key (`recipe_checks`); what a stage passes to `transformers.TrainingArguments`
+stands under `training`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import inspect
 import typing
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from transformers import CONFIG_MAPPING, TrainingArguments
 
-from ..configuration_ecgllm import ECGEncoderConfig
-from ..corpora import build_questions
-from ..processing_ecgllm import ECGFeatureExtractor
+from .recipe_checks import STAGES, TUNE, RecipeError, check_keys, check_recipe
 
-STAGES = ("pretrain", "debias", "finetune")
-TUNE = ("frozen", "lora", "full")
+__all__ = [
+    "STAGES",
+    "TUNE",
+    "LanguageModelRecipe",
+    "LoraRecipe",
+    "ProjectorRecipe",
+    "Recipe",
+    "RecipeError",
+    "StageRecipe",
+    "TextEncoderRecipe",
+    "load_recipe",
+    "recipe_from_dict",
+]
 
 
 @dataclass
@@ -133,10 +138,6 @@ class Recipe:
         return dataclasses.asdict(self)
 
 
-class RecipeError(ValueError):
-    """A recipe that cannot be run; the message names the key."""
-
-
 def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
     """Read a recipe and apply overrides such as `data=../ludb` or `stages.pretrain.training.max_steps=10`.
 
@@ -158,7 +159,7 @@ def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
 def recipe_from_dict(values: dict[str, Any], where: str) -> Recipe:
     """A checked recipe from plain values; `where` is what errors call them. Raises: RecipeError."""
     recipe = _build(Recipe, values, where)
-    _check(recipe, where)
+    check_recipe(recipe, where)
     return recipe
 
 
@@ -205,7 +206,7 @@ def _build(kind: type, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
         raise RecipeError(f"{where} is {values!r}; expected a mapping.")
     fields = {item.name: item for item in dataclasses.fields(kind)}
-    _check_keys(where, values, fields)
+    check_keys(where, values, fields)
     missing = [
         name
         for name, item in fields.items()
@@ -259,124 +260,3 @@ def _numbers(value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-# Set by the stages themselves: the recipe's key to use instead, or None where there is nothing to choose.
-_OWN_TRAINING_ARGUMENTS = {
-    "output_dir": "output",
-    "per_device_train_batch_size": "batch_size",
-    "per_device_eval_batch_size": "batch_size",
-    "gradient_accumulation_steps": "gradient_accumulation_steps",
-    "seed": "seed",
-    "remove_unused_columns": None,
-    "label_names": None,
-    "dataloader_drop_last": None,
-}
-
-
-def _check(recipe: Recipe, where: str) -> None:
-    if not recipe.stages:
-        raise RecipeError(f"{where} names no stages; expected some of {', '.join(STAGES)} under stages.")
-    for name in recipe.stages:
-        if name not in STAGES:
-            raise RecipeError(f"{where} has the unknown stage {name!r}; expected {', '.join(STAGES)}.")
-    # Stages build on each other, so the order in the file cannot differ from theirs.
-    recipe.stages = {name: recipe.stages[name] for name in STAGES if name in recipe.stages}
-    language, text = recipe.language_model, recipe.text_encoder
-    if set(recipe.stages) & {"debias", "finetune"}:
-        _check_text_model(where, "language_model", language.name, language.config)
-    if "pretrain" in recipe.stages:
-        _check_text_model(where, "text_encoder", text.name, text.config)
-    _check_choice(where, "language_model.tune", language.tune, TUNE)
-    _check_choice(where, "text_encoder.tune", text.tune, ("frozen", "full"))
-    _check_choice(where, "projector.type", recipe.projector.type, ("linear", "mlp"))
-    # These classes take any keyword, so that a typo would go unnoticed.
-    _check_keys(f"{where}: encoder", recipe.encoder, _fields(ECGEncoderConfig) - {"preprocessing"})
-    _check_keys(f"{where}: feature_extractor", recipe.feature_extractor, _fields(ECGFeatureExtractor))
-    for key, build, values in (
-        ("encoder", ECGEncoderConfig, recipe.encoder),
-        ("feature_extractor", ECGFeatureExtractor, recipe.feature_extractor),
-    ):
-        try:
-            build(**values)
-        except (ValueError, TypeError) as error:
-            raise RecipeError(f"{where}: {key}: {error}") from error
-    for name, stage in recipe.stages.items():
-        _check_stage(f"{where}: stages.{name}", name, stage)
-
-
-def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
-    if stage.tune is not None:
-        _check_choice(where, "tune", stage.tune, TUNE)
-    _check_choice(where, "loss", stage.loss, ("infonce", "sigmoid"))
-    for key, least in (("batch_size", 1), ("gradient_accumulation_steps", 1), ("projection_dim", 1), ("evaluate", 0)):
-        if getattr(stage, key) < least:
-            raise RecipeError(f"{where}: {key} is {getattr(stage, key)}; expected {least} or more.")
-    if stage.match_on and not (name == "debias" if stage.balance is None else stage.balance):
-        raise RecipeError(
-            f"{where}: match_on is {stage.match_on}, but its questions are not de-biased; set balance: true."
-        )
-    if name == "pretrain" and stage.gradient_accumulation_steps != 1:
-        raise RecipeError(
-            f"{where}: gradient_accumulation_steps is not 1: parts of a batch would not see each other's negatives, "
-            "which changes the loss. Use a smaller batch_size or more processes."
-        )
-    known = _fields(build_questions) - {"corpus", "phrasings", "seed"}
-    _check_keys(f"{where}: questions", stage.questions, {"path"} if "path" in stage.questions else known)
-    known = {item.name for item in dataclasses.fields(TrainingArguments) if item.init}
-    for key in stage.training:
-        if key in _OWN_TRAINING_ARGUMENTS:
-            instead = _OWN_TRAINING_ARGUMENTS[key]
-            raise RecipeError(
-                f"{where}: training sets {key}, which follows from the recipe; "
-                + (f"set {instead} instead." if instead else "leave it out.")
-            )
-    _check_keys(f"{where}: training (fields of TrainingArguments)", stage.training, known)
-
-
-def _check_text_model(where: str, key: str, name: str | None, config: dict[str, Any] | None) -> None:
-    if (name is None) == (config is None):
-        raise RecipeError(f"{where}: {key} needs either a name or a config, not both and not neither.")
-    if config is None:
-        return
-    model_type = config.get("model_type")
-    if model_type not in CONFIG_MAPPING:
-        raise RecipeError(
-            f"{where}: {key}.config has model_type {model_type!r}, which transformers does not know"
-            f"{_nearest(model_type, CONFIG_MAPPING.keys())}"
-        )
-    own = sorted({"vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"} & set(config))
-    if own:
-        raise RecipeError(
-            f"{where}: {key}.config sets {', '.join(own)}, which the tokenizer made for the run decides; leave it out"
-            + (f" and set {key}.vocab_size instead." if "vocab_size" in own else ".")
-        )
-    defaults = CONFIG_MAPPING[model_type]()
-    known = {name for name in dir(defaults) if not name.startswith("_")} | {"model_type"}
-    _check_keys(f"{where}: {key}.config", config, known)
-
-
-def _fields(source: Any) -> set[str]:
-    """Names of the fields of a configuration class, or of the arguments of a function or class."""
-    if dataclasses.is_dataclass(source):
-        # What its base classes declare (labels, ids of special tokens) says nothing about this one.
-        return {item.name for item in dataclasses.fields(source) if item.name in source.__annotations__}
-    parameters = inspect.signature(source).parameters.values()
-    return {item.name for item in parameters if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)}
-
-
-def _check_keys(where: str, values: Iterable[str], known: Iterable[str]) -> None:
-    known = set(known)
-    for key in values:
-        if key not in known:
-            raise RecipeError(f"{where} has the unknown key {key!r}{_nearest(key, known)}")
-
-
-def _check_choice(where: str, key: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise RecipeError(f"{where}: {key} is {value!r}; expected {', '.join(choices)}.")
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(key), [str(name) for name in known], n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known)[:40])}."
