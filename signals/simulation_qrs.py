@@ -121,7 +121,7 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     angle[:, _Q] = np.where(fascicular, first - plan.axis, angle[:, _Q])
     size[:, _R1] = np.where(fascicular, u(0, 0.12), size[:, _R1])
     size[:, _DELTA] = np.where(delta, u(0.20, 0.40), 0)
-    scale = limb * np.where(hypertrophic, u(0.95, 1.35), 1)
+    scale = limb * np.where(hypertrophic, u(1.0, 1.4), 1)
 
     # --- how large and whereto in the chest: x to the left, z to the back, in chest scales
     q, s, back = u(0.15, 1), u(0.2, 1.15), rng.lognormal(0, 0.22, n)
@@ -151,7 +151,7 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
         z[:, name] = np.where(ventricular, strength * np.sin(around + turn[:, column]), z[:, name])
     z[:, _DELTA] = np.where(delta, rng.choice([-1, 1], n) * u(0.15, 0.35), 0)
     x[:, _DELTA] = np.where(delta, u(0.05, 0.3), 0)
-    large = u(1.3, 1.95)
+    large = u(1.45, 2.0)
     x[:, _R2] *= np.where(hypertrophic, large, 1)
     z[:, _R2] *= np.where(hypertrophic, large, 1)
     x[:, _R2] = np.where(right_hypertrophic, u(0.0, 0.35), x[:, _R2])

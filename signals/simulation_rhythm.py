@@ -178,6 +178,10 @@ def _own_atria(rng: np.random.Generator, plan: Plan, duration: float) -> np.ndar
     alone |= (plan.rhythm == "ventricular tachycardia") & (rng.random(n) < 0.3)
     alone |= (plan.rhythm == "ventricular pacing") & (rng.random(n) < 0.1)
     interval = 60 / rng.uniform(58, 112, (n, 1))
+    # A whole number of P waves for each beat would look like conduction.
+    ratio = (60 / plan.rate)[:, None] / interval
+    whole = np.floor(ratio)
+    interval = (60 / plan.rate)[:, None] / (whole + np.clip(ratio - whole, 0.2, 0.8))
     count = int(np.ceil((duration + 2) / 0.5))
     steps = interval * (1 + rng.normal(0, 0.012, (n, count)))
     times = -1 - rng.random((n, 1)) * interval + np.cumsum(steps, axis=1)

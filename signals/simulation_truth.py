@@ -215,9 +215,7 @@ def _voltage_truth(plan: Plan, r: np.ndarray, s: np.ndarray, axis: np.ndarray) -
     v1, v2, v3, v5, v6 = (LEADS.index(name) for name in ("V1", "V2", "V3", "V5", "V6"))
     sokolow = -s[:, v1] + np.maximum(r[:, v5], r[:, v6])
     cornell = r[:, LEADS.index("aVL")] - s[:, v3]
-    limit = np.where(plan.female, 2.4, 2.9)
-    enlarged = np.isin(plan.voltage, ("left hypertrophy", "left strain"))
-    over = (sokolow > 3.7) | (cornell > limit) | (enlarged & ((sokolow > 3.3) | (cornell > limit - 0.4)))
+    over = (sokolow > 3.5) | (cornell > np.where(plan.female, 2.0, 2.8))  # Sokolow and Lyon 1949, Casale 1985
     right = (plan.voltage == "right hypertrophy") & (r[:, v1] > 0.6) & (r[:, v1] > -s[:, v1]) & (axis > 90)
     return {
         "low qrs voltage": (r - s)[:, :6].max(axis=1) < 0.5,
