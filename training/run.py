@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,29 +18,33 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from datasets import Dataset, load_from_disk
+from transformers import TrainerCallback
 
-from ..corpora import QUESTION_FEATURES, build_questions, debias_with_report, prepare_with_report, resampled
+from ..corpora import QUESTION_FEATURES, prepare_with_report
 from ..corpora.phrasings import PHRASINGS
 from ..processing_ecgllm import ECGFeatureExtractor
 from .model_card import model_card
 from .prepared_signals import PreparedSignals, load_signals, prepare_signals
+from .pretraining import run_pretrain
 from .progress import data_bars, quiet_libraries
 from .recipe import Recipe, RecipeError
 from .run_folder import RunFolder, write_json, write_text, written_whole
-from .stages import StageContext, run_pretrain, run_questions, select_split
+from .stage_questions import balanced_questions, is_balanced, stage_questions
+from .stages import StageContext, run_questions, select_split
 
 
-def run_recipe(recipe: Recipe) -> Path:
+def run_recipe(recipe: Recipe, callbacks: Sequence[TrainerCallback] = ()) -> Path:
     """Run a recipe, or go on with the run that its output folder holds.
 
+    callbacks: of every stage's Trainer, beside the trackers that `report_to` names.
     Returns: the run folder; `pipeline(model=folder, trust_remote_code=True)` loads it.
     Raises: RecipeError and what corpora and files raise, before anything is trained.
     """
     with quiet_libraries():
-        return _run(recipe)
+        return _run(recipe, tuple(callbacks))
 
 
-def _run(recipe: Recipe) -> Path:
+def _run(recipe: Recipe, callbacks: tuple[TrainerCallback, ...]) -> Path:
     state = _start_processes(recipe)
     wait = _patient_barrier(state)
     run = RunFolder(recipe.output)
@@ -51,7 +55,7 @@ def _run(recipe: Recipe) -> Path:
     wait()
     corpus = load_from_disk(run.folder / "corpus")
     signals = load_signals(run.folder / "signals")
-    context = StageContext(recipe, run, corpus, signals, _texts(corpus), wait)
+    context = StageContext(recipe, run, corpus, signals, _texts(corpus), wait, callbacks)
     for number, (name, stage) in enumerate(recipe.stages.items(), start=1):
         title = f"[{number}/{len(recipe.stages)}] {name}"
         if run.is_done(name):
@@ -115,8 +119,8 @@ def _prepare_data(recipe: Recipe, run: RunFolder) -> None:
         print(f"{len(signals.refused)} ECGs were refused and are left out; {run.folder / 'refused.json'} says why")
     for name in recipe.stages:
         if name != "pretrain":
-            for split, phrasings in (("train", "train"), ("validation", "test")):
-                _prepare_questions(recipe, name, corpus, signals, split, phrasings, run)
+            for split in ("train", "validation"):
+                _prepare_questions(recipe, name, corpus, signals, split, run)
 
 
 def _load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
@@ -137,7 +141,6 @@ def _prepare_questions(
     corpus: Dataset,
     signals: PreparedSignals,
     split: str,
-    phrasings: str,
     run: RunFolder,
 ) -> None:
     folder = run.folder / "questions" / f"{stage}-{split}"
@@ -145,21 +148,10 @@ def _prepare_questions(
         return
     usable = select_split(corpus, split)
     usable = usable.select([row for row, record_id in enumerate(usable["id"]) if record_id in signals])
-    settings = dict(recipe.stages[stage].questions)
-    balance = recipe.stages[stage].balance
-    balance = stage == "debias" if balance is None else balance
-    if "path" in settings:
-        questions = _given_questions(Path(settings["path"]), split, set(usable["id"]))
-        if "weight" in questions.column_names:
-            questions = resampled(questions, recipe.seed)
-    else:
-        if stage == "debias":
-            settings.setdefault("types", ["verify"])
-        questions = build_questions(usable, phrasings=phrasings, seed=recipe.seed, **settings)
-    if balance and len(questions):
+    questions = stage_questions(recipe, stage, usable, split)
+    if is_balanced(recipe, stage) and len(questions):
         try:
-            match_on = recipe.stages[stage].match_on
-            questions, report = debias_with_report(questions, recipe.seed, usable if match_on else None, match_on)
+            questions, report = balanced_questions(recipe, stage, questions, usable)
         except ValueError as error:
             # A handful of validation records may answer every question alike; training needs a balanced set.
             if split == "train":
@@ -176,25 +168,6 @@ def _prepare_questions(
     with written_whole(folder) as partial:
         if len(questions):
             questions.save_to_disk(partial)
-
-
-def _given_questions(folder: Path, split: str, usable: set[str]) -> Dataset:
-    """The questions of a split that `ecgllm questions` or `ecgllm prepare ecg-qa` wrote, about usable records only."""
-    try:
-        questions = load_from_disk(folder)
-    except (FileNotFoundError, ValueError) as error:
-        raise RecipeError(
-            f"questions.path is {folder}, which holds no data set; expected what `ecgllm questions` wrote."
-        ) from error
-    missing = [name for name in QUESTION_FEATURES if name not in getattr(questions, "column_names", ())]
-    if missing:
-        raise RecipeError(f"The questions of {folder} lack {', '.join(missing)}; write them by `ecgllm questions`.")
-    rows = zip(questions["split"], questions["ecg_ids"], strict=True)
-    kept = [row for row, (own, ids) in enumerate(rows) if own == split and usable.issuperset(ids)]
-    left_out = questions["split"][:].count(split) - len(kept)
-    if left_out:
-        print(f"{left_out} {split} questions of {folder} are about records that the corpus lacks; left out")
-    return questions.select(kept)
 
 
 def _load_questions(run: RunFolder, stage: str, split: str) -> Dataset:

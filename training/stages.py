@@ -16,26 +16,29 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PreTrainedModel, TrainingArguments, set_seed
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, set_seed
 
 from ..configuration_ecgllm import ECGEncoderConfig
 from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from .answers import answer_metrics
 from .encoded_signals import EncodedSignals, encode_signals, fingerprint
-from .examples import QuestionCollator, QuestionExamples, ReportCollator, ReportPairs
+from .examples import QuestionCollator, QuestionExamples
 from .prepared_signals import PreparedSignals
 from .progress import data_bars
 from .recipe import STAGES, Recipe, RecipeError, StageRecipe
 from .run_folder import RunFolder, versions, written_whole
-from .text_models import build_language_model, build_text_encoder
+from .text_models import build_language_model
 from .trainer import StageTrainer
 from .tuning import check_adapters_are_called, prepare_for_tuning, trainable_table
 
 
 @dataclass
 class StageContext:
-    """What all stages of a run share. wait: until all processes have come here."""
+    """What all stages of a run share.
+
+    wait: until all processes have come here. callbacks: of every stage's Trainer.
+    """
 
     recipe: Recipe
     run: RunFolder
@@ -43,6 +46,7 @@ class StageContext:
     signals: PreparedSignals
     texts: list[str] = field(repr=False)
     wait: Callable[[], None] = field(repr=False, default=lambda: None)
+    callbacks: tuple[TrainerCallback, ...] = ()
 
     @property
     def feature_extractor(self) -> ECGFeatureExtractor:
@@ -66,53 +70,6 @@ class StageContext:
 def select_split(corpus: Dataset, name: str) -> Dataset:
     """The records of one split."""
     return corpus.select([row for row, split in enumerate(corpus["split"]) if split == name])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# pretrain
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
-    """Contrastive pre-training of the encoder on ECG-report pairs; saves a dual encoder."""
-    recipe, folder = context.recipe, context.run.stage("pretrain")
-    feature_extractor = context.feature_extractor
-
-    def build() -> tuple[ECGTextDualEncoder, Any]:
-        set_seed(recipe.seed)
-        text_encoder, tokenizer = build_text_encoder(recipe.text_encoder, context.texts)
-        encoder_config = ECGEncoderConfig(**recipe.encoder, preprocessing=feature_extractor.preprocessing)
-        set_seed(recipe.seed)
-        model = ECGTextDualEncoder.from_encoder_and_text_encoder(
-            encoder_config, text_encoder, projection_dim=stage.projection_dim, loss_type=stage.loss
-        )
-        if recipe.text_encoder.tune == "frozen":
-            model.text_encoder.requires_grad_(False)
-        return model, tokenizer
-
-    model, tokenizer = build()
-    train = ReportPairs(context.split("train"), context.signals)
-    validation = ReportPairs(context.split("validation"), context.signals)
-    _print_skipped(train.skipped, "records have no report or no usable signal")
-    trainer = StageTrainer(
-        model=model,
-        # No column is called labels: the model computes its loss from the pairs themselves.
-        args=_training_arguments(recipe, stage, folder, len(train), label_names=[]),
-        train_dataset=train,
-        eval_dataset=validation if len(validation) else None,
-        data_collator=ReportCollator(feature_extractor, tokenizer, _max_text_length(model.text_encoder)),
-        # The loss is a mean over pairs, not a sum over tokens that Trainer would have to divide.
-        loss_counts_tokens=False,
-    )
-    metrics = _train(trainer, context, "pretrain")
-    model = _whole_model(trainer, model, lambda: build()[0])
-    if PartialState().is_main_process:
-        _save(model, folder / "model", [feature_extractor, tokenizer])
-        context.run.mark_done("pretrain", metrics)
-
-
-def _max_text_length(text_encoder: PreTrainedModel) -> int:
-    return min(getattr(text_encoder.config, "max_position_embeddings", None) or 512, 512)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -142,27 +99,27 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
         signals = _encoded(context, base.ecg_encoder, processor.feature_extractor, questions)
     train = QuestionExamples(questions["train"], signals, processor)
     validation = QuestionExamples(questions["validation"], signals, processor)
-    _print_skipped(train.skipped, "questions are about records without a usable signal")
+    print_skipped(train.skipped, "questions are about records without a usable signal")
     collator = QuestionCollator(processor)
     if isinstance(model, PeftModel):
         check_adapters_are_called(model, collator([train[0]]))
     trainer = StageTrainer(
         model=model,
-        args=_training_arguments(recipe, stage, folder, len(train), label_names=["labels"]),
+        args=training_arguments(recipe, stage, folder, len(train), label_names=["labels"]),
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
         data_collator=collator,
         group_by_length=stage.group_by_length,
     )
-    metrics = _train(trainer, context, name)
-    model = _whole_model(trainer, model, lambda: build()[0])
+    metrics = train_stage(trainer, context, name)
+    model = whole_model(trainer, model, lambda: build()[0])
     if not PartialState().is_main_process:
         return
     if isinstance(model, PeftModel):
         with written_whole(folder / "adapter") as partial:
             model.save_pretrained(partial)
         model = model.merge_and_unload()
-    _save(model, folder / "model", [processor])
+    save_checkpoint(model, folder / "model", [processor])
     metrics["answers"] = {}
     if len(validation) and stage.evaluate:
         # Shuffled, because questions come type by type.
@@ -227,7 +184,7 @@ def _keep_base(model: ECGLLMForConditionalGeneration, processor: ECGProcessor, f
     if base is None or not (base / "processor_config.json").is_file():
         base = folder / "base"
         if save and not base.is_dir():
-            _save(model, base, [processor])
+            save_checkpoint(model, base, [processor])
     # Absolute, because an adapter's base is looked up from wherever it is loaded.
     model.name_or_path = str(base.resolve())
 
@@ -237,7 +194,7 @@ def _keep_base(model: ECGLLMForConditionalGeneration, processor: ECGProcessor, f
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _training_arguments(
+def training_arguments(
     recipe: Recipe, stage: StageRecipe, folder: Path, num_examples: int, label_names: list[str]
 ) -> TrainingArguments:
     world_size = PartialState().num_processes
@@ -282,8 +239,10 @@ def _training_arguments(
     return arguments
 
 
-def _train(trainer: StageTrainer, context: StageContext, name: str) -> dict[str, Any]:
+def train_stage(trainer: StageTrainer, context: StageContext, name: str) -> dict[str, Any]:
     state = PartialState()
+    for callback in context.callbacks:
+        trainer.add_callback(callback)
     state.print(trainable_table(trainer.model))
     checkpoint = context.run.last_checkpoint(name)
     if checkpoint is not None:
@@ -295,7 +254,7 @@ def _train(trainer: StageTrainer, context: StageContext, name: str) -> dict[str,
     return metrics | {"log": trainer.state.log_history}
 
 
-def _whole_model(trainer: StageTrainer, model: PreTrainedModel, build: Callable[[], PreTrainedModel]) -> Any:
+def whole_model(trainer: StageTrainer, model: PreTrainedModel, build: Callable[[], PreTrainedModel]) -> Any:
     """The trained model, where FSDP or DeepSpeed left each process a part of it put together in the main process."""
     if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         return trainer.accelerator.unwrap_model(model)
@@ -307,7 +266,7 @@ def _whole_model(trainer: StageTrainer, model: PreTrainedModel, build: Callable[
     return whole
 
 
-def _save(model: PreTrainedModel, folder: Path, others: list[Any]) -> None:
+def save_checkpoint(model: PreTrainedModel, folder: Path, others: list[Any]) -> None:
     """Save a checkpoint so that the folder appears only once it is complete."""
     with written_whole(folder) as partial:
         model.save_pretrained(partial)
@@ -315,7 +274,7 @@ def _save(model: PreTrainedModel, folder: Path, others: list[Any]) -> None:
             other.save_pretrained(partial)
 
 
-def _print_skipped(count: int, what: str) -> None:
+def print_skipped(count: int, what: str) -> None:
     if count:
         PartialState().print(f"  {count} {what}; left out")
 

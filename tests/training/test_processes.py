@@ -20,6 +20,8 @@ RELATIVE = 1e-5
 
 def losses(run: Path, stage: str) -> list[float]:
     log = json.loads((run / stage / "metrics.json").read_text())["log"]
+    # A run that learns nothing would have the losses of any other.
+    assert all(entry["grad_norm"] > 1e-3 for entry in log if "loss" in entry)
     return [entry["loss"] for entry in log if "loss" in entry]
 
 
@@ -37,7 +39,7 @@ def test_two_processes_have_the_loss_curve_of_one(stage: str, two_processes: Pat
     ]
     assert world == [2, 1]
     two, one = losses(two_processes, stage), losses(finished_run, stage)
-    assert len(one) == 24 and one[-1] < one[0]
+    assert len(one) == 24
     worst = max(abs(a - b) / abs(b) for a, b in zip(two, one, strict=True))
     print(f"{stage}: largest relative difference {worst:.1e}")
     assert worst < RELATIVE

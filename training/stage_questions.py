@@ -1,0 +1,60 @@
+"""The questions of a stage: built as the recipe says, or taken from a folder, and de-biased.
+
+In: a recipe, a stage, the records of a split. Out: questions. Decided here: training asks in the training wordings and
+validation in the test wordings; the stage debias asks yes/no questions where the recipe says nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets import Dataset, load_from_disk
+
+from ..corpora import QUESTION_FEATURES, DebiasReport, build_questions, debias_with_report, resampled
+from .recipe import Recipe, RecipeError
+
+_PHRASINGS = {"train": "train", "validation": "test"}
+
+
+def stage_questions(recipe: Recipe, stage: str, records: Dataset, split: str) -> Dataset:
+    """Questions about the usable records of a split, not yet balanced. Raises: RecipeError for a wrong folder."""
+    settings = dict(recipe.stages[stage].questions)
+    if "path" in settings:
+        questions = _given_questions(Path(settings["path"]), split, set(records["id"]))
+        return resampled(questions, recipe.seed) if "weight" in questions.column_names else questions
+    if stage == "debias":
+        settings.setdefault("types", ["verify"])
+    return build_questions(records, phrasings=_PHRASINGS[split], seed=recipe.seed, **settings)
+
+
+def is_balanced(recipe: Recipe, stage: str) -> bool:
+    """Whether the questions of a stage are de-biased."""
+    balance = recipe.stages[stage].balance
+    return stage == "debias" if balance is None else balance
+
+
+def balanced_questions(
+    recipe: Recipe, stage: str, questions: Dataset, records: Dataset
+) -> tuple[Dataset, DebiasReport]:
+    """The de-biased set of a stage's questions. Raises: ValueError when nothing is left."""
+    match_on = recipe.stages[stage].match_on
+    return debias_with_report(questions, recipe.seed, records if match_on else None, match_on)
+
+
+def _given_questions(folder: Path, split: str, usable: set[str]) -> Dataset:
+    """The questions of a split that `ecgllm questions` or `ecgllm prepare ecg-qa` wrote, about usable records only."""
+    try:
+        questions = load_from_disk(folder)
+    except (FileNotFoundError, ValueError) as error:
+        raise RecipeError(
+            f"questions.path is {folder}, which holds no data set; expected what `ecgllm questions` wrote."
+        ) from error
+    missing = [name for name in QUESTION_FEATURES if name not in getattr(questions, "column_names", ())]
+    if missing:
+        raise RecipeError(f"The questions of {folder} lack {', '.join(missing)}; write them by `ecgllm questions`.")
+    rows = zip(questions["split"], questions["ecg_ids"], strict=True)
+    kept = [row for row, (own, ids) in enumerate(rows) if own == split and usable.issuperset(ids)]
+    left_out = questions["split"][:].count(split) - len(kept)
+    if left_out:
+        print(f"{left_out} {split} questions of {folder} are about records that the corpus lacks; left out")
+    return questions.select(kept)
