@@ -15,6 +15,7 @@ from .ecg_qa_records import prepare_ecg_qa
 from .findings import VOCABULARY, Finding, findings_from_statements, severity
 from .prepare import CORPUS_FEATURES, CorpusReport, prepare, prepare_with_report, records_to_corpus
 from .questions import QUESTION_FEATURES, build_questions
+from .simulated_stream import simulated_stream
 from .splits import check_patient_split, split_of
 
 __all__ = [
@@ -43,5 +44,6 @@ __all__ = [
     "resampled",
     "set_match",
     "severity",
+    "simulated_stream",
     "split_of",
 ]

@@ -193,11 +193,24 @@ def _from_records(
 ) -> tuple[Dataset, CorpusReport]:
     def outcomes() -> Iterator[_Outcome]:
         for position, record in enumerate(records):
-            record_id = record.id or f"{source}-{position:06d}"
-            entry = Entry(id=record_id, path=Path(), patient_id=record.patient_id or record_id)
-            yield _row(entry, record, source, seed, min_likelihood)
+            yield _record_outcome(record, position, source, seed, min_likelihood)
 
     return _corpus(source, outcomes(), None, [])
+
+
+def _record_outcome(
+    record: Any, position: int, source: str, seed: int, min_likelihood: float, split: str | None = None
+) -> _Outcome:
+    record_id = record.id or f"{source}-{position:06d}"
+    entry = Entry(id=record_id, path=Path(), patient_id=record.patient_id or record_id, split=split)
+    return _row(entry, record, source, seed, min_likelihood)
+
+
+def record_row(record: Any, source: str, split: str) -> dict[str, Any]:
+    """The row of one `ECGRecord` that has an id, as `records_to_corpus` makes it, in a split that is known."""
+    outcome = _record_outcome(record, 0, source, 0, 0.0, split)
+    assert outcome.row is not None  # only reading a file can fail
+    return outcome.row
 
 
 @dataclass

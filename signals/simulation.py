@@ -25,6 +25,7 @@ from .simulation_truth import Truth
 from .wave_model import LEADS, twelve_leads
 
 __all__ = [
+    "CHUNK",
     "FINDINGS",
     "FollowUp",
     "WaveTruth",
@@ -34,7 +35,7 @@ __all__ = [
     "simulate_with_waves",
 ]
 
-_CHUNK = 128  # records rendered at once: small enough for the cache, large enough for numpy
+CHUNK = 128  # records drawn and rendered at once: small enough for the cache, large enough for numpy
 _MIN_DURATION = 5.0  # seconds; a premature beat must fit at any rate
 _ATTEMPTS = 60  # batches drawn before a wish is called impossible
 _MEASUREMENTS = ("heart_rate", "pr", "qrs", "qt", "qtc", "axis")
@@ -73,6 +74,7 @@ def simulate_ecgs(
     noise: float = 1.0,
     findings: Iterable[str] | None = None,
     heart_rate: float | None = None,
+    first: int = 0,
 ) -> list[ECGRecord]:
     """Simulate `n` 12-lead ECGs; the same arguments give the same bytes.
 
@@ -81,6 +83,9 @@ def simulate_ecgs(
         noise: scale of the electrodes' noise, 0 for none.
         findings: what every record shall show, of `FINDINGS`; what is not named is normal. None draws a mix.
         heart_rate: beats per minute of every record, or None to draw it.
+        first: number of the first record, a multiple of `CHUNK`. A seed is one endless series of records, of which
+            each chunk can be made alone: `simulate_ecgs(256, 0)` is `simulate_ecgs(128, 0)` and then
+            `simulate_ecgs(128, 0, first=128)`.
 
     Returns: records of float32 [12, duration * sampling_rate] in mV, each of its own patient, with all findings that
     hold, the leads of those that are local (`finding_leads`), an English report, age, sex, and measurements:
@@ -88,7 +93,8 @@ def simulate_ecgs(
     (degrees, from the net amplitudes in I and aVF).
     Raises: ValueError for unknown or contradictory findings, or a heart rate that they exclude.
     """
-    return [record for record, _ in _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate)]
+    made = _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate, first)
+    return [record for record, _ in made]
 
 
 def simulate_ecg(
@@ -134,13 +140,13 @@ def simulate_follow_ups(
         seeds = [seed, 1, attempt]
         rng = np.random.default_rng(seeds)
         attempt += 1
-        before, after, intended = changed_plans(rng, _CHUNK)
+        before, after, intended = changed_plans(rng, CHUNK)
         hearts = [
             draw_hearts(np.random.default_rng([*seeds, 2]), np.random.default_rng([*seeds, 3 + visit]), plan, duration)
             for visit, plan in enumerate((before, after))
         ]
         truths = [truth_of(each, duration) for each in hearts]
-        rows = [row for row in range(_CHUNK) if _as_intended(truths, row, intended[row])]
+        rows = [row for row in range(CHUNK) if _as_intended(truths, row, intended[row])]
         rows = np.array(rows[: n - len(pairs)], dtype=int)
         made = []
         for visit in range(2):
@@ -170,16 +176,19 @@ def _simulated(
     noise: float,
     findings: Iterable[str] | None,
     heart_rate: float | None,
+    start: int = 0,
 ) -> Iterator[tuple[ECGRecord, Hearts]]:
     """Records one by one, each with its heart (a batch of one)."""
     _check(n, sampling_rate, duration, noise)
+    if start < 0 or start % CHUNK:
+        raise ValueError(f"first is {start}; expected a multiple of {CHUNK}, as records are drawn by so many.")
     wanted = None if findings is None else checked_findings(findings, heart_rate)
     if heart_rate is not None and not 30 <= heart_rate <= 180:
         raise ValueError(f"heart_rate is {heart_rate}; the simulator makes 30 to 180 beats per minute.")
     if wanted is not None and noise == 0 and wanted.intersection(NOISES):
         raise ValueError(f"noise is 0, which excludes {min(wanted.intersection(NOISES))!r}; leave one of them out.")
-    for first in range(0, n, _CHUNK):
-        seeds, count = [seed, first], min(_CHUNK, n - first)
+    for first in range(start, start + n, CHUNK):
+        seeds, count = [seed, first], min(CHUNK, start + n - first)
         hearts, truth = _drawn(seeds, count, wanted, heart_rate, duration)
         rng = np.random.default_rng([*seeds, 9])
         kinds = None if wanted is None else wanted.intersection(NOISES)
@@ -208,7 +217,7 @@ def _drawn(
         shown, must = may_show(wanted, heart_rate), wanted.difference(NOISES)
     for attempt in range(_ATTEMPTS):
         body, visit = (np.random.default_rng([*seeds, attempt, part]) for part in (0, 1))
-        size = missing if wanted is None else min(_CHUNK, 2 * missing + 10)
+        size = missing if wanted is None else min(CHUNK, 2 * missing + 10)
         plan = draw_plan(body, size, wanted, heart_rate)
         hearts = draw_hearts(body, visit, plan, duration)
         truth = truth_of(hearts, duration)
