@@ -464,15 +464,41 @@ def audit(
 @app.command()
 def simulate(
     output: OutputFolder,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many ECGs.")] = 1000,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, help="How many ECGs; with --follow-ups how many pairs.")
+    ] = 1000,
     seed: Seed = 0,
+    sampling_rate: Annotated[float, typer.Option(help="Hz, at least 50.")] = 100.0,
+    duration: Annotated[float, typer.Option(help="Seconds of each ECG, at least 5.")] = 10.0,
+    noise: Annotated[float, typer.Option(help="Scale of the electrodes' noise; 1 as in public ECGs, 0 none.")] = 1.0,
+    findings: Annotated[
+        str | None,
+        typer.Option(help='What every ECG shows, separated by commas: "atrial fibrillation,st depression".'),
+    ] = None,
+    heart_rate: Annotated[float | None, typer.Option(help="Beats per minute of every ECG.")] = None,
+    follow_ups: Annotated[
+        bool, typer.Option("--follow-ups", help="Write pairs: two ECGs of one patient, of which a third is unchanged.")
+    ] = False,
 ) -> None:
-    """Write a corpus of simulated 12-lead ECGs with known findings."""
+    """Write a corpus of simulated 12-lead ECGs with known findings, leads, measurements and reports.
+
+    Without --findings a mix as broad as a hospital's is drawn; with them every record shows them, and what is not
+    named is normal. The same options write the same bytes.
+    """
     _require_empty(output)
     from .corpora import records_to_corpus
-    from .signals.simulation import simulate_ecgs
+    from .signals.simulation import stream_ecgs, stream_follow_ups
 
-    _save(records_to_corpus(simulate_ecgs(count, seed), source="simulation", seed=seed), output, "records")
+    options = {"sampling_rate": sampling_rate, "duration": duration, "noise": noise}
+    if follow_ups:
+        if findings is not None or heart_rate is not None:
+            raise ValueError("--follow-ups draws what changes; leave --findings and --heart-rate out")
+        pairs = stream_follow_ups(count, seed, **options)
+        records = (record for pair in pairs for record in (pair.first, pair.second))
+    else:
+        wanted = None if findings is None else _names(findings)
+        records = stream_ecgs(count, seed, **options, findings=wanted, heart_rate=heart_rate)
+    _save(records_to_corpus(records, source="simulation", seed=seed), output, "records")
 
 
 @app.command()

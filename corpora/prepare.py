@@ -141,7 +141,7 @@ def prepare_with_report(
         if src is not None or options:
             extra = ", ".join([*([f"the folder {src}"] if src is not None else []), *sorted(options)])
             raise ValueError(f"the corpus 'simulation' takes no folder and no options; found {extra}")
-        simulate = import_module("..signals.simulation", __package__).simulate_ecgs
+        simulate = import_module("..signals.simulation", __package__).stream_ecgs
         records = simulate(1000 if limit is None else limit, seed=seed)
         return _from_records(records, name, seed, min_likelihood)
     found = find_entries(name, src, **options)

@@ -33,6 +33,8 @@ __all__ = [
     "simulate_ecgs",
     "simulate_follow_ups",
     "simulate_with_waves",
+    "stream_ecgs",
+    "stream_follow_ups",
 ]
 
 CHUNK = 128  # records drawn and rendered at once: small enough for the cache, large enough for numpy
@@ -93,8 +95,22 @@ def simulate_ecgs(
     (degrees, from the net amplitudes in I and aVF).
     Raises: ValueError for unknown or contradictory findings, or a heart rate that they exclude.
     """
-    made = _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate, first)
-    return [record for record, _ in made]
+    return list(stream_ecgs(n, seed, sampling_rate, duration, noise, findings, heart_rate, first))
+
+
+def stream_ecgs(
+    n: int,
+    seed: int,
+    sampling_rate: float = 100.0,
+    duration: float = 10.0,
+    noise: float = 1.0,
+    findings: Iterable[str] | None = None,
+    heart_rate: float | None = None,
+    first: int = 0,
+) -> Iterator[ECGRecord]:
+    """The records of `simulate_ecgs` one by one, made as they are asked for: for more than memory holds."""
+    for record, _ in _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate, first):
+        yield record
 
 
 def simulate_ecg(
@@ -133,10 +149,16 @@ def simulate_follow_ups(
     electrodes sit a little differently, its noise is its own. Noise is no change. Same arguments, same bytes.
     Raises: ValueError as `simulate_ecgs`.
     """
+    return list(stream_follow_ups(n, seed, sampling_rate, duration, noise))
+
+
+def stream_follow_ups(
+    n: int, seed: int, sampling_rate: float = 100.0, duration: float = 10.0, noise: float = 1.0
+) -> Iterator[FollowUp]:
+    """The pairs of `simulate_follow_ups` one by one, made as they are asked for."""
     _check(n, sampling_rate, duration, noise)
-    pairs: list[FollowUp] = []
-    attempt = 0
-    while len(pairs) < n:
+    attempt = number = 0
+    while number < n:
         seeds = [seed, 1, attempt]
         rng = np.random.default_rng(seeds)
         attempt += 1
@@ -147,7 +169,7 @@ def simulate_follow_ups(
         ]
         truths = [truth_of(each, duration) for each in hearts]
         rows = [row for row in range(CHUNK) if _as_intended(truths, row, intended[row])]
-        rows = np.array(rows[: n - len(pairs)], dtype=int)
+        rows = np.array(rows[: n - number], dtype=int)
         made = []
         for visit in range(2):
             noises = np.random.default_rng([*seeds, 5 + visit])
@@ -156,7 +178,6 @@ def simulate_follow_ups(
             )
         start = datetime(2015, 1, 1)
         for first, second in zip(*made, strict=True):
-            number = len(pairs)
             name, patient = f"sim-{seed}-pair-{number:06d}", f"sim-{seed}-pair-patient-{number:06d}"
             at = start + timedelta(minutes=float(rng.integers(0, 60 * 24 * 2500)))
             gap = timedelta(minutes=float(np.exp(rng.uniform(np.log(60.0), np.log(60 * 24 * 900)))))
@@ -164,8 +185,8 @@ def simulate_follow_ups(
             age = float(min(first["age"] + round(gap.days / 365.25), 110))
             two = _named(second | {"age": age}, f"{name}-2", patient, recorded_at=at + gap)
             new, gone = _difference(one.findings, two.findings), _difference(two.findings, one.findings)
-            pairs.append(FollowUp(one, two, new, gone))
-    return pairs
+            yield FollowUp(one, two, new, gone)
+            number += 1
 
 
 def _simulated(
