@@ -10,8 +10,8 @@ from .record import ECGReadError
 DEFAULT_MAX_BYTES = 1 << 30
 
 # Bounds that only a wrong gain or unit passes: electrodes on skin give 0.1 to 10 mV of ECG, offsets up to 300 mV.
-_HIGHEST_PLAUSIBLE_MV = 500.0
-_LOWEST_PLAUSIBLE_MV = 0.01
+HIGHEST_PLAUSIBLE_MV = 500.0
+LOWEST_PLAUSIBLE_MV = 0.01
 
 
 def check_size(path: str, leads: int, samples: int, max_bytes: int) -> None:
@@ -28,8 +28,8 @@ def check_size(path: str, leads: int, samples: int, max_bytes: int) -> None:
 
 def implausible_amplitude(low: float, high: float) -> str | None:
     """A sentence about a signal from `low` to `high` (mV) that no heart makes, None for any other."""
-    if max(high, -low) > _HIGHEST_PLAUSIBLE_MV:
+    if max(high, -low) > HIGHEST_PLAUSIBLE_MV:
         return f"amplitudes reach {max(high, -low):.4g} mV, which no ECG does; check gain and unit"
-    if high - low < _LOWEST_PLAUSIBLE_MV:
+    if high - low < LOWEST_PLAUSIBLE_MV:
         return f"all samples lie within {high - low:.2g} mV, less than any ECG spans; check gain and unit"
     return None

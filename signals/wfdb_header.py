@@ -28,7 +28,7 @@ _DEFAULT_GAIN = 200.0  # adu per millivolt
 _DEFAULT_RATE = 250.0  # Hz
 _FORMAT = re.compile(r"^(?P<format>\d+)(?:x(?P<per_frame>\d+))?(?::(?P<skew>\d+))?(?:\+(?P<offset>\d+))?$")
 _GAIN = re.compile(r"^(?P<gain>[^(/]*)(?:\((?P<baseline>[+-]?\d+)\))?(?:/(?P<unit>.+))?$")
-_FIELD = re.compile(r"^\s*<?(?P<key>age|sex|gender|dx|diagnoses)>?\s*:\s*(?P<value>.*?)\s*$", re.IGNORECASE)
+_FIELDS = frozenset(("age", "sex", "gender", "dx", "diagnoses"))
 _NAMES_A_PERSON = re.compile(
     r"^\s*<?[\w ]*(?:name|patient|birth|dob|mrn|\bid|physician|doctor|address)\b", re.IGNORECASE
 )
@@ -88,20 +88,18 @@ class WFDBHeader:
     segments: tuple[Segment, ...] = ()
 
 
-def read_header(path: str | os.PathLike[str], text: bytes | None = None) -> WFDBHeader:
-    """Parse the .hea file at `path`. text: its content, where it has been read already.
+def header_text(path: str) -> bytes:
+    """The content of the .hea file at `path`. Raises: ECGReadError if it is too long for one."""
+    size = os.stat(path).st_size
+    if size > MAX_HEADER_BYTES:
+        raise ECGReadError(f"{path}: {size:,} bytes; a header is a short text, at most {MAX_HEADER_BYTES:,} are read.")
+    with open(path, "rb") as file:
+        return file.read()
 
-    Raises: ECGReadError naming the line that does not fit.
-    """
-    path = os.fspath(path)
-    if text is None:
-        size = os.stat(path).st_size
-        if size > MAX_HEADER_BYTES:
-            raise ECGReadError(
-                f"{path}: {size:,} bytes; a header is a short text, at most {MAX_HEADER_BYTES:,} are read."
-            )
-        with open(path, "rb") as file:
-            text = file.read()
+
+def read_header(path: str, text: bytes) -> WFDBHeader:
+    """Parse the .hea file at `path`, whose content is `text`. Raises: ECGReadError naming the line that does not
+    fit."""
     lines, comments = [], []
     for line in text.decode("utf-8", errors="replace").splitlines():
         if "#" not in line:
@@ -120,8 +118,9 @@ def read_header(path: str | os.PathLike[str], text: bytes | None = None) -> WFDB
             f"{path}: holds no record line; expected 'name leads rate samples' first. Is it a WFDB header?"
         )
 
-    notes: list[str] = []
-    n_segments, n_signals, rate, n_samples, recorded_at = _record_line(path, lines[0], notes)
+    record_line = parse_record_line(path, lines[0])
+    notes = list(record_line.notes)
+    n_segments, n_signals, rate, n_samples, recorded_at, _ = record_line
     if len(lines) - 1 != (n_segments or n_signals):
         kind = "segments" if n_segments else "signals"
         raise ECGReadError(
@@ -134,16 +133,27 @@ def read_header(path: str | os.PathLike[str], text: bytes | None = None) -> WFDB
         segments = tuple(_segment_line(path, line) for line in lines[1:])
     else:
         signals = tuple([_signal_line(path, line, number, notes) for number, line in enumerate(lines[1:])])
-    age, sex, statements, has_ludb_comments = _comments(comments, notes) if comments else (None, None, (), False)
+    age, sex, statements, has_ludb_comments = comment_facts(comments, notes)
     return WFDBHeader(
         path, rate, n_samples, recorded_at, signals, age, sex, statements, has_ludb_comments, tuple(notes),
         n_signals, segments,
     )  # fmt: skip
 
 
-def _record_line(path: str, line: str, notes: list[str]) -> tuple[int, int, float, int | None, datetime | None]:
-    """(segments or 0, signals, Hz, samples, start). The record's name is not used: real headers carry others, such as
-    "E07938.mat"."""
+class RecordLine(NamedTuple):
+    """A header's first line. `n_segments` is 0 for a record of one piece; the record's name is not used: real headers
+    carry others, such as "E07938.mat"."""
+
+    n_segments: int
+    n_signals: int
+    sampling_rate: float
+    n_samples: int | None
+    recorded_at: datetime | None
+    notes: tuple[str, ...]
+
+
+def parse_record_line(path: str, line: str) -> RecordLine:
+    """Parse a record line. Raises: ECGReadError with `path` where it does not fit."""
     fields = line.split()
     several = _SEGMENTS.match(fields[0]) if "/" in fields[0] else None
     try:
@@ -166,9 +176,11 @@ def _record_line(path: str, line: str, notes: list[str]) -> tuple[int, int, floa
             f"{path}: the record line promises {n_segments} segments; expected 1 to {_MAX_SEGMENTS:,}. Read the "
             "segments by their own headers."
         )
+    notes: list[str] = []
     if len(fields) <= 2:
         notes.append(f"the header names no sampling rate; WFDB's default of {_DEFAULT_RATE:g} Hz was taken")
-    return n_segments, n_signals, rate, n_samples or None, _start(fields[4:], notes) if len(fields) > 5 else None
+    recorded_at = _start(fields[4:], notes) if len(fields) > 5 else None
+    return RecordLine(n_segments, n_signals, rate, n_samples or None, recorded_at, tuple(notes))
 
 
 def _start(fields: list[str], notes: list[str]) -> datetime | None:
@@ -245,7 +257,7 @@ def _signal_line(path: str, line: str, number: int, notes: list[str]) -> SignalL
     count = len(fields)
     try:
         checksum = int(fields[6]) if count > 6 else None
-        kind, noticed = _signal_kind(
+        kind, noticed = signal_kind(
             fields[1],
             fields[2] if count > 2 else "",
             fields[4] if count > 4 else "0",
@@ -267,7 +279,7 @@ def _signal_line(path: str, line: str, number: int, notes: list[str]) -> SignalL
 
 
 @lru_cache(maxsize=4096)
-def _signal_kind(form_text: str, gain_text: str, zero_text: str, name: str) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+def signal_kind(form_text: str, gain_text: str, zero_text: str, name: str) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """(format, skew, byte offset, gain, baseline, unit, millivolts per unit, name) of a signal line, and notes.
 
     What a corpus repeats in every header: all of a line but its file, first sample and checksum.
@@ -298,20 +310,22 @@ def _signal_kind(form_text: str, gain_text: str, zero_text: str, name: str) -> t
     return (form, skew, offset, gain, baseline, unit, millivolts, name), noticed
 
 
-def _comments(comments: list[str], notes: list[str]) -> tuple[float | None, str | None, tuple[str, ...], bool]:
-    """(age, sex, statements, are these LUDB's comments). Anything else in comments is left where it is."""
+def comment_facts(comments: list[str], notes: list[str]) -> tuple[float | None, str | None, tuple[str, ...], bool]:
+    """(age, sex, statements, are these LUDB's comments) of comments without their "#". Anything else is left where it
+    is; what is noticed is added to `notes`."""
     age: float | None = None
     sex: str | None = None
     statements: list[str] = []
     in_diagnoses = False
     for comment in comments:
-        field = _FIELD.match(comment)
-        if field is None:
+        key, colon, value = comment.partition(":")
+        key = key.strip().removeprefix("<").removesuffix(">").lower()
+        if not colon or key not in _FIELDS:
             # LUDB: after '<diagnoses>:' one statement a line
             if in_diagnoses and comment.strip() and not _NAMES_A_PERSON.match(comment):
                 statements.append(f"LUDB:{comment.strip().removesuffix('.')}")
             continue
-        key, value = field["key"].lower(), field["value"]
+        value = value.strip()
         if key == "diagnoses":
             in_diagnoses = True
             if value:

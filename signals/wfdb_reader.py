@@ -14,7 +14,8 @@ import numpy as np
 
 from .limits import DEFAULT_MAX_BYTES, check_size
 from .record import ECGReadError, ECGRecord, known_lead_name
-from .wfdb_header import WFDBHeader, read_header, record_name
+from .wfdb_common import read_common
+from .wfdb_header import WFDBHeader, header_text, read_header, record_name
 from .wfdb_samples import read_counts
 from .wfdb_scaling import to_millivolt
 
@@ -41,14 +42,21 @@ def read_wfdb(
         "LUDB:<statement>" from LUDB's lines.
     Raises: ECGReadError as `read_ecg` says.
     """
-    header = read_header(header_path, text)
+    path = os.fspath(header_path)
+    text = header_text(path) if text is None else text
+    record = read_common(path, text, signal_file, verify_checksum, max_bytes)
+    if record is not None:
+        return record
+    header = read_header(path, text)
     options = {"allow_truncated": allow_truncated, "verify_checksum": verify_checksum, "max_bytes": max_bytes}
     if header.segments:
         return _read_segments(header, signal_file, options)
     lines = header.signals
     notes = list(header.notes)
     counts, truncated = read_counts(header, signal_file, allow_truncated, verify_checksum, max_bytes, notes)
-    signal = to_millivolt(header, counts, truncated, notes)
+    signal = to_millivolt(
+        header.path, lines, counts, notes, has_ludb_comments=header.has_ludb_comments, truncated=truncated
+    )
     leads = [_lead_name(line.name) for line in lines]
     odd = [line for line in lines if line.millivolts_per_unit is None]
     if odd:
@@ -111,7 +119,7 @@ def _read_segments(
         own = os.path.join(os.path.dirname(path), f"{segment.name}.hea")
         if not os.path.isfile(own):
             raise ECGReadError(f"{path}: names the segment {segment.name}, but there is no {segment.name}.hea.")
-        inner = read_header(own)
+        inner = read_header(own, header_text(own))
         if inner.segments:
             # The format forbids it, and a header that names itself would never end.
             raise ECGReadError(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from itertools import groupby
 from pathlib import Path
 
@@ -24,7 +23,6 @@ _BYTES_PER_SAMPLE = {8: (1, 1), 16: (2, 1), 24: (3, 1), 32: (4, 1), 61: (2, 1), 
                      310: (4, 3), 311: (4, 3)}  # fmt: skip
 _FLAC = (508, 516, 524)
 _FLAC_MAX_SAMPLES_PER_BYTE = 4096  # a FLAC frame of constant blocks is some 10 bytes for at most 65,535 samples
-_LARGEST_KEPT_BUFFER = 1 << 21  # counts, 4 MiB
 
 
 def read_counts(
@@ -39,8 +37,8 @@ def read_counts(
 
     Args: signal_file: the file that the caller asked for, which must be one of the header's. notes: what is noticed
         is added to them. The others as `read_ecg`.
-    Returns: (counts [leads, samples], contiguous, int16 for format 16 and int64 for others; valid until this thread
-        reads the next record), whether the file is truncated.
+    Returns: (counts [leads, samples], contiguous, int16 for format 16 and int64 for others), whether the file is
+        truncated.
     Raises: ECGReadError as `read_ecg` says.
     """
     lines = header.signals
@@ -50,7 +48,7 @@ def read_counts(
     check_size(header.path, len(lines), n_samples, max_bytes)
     truncated = header.n_samples is not None and n_samples < header.n_samples
     if all(line.format == 16 and line.skew == 0 for line in lines):
-        counts = _buffer.take(len(lines), n_samples)
+        counts = np.empty((len(lines), n_samples), dtype=np.int16)
         row = 0
         for group in groups:
             np.copyto(counts[row : row + len(group)], _read_format_16(header, group, n_samples).T)
@@ -64,24 +62,6 @@ def read_counts(
 
 def _file(line: SignalLine) -> str:
     return line.file
-
-
-class _Buffer(threading.local):
-    """Memory for the counts of one record per thread, kept: pages fresh from the system cost more than the
-    arithmetic on them."""
-
-    kept = np.empty(0, dtype=np.int16)
-
-    def take(self, leads: int, samples: int) -> np.ndarray:
-        size = leads * samples
-        if size > _LARGEST_KEPT_BUFFER:
-            return np.empty((leads, samples), dtype=np.int16)
-        if self.kept.size < size:
-            self.kept = np.empty(size, dtype=np.int16)
-        return self.kept[:size].reshape(leads, samples)
-
-
-_buffer = _Buffer()
 
 
 def _folder(header: WFDBHeader) -> str:

@@ -6,11 +6,13 @@ is marked as missing. Decided here: when the gains of a header are not to be bel
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from .limits import implausible_amplitude
 from .record import ECGReadError, known_lead_name
-from .wfdb_header import SignalLine, WFDBHeader
+from .wfdb_header import SignalLine
 
 # What marks a missing sample. Source: https://physionet.org/physiotools/wag/signal-5.htm
 _MISSING = {16: -(1 << 15), 24: -(1 << 23), 32: -(1 << 31), 61: -(1 << 15), 80: -(1 << 7), 160: -(1 << 15),
@@ -21,20 +23,34 @@ _LARGEST_EXACT_BASELINE = 1 << 23  # an int16 less such a number is still a whol
 # What two roundings can leave of II = I + III, in steps of the converter; real records leave 3 at most.
 _EINTHOVEN_STEPS = 5
 
+_FOLD = 100
+_lead_name = lru_cache(maxsize=1024)(known_lead_name)
 
-def to_millivolt(header: WFDBHeader, counts: np.ndarray, truncated: bool, notes: list[str]) -> np.ndarray:
-    """Scale counts by the header's gains.
 
-    Args: counts [leads, samples] of `read_counts`. truncated: whether samples are missing at the end. notes: what is
-        noticed is added to them.
-    Returns: float32 [leads, samples] in mV; rows of another unit than a voltage stay in that unit.
+def to_millivolt(
+    path: str,
+    lines: tuple[SignalLine, ...],
+    counts: np.ndarray,
+    notes: list[str],
+    *,
+    has_ludb_comments: bool = False,
+    truncated: bool = False,
+) -> np.ndarray:
+    """Scale counts by the gains of their signal lines.
+
+    Args: path: of the header, for errors. counts [leads, samples], contiguous in either order. notes: what is noticed
+        is added to them. truncated: whether samples are missing at the end.
+    Returns: float32 [leads, samples] in mV, in the order of the counts; rows of another unit than a voltage stay in
+        that unit.
     Raises: ECGReadError where the gains are wrong in a way whose right value is not known.
     """
-    lines = header.signals
-    lows, highs = np.minimum.reduce(counts, axis=1), np.maximum.reduce(counts, axis=1)
-    is_missing = _missing(lines, counts, lows)
+    flat = counts.ravel(order="K")
+    low, high = int(np.minimum.reduce(flat)), int(np.maximum.reduce(flat))
+    is_missing = _missing(lines, counts, low)
     amplitudes = {(line.gain, line.baseline, line.millivolts_per_unit) for line in lines}
-    if len(amplitudes) > 1 and _gains_are_wrong(header, counts, lows, highs, is_missing, truncated):
+    if len(amplitudes) > 1 and _gains_are_wrong(
+        path, lines, counts, (low, high), is_missing, truncated and has_ludb_comments
+    ):
         notes.append(
             "the header's gains scale every lead to 1 mV peak to peak and contradict II = I + III, which the samples "
             "obey (LUDB); read as 1 step = 1 microvolt"
@@ -45,19 +61,39 @@ def to_millivolt(header: WFDBHeader, counts: np.ndarray, truncated: bool, notes:
         signal[is_missing] = np.nan
         leads = [line.name for line, row in zip(lines, is_missing, strict=True) if row.any()]
         notes.append(f"{int(is_missing.sum())} samples marked as missing are NaN, in {', '.join(leads)}")
-    doubt = _doubt(lines, signal, amplitudes, lows, highs, is_missing)
+    doubt = _doubt(lines, signal, amplitudes, (low, high), is_missing)
     if doubt:
         notes.append(doubt)
     return signal
 
 
-def _missing(lines: tuple[SignalLine, ...], counts: np.ndarray, lows: np.ndarray) -> np.ndarray | None:
-    """Which samples are marked as missing; None where none is."""
-    if counts.dtype == np.int16 and lows.min() > _MISSING[16]:
+def fold_samples(ufunc: np.ufunc, counts: np.ndarray) -> np.ndarray:
+    """Reduce counts [leads, samples] to one number per lead, of their own type (sums of int16 wrap around).
+
+    Samples that lie beside each other in memory, as in a file, are folded a hundred at a time: per sample, numpy
+    would start anew for a dozen leads.
+    """
+    if counts.flags.c_contiguous:
+        return ufunc.reduce(counts, axis=1, dtype=counts.dtype)
+    return fold_interleaved(ufunc, counts.ravel(order="K"), len(counts))
+
+
+def fold_interleaved(ufunc: np.ufunc, counts: np.ndarray, n_leads: int) -> np.ndarray:
+    """`fold_samples` of a flat array in which the leads' samples alternate."""
+    whole = counts.size - counts.size % (_FOLD * n_leads)
+    rest = counts[whole:].reshape(-1, n_leads)
+    if not whole:
+        return ufunc.reduce(rest, axis=0, dtype=counts.dtype)
+    wide = ufunc.reduce(counts[:whole].reshape(-1, _FOLD * n_leads), axis=0, dtype=counts.dtype)
+    folded = ufunc.reduce(wide.reshape(_FOLD, n_leads), axis=0, dtype=counts.dtype)
+    return ufunc(folded, ufunc.reduce(rest, axis=0, dtype=counts.dtype)) if rest.size else folded
+
+
+def _missing(lines: tuple[SignalLine, ...], counts: np.ndarray, low: int) -> np.ndarray | None:
+    """Which samples are marked as missing; None where none is. `low`: the smallest count."""
+    if counts.dtype == np.int16 and low > _MISSING[16]:
         return None
     marks = np.array([_MISSING.get(line.format, np.iinfo(np.int64).min) for line in lines])
-    if (lows > marks).all():
-        return None
     is_missing = counts == marks[:, None]
     return is_missing if is_missing.any() else None
 
@@ -75,10 +111,11 @@ def _scaled(lines: tuple[SignalLine, ...], counts: np.ndarray, amplitudes: set) 
         gains, baselines = (np.array([[getattr(line, name)] for line in lines]) for name in ("gain", "baseline"))
         factors = np.array([[line.millivolts_per_unit or 1.0] for line in lines])
     with np.errstate(over="ignore", invalid="ignore"):  # an absurd gain gives infinity, which ECGRecord refuses
-        if counts.dtype == np.int16 and all(_is_exact_in_float32(*amplitude) for amplitude in amplitudes):
+        if counts.dtype == np.int16 and all(is_exact_in_float32(*amplitude) for amplitude in amplitudes):
+            if not any(baseline for _, baseline, _ in amplitudes):
+                return np.divide(counts, np.float32(gains), dtype=np.float32)
             signal = counts.astype(np.float32)
-            if any(baseline for _, baseline, _ in amplitudes):
-                signal -= np.float32(baselines)
+            signal -= np.float32(baselines)
             signal /= np.float32(gains)
             return signal
         # In double precision and in wfdb's order of operations, so that results agree to the last bit.
@@ -88,7 +125,7 @@ def _scaled(lines: tuple[SignalLine, ...], counts: np.ndarray, amplitudes: set) 
         return physical.astype(np.float32)
 
 
-def _is_exact_in_float32(gain: float, baseline: int, factor: float | None) -> bool:
+def is_exact_in_float32(gain: float, baseline: int, factor: float | None) -> bool:
     return (factor or 1.0) == 1.0 and abs(baseline) < _LARGEST_EXACT_BASELINE and float(np.float32(gain)) == gain
 
 
@@ -96,14 +133,13 @@ def _doubt(
     lines: tuple[SignalLine, ...],
     signal: np.ndarray,
     amplitudes: set,
-    lows: np.ndarray,
-    highs: np.ndarray,
+    extremes: tuple[int, int],
     is_missing: np.ndarray | None,
 ) -> str | None:
     """What the extremes say against gain and unit; those of the counts spare a look at every sample."""
     if is_missing is None and len(amplitudes) == 1 and lines[0].millivolts_per_unit is not None:
         ((gain, baseline, factor),) = amplitudes
-        ends = [(int(count) - baseline) / gain * factor for count in (lows.min(), highs.max())]
+        ends = [(count - baseline) / gain * factor for count in extremes]
         return implausible_amplitude(min(ends), max(ends))
     volts = [line.millivolts_per_unit is not None for line in lines]
     voltages = signal if all(volts) else signal[volts]
@@ -112,12 +148,12 @@ def _doubt(
 
 
 def _gains_are_wrong(
-    header: WFDBHeader,
+    path: str,
+    lines: tuple[SignalLine, ...],
     counts: np.ndarray,
-    lows: np.ndarray,
-    highs: np.ndarray,
+    extremes: tuple[int, int],
     is_missing: np.ndarray | None,
-    truncated: bool,
+    is_truncated_ludb: bool,
 ) -> bool:
     """Whether the limb leads contradict the gains: II = I + III holds for the counts and fails for the millivolts.
 
@@ -127,25 +163,33 @@ def _gains_are_wrong(
 
     Raises: ECGReadError where the gains are wrong in a way whose right value is not known.
     """
-    lines = header.signals
-    rows = {known_lead_name(line.name): row for row, line in enumerate(lines)}
+    rows = {_lead_name(line.name): row for row, line in enumerate(lines)}
     limb = [rows.get(lead) for lead in ("I", "II", "III")]
     if None in limb or len({(lines[row].gain, lines[row].unit) for row in limb}) == 1:
         return False
-    steps = counts[limb].astype(np.int32 if counts.dtype == np.int16 else np.int64)
+    steps = [counts[row] for row in limb]
+    if max(abs(count) for count in extremes) > 10_000:  # the sum of three would not fit int16
+        steps = [row.astype(np.int32 if counts.dtype == np.int16 else np.int64) for row in steps]
     if is_missing is not None:
-        steps = steps[:, ~is_missing[limb].any(axis=0)]
+        present = ~is_missing[limb].any(axis=0)
+        steps = [row[present] for row in steps]
     excess = steps[1] - steps[0] - steps[2]
     if not excess.size or max(int(excess.max()), -int(excess.min())) > _EINTHOVEN_STEPS:
         return False
-    if is_missing is not None:
+    if is_missing is None:
+        lows, highs = fold_samples(np.minimum, counts), fold_samples(np.maximum, counts)
+    else:
         limits = np.iinfo(counts.dtype)
         lows = np.min(counts, axis=1, where=~is_missing, initial=limits.max)
         highs = np.max(counts, axis=1, where=~is_missing, initial=limits.min)
-    step_mv = np.array([(line.millivolts_per_unit or 1.0) / abs(line.gain) for line in lines])
-    spans_mv = (highs.astype(np.float64) - lows) * step_mv
+    spans_mv = np.array(
+        [
+            (high - low) * (line.millivolts_per_unit or 1.0) / abs(line.gain)
+            for line, low, high in zip(lines, lows.tolist(), highs.tolist(), strict=True)
+        ]
+    )
     # A truncated LUDB file no longer spans its 1 mV; then its comments tell.
-    if np.abs(spans_mv - 1).max() < 0.01 or (truncated and header.has_ludb_comments and spans_mv.max() < 1.01):
+    if np.abs(spans_mv - 1).max() < 0.01 or (is_truncated_ludb and spans_mv.max() < 1.01):
         return True
     one, two, three = (
         (row - lines[position].baseline) / lines[position].gain * (lines[position].millivolts_per_unit or 1.0)
@@ -155,7 +199,7 @@ def _gains_are_wrong(
     rounding_mv = _EINTHOVEN_STEPS / min(abs(lines[row].gain) for row in limb)
     if excess_mv > max(0.05, rounding_mv):
         raise ECGReadError(
-            f"{header.path}: the gains of I, II and III differ, and contradict II = I + III by {excess_mv:.3f} mV, "
+            f"{path}: the gains of I, II and III differ, and contradict II = I + III by {excess_mv:.3f} mV, "
             f"though the raw samples obey it within {_EINTHOVEN_STEPS} steps. The header's gains are wrong; correct "
             "them."
         )
