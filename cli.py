@@ -128,7 +128,15 @@ def plot(
     speed: Annotated[float, typer.Option(help="Paper speed in mm/s.")] = 25.0,
     gain: Annotated[float, typer.Option(help="Gain in mm/mV.")] = 10.0,
     style: Annotated[str, typer.Option(help="paper (pink grid) or plain (grey grid).")] = "paper",
-    measuring: Annotated[bool, typer.Option("--measure", help="Measure what the header says, by neurokit2.")] = False,
+    measuring: Annotated[
+        bool | None,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Rate and intervals in the header by neurokit2, or as the file states them. "
+            "[default: measured if the file states none and neurokit2 is installed]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Draw ECGs on millimetre paper, true to scale. The header shows a record's id; no other sign of the patient."""
     from .signals.plot_files import plot_files
@@ -505,11 +513,18 @@ def simulate(
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, for example recipes/ludb-tiny.yaml.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe values.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print data, sizes, memory and time, and train nothing.")
+    ] = False,
+    processes: Annotated[int | None, typer.Option(min=1, help="With --dry-run: plan for so many processes.")] = None,
 ) -> None:
     """Train the stages that a recipe names."""
     from .train import main as run_recipe
 
-    run_recipe([str(recipe), *(overrides or [])])
+    if processes is not None and not dry_run:
+        raise ValueError("--processes is for --dry-run; a training's processes are the launcher's (torchrun)")
+    planning = [*(["--dry-run"] if dry_run else []), *([f"--processes={processes}"] if processes else [])]
+    run_recipe([str(recipe), *(overrides or []), *planning])
 
 
 @app.command()

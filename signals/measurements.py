@@ -22,7 +22,7 @@ from .record import ECGRecord, known_lead_name
 
 INSTALL = "measuring ECGs needs neurokit2: pip install 'ecgllm[measure]'"
 
-_SHORTEST_S, _LONGEST_S = 2.0, 600.0
+_SHORTEST_S, LONGEST_S = 2.0, 600.0
 _SMALLEST_MV = 0.02  # a lead that spans less is flat
 
 _IRREGULAR = 0.1  # mean change between RR intervals, as a share of their mean, above which beats are irregular
@@ -139,9 +139,9 @@ def _detectors() -> Any:
 
 def _usable(record: ECGRecord, notes: list[str]) -> dict[str, np.ndarray]:
     """The leads worth measuring: the standard ones where there are any, neither flat nor mostly missing."""
-    longest = round(_LONGEST_S * record.sampling_rate)
+    longest = round(LONGEST_S * record.sampling_rate)
     if record.n_samples > longest:
-        notes.append(f"the first {_LONGEST_S:g} s of {record.duration:.0f} s were measured")
+        notes.append(f"the first {LONGEST_S:g} s of {record.duration:.0f} s were measured")
     rows = {known_lead_name(name): row[:longest] for name, row in zip(record.leads, record.signal, strict=True)}
     standard = {name: rows[name] for name in LEADS if name in rows}
     usable = {}

@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from .measurements import LONGEST_S, measure
 from .paper import Strip
+from .record import ECGRecord
 
 # Measurement -> its name on paper and its unit; what is not listed is not written.
 _MEASUREMENTS = {
@@ -43,14 +46,48 @@ def heading(strip: Strip, name: str | None, show_date: bool, show_patient: bool)
     return printable(_BETWEEN.join(part for part in parts if part))
 
 
-def measurement_line(strip: Strip, measurements: Mapping[str, float] | None) -> str:
-    """Rate, intervals and axes that are known, of `measurements` or, where that is None, of the record."""
-    known = (strip.record.measurements if measurements is None else measurements) or {}
-    parts = []
-    for key, (name, unit) in _MEASUREMENTS.items():
-        if key in known and math.isfinite(known[key]):
-            parts.append(f"{name} {known[key]:.0f}{unit}")
-    return _BETWEEN.join(parts)
+@dataclass(frozen=True)
+class Known:
+    """Rate, intervals and axes of an ECG, as `ECGRecord.measurements`; `remark` says where they come from, or why
+    there are none."""
+
+    values: Mapping[str, float]
+    remark: str = ""
+
+
+def known_measurements(record: ECGRecord, given: Mapping[str, float] | None, measuring: bool | None) -> Known:
+    """What a header says of rate and intervals; arguments as `plot_ecg`.
+
+    Raises: ImportError if they are to be measured, and neurokit2 is not installed.
+    """
+    stated = record.measurements if given is None else given
+    if given is not None or measuring is False or (measuring is None and _worth_writing(stated)):
+        return Known(stated or {}, "not measured")
+    try:
+        found = measure(record)
+    except ImportError:
+        if measuring:
+            raise
+        return Known({}, "not measured, as neurokit2 is not installed")
+    over = min(record.duration, LONGEST_S)
+    return Known(found.values(), f"measured over {over:g} s" if found.values() else "cannot be measured")
+
+
+def _worth_writing(values: Mapping[str, float] | None) -> list[str]:
+    known = values or {}
+    return [
+        f"{name} {known[key]:.0f}{unit}"
+        for key, (name, unit) in _MEASUREMENTS.items()
+        if key in known and math.isfinite(known[key])
+    ]
+
+
+def measurement_line(known: Known) -> str:
+    """Rate, intervals and axes, or that there are none and why."""
+    parts = _worth_writing(known.values)
+    if not parts:
+        return f"Rate and intervals {known.remark}"
+    return _BETWEEN.join([*parts, *([f"({known.remark})"] if known.remark.startswith("measured") else [])])
 
 
 def footer_lines(strip: Strip, clipped: Sequence[str]) -> list[str]:

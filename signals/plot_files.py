@@ -10,12 +10,10 @@ import io
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .reading import read_ecg
-from .record import ECGRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,7 +75,6 @@ def plot_files(
     *,
     compare: bool = False,
     whole: bool = False,
-    measuring: bool = False,
     **options: Any,
 ) -> list[Path]:
     """Read ECG files and draw them.
@@ -86,7 +83,6 @@ def plot_files(
         output: a .png, .pdf or .svg; of these a .pdf takes several pages. Anything without a suffix is a folder, which
             gets one .png a file.
         compare: draw the two files side by side. whole: draw each recording to its end, page after page, in a .pdf.
-        measuring: write rate, intervals and axis as `measure` finds them, in place of the file's own (neurokit2).
         options: those of `plot_ecg`; `duration` is the length of a page.
 
     Returns: the files written, existing ones replaced. Raises: ValueError if output and files do not go together, and
@@ -109,13 +105,13 @@ def plot_files(
             f"{output} holds one page, and there are {len(files)} files; name a .pdf or a folder, or compare two."
         )
     if compare:
-        first, second = (_read(file, measuring) for file in files)
+        first, second = (read_ecg(file) for file in files)
         return [save_ecg(plot_ecg(first, compare=second, **options), output)]
     if not in_folder:
         if whole and options.get("duration") is None:
             options.pop("duration", None)
         draw = plot_pages if whole else (lambda record, **options: [plot_ecg(record, **options)])
-        figures = (figure for file in files for figure in draw(_read(file, measuring), **options))
+        figures = (figure for file in files for figure in draw(read_ecg(file), **options))
         return [save_pages(figures, output)] if kind == ".pdf" else [save_ecg(next(figures), output)]
     pictures = [output / f"{Path(file).stem}.png" for file in files]
     twice = [picture.name for picture in dict.fromkeys(pictures) if pictures.count(picture) > 1]
@@ -123,18 +119,8 @@ def plot_files(
         raise ValueError(f"{output}: two files would both become {twice[0]}; draw them into folders of their own.")
     output.mkdir(parents=True, exist_ok=True)
     return [
-        save_ecg(plot_ecg(_read(file, measuring), **options), picture)
-        for file, picture in zip(files, pictures, strict=True)
+        save_ecg(plot_ecg(read_ecg(file), **options), picture) for file, picture in zip(files, pictures, strict=True)
     ]
-
-
-def _read(file: str | os.PathLike[str], measuring: bool) -> ECGRecord:
-    record = read_ecg(file)
-    if not measuring:
-        return record
-    from .measurements import measure
-
-    return replace(record, measurements=measure(record).values())
 
 
 def _file_format(path: Path) -> str:

@@ -33,7 +33,7 @@ from .paper import (
     lay_out,
     row_lines,
 )
-from .paper_text import footer_lines, heading, measurement_line, printable, wrapped
+from .paper_text import footer_lines, heading, known_measurements, measurement_line, printable, wrapped
 from .record import ECGRecord, known_lead_name
 
 try:
@@ -70,6 +70,7 @@ def plot_ecg(
     rhythm_leads: Iterable[str] | None = None,
     highlights: Iterable[Highlight] = (),
     title: str | None = None,
+    measuring: bool | None = None,
     measurements: Mapping[str, float] | Sequence[Mapping[str, float] | None] | None = None,
     show_date: bool = False,
     show_patient: bool = False,
@@ -86,17 +87,32 @@ def plot_ecg(
             footer says so.
         rhythm_leads: leads drawn below the columns over the whole stretch; None draws II in the 3x4 layouts.
         highlights: stretches to mark. title: first line of the page; else there is none.
-        measurements: as `ECGRecord.measurements`, in place of the record's own; a pair when comparing.
+        measuring: True measures rate, intervals and axis for the header; None does so for a record that states none,
+            where neurokit2 is installed (extra `measure`); False writes what the record states.
+        measurements: as `ECGRecord.measurements`, in place of all that; a pair when comparing.
         show_date, show_patient: write when it was recorded; pseudonym, age and sex. By default only the id is written.
         style: "paper" (pink), "plain" (grey) or a `PaperStyle`.
 
     Returns: a figure whose single axes covers the page, in mm from its lower left corner; `save_ecg` writes it.
-    Raises: ValueError if an argument does not fit; the message says which, and what was expected.
+    Raises: ValueError if an argument does not fit; the message says which, and what was expected. ImportError with
+        measuring=True if neurokit2 is not installed.
     """
     records = [record] if compare is None else [record, compare]
     scale = Scale(speed, gain)
     windows = [choose_window(each, start, duration) for each in records]
-    page = _Page(layout, records, scale, rhythm_leads, highlights, title, measurements, show_date, show_patient, style)
+    page = _Page(
+        layout,
+        records,
+        scale,
+        rhythm_leads,
+        highlights,
+        title,
+        measuring,
+        measurements,
+        show_date,
+        show_patient,
+        style,
+    )
     return page.draw([page.strip(each, window) for each, window in zip(records, windows, strict=True)])
 
 
@@ -111,6 +127,7 @@ def plot_pages(
     rhythm_leads: Iterable[str] | None = None,
     highlights: Iterable[Highlight] = (),
     title: str | None = None,
+    measuring: bool | None = None,
     measurements: Mapping[str, float] | None = None,
     show_date: bool = False,
     show_patient: bool = False,
@@ -124,7 +141,17 @@ def plot_pages(
     scale = Scale(speed, gain)
     whole = choose_window(record, start, duration)
     page = _Page(
-        layout, [record], scale, rhythm_leads, highlights, title, measurements, show_date, show_patient, style
+        layout,
+        [record],
+        scale,
+        rhythm_leads,
+        highlights,
+        title,
+        measuring,
+        measurements,
+        show_date,
+        show_patient,
+        style,
     )
     count = max(1, int(np.ceil((record.duration - start) / whole.duration - 0.5 / record.n_samples)))
     strips = [page.strip(record, Window(start + i * whole.duration, whole.duration)) for i in range(count)]
@@ -142,6 +169,7 @@ class _Page:
     wanted_rhythm: Iterable[str] | None
     highlights: Iterable[Highlight]
     title: str | None
+    measuring: bool | None
     measurements: Mapping[str, float] | Sequence[Mapping[str, float] | None] | None
     show_date: bool
     show_patient: bool
@@ -163,6 +191,10 @@ class _Page:
         if isinstance(self.style_name, str) and self.style_name not in STYLES:
             raise ValueError(f"style is {self.style_name!r}; expected {' or '.join(STYLES)}, or a PaperStyle.")
         self.style = STYLES[self.style_name] if isinstance(self.style_name, str) else self.style_name
+        self.known = [
+            known_measurements(record, given, self.measuring)
+            for record, given in zip(self.records, self.measurements, strict=True)
+        ]
 
     def strip(self, record: ECGRecord, window: Window) -> Strip:
         return lay_out(record, window, self.scale, self.layout, self.rhythm_leads)
@@ -172,11 +204,11 @@ class _Page:
         lines, height = row_lines(strips, self.layout.row_mm) if rows is None else rows
         names = ("first", "second") if len(strips) > 1 else (None,)
         headers, footers = [], []
-        for strip, name, measurements in zip(strips, names, self.measurements, strict=True):
+        for strip, name, known in zip(strips, names, self.known, strict=True):
             first = heading(strip, name, self.show_date, self.show_patient)
             headers.append(
                 _styled(first, strip.width, _HEADING_PT, bold=True)
-                + _styled(measurement_line(strip, measurements), strip.width, _TEXT_PT)
+                + _styled(measurement_line(known), strip.width, _TEXT_PT)
             )
             words = footer_lines(strip, clipped_leads(strip, lines, height))
             footers.append([line for text in words for line in _styled(text, strip.width, _FOOTER_PT)])

@@ -14,6 +14,7 @@ import pytest
 import ecgllm.signals
 from ecgllm.signals import ECGRecord, read_ecg
 from ecgllm.signals.paper import LAYOUTS, Highlight, Scale, calibration_pulse
+from ecgllm.signals.simulation import simulate_ecg
 
 pytest.importorskip("matplotlib", reason="drawing is an extra: pip install 'ecgllm[plot]'")
 
@@ -178,9 +179,28 @@ def test_header_tells_rate_and_intervals_but_no_person() -> None:
     assert not any(word in text for word in ("0815", "61", "female", "2020"))
     text = written(plot_ecg(record, show_date=True, show_patient=True, title="Ward 3", measurements={"pr": 160}))
     assert all(word in text for word in ("P-0815", "61 years", "female", "2020-05-17 09:30:00", "Ward 3", "PR 160 ms"))
-    assert "Rate" not in text
+    assert "Rate" not in text and "measured" not in text
     assert "25 mm/s    10 mm/mV    100 Hz    source wfdb    10 s" in text
     assert "5 mm/mV (half standard)" in written(plot_ecg(record, gain=5))
+
+
+def test_header_measures_what_the_record_does_not_state(monkeypatch) -> None:
+    record, bare = make(measurements={"heart_rate": 71.6}), make()
+    line = "Rate and intervals not measured"
+    assert line in written(plot_ecg(bare, measuring=False)) and "Rate 72 bpm" in written(plot_ecg(record))
+    monkeypatch.setitem(sys.modules, "neurokit2", None)
+    assert f"{line}, as neurokit2 is not installed" in written(plot_ecg(bare))
+    with pytest.raises(ImportError, match=r"ecgllm\[measure\]"):
+        plot_ecg(record, measuring=True)
+    monkeypatch.undo()
+    pytest.importorskip("neurokit2", reason="measuring is an extra: pip install 'ecgllm[measure]'")
+    ecg = simulate_ecg(seed=1, sampling_rate=250)
+    stated = replace(ecg, measurements={"heart_rate": 33.0})
+    assert "Rate 33 bpm" in written(plot_ecg(stated))
+    for text in (written(plot_ecg(stated, measuring=True)), written(plot_ecg(replace(ecg, measurements=None)))):
+        assert re.search(r"Rate \d\d+ bpm    .*QRS \d+ ms    .*\(measured over 10 s\)", text) and "33" not in text
+    flat = replace(bare, signal=np.zeros_like(bare.signal))
+    assert "Rate and intervals cannot be measured" in written(plot_ecg(flat))
 
 
 def test_what_is_too_large_is_cut_and_said() -> None:
