@@ -118,6 +118,8 @@ class ECGTextDualEncoderConfig(PreTrainedConfig):
         loss_type: "infonce" (CLIP, arXiv 2103.00020) or "sigmoid" (SigLIP, arXiv 2303.15343).
         logit_scale_init_value: logarithm of the initial inverse temperature; None gives the published start of either
             loss, ln(1/0.07) or ln(10). logit_bias_init_value: start of the sigmoid loss' bias (-10 as published).
+        statement_targets: whether the model also learns which statements hold of an ECG (`statement_loss`), with a
+            temperature and a bias of their own.
     """
 
     model_type = "ecgllm_dual_encoder"
@@ -129,6 +131,7 @@ class ECGTextDualEncoderConfig(PreTrainedConfig):
     loss_type: str = "infonce"
     logit_scale_init_value: float | None = None
     logit_bias_init_value: float = -10.0
+    statement_targets: bool = False
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):

@@ -235,6 +235,9 @@ class ECGPreTrainedModel(PreTrainedModel):
             init.constant_(module.logit_scale, module.logit_scale_init_value)
             if module.logit_bias is not None:
                 init.constant_(module.logit_bias, module.config.logit_bias_init_value)
+            if module.statement_scale is not None:
+                init.constant_(module.statement_scale, _STATEMENT_SCALE)
+                init.zeros_(module.statement_bias)
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
         """Save weights, configuration and the code files; load with `AutoModel.from_pretrained(...,
@@ -404,10 +407,33 @@ def contrastive_loss(
     return (per_ecg + per_text) / 2
 
 
+def statement_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Sigmoid loss of ECGs against statements, each of which holds of an ECG, does not hold, or is left open.
+
+    Args:
+        logits: [ecgs, statements]. targets: int [ecgs, statements], 1 where the statement holds, 0 where it does not,
+        -1 where nobody knows: no loss, no gradient. weights: [2, statements], of targets 0 (first row) and 1; None: 1.
+    Returns: the sum over statements divided by their number, the mean over ECGs. Nothing is divided by the number of
+        known targets, so that the mean over processes of equally many ECGs is the loss of all. Source: the pairwise
+        sigmoid loss of arXiv 2303.15343, with more than one positive per ECG.
+    """
+    sign = targets.clamp(min=0).to(logits.dtype) * 2 - 1
+    losses = -nn.functional.logsigmoid(sign * logits)
+    if weights is not None:
+        losses = losses * torch.where(targets == 1, weights[1], weights[0])
+    return (losses * (targets >= 0)).mean()
+
+
+_MAX_SCALE = 4.6052  # ln(100), CLIP's bound: an inverse temperature over 100 makes training unstable
+_STATEMENT_SCALE = 2.3026  # ln(10), as the sigmoid loss starts
+
+
 @dataclass
 class ECGTextDualEncoderOutput(ModelOutput):
-    """loss; logits_per_ecg [ecgs, texts] and its transpose logits_per_text; ecg_embeds and text_embeds
-    [.., projection_dim], unit length; ecg_model_output and text_model_output: what the two encoders returned.
+    """loss; logits_per_ecg [ecgs, texts] and its transpose logits_per_text; ecg_embeds, text_embeds and
+    statement_embeds [.., projection_dim], unit length; statement_logits [ecgs, statements], whose sigmoid says how
+    likely each holds; ecg_model_output and text_model_output: what the two encoders returned. None where there was no
+    such input.
     """
 
     loss: torch.Tensor | None = None
@@ -417,6 +443,8 @@ class ECGTextDualEncoderOutput(ModelOutput):
     text_embeds: torch.Tensor | None = None
     ecg_model_output: BaseModelOutputWithPooling | None = None
     text_model_output: ModelOutput | None = None
+    statement_embeds: torch.Tensor | None = None
+    statement_logits: torch.Tensor | None = None
 
     def to_tuple(self) -> tuple[Any, ...]:
         return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())
@@ -446,6 +474,9 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         # A parameter that its loss does not use would stop distributed training.
         sigmoid = config.loss_type == "sigmoid"
         self.logit_bias = nn.Parameter(torch.tensor(config.logit_bias_init_value)) if sigmoid else None
+        statements = config.statement_targets
+        self.statement_scale = nn.Parameter(torch.tensor(_STATEMENT_SCALE)) if statements else None
+        self.statement_bias = nn.Parameter(torch.zeros(())) if statements else None
         self.post_init()
 
     @classmethod
@@ -528,6 +559,42 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         features = self.get_text_features(input_ids, attention_mask, return_dict=True)
         return nn.functional.normalize(features.pooler_output, dim=-1)
 
+    def get_statement_logits(self, ecg_embeds: torch.Tensor, statement_embeds: torch.Tensor) -> torch.Tensor:
+        """Logits [ecgs, statements] that a statement holds of an ECG, from unit vectors [.., projection_dim].
+
+        Raises: ValueError for a model that did not learn from statements.
+        """
+        if self.statement_scale is None:
+            raise ValueError(
+                "config.statement_targets is False: this model has no temperature and bias for statements. Compare "
+                "statements by logits_per_ecg, or train with text: findings or both."
+            )
+        scale = self.statement_scale.clamp(max=_MAX_SCALE).exp()
+        return scale * ecg_embeds @ statement_embeds.T + self.statement_bias
+
+    def loss_of_embeds(
+        self,
+        ecg_embeds: torch.Tensor,
+        text_embeds: torch.Tensor | None = None,
+        report_ids: torch.Tensor | None = None,
+        statement_embeds: torch.Tensor | None = None,
+        statement_targets: torch.Tensor | None = None,
+        statement_weights: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The loss as a function of unit vectors [.., projection_dim] alone: `contrastive_loss` of ECGs and their
+        reports, plus `statement_loss` of ECGs and statements, each where it is given.
+        """
+        loss = ecg_embeds.new_zeros(())
+        if text_embeds is not None:
+            scale = self.logit_scale.clamp(max=_MAX_SCALE).exp()
+            loss = loss + contrastive_loss(
+                ecg_embeds, text_embeds, scale, self.logit_bias, self.config.loss_type, report_ids
+            )
+        if statement_targets is not None:
+            logits = self.get_statement_logits(ecg_embeds, statement_embeds)
+            loss = loss + statement_loss(logits, statement_targets, statement_weights)
+        return loss
+
     @can_return_tuple
     def forward(
         self,
@@ -538,32 +605,46 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         ecg_lengths: torch.Tensor | None = None,
         report_ids: torch.Tensor | None = None,
         preprocessing_id: torch.Tensor | None = None,
+        statement_input_ids: torch.Tensor | None = None,
+        statement_attention_mask: torch.Tensor | None = None,
+        statement_targets: torch.Tensor | None = None,
+        statement_weights: torch.Tensor | None = None,
         return_loss: bool = True,
         **kwargs: Unpack[TransformersKwargs],
     ) -> ECGTextDualEncoderOutput:
-        """Embed pairs of ECG [pairs, leads, samples] and report [pairs, tokens]; see `contrastive_loss`."""
+        """Embed ECGs [ecgs, leads, samples] beside their reports [ecgs, tokens], statements [statements, tokens] that
+        every ECG is held against, or both; see `contrastive_loss` and `statement_loss` for the targets.
+        """
         check_preprocessing(self.config.encoder_config, preprocessing_id)
+        if input_ids is None and statement_input_ids is None:
+            raise ValueError("No text was given; pass input_ids (a report per ECG), statement_input_ids or both.")
         kwargs = kwargs | {"return_dict": True}
         ecg_output = self.get_ecg_features(ecg_values, lead_mask, ecg_lengths, **kwargs)
-        text_output = self.get_text_features(input_ids, attention_mask, **kwargs)
         ecg_embeds = nn.functional.normalize(ecg_output.pooler_output, dim=-1)
-        text_embeds = nn.functional.normalize(text_output.pooler_output, dim=-1)
-        # CLIP's bound: an inverse temperature over 100 makes training unstable
-        logit_scale = self.logit_scale.clamp(max=4.6052).exp()
+        text_output = text_embeds = logits = statement_embeds = statement_logits = None
+        if input_ids is not None:
+            text_output = self.get_text_features(input_ids, attention_mask, **kwargs)
+            text_embeds = nn.functional.normalize(text_output.pooler_output, dim=-1)
+            logits = self.logit_scale.clamp(max=_MAX_SCALE).exp() * ecg_embeds @ text_embeds.T
+        if statement_input_ids is not None:
+            statement_embeds = self.get_text_embeds(statement_input_ids, statement_attention_mask)
+            if self.statement_scale is not None:
+                statement_logits = self.get_statement_logits(ecg_embeds, statement_embeds)
         loss = None
-        if return_loss:
-            loss = contrastive_loss(
-                ecg_embeds, text_embeds, logit_scale, self.logit_bias, self.config.loss_type, report_ids
+        if return_loss and (text_embeds is not None or statement_targets is not None):
+            loss = self.loss_of_embeds(
+                ecg_embeds, text_embeds, report_ids, statement_embeds, statement_targets, statement_weights
             )
-        logits = logit_scale * ecg_embeds @ text_embeds.T
         return ECGTextDualEncoderOutput(
             loss=loss,
             logits_per_ecg=logits,
-            logits_per_text=logits.T,
+            logits_per_text=None if logits is None else logits.T,
             ecg_embeds=ecg_embeds,
             text_embeds=text_embeds,
             ecg_model_output=ecg_output,
             text_model_output=text_output,
+            statement_embeds=statement_embeds,
+            statement_logits=statement_logits,
         )
 
 
@@ -1129,4 +1210,5 @@ __all__ = [
     "ECGPreTrainedModel",
     "ECGTextDualEncoder",
     "contrastive_loss",
+    "statement_loss",
 ]

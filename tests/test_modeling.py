@@ -1,5 +1,6 @@
 """Encoder, dual encoder and ECG language model on tiny random weights: what they must refuse, ignore and keep."""
 
+import math
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from ecgllm import (
     ECGProcessor,
     ECGTextDualEncoder,
 )
-from ecgllm.modeling_ecgllm import contrastive_loss
+from ecgllm.modeling_ecgllm import contrastive_loss, statement_loss
 
 
 @pytest.fixture
@@ -140,6 +141,26 @@ def test_loss_equals_the_papers(loss_type, report_ids):
     assert loss.item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_statement_loss_is_weighted_masked_and_a_mean_over_ecgs():
+    logits = torch.randn(5, 4, requires_grad=True)
+    targets = torch.tensor([[1, 0, -1, 0], [0, 0, 1, 1], [-1] * 4, [0, 1, 0, -1], [1, 1, 1, 0]])
+    weights = torch.rand(2, 4) + 0.5
+    loss = statement_loss(logits, targets, weights)
+    total = 0.0
+    for i in range(5):
+        for j in range(4):
+            if targets[i, j] >= 0:
+                probability = torch.sigmoid(logits[i, j]).item()
+                right = probability if targets[i, j] == 1 else 1 - probability
+                total -= weights[targets[i, j], j].item() * math.log(right)
+    assert loss.item() == pytest.approx(total / 20, abs=1e-6)
+    loss.backward()
+    assert torch.equal(logits.grad == 0, targets == -1)
+    # Halves of a batch, as processes see it, have the batch's loss as their mean.
+    parts = [statement_loss(logits[[i]], targets[[i]], weights).item() for i in range(5)]
+    assert sum(parts) / 5 == pytest.approx(loss.item(), abs=1e-6)
+
+
 DISTRIBUTED = """
 import sys, torch, torch.distributed as dist
 from ecgllm.modeling_ecgllm import contrastive_loss
@@ -215,6 +236,32 @@ def test_dual_encoder_has_the_parameters_of_its_loss(tiny_encoder_config, text_e
     dual(input_ids=torch.randint(5, 60, (3, 7)), ecg_values=torch.randn(3, 12, 100)).loss.backward()
     own = [p for name, p in dual.named_parameters() if not name.startswith("text_encoder")]
     assert all(parameter.grad is not None for parameter in own)
+
+
+def test_dual_encoder_learns_from_statements_alone_or_beside_reports(tiny_encoder_config, text_encoder, tmp_path):
+    dual = ECGTextDualEncoder.from_encoder_and_text_encoder(
+        tiny_encoder_config, text_encoder, projection_dim=16, statement_targets=True
+    ).eval()
+    assert dual.statement_scale.exp().item() == pytest.approx(10, rel=1e-3) and dual.statement_bias.item() == 0
+    ecg, report = {"ecg_values": torch.randn(3, 12, 100)}, {"input_ids": torch.randint(5, 60, (3, 7))}
+    texts = {
+        "statement_input_ids": torch.randint(5, 60, (4, 5)),
+        "statement_attention_mask": torch.tensor([[1] * 5, [1] * 3 + [0] * 2, [1] * 5, [1, 0, 0, 0, 0]]),
+    }
+    held = texts | {"statement_targets": torch.randint(-1, 2, (3, 4)), "statement_weights": torch.ones(2, 4)}
+    alone, beside, both = dual(**ecg, **held), dual(**ecg, **report), dual(**ecg, **report, **held)
+    torch.testing.assert_close(alone.loss + beside.loss, both.loss)
+    torch.testing.assert_close(alone.statement_logits, both.statement_logits)
+    assert alone.text_embeds is None and alone.statement_logits.shape == (3, 4)
+    assert dual(**ecg, **texts).loss is None
+    with pytest.raises(ValueError, match="No text was given"):
+        dual(**ecg)
+    dual.save_pretrained(tmp_path)
+    loaded = AutoModel.from_pretrained(tmp_path, trust_remote_code=True).eval()
+    assert torch.equal(loaded(**ecg, **held).statement_logits, alone.statement_logits)
+    plain = ECGTextDualEncoder.from_encoder_and_text_encoder(tiny_encoder_config, text_encoder, projection_dim=16)
+    with pytest.raises(ValueError, match=r"statement_targets is False.*text: findings"):
+        plain(**ecg, **held)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,13 +1,11 @@
-"""Examples: what a stage's Trainer reads.
+"""Examples of question stages: what their Trainer reads.
 
-In: a corpus or questions, and prepared signals. Out: torch data sets and the collators that make batches of them:
-ECG-report pairs for `pretrain`, questions with answers for `debias` and `finetune`. Padding is to the longest of a
-batch.
+In: questions and prepared signals. Out: the torch data set of questions with answers for `debias` and `finetune`, and
+the collator that makes batches of them, padded to their longest. Those of `pretrain` are in `pretraining_examples.py`.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 
-from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
+from ..processing_ecgllm import ECGProcessor
 from .encoded_signals import EncodedSignals
 from .prepared_signals import PreparedSignals
 
@@ -28,44 +26,6 @@ def answer_text(answers: Sequence[str]) -> str:
 def answer_set(text: str) -> frozenset[str]:
     """The answers in a model's text, for order-free comparison."""
     return frozenset(part.strip().lower() for part in text.split(",") if part.strip())
-
-
-class ReportPairs(torch.utils.data.Dataset):
-    """ECG-report pairs of a corpus; records without a report or signal are left out (`skipped` counts them)."""
-
-    def __init__(self, corpus: Dataset, signals: PreparedSignals):
-        self.signals = signals
-        rows = zip(corpus["id"], corpus["report"], strict=True)
-        self.pairs = [(record_id, report) for record_id, report in rows if report and record_id in signals]
-        self.skipped = len(corpus) - len(self.pairs)
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        record_id, report = self.pairs[index]
-        return {"ecg": self.signals[record_id], "report": report}
-
-
-class ReportCollator:
-    """Batch of ECG-report pairs for `ECGTextDualEncoder`."""
-
-    def __init__(self, feature_extractor: ECGFeatureExtractor, tokenizer: Any, max_length: int):
-        self.feature_extractor = feature_extractor
-        self.tokenizer = tokenizer
-        self.max_length = max_length
-
-    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        reports = [example["report"] for example in examples]
-        text = self.tokenizer(reports, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
-        ecgs = self.feature_extractor([example["ecg"] for example in examples], return_tensors="pt")
-        return {
-            "input_ids": text["input_ids"],
-            "attention_mask": text["attention_mask"],
-            **ecgs,
-            "report_ids": torch.tensor([zlib.crc32(report.strip().lower().encode("utf-8")) for report in reports]),
-            "preprocessing_id": torch.full((len(examples),), self.feature_extractor.preprocessing_id),
-        }
 
 
 class QuestionExamples(torch.utils.data.Dataset):

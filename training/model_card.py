@@ -102,7 +102,39 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
                 f"| {shares['questions']} |"
             )
     lines = [*rows, ""] if len(rows) > 2 else []
+    lines += _pretraining_figures(metrics.get("pretrain", {}))
     return [*lines, f"Validation loss: {', '.join(losses) if losses else 'not measured (no validation records)'}."]
+
+
+def _pretraining_figures(metrics: dict[str, Any]) -> list[str]:
+    """Retrieval and zero-shot classification, each beside chance."""
+    found, lines = metrics.get("validation", {}), []
+    if "eval_reports" in found:
+        reports = found["eval_reports"]
+        lines += ["| retrieval | recall at 1 | at 5 | at 10 | median rank |", "|---|---|---|---|---|"]
+        for name, what in (("ecg_to_report", "report of an ECG"), ("report_to_ecg", "ECG of a report")):
+            recalls = " | ".join(f"{found[f'eval_{name}_recall_at_{k}']:.1%}" for k in (1, 5, 10))
+            lines.append(f"| {what} | {recalls} | {found[f'eval_{name}_median_rank']:g} |")
+        chance = " | ".join(f"{min(k / reports, 1):.1%}" for k in (1, 5, 10))
+        lines += [f"| chance, of {reports:.0f} different reports | {chance} | {(reports + 1) / 2:g} |", ""]
+    measured = metrics.get("zero_shot")
+    if measured:
+        auroc, low, high = measured["macro"]
+        lines += [
+            "Findings by statement (zero-shot: the nearer an ECG to the text, the more it shows the finding), in "
+            "wordings that were not trained on; chance is 0.5, intervals 95 % over patients.",
+            "",
+            "| finding | AUROC | interval | with | without |",
+            "|---|---|---|---|---|",
+            f"| mean of {len(measured['findings'])} | {auroc:.3f} | {low:.3f} to {high:.3f} | | |",
+        ]
+        lines += [
+            f"| {name} | {each['auroc']:.3f} | {each['low']:.3f} to {each['high']:.3f} | {each['positives']} "
+            f"| {each['negatives']} |"
+            for name, each in sorted(measured["findings"].items())
+        ]
+        lines.append("")
+    return lines
 
 
 def _without_paths(values: dict[str, Any]) -> dict[str, Any]:

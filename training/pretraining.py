@@ -12,15 +12,16 @@ from transformers import PreTrainedModel, set_seed
 
 from ..configuration_ecgllm import ECGEncoderConfig
 from ..modeling_ecgllm import ECGTextDualEncoder
-from .examples import ReportCollator, ReportPairs
-from .recipe import StageRecipe
+from .pretraining_examples import PretrainingCollator, PretrainingExamples
+from .pretraining_trainer import PretrainingTrainer
+from .recipe import RecipeError, StageRecipe
 from .stages import StageContext, print_skipped, save_checkpoint, train_stage, training_arguments, whole_model
+from .statement_targets import StatementTargets
 from .text_models import build_text_encoder
-from .trainer import StageTrainer
 
 
 def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
-    """Contrastive pre-training of the encoder on ECG-report pairs; saves a dual encoder."""
+    """Contrastive pre-training of the encoder on reports, statements of findings, or both; saves a dual encoder."""
     recipe, folder = context.recipe, context.run.stage("pretrain")
     feature_extractor = context.feature_extractor
 
@@ -30,31 +31,60 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
         encoder_config = ECGEncoderConfig(**recipe.encoder, preprocessing=feature_extractor.preprocessing)
         set_seed(recipe.seed)
         model = ECGTextDualEncoder.from_encoder_and_text_encoder(
-            encoder_config, text_encoder, projection_dim=stage.projection_dim, loss_type=stage.loss
+            encoder_config,
+            text_encoder,
+            projection_dim=stage.projection_dim,
+            loss_type=stage.loss,
+            statement_targets=stage.text != "report",
         )
         if recipe.text_encoder.tune == "frozen":
             model.text_encoder.requires_grad_(False)
+        if stage.text == "findings":
+            # A parameter that learns and that no loss uses would stop distributed training.
+            for parameter in (model.logit_scale, model.logit_bias):
+                if parameter is not None:
+                    parameter.requires_grad_(False)
         return model, tokenizer
 
     model, tokenizer = build()
-    train = ReportPairs(context.split("train"), context.signals)
-    validation = ReportPairs(context.split("validation"), context.signals)
-    print_skipped(train.skipped, "records have no report or no usable signal")
-    trainer = StageTrainer(
+    statements = _statements(context, stage)
+    train, validation = (
+        PretrainingExamples(context.split(name), context.signals, stage.text, statements)
+        for name in ("train", "validation")
+    )
+    what = "findings" if stage.text == "findings" else "report"
+    print_skipped(train.skipped, f"records have no {what} or no usable signal")
+    trainer = PretrainingTrainer(
         model=model,
         # No column is called labels: the model computes its loss from the pairs themselves.
         args=training_arguments(recipe, stage, folder, len(train), label_names=[]),
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
-        data_collator=ReportCollator(feature_extractor, tokenizer, _max_text_length(model.text_encoder)),
-        # The loss is a mean over pairs, not a sum over tokens that Trainer would have to divide.
-        loss_counts_tokens=False,
+        data_collator=PretrainingCollator(feature_extractor, tokenizer, _max_text_length(model.text_encoder)),
+        statements=statements,
     )
     metrics = train_stage(trainer, context, "pretrain")
+    metrics["zero_shot"] = trainer.zero_shot
     model = whole_model(trainer, model, lambda: build()[0])
     if PartialState().is_main_process:
         save_checkpoint(model, folder / "model", [feature_extractor, tokenizer])
         context.run.mark_done("pretrain", metrics)
+
+
+def _statements(context: StageContext, stage: StageRecipe) -> StatementTargets | None:
+    """Statements about the corpus, to learn from or to measure by; None where no training record has findings.
+
+    Raises: RecipeError when they are to be learned from and there are none.
+    """
+    findings = [own for own in context.split("train")["findings"] if own]
+    stated = {name for own in context.corpus["findings"] for name in own or ()}
+    statements = StatementTargets(findings, stated, context.recipe.seed) if findings else None
+    if stage.text != "report" and not statements:
+        raise RecipeError(
+            f"pretrain's text is {stage.text!r}, and no finding of the corpus {context.recipe.corpus} tells one of "
+            "its training records from another; take a corpus with findings, or text: report."
+        )
+    return statements
 
 
 def _max_text_length(text_encoder: PreTrainedModel) -> int:

@@ -18,7 +18,15 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 from transformers.utils import logging
 
 # In the order in which a line shows them.
-_SHOWN = {"loss": ".4f", "eval_loss": ".4f", "grad_norm": ".3g", "learning_rate": ".2e", "epoch": ".2f"}
+_SHOWN = {
+    "loss": ".4f",
+    "eval_loss": ".4f",
+    "eval_zero_shot_auroc": ".3f",
+    "eval_ecg_to_report_recall_at_10": ".1%",
+    "grad_norm": ".3g",
+    "learning_rate": ".2e",
+    "epoch": ".2f",
+}
 
 
 class StageProgress(TrainerCallback):

@@ -87,7 +87,8 @@ class StageRecipe:
     `language_model.tune`. tune_encoder, tune_projector: whether these learn (in pretrain the encoder always does).
     cache_encoder: a frozen encoder encodes every record once, before the first step, instead of in every step.
     group_by_length: a batch of questions holds prompts of about one length, so that little is padded.
-    loss: "infonce" or "sigmoid" (pretrain). projection_dim: of the common space (pretrain). questions: arguments of
+    text: what an ECG is held against (pretrain): its "report", statements of "findings", or "both". loss: "infonce" or
+    "sigmoid", of reports (pretrain). projection_dim: of the common space (pretrain). questions: arguments of
     `corpora.build_questions` (debias, finetune), or {"path": folder of questions with their own splits}. balance:
     whether they are de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing
     matches, such as severity, age and sex. evaluate: how many validation questions are answered at the end. training:
@@ -101,6 +102,7 @@ class StageRecipe:
     tune_projector: bool = True
     cache_encoder: bool = True
     group_by_length: bool = True
+    text: str = "report"
     loss: str = "infonce"
     projection_dim: int = 256
     questions: dict[str, Any] = field(default_factory=dict)

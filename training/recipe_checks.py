@@ -78,6 +78,7 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
     if stage.tune is not None:
         _check_choice(where, "tune", stage.tune, TUNE)
     _check_choice(where, "loss", stage.loss, ("infonce", "sigmoid"))
+    _check_choice(where, "text", stage.text, ("report", "findings", "both"))
     for key, least in (("batch_size", 1), ("gradient_accumulation_steps", 1), ("projection_dim", 1), ("evaluate", 0)):
         if getattr(stage, key) < least:
             raise RecipeError(f"{where}: {key} is {getattr(stage, key)}; expected {least} or more.")

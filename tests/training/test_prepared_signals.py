@@ -10,8 +10,9 @@ from ecgllm.corpora import build_questions, prepare, records_to_corpus
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals import ECGRecord
 from ecgllm.signals.simulation import simulate_ecgs
-from ecgllm.training.examples import QuestionExamples, ReportCollator, ReportPairs
+from ecgllm.training.examples import QuestionExamples
 from ecgllm.training.prepared_signals import load_signals, prepare_signals
+from ecgllm.training.pretraining_examples import PretrainingCollator, PretrainingExamples
 from ecgllm.training.run_folder import written_whole
 from ecgllm.training.text_models import train_tokenizer
 
@@ -56,7 +57,7 @@ def test_refused_records_are_listed_with_the_reason_and_left_out(corpus: Dataset
     assert "nan" not in signals and "nan" not in list(signals)
     with pytest.raises(KeyError):
         signals["nan"]
-    pairs = ReportPairs(corpus, signals)
+    pairs = PretrainingExamples(corpus, signals)
     assert len(pairs) == 13 and pairs.skipped == 2
     assert not {"Not a number.", "Short."} & {pair["report"] for pair in pairs}
 
@@ -83,10 +84,10 @@ def test_reports_in_other_languages_and_records_without_one(tmp_path: Path) -> N
     corpus = corpus.remove_columns("report").add_column("report", reports)
     extractor = ECGFeatureExtractor()
     prepare_signals(corpus, extractor, tmp_path / "signals")
-    pairs = ReportPairs(corpus, load_signals(tmp_path / "signals"))
+    pairs = PretrainingExamples(corpus, load_signals(tmp_path / "signals"))
     assert len(pairs) == pairs.skipped == 2
     tokenizer = train_tokenizer(["Sinus rhythm."], 400)
-    batch = ReportCollator(extractor, tokenizer, max_length=64)([pairs[0], pairs[1]])
+    batch = PretrainingCollator(extractor, tokenizer, max_length=64)([pairs[0], pairs[1]])
     # byte level: what the tokenizer never saw comes back unchanged
     assert tokenizer.batch_decode(batch["input_ids"], skip_special_tokens=True) == [reports[0], reports[3]]
 
@@ -95,8 +96,8 @@ def test_one_report_has_one_id_whatever_its_case(tmp_path: Path) -> None:
     corpus = prepare("simulation", limit=3).remove_columns("report").add_column("report", ["A b", " a B ", "c"])
     extractor = ECGFeatureExtractor()
     prepare_signals(corpus, extractor, tmp_path / "signals")
-    pairs = ReportPairs(corpus, load_signals(tmp_path / "signals"))
-    ids = ReportCollator(extractor, train_tokenizer(["a"], 300), 16)(list(pairs))["report_ids"].tolist()
+    pairs = PretrainingExamples(corpus, load_signals(tmp_path / "signals"))
+    ids = PretrainingCollator(extractor, train_tokenizer(["a"], 300), 16)(list(pairs))["report_ids"].tolist()
     assert ids[0] == ids[1] != ids[2]
 
 

@@ -1,0 +1,127 @@
+"""Short statements of findings and of groups of findings: what an ECG is held against in statement training.
+
+In: a name of `VOCABULARY` or a group (`GROUPS`, "any abnormality"). Out: its wordings for training and, in other
+sentences, for measuring (`wordings`), and whether it holds of a record (`holds`). Decided here: what findings are
+also called. An abbreviation is listed only where it means one finding on an ECG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .findings import GROUPS, VOCABULARY, group_truth, truth
+
+ANY_ABNORMALITY = "any abnormality"
+
+_SENTENCES = {
+    "train": ("{}", "ECG with {}", "{} is seen", "this ECG shows {}", "finding: {}"),
+    "test": ("electrocardiogram showing {}", "the tracing demonstrates {}"),
+}
+
+_ALSO_CALLED = {
+    "normal ecg": ("normal electrocardiogram", "ECG within normal limits", "no abnormality"),
+    "sinus rhythm": ("regular sinus rhythm", "a P wave before each QRS complex"),
+    "sinus bradycardia": ("slow sinus rhythm", "sinus rhythm below 60 bpm"),
+    "sinus tachycardia": ("fast sinus rhythm", "sinus rhythm above 100 bpm"),
+    "sinus arrhythmia": ("irregular sinus rhythm",),
+    "bradycardia": ("slow ventricular rate",),
+    "atrial fibrillation": ("AF", "AFib", "irregularly irregular rhythm without P waves"),
+    "atrial flutter": ("flutter waves",),
+    "supraventricular tachycardia": ("SVT", "narrow complex tachycardia"),
+    "ventricular tachycardia": ("VT", "wide complex tachycardia"),
+    "junctional rhythm": ("nodal rhythm",),
+    "av block": ("atrioventricular block", "heart block"),
+    "first degree av block": ("1st degree AV block", "AV block I"),
+    "prolonged pr interval": ("long PR interval",),
+    "second degree av block": ("2nd degree AV block", "AV block II"),
+    "mobitz type i av block": ("Wenckebach AV block", "second degree AV block, Mobitz I"),
+    "mobitz type ii av block": ("second degree AV block, Mobitz II",),
+    "third degree av block": ("complete AV block", "complete heart block", "AV block III"),
+    "ventricular preexcitation": ("preexcitation", "delta wave"),
+    "wolff-parkinson-white syndrome": ("WPW",),
+    "bundle branch block": ("BBB",),
+    "right bundle branch block": ("a block of the right bundle branch",),
+    "left bundle branch block": ("a block of the left bundle branch",),
+    "complete right bundle branch block": ("RBBB", "CRBBB"),
+    "complete left bundle branch block": ("LBBB", "CLBBB"),
+    "incomplete right bundle branch block": ("IRBBB", "incomplete RBBB"),
+    "incomplete left bundle branch block": ("ILBBB", "incomplete LBBB"),
+    "fascicular block": ("hemiblock",),
+    "left anterior fascicular block": ("LAFB", "left anterior hemiblock"),
+    "left posterior fascicular block": ("LPFB", "left posterior hemiblock"),
+    "nonspecific intraventricular conduction disturbance": ("intraventricular conduction delay", "IVCD"),
+    "premature supraventricular complexes": ("supraventricular extrasystoles",),
+    "premature atrial complexes": ("PACs", "atrial extrasystoles"),
+    "premature ventricular complexes": ("PVCs", "ventricular extrasystoles"),
+    "ventricular bigeminy": ("PVCs in bigeminy",),
+    "atrial bigeminy": ("PACs in bigeminy",),
+    "left atrial enlargement": ("LAE", "a wide, notched P wave"),
+    "right atrial enlargement": ("RAE", "a tall, peaked P wave"),
+    "left ventricular hypertrophy": ("LVH",),
+    "right ventricular hypertrophy": ("RVH",),
+    "left ventricular strain": ("a strain pattern",),
+    "left axis deviation": ("leftward electrical axis",),
+    "right axis deviation": ("rightward electrical axis",),
+    "indeterminate axis": ("northwest axis", "extreme axis deviation"),
+    "normal axis": ("a normal electrical axis",),
+    "low qrs voltage": ("low voltage",),
+    "high qrs voltage": ("high voltage",),
+    "abnormal q wave": ("pathological Q waves",),
+    "poor r wave progression": ("poor precordial R progression",),
+    "myocardial infarction": ("MI",),
+    "acute myocardial infarction": ("acute MI",),
+    "old myocardial infarction": ("old MI", "infarct, age old"),
+    "st elevation myocardial infarction": ("STEMI",),
+    "anterior myocardial infarction": ("anterior infarct",),
+    "inferior myocardial infarction": ("inferior infarct",),
+    "lateral myocardial infarction": ("lateral infarct",),
+    "septal myocardial infarction": ("septal infarct",),
+    "posterior myocardial infarction": ("posterior infarct",),
+    "ischemia": ("myocardial ischemia",),
+    "st elevation": ("ST segment elevation",),
+    "st depression": ("ST segment depression",),
+    "t wave inversion": ("inverted T waves",),
+    "low amplitude t wave": ("flat T waves",),
+    "high t wave": ("tall T waves",),
+    "early repolarization": ("an early repolarization pattern",),
+    "prolonged qt interval": ("long QT", "a prolonged QTc"),
+    "short qt interval": ("short QT",),
+    "paced rhythm": ("pacemaker rhythm", "pacing spikes"),
+    "atrial pacing": ("an atrial paced rhythm",),
+    "ventricular pacing": ("a ventricular paced rhythm",),
+    "baseline drift": ("a wandering baseline",),
+    "static noise": ("a noisy recording",),
+    "burst noise": ("muscle artefact",),
+    "electrode problems": ("poor electrode contact",),
+    ANY_ABNORMALITY: ("an abnormal ECG", "something abnormal"),
+    "arrhythmia": ("a rhythm other than sinus rhythm at a normal rate",),
+    "ectopic beats": ("extrasystoles", "premature beats"),
+    "st-t abnormality": ("ST-T changes",),
+    "noise": ("a disturbed recording",),
+}
+
+
+def statement_names(findings: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """What can be stated about records with these findings: every finding that occurs, then the groups."""
+    stated = {name for own in findings for name in own}
+    return (*(name for name in VOCABULARY if name in stated), *GROUPS, ANY_ABNORMALITY)
+
+
+def wordings(name: str, which: str = "train") -> tuple[str, ...]:
+    """Wordings of a statement, the plainest first.
+
+    which: "train": every name of the finding in every sentence; "test": its canonical name in sentences that training
+    does not use, so that a figure does not depend on wordings learned by heart.
+    Raises: ValueError for a name that is neither a finding nor a group.
+    """
+    if name not in VOCABULARY and name not in GROUPS and name != ANY_ABNORMALITY:
+        raise ValueError(f"{name!r} is neither a finding of the vocabulary nor a group; nothing states it.")
+    names = (name, *_ALSO_CALLED.get(name, ())) if which == "train" else (name,)
+    return tuple(sentence.format(each) for sentence in _SENTENCES[which] for each in names)
+
+
+def holds(findings: Iterable[str], name: str, stated_in_corpus: Iterable[str]) -> bool | None:
+    """Whether a statement holds of a record: True, False, or None where its source leaves it open (`truth`)."""
+    if name in VOCABULARY:
+        return truth(findings, name, stated_in_corpus)
+    return group_truth(findings, name, stated_in_corpus)

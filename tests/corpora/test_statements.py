@@ -1,0 +1,47 @@
+"""Statements: every finding and group can be said, no two say the same, and measuring uses other wordings."""
+
+import pytest
+
+from ecgllm.corpora import VOCABULARY
+from ecgllm.corpora.findings import GROUPS
+from ecgllm.corpora.statements import ANY_ABNORMALITY, holds, statement_names, wordings
+
+NAMES = [*VOCABULARY, *GROUPS, ANY_ABNORMALITY]
+
+
+def test_no_wording_stands_for_two_statements() -> None:
+    owners: dict[str, str] = {}
+    for name in NAMES:
+        said = [*wordings(name), *wordings(name, "test")]
+        assert len(said) == len(set(said))
+        for text in said:
+            assert owners.setdefault(text.lower(), name) == name
+
+
+def test_measuring_and_training_share_no_wording() -> None:
+    for name in NAMES:
+        assert not set(wordings(name)) & set(wordings(name, "test"))
+        assert wordings(name)[0] == name and "AFib" not in wordings(name, "test")
+    assert "AFib" in wordings("atrial fibrillation")
+
+
+def test_what_is_no_finding_is_refused() -> None:
+    with pytest.raises(ValueError, match="'atrial fibrilation' is neither a finding"):
+        wordings("atrial fibrilation")
+
+
+def test_names_are_the_findings_that_occur_and_the_groups() -> None:
+    names = statement_names([["sinus rhythm"], ["left axis deviation", "sinus rhythm"], []])
+    assert names == ("sinus rhythm", "left axis deviation", *GROUPS, ANY_ABNORMALITY)
+
+
+def test_what_holds() -> None:
+    findings = ["atrial fibrillation", "bundle branch block"]
+    stated = VOCABULARY
+    assert holds(findings, "atrial fibrillation", stated) is True
+    assert holds(findings, "atrial flutter", stated) is False
+    assert holds(findings, "left bundle branch block", stated) is None  # the side was not said
+    assert holds(findings, "conduction disturbance", stated) is True
+    assert holds(findings, "pacing", stated) is False
+    assert holds(findings, ANY_ABNORMALITY, stated) is True
+    assert holds([], "atrial fibrillation", stated) is None

@@ -1,0 +1,141 @@
+"""What a dual encoder can do, measured: finding the report of an ECG and back, and telling findings from statements.
+
+In: unit vectors of ECGs and texts, reports as text, targets of statements. Out: recall and median rank both ways
+(`retrieval`), AUROC per finding with bootstrap intervals (`zero_shot`). Decided here: ECGs with word-for-word the same
+report are right for each other, ties count half, and intervals are over patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+RECALL_AT = (1, 5, 10)
+LEAST = 5
+"""Positives and negatives that a finding needs for its AUROC to be worth a number."""
+_RESAMPLES = 300
+_ROWS = 1024
+
+
+def normalised(report: str) -> str:
+    """A report as it is compared: blanks joined, case folded. "ß" and "ss", "É" and "é" are the same then."""
+    return " ".join(report.split()).casefold()
+
+
+def retrieval(ecgs: np.ndarray, texts: np.ndarray, reports: Sequence[str]) -> dict[str, float]:
+    """Recall at 1, 5 and 10 and median rank, from ECG to report and from report to ECG.
+
+    Args: ecgs, texts: float [records, dim], unit length, of the same records. reports: their texts.
+    Returns: e.g. `ecg_to_report_recall_at_5`, `report_to_ecg_median_rank`, and `reports`, how many different ones
+        there are to choose from. The rank of an ECG's report is among the different reports; the rank for a report is
+        that of the nearest ECG that bears it. Ties count half, so that equal vectors for all are at chance.
+    """
+    keys = [normalised(report) for report in reports]
+    rows_of: dict[str, list[int]] = {}
+    for row, key in enumerate(keys):
+        rows_of.setdefault(key, []).append(row)
+    position = {key: number for number, key in enumerate(rows_of)}
+    own = np.array([position[key] for key in keys])
+    different = texts[[rows[0] for rows in rows_of.values()]]
+    to_report = np.empty(len(ecgs))
+    best = np.full(len(rows_of), -np.inf, dtype=np.float32)
+    for start in range(0, len(ecgs), _ROWS):
+        part, right = slice(start, start + _ROWS), own[start : start + _ROWS]
+        similarity = ecgs[part] @ different.T
+        value = similarity[np.arange(len(right)), right]
+        to_report[part] = _rank(similarity, value[:, None], axis=1)
+        np.maximum.at(best, right, value)
+    to_ecg = np.zeros(len(rows_of))
+    for start in range(0, len(ecgs), _ROWS):
+        part, right = slice(start, start + _ROWS), own[start : start + _ROWS]
+        similarity = ecgs[part] @ different.T
+        # Other ECGs with the same report compete with nobody.
+        similarity[np.arange(len(right)), right] = -np.inf
+        to_ecg += (similarity > best).sum(axis=0) + 0.5 * (similarity == best).sum(axis=0)
+    return {
+        **_ranks("ecg_to_report", to_report),
+        **_ranks("report_to_ecg", to_ecg + 1),
+        "reports": float(len(rows_of)),
+    }
+
+
+def _rank(similarity: np.ndarray, own: np.ndarray, axis: int) -> np.ndarray:
+    above = (similarity > own).sum(axis=axis)
+    return 1 + above + 0.5 * ((similarity == own).sum(axis=axis) - 1)
+
+
+def _ranks(name: str, ranks: np.ndarray) -> dict[str, float]:
+    found = {f"{name}_recall_at_{k}": float((ranks <= k).mean()) for k in RECALL_AT}
+    return found | {f"{name}_median_rank": float(np.median(ranks))}
+
+
+def zero_shot(
+    scores: np.ndarray, targets: np.ndarray, names: Sequence[str], patients: Sequence[str], seed: int = 0
+) -> dict[str, Any]:
+    """AUROC of every finding with at least `LEAST` positives and negatives, and their mean (macro).
+
+    Args: scores: float [records, findings]. targets: int [records, findings], 1, 0, or -1 where nobody knows: such a
+        record does not count for that finding. patients: whose record it is; intervals (95 %, percentile) come from
+        resampling patients with replacement, the same draws for all findings.
+    Returns: {"macro": [auroc, low, high], "findings": {name: {"auroc", "low", "high", "positives", "negatives"}}};
+        empty where no finding is frequent enough.
+    """
+    counts = [((targets[:, column] == 1).sum(), (targets[:, column] == 0).sum()) for column in range(len(names))]
+    measured = [column for column, (yes, no) in enumerate(counts) if min(yes, no) >= LEAST]
+    if not measured:
+        return {}
+    draws = _patient_draws(patients, seed)
+    points, resampled, findings = [], [], {}
+    for column in measured:
+        known = targets[:, column] >= 0
+        positive, score = targets[known, column] == 1, scores[known, column]
+        point = float(auroc(score, positive)[0])
+        again = auroc(score, positive, draws[:, known])
+        low, high = _interval(again)
+        findings[names[column]] = {
+            "auroc": point,
+            "low": low,
+            "high": high,
+            "positives": int(counts[column][0]),
+            "negatives": int(counts[column][1]),
+        }
+        points.append(point)
+        resampled.append(again)
+    with np.errstate(invalid="ignore"):
+        macro = np.nanmean(np.stack(resampled), axis=0)
+    return {"macro": [float(np.mean(points)), *_interval(macro)], "findings": findings}
+
+
+def auroc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Area under the ROC curve [draws]; ties count half; NaN where a draw lacks positives or negatives.
+
+    Args: scores: float [records]. positive: bool [records]. weights: how often each record counts, [draws, records];
+        None: once. Source: Mann and Whitney 1947, with weights.
+    """
+    if weights is None:
+        weights = np.ones((1, len(scores)), dtype=np.float32)
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # where each group of equal scores begins
+    yes = np.add.reduceat(weights[:, order] * positive[order], first, axis=1, dtype=np.float64)
+    no = np.add.reduceat(weights[:, order] * ~positive[order], first, axis=1, dtype=np.float64)
+    below = np.cumsum(no, axis=1) - no
+    pairs = yes.sum(axis=1) * no.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (yes * (below + no / 2)).sum(axis=1) / pairs
+
+
+def _patient_draws(patients: Sequence[str], seed: int) -> np.ndarray:
+    """How often each record counts in each resample, float32 [resamples, records]."""
+    _, patient = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    number = int(patient.max()) + 1
+    rng = np.random.default_rng([seed, 5])
+    return rng.multinomial(number, np.full(number, 1 / number), size=_RESAMPLES).astype(np.float32)[:, patient]
+
+
+def _interval(values: np.ndarray) -> list[float]:
+    known = values[~np.isnan(values)]
+    # A resample that lacks one side says nothing; if all do, neither does the interval.
+    return [float(value) for value in np.percentile(known, [2.5, 97.5])] if len(known) else [0.0, 1.0]

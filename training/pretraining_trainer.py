@@ -1,0 +1,119 @@
+"""PretrainingTrainer: the Trainer of `pretrain`, which adds statements to every batch and measures what was learned.
+
+In: what `StageTrainer` takes, and the statements. Out: at every evaluation, beside the loss, retrieval of reports and
+AUROC per finding of the validation split (`pretraining_metrics`). Decided here: measuring goes through the model's own
+forward, batch by batch, so that it works however the model is wrapped and in any number of processes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from transformers.trainer_utils import EvalLoopOutput
+
+from ..corpora import VOCABULARY
+from .pretraining_examples import PretrainingCollator
+from .pretraining_metrics import retrieval, zero_shot
+from .statement_targets import StatementTargets
+from .trainer import StageTrainer
+
+
+class PretrainingTrainer(StageTrainer):
+    """Trainer of a dual encoder.
+
+    statements: of the corpus, or None where no record has findings. After an evaluation, `zero_shot` has what
+    `pretraining_metrics.zero_shot` returned.
+    """
+
+    def __init__(self, *args: Any, statements: StatementTargets | None, **kwargs: Any):
+        super().__init__(*args, loss_counts_tokens=False, **kwargs)
+        self.statements = statements
+        self.zero_shot: dict[str, Any] = {}
+        self._embeds: dict[str, list[np.ndarray]] = {}
+
+    @property
+    def _collator(self) -> PretrainingCollator:
+        return self.data_collator
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        inputs = {name: value for name, value in inputs.items() if name != "example_ids"}
+        if "statement_targets" in inputs:
+            # By step, not by process: all hold their ECGs against the same wordings.
+            inputs |= self._statement_inputs(self.statements.texts(self.state.global_step))
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def _statement_inputs(self, texts: list[str]) -> dict[str, torch.Tensor]:
+        encoded = {f"statement_{name}": value for name, value in self._collator.texts(texts).items()}
+        repeats = len(texts) // max(len(self.statements), 1)
+        weights = torch.from_numpy(self.statements.weights).repeat(1, repeats)
+        return self._prepare_inputs(encoded | {"statement_weights": weights})
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Measuring
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def evaluation_loop(
+        self, dataloader: DataLoader, description: str, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
+    ) -> EvalLoopOutput:
+        self._embeds = {}
+        output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        # Among the loss, so that trackers, early stopping and the choice of the best checkpoint can take any of them.
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in self._measured().items()})
+        self._embeds = {}
+        return output
+
+    @torch.no_grad()
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[torch.Tensor, None, None]:
+        inputs = self._prepare_inputs(inputs)
+        example_ids = inputs.pop("example_ids")
+        targets = inputs.get("statement_targets")
+        if self.statements and (targets is not None or "statement" not in self._embeds):
+            inputs |= self._statement_inputs(self.statements.measuring_texts())
+            if targets is not None:
+                repeats = inputs["statement_input_ids"].shape[0] // targets.shape[1]
+                inputs["statement_targets"] = targets.repeat(1, repeats)
+        with self.compute_loss_context_manager():
+            outputs = model(**inputs)
+        if outputs.statement_embeds is not None and "statement" not in self._embeds:
+            self._embeds["statement"] = [outputs.statement_embeds.float().cpu().numpy()]
+        # Processes with fewer examples than others repeat some; the ids tell.
+        self._keep("example_ids", example_ids)
+        self._keep("ecg", outputs.ecg_embeds)
+        if outputs.text_embeds is not None:
+            self._keep("text", outputs.text_embeds)
+        return outputs.loss.detach().mean(), None, None
+
+    def _keep(self, name: str, value: torch.Tensor) -> None:
+        value = self.accelerator.gather(value.contiguous())
+        value = value.float() if value.is_floating_point() else value
+        self._embeds.setdefault(name, []).append(value.cpu().numpy())
+
+    def _measured(self) -> dict[str, float]:
+        found = {name: np.concatenate(parts) for name, parts in self._embeds.items()}
+        ids, rows = np.unique(found["example_ids"], return_index=True)
+        examples, ecgs = self.eval_dataset, found["ecg"][rows]
+        measured: dict[str, float] = {}
+        if "text" in found:
+            measured |= retrieval(ecgs, found["text"][rows], [examples.reports[index] for index in ids])
+        self.zero_shot = {}
+        if "statement" in found and len(self.statements):
+            # The mean over wordings, as CLIP's prompts are joined.
+            texts = found["statement"].reshape(-1, len(self.statements), ecgs.shape[1]).mean(axis=0)
+            targets = np.stack([self.statements.targets(examples.findings[index] or ()) for index in ids])
+            patients = [examples.patients[index] for index in ids]
+            # Not the groups: they are made of findings that are measured one by one.
+            names = self.statements.names
+            own = [column for column, name in enumerate(names) if name in VOCABULARY]
+            self.zero_shot = zero_shot(
+                ecgs @ texts[own].T, targets[:, own], [names[column] for column in own], patients, self.args.seed
+            )
+        if self.zero_shot:
+            names = ("zero_shot_auroc", "zero_shot_auroc_low", "zero_shot_auroc_high")
+            measured |= dict(zip(names, self.zero_shot["macro"], strict=True))
+            measured |= {f"auroc {name}": each["auroc"] for name, each in self.zero_shot["findings"].items()}
+        return measured

@@ -1,0 +1,79 @@
+"""Statements as targets: which texts every ECG of a batch is held against, what holds, and what each answer weighs.
+
+In: the findings of a corpus' records. Out: `StatementTargets`: names, a row of targets per record, weights, and texts
+for a training step or for measuring. Decided here: the wordings of a step follow from the seed and its number alone,
+so that all processes, and a run that was taken up again, use the same; and how yes and no are balanced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ..corpora.statements import holds, statement_names, wordings
+
+UNKNOWN = -1
+_RAREST = 0.02
+
+
+class StatementTargets:
+    """Statements about a corpus.
+
+    Args:
+        findings: of the training records, from which the shares of yes and no are counted. stated: every finding that
+            the corpus ever states, in any split. seed: of the wordings.
+    Attributes: names: of the statements that hold of some training record and not of another. weights: float32
+        [2, statements], of no (first row) and yes.
+
+    Weights: the shares of a statement are those of all records, p that hold and q that do not (what is open counts to
+    neither); yes weighs 1/(2p), no 1/(2q). So each statement weighs the same in expectation, half of it on either
+    side: atrial fibrillation in 2 % of the records is not drowned by the 98 % without, and one bias, shared by all
+    statements, can be right for each. Shares under 2 % are taken as 2 %: a record that counted hundreds of times would
+    make the gradient follow single ECGs.
+    """
+
+    def __init__(self, findings: Iterable[Sequence[str]], stated: Iterable[str], seed: int = 0):
+        self.seed = seed
+        self._stated = frozenset(stated)
+        self._rows: dict[frozenset[str], np.ndarray] = {}
+        self.names = statement_names([sorted(self._stated)])
+        counts = np.zeros((2, len(self.names)))
+        records = 0
+        for own in findings:
+            row = self.targets(own)
+            counts += [row == 0, row == 1]
+            records += 1
+        kept = np.flatnonzero((counts > 0).all(axis=0))
+        self.names = tuple(self.names[position] for position in kept)
+        self._rows = {own: row[kept] for own, row in self._rows.items()}
+        self.weights = (0.5 / np.maximum(counts[:, kept] / max(records, 1), _RAREST)).astype(np.float32)
+        self._training = [wordings(name) for name in self.names]
+        self._measuring = [wordings(name, "test") for name in self.names]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def targets(self, findings: Iterable[str]) -> np.ndarray:
+        """int8 [statements]: 1 where the statement holds, 0 where it does not, -1 where the source leaves it open."""
+        own = frozenset(findings)
+        row = self._rows.get(own)
+        if row is None:
+            answers = (holds(own, name, self._stated) for name in self.names)
+            row = np.array([UNKNOWN if answer is None else int(answer) for answer in answers], dtype=np.int8)
+            # Records share findings; a stream of ever new ones must not fill the memory.
+            if len(self._rows) < 200_000:
+                self._rows[own] = row
+        return row
+
+    def texts(self, step: int) -> list[str]:
+        """One wording of every statement, for a training step."""
+        rng = np.random.default_rng([self.seed, step, 7])
+        choice = rng.random(len(self.names))
+        return [own[int(share * len(own))] for own, share in zip(self._training, choice, strict=True)]
+
+    def measuring_texts(self) -> list[str]:
+        """The wordings for measuring, none of them used in training: the first of every statement, the second of every
+        statement, and so on; every statement has equally many.
+        """
+        return [text for wording in zip(*self._measuring, strict=True) for text in wording]
