@@ -1,10 +1,11 @@
 """Training: recipes, stages and run folders, on `transformers.Trainer` (and so on Accelerate).
 
 A recipe (YAML) goes in, a run folder comes out whose root is a complete checkpoint. `run_recipe` runs the stages that
-the recipe names, in order, and goes on where a killed run stopped.
+the recipe names, in order, and goes on where a killed run stopped; `dry_run` says beforehand what that would take.
 """
 
+from .dry_run import dry_run
 from .recipe import Recipe, load_recipe
 from .run import run_recipe
 
-__all__ = ["Recipe", "load_recipe", "run_recipe"]
+__all__ = ["Recipe", "dry_run", "load_recipe", "run_recipe"]

@@ -30,15 +30,19 @@ SAMPLE = 240
 class DataSurvey:
     """records: by split; None where the data are not there, which `missing` then explains.
 
-    sample: some of the records, to build questions and batches from. whole: whether they are all of them.
-    questions: stage -> split -> type -> number. notes: what could not be counted, and why.
+    sample: some of the records, to build questions and batches from. whole: whether they are all of them. exact:
+    whether the splits were counted.
+    questions: stage -> split -> type -> number. sampled: training examples of a stage among the sample's.
+    notes: what could not be counted, and why.
     """
 
     records: Counter[str] | None = None
     missing: str = ""
     sample: Dataset | None = None
     whole: bool = False
+    exact: bool = True
     questions: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
+    sampled: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def lines(self, corpus: str) -> list[str]:
@@ -46,7 +50,8 @@ class DataSurvey:
         if self.records is None:
             return [f"  {corpus}: not there: {self.missing}", "  what depends on the number of records is left open"]
         about, total = "" if self.whole else "about ", sum(self.records.values())
-        splits = ", ".join(f"{self.records[name]:,} {name}" for name in SPLITS)
+        shares = "" if self.exact else "about "
+        splits = shares + ", ".join(f"{self.records[name]:,} {name}" for name in SPLITS)
         lines = [f"  {corpus}: {total:,} ECGs ({splits})"]
         if not self.whole and self.sample is not None:
             lines.append(f"  questions are scaled up from those of {len(self.sample)} of these records")
@@ -63,11 +68,8 @@ class DataSurvey:
         if stage != "pretrain":
             found = self.questions.get(stage, {}).get("train")
             return None if found is None else found.total()
-        share = 1.0
-        if self.sample is not None and len(self.sample):
-            reports = self.sample["report"][:]
-            share = sum(1 for report in reports if report) / len(reports)
-        return round(self.records["train"] * share)
+        own = self.sample["split"][:].count("train")
+        return round(self.records["train"] * self.sampled[stage] / own) if own else 0
 
 
 def survey_data(recipe: Recipe) -> DataSurvey:
@@ -79,7 +81,10 @@ def survey_data(recipe: Recipe) -> DataSurvey:
         survey.records, survey.missing = None, str(error)
         return survey
     for name in recipe.stages:
-        if name != "pretrain":
+        if name == "pretrain":
+            rows = zip(survey.sample["split"], survey.sample["report"], strict=True)
+            survey.sampled[name] = sum(1 for split, report in rows if split == "train" and report)
+        else:
             _count_questions(recipe, name, survey)
     return survey
 
@@ -96,7 +101,7 @@ def _find_records(recipe: Recipe, survey: DataSurvey) -> None:
     if recipe.corpus == "simulation":
         wanted = 1000 if recipe.limit is None else recipe.limit
         survey.sample, _ = prepare_with_report("simulation", seed=recipe.seed, limit=min(wanted, SAMPLE))
-        survey.whole = wanted <= SAMPLE
+        survey.whole = survey.exact = wanted <= SAMPLE
         found = Counter(survey.sample["split"][:])
         survey.records = Counter({split: round(n * wanted / found.total()) for split, n in found.items()})
         return
@@ -127,6 +132,7 @@ def _count_questions(recipe: Recipe, stage: str, survey: DataSurvey) -> None:
     for split in ("train", "validation"):
         try:
             if path is not None:
+                # Of all records: which of them are in the sample is not looked up.
                 given = load_from_disk(path)
                 rows = zip(given["split"], given["type"], strict=True)
                 found[split] = Counter(kind for own, kind in rows if own == split)
@@ -138,6 +144,8 @@ def _count_questions(recipe: Recipe, stage: str, survey: DataSurvey) -> None:
         except (OSError, ValueError) as error:
             survey.notes.append(f"{stage}, {split}: questions not counted: {error}")
             continue
+        if split == "train":
+            survey.sampled[stage] = len(questions)
         scale = survey.records[split] / len(records) if len(records) and not survey.whole else 1.0
         found[split] = Counter({kind: round(n * scale) for kind, n in Counter(questions["type"][:]).items()})
     survey.questions[stage] = found

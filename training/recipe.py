@@ -40,10 +40,12 @@ class LanguageModelRecipe:
     starts untrained, with a tokenizer of `vocab_size` that is trained on the corpus' text, so that nothing is
     downloaded.
     tune: "frozen", "lora" (the paper) or "full". dtype: of a pretrained model, e.g. "bfloat16".
+    sizes: configuration of the named model (with `model_type`), by which a dry run counts where the cache lacks it.
     """
 
     name: str | None = None
     config: dict[str, Any] | None = None
+    sizes: dict[str, Any] | None = None
     vocab_size: int = 1024
     tune: str = "lora"
     dtype: str = "auto"
@@ -55,6 +57,7 @@ class TextEncoderRecipe:
 
     name: str | None = None
     config: dict[str, Any] | None = None
+    sizes: dict[str, Any] | None = None
     vocab_size: int = 1024
     tune: str = "full"
 

@@ -19,7 +19,7 @@ from ..corpora import build_questions
 from ..processing_ecgllm import ECGFeatureExtractor
 
 if TYPE_CHECKING:
-    from .recipe import Recipe, StageRecipe
+    from .recipe import LanguageModelRecipe, Recipe, StageRecipe, TextEncoderRecipe
 
 STAGES = ("pretrain", "debias", "finetune")
 TUNE = ("frozen", "lora", "full")
@@ -53,9 +53,9 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     recipe.stages = {name: recipe.stages[name] for name in STAGES if name in recipe.stages}
     language, text = recipe.language_model, recipe.text_encoder
     if set(recipe.stages) & {"debias", "finetune"}:
-        _check_text_model(where, "language_model", language.name, language.config)
+        _check_text_model(where, "language_model", language)
     if "pretrain" in recipe.stages:
-        _check_text_model(where, "text_encoder", text.name, text.config)
+        _check_text_model(where, "text_encoder", text)
     _check_choice(where, "language_model.tune", language.tune, TUNE)
     _check_choice(where, "text_encoder.tune", text.tune, ("frozen", "full"))
     _check_choice(where, "projector.type", recipe.projector.type, ("linear", "mlp"))
@@ -104,26 +104,34 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
     check_keys(f"{where}: training (fields of TrainingArguments)", stage.training, known)
 
 
-def _check_text_model(where: str, key: str, name: str | None, config: dict[str, Any] | None) -> None:
-    if (name is None) == (config is None):
+def _check_text_model(where: str, key: str, recipe: LanguageModelRecipe | TextEncoderRecipe) -> None:
+    if (recipe.name is None) == (recipe.config is None):
         raise RecipeError(f"{where}: {key} needs either a name or a config, not both and not neither.")
-    if config is None:
+    if recipe.sizes is not None:
+        if recipe.name is None:
+            raise RecipeError(f"{where}: {key}.sizes is for a model by name; config says the sizes already.")
+        _check_model_config(where, f"{key}.sizes", recipe.sizes)
+    if recipe.config is None:
         return
-    model_type = config.get("model_type")
-    if model_type not in CONFIG_MAPPING:
-        raise RecipeError(
-            f"{where}: {key}.config has model_type {model_type!r}, which transformers does not know"
-            f"{_nearest(model_type, CONFIG_MAPPING.keys())}"
-        )
-    own = sorted({"vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"} & set(config))
+    _check_model_config(where, f"{key}.config", recipe.config)
+    own = sorted({"vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"} & set(recipe.config))
     if own:
         raise RecipeError(
             f"{where}: {key}.config sets {', '.join(own)}, which the tokenizer made for the run decides; leave it out"
             + (f" and set {key}.vocab_size instead." if "vocab_size" in own else ".")
         )
+
+
+def _check_model_config(where: str, key: str, config: dict[str, Any]) -> None:
+    model_type = config.get("model_type")
+    if model_type not in CONFIG_MAPPING:
+        raise RecipeError(
+            f"{where}: {key} has model_type {model_type!r}, which transformers does not know"
+            f"{_nearest(model_type, CONFIG_MAPPING.keys())}"
+        )
     defaults = CONFIG_MAPPING[model_type]()
     known = {name for name in dir(defaults) if not name.startswith("_")} | {"model_type"}
-    check_keys(f"{where}: {key}.config", config, known)
+    check_keys(f"{where}: {key}", config, known)
 
 
 def _fields(source: Any) -> set[str]:
