@@ -105,6 +105,8 @@ def read_common(
         or size * 4 > max_bytes
     ):
         return None
+    if lines.byte_offset and not verify_checksum:
+        return None  # what stands before the samples must then be looked at
     if signal_file is not None and os.path.basename(os.fspath(signal_file)) not in (file, f"{stem}.hea"):
         return None
     try:

@@ -7,6 +7,7 @@ A record of several segments is read segment by segment; what a single one takes
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from dataclasses import replace
 from functools import lru_cache
 
@@ -111,6 +112,7 @@ def _read_segments(
 
     leads: list[str] = []
     parts: list[tuple[int, ECGRecord]] = []
+    noticed: dict[str, list[str]] = defaultdict(list)  # note -> the segments that it holds for
     start = 0
     for number, segment in enumerate(segments):
         if segment.name == "~":
@@ -134,6 +136,10 @@ def _read_segments(
         if segment.n_samples == 0 and number == 0:
             leads += [known_lead_name(line.name) for line in inner.signals if line.millivolts_per_unit is not None]
             continue
+        if not any(line.millivolts_per_unit is not None for line in inner.signals):
+            noticed[f"no ECG, but {', '.join(line.name for line in inner.signals)}"].append(segment.name)
+            start += segment.n_samples
+            continue
         part = read_wfdb(own, **options)
         short = part.n_samples < segment.n_samples and options["allow_truncated"]
         if part.n_samples != segment.n_samples and not short:
@@ -142,7 +148,8 @@ def _read_segments(
                 f"{segment.n_samples:,}. One of the two headers is wrong; copy both again."
             )
         leads += [lead for lead in part.leads if lead not in leads]
-        notes += [f"segment {segment.name}: {note}" for note in part.notes]
+        for note in part.notes:
+            noticed[note].append(segment.name)
         parts.append((start, part))
         start += segment.n_samples
     if not parts:
@@ -152,6 +159,9 @@ def _read_segments(
     signal = np.full((len(leads), total), np.nan, dtype=np.float32)
     for start, part in parts:
         signal[[leads.index(lead) for lead in part.leads], start : start + part.n_samples] = part.signal
+    for note, names in noticed.items():
+        where = f"segment {names[0]}" if len(names) == 1 else f"{len(names)} segments, from {names[0]} on"
+        notes.append(f"{where}: {note}")
     missing = np.isnan(signal).sum(axis=1)
     notes.append(f"put together from {len(parts)} segments")
     if missing.any():

@@ -56,7 +56,7 @@ def read_counts(
     else:
         counts = np.ascontiguousarray(_read_by_wfdb(header, n_samples, max_bytes).T)
     if verify_checksum and not truncated:
-        _verify_checksums(header, counts)
+        _verify_checksums(header, counts, notes)
     return counts, truncated
 
 
@@ -118,6 +118,11 @@ def _n_samples(header: WFDBHeader, groups: list[list[SignalLine]], allow_truncat
                 f"{header.path}: the signals of {first.file} differ in format or offset; expected one of each."
             )
         path = os.path.join(_folder(header), first.file)
+        if first.file == "~":
+            raise ECGReadError(
+                f"{header.path}: names no signal file; it is the layout of a record of several segments. Read that "
+                "record's own header."
+            )
         size = _size(header, first.file)
         if first.format in _FLAC:
             limit = size * _FLAC_MAX_SAMPLES_PER_BYTE // leads
@@ -175,6 +180,8 @@ def _read_format_16(header: WFDBHeader, lines: list[SignalLine], n_samples: int)
         content = os.read(handle, size)
     finally:
         os.close(handle)
+    if offset and path.endswith(".mat"):
+        _check_mat(path, len(lines), n_samples)
     if len(content) < size:  # systems read 2 GiB at most at once
         counts = np.fromfile(path, dtype="<i2", count=size // 2, offset=offset)
     else:
@@ -182,6 +189,28 @@ def _read_format_16(header: WFDBHeader, lines: list[SignalLine], n_samples: int)
     if counts.size * 2 < size:
         raise ECGReadError(f"{path}: ended while it was read; is somebody writing to it? Try again.")
     return counts.reshape(n_samples, len(lines))
+
+
+def _check_mat(path: str, leads: int, n_samples: int) -> None:
+    """Refuse a .mat file that is no int16 matrix [leads, samples] of level 4: WFDB skips its head unread.
+
+    Source: MathWorks, "MAT-File Format", level 4: int32 type (thousands: byte order, tens: 3 is int16), rows, columns
+    """
+    with open(path, "rb") as file:
+        head = file.read(20)
+    if head.startswith(b"MATLAB 5"):
+        kind = "a MATLAB 5 file"
+    elif len(head) == 20:
+        form, rows, columns = np.frombuffer(head, "<i4", 3).tolist()
+        if not (0 <= form < 5000 and rows > 0 and columns > 0) or (form, rows) == (30, leads):
+            return  # no head that can be judged, or the right one
+        kind = f"a MATLAB 4 matrix {rows} x {columns} of type {form}"
+    else:
+        return
+    raise ECGReadError(
+        f"{path}: is {kind}; its header describes int16 [{leads} leads, {n_samples:,} samples] of MATLAB 4 (type 30). "
+        "Save it again so, for instance by scipy.io.savemat(..., {'val': counts}, format='4')."
+    )
 
 
 def _read_by_wfdb(header: WFDBHeader, n_samples: int, max_bytes: int) -> np.ndarray:
@@ -209,7 +238,7 @@ def _read_by_wfdb(header: WFDBHeader, n_samples: int, max_bytes: int) -> np.ndar
     return counts
 
 
-def _verify_checksums(header: WFDBHeader, counts: np.ndarray) -> None:
+def _verify_checksums(header: WFDBHeader, counts: np.ndarray, notes: list[str]) -> None:
     """A checksum is the 16-bit sum of all samples; writers print it signed or unsigned."""
     # int16 sums wrap around as the checksum does
     sums = np.add.reduce(counts, axis=1, dtype=np.int16 if counts.dtype == np.int16 else np.int64).tolist()
@@ -218,7 +247,10 @@ def _verify_checksums(header: WFDBHeader, counts: np.ndarray) -> None:
         for line, total in zip(header.signals, sums, strict=True)
         if line.checksum is not None and (total - line.checksum) % 65536
     ]
-    if damaged:
+    if damaged and not any(line.checksum for line in header.signals):
+        # So say all headers of the CinC Challenge 2017, whatever the samples.
+        notes.append("the header's checksums are all 0, as where none was computed; samples were not verified")
+    elif damaged:
         raise ECGReadError(
             f"{header.path}: the samples do not match the header's checksum in {', '.join(damaged)} ({len(damaged)} "
             f"of {len(sums)} leads). The signal file is damaged or belongs to another record; copy both again, or "

@@ -246,6 +246,42 @@ def test_segments_are_put_together_as_wfdb_does(tmp_path):
     assert "2 segments" in ecg.notes[0] and "1700 samples are NaN" in ecg.notes[1]
 
 
+def test_segments_without_an_ecg_are_gaps(tmp_path):
+    """As in MIMIC-III: a layout, and segments of which some hold pressures only."""
+    steps = counts(300)[:, 1:2]
+    for name, unit in (("s1", "mV"), ("s2", "mmHg"), ("s3", "mmHg"), ("s4", "mV")):
+        write(tmp_path, steps, name, leads=["II"], gains=f"1000/{unit}")
+    (tmp_path / "layout.hea").write_text("layout 2 500 0\n~ 0 1000/mV 8 0 0 0 0 II\n~ 0 1/mmHg 8 0 0 0 0 ABP\n")
+    (tmp_path / "m.hea").write_text("m/6 2 500 1250\nlayout 0\ns1 300\ns2 300\n~ 50\ns3 300\ns4 300\n")
+    ecg = read_ecg(tmp_path / "m.hea")
+    assert ecg.leads == ("II",) and np.isnan(ecg.signal).sum() == 650
+    np.testing.assert_array_equal(ecg.signal[0, 950:], (steps[:, 0] / 1000).astype(np.float32))
+    assert any("2 segments, from s2 on: no ECG" in note for note in ecg.notes)
+    with pytest.raises(ECGReadError, match="layout of a record of several segments"):
+        read_ecg(tmp_path / "layout.hea")
+
+
+def test_checksums_that_nobody_computed(tmp_path):
+    """All headers of the CinC Challenge 2017 say 0."""
+    steps = counts()[:, 1:2]
+    ecg = read_ecg(write(tmp_path, steps, file="a.mat", offset=24, leads=["ECG"], checksums=[0]))
+    np.testing.assert_array_equal(ecg.signal, (steps.T / 1000).astype(np.float32))
+    assert "checksums are all 0" in ecg.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "says"),
+    [("int16", "5", "MATLAB 5"), ("float64", "4", "type 0"), ("transposed", "4", "matrix 600 x 12")],
+)
+def test_mat_files_that_wfdb_would_misread_are_refused(tmp_path, kind, form, says):
+    savemat = pytest.importorskip("scipy.io").savemat
+    steps = counts()
+    header = write(tmp_path, steps, file="a.mat", offset=24)
+    savemat(tmp_path / "a.mat", {"val": steps if kind == "transposed" else steps.T.astype(kind)}, format=form)
+    with pytest.raises(ECGReadError, match=says):
+        read_ecg(header, verify_checksum=False)
+
+
 @pytest.mark.parametrize(
     ("record", "lines", "says"),
     [
