@@ -29,7 +29,7 @@ _RATE_KEYS = (
     "rate",
 )
 _UNIT_KEYS = ("unit", "units")
-_TIME = re.compile(r"^(?:time|t|seconds?|timestamp)(?:_(?P<unit>s|ms))?$", re.IGNORECASE)
+_TIME = re.compile(r"^(?:elapsed[ _])?(?:time|t|seconds?|timestamp)(?:_(?P<unit>s|ms))?$", re.IGNORECASE)
 _INDEX = re.compile(r"^(?:|index|sample|samples|n|unnamed: 0)$", re.IGNORECASE)
 _SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3}
 _MAX_COLUMNS = 1024

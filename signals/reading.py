@@ -131,7 +131,13 @@ def _records(
     if format is None:
         format = detect_format(head)
     if format is None or format == "bdf":
-        raise ECGReadError(f"{name}: is {describe(head)}, in which no ECG is known. This version reads {_known()}.")
+        kind = describe(head)
+        way_out = (
+            " If it is a table of samples, pass format='csv', and leads=[...] where its first line names none."
+            if kind == "text"
+            else ""
+        )
+        raise ECGReadError(f"{name}: is {kind}, in which no ECG is known. This version reads {_known()}.{way_out}")
     if format == "wfdb":
         raise ECGReadError(
             f"{name}: a WFDB header names the files that hold its samples; expected its path, not its bytes. Write "

@@ -240,6 +240,19 @@ def test_a_table_cut_within_its_last_number_is_refused():
             read_ecg(whole[:-cut].encode(), sampling_rate=500, unit="mV")
 
 
+def test_table_as_physionets_converter_writes_it():
+    lines = [f"{number / 360:.3f},{number % 7 / 10:.3f},-0.065" for number in range(720)]
+    text = "\n".join(["'Elapsed time','MLII','V5'", "'seconds','mV','mV'", *lines, ""])
+    ecg = read_ecg(text.encode())
+    assert (ecg.sampling_rate, ecg.leads, ecg.signal.shape) == (360, ("MLII", "V5"), (2, 720))
+    assert ecg.signal[0, 6] == np.float32(0.6)
+
+
+def test_text_that_may_be_a_table_is_refused_with_the_way_out():
+    with pytest.raises(ECGReadError, match=r"pass format='csv', and leads="):
+        read_ecg(b"0.1,0.2\n0.2,0.3\n")
+
+
 def test_a_time_column_without_a_unit_must_fit_the_rate():
     for step in (0.002, 2, 2000, 1):
         content = "time,I\n" + "\n".join(f"{number * step},1.5" for number in range(9))
