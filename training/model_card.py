@@ -6,6 +6,7 @@ Hub. Every figure stands beside what a model that ignores the ECG would reach.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -138,4 +139,9 @@ def _pretraining_figures(metrics: dict[str, Any]) -> list[str]:
 
 
 def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key not in ("data", "output")}
+    kept = {key: value for key, value in values.items() if key not in ("data", "output")}
+    for stage in kept["stages"].values():
+        for settings, key in ((stage["augment"], "noise_source"), (stage["questions"], "path")):
+            if key in settings:
+                settings[key] = Path(settings[key]).name
+    return kept

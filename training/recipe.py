@@ -91,7 +91,8 @@ class StageRecipe:
     cache_encoder: a frozen encoder encodes every record once, before the first step, instead of in every step.
     group_by_length: a batch of questions holds prompts of about one length, so that little is padded.
     text: what an ECG is held against (pretrain): its "report", statements of "findings", or "both". loss: "infonce" or
-    "sigmoid", of reports (pretrain). projection_dim: of the common space (pretrain). questions: arguments of
+    "sigmoid", of reports (pretrain). projection_dim: of the common space (pretrain). augment: fields of
+    `AugmentRecipe`, how ECGs are varied while their encoder learns. questions: arguments of
     `corpora.build_questions` (debias, finetune), or {"path": folder of questions with their own splits}. balance:
     whether they are de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing
     matches, such as severity, age and sex. evaluate: how many validation questions are answered at the end. training:
@@ -108,6 +109,7 @@ class StageRecipe:
     text: str = "report"
     loss: str = "infonce"
     projection_dim: int = 256
+    augment: dict[str, Any] = field(default_factory=dict)
     questions: dict[str, Any] = field(default_factory=dict)
     balance: bool | None = None
     match_on: list[str] = field(default_factory=list)

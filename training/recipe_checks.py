@@ -17,6 +17,7 @@ from transformers import CONFIG_MAPPING, TrainingArguments
 from ..configuration_ecgllm import ECGEncoderConfig
 from ..corpora import build_questions
 from ..processing_ecgllm import ECGFeatureExtractor
+from .augmentations import AugmentRecipe
 
 if TYPE_CHECKING:
     from .recipe import LanguageModelRecipe, Recipe, StageRecipe, TextEncoderRecipe
@@ -72,6 +73,9 @@ def check_recipe(recipe: Recipe, where: str) -> None:
             raise RecipeError(f"{where}: {key}: {error}") from error
     for name, stage in recipe.stages.items():
         _check_stage(f"{where}: stages.{name}", name, stage)
+        if stage.augment:
+            scaling = recipe.feature_extractor.get("scaling", "millivolt")
+            _check_augment(f"{where}: stages.{name}", name, stage, scaling)
 
 
 def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
@@ -102,6 +106,19 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
                 + (f"set {instead} instead." if instead else "leave it out.")
             )
     check_keys(f"{where}: training (fields of TrainingArguments)", stage.training, known)
+
+
+def _check_augment(where: str, name: str, stage: StageRecipe, scaling: str) -> None:
+    check_keys(f"{where}: augment", stage.augment, _fields(AugmentRecipe))
+    try:
+        AugmentRecipe(**stage.augment).check(scaling)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"{where}: augment: {error}") from error
+    if name != "pretrain" and stage.cache_encoder and not stage.tune_encoder:
+        raise RecipeError(
+            f"{where}: augment varies an ECG every time, and cache_encoder encodes it once; set tune_encoder: true "
+            "or cache_encoder: false."
+        )
 
 
 def _check_text_model(where: str, key: str, recipe: LanguageModelRecipe | TextEncoderRecipe) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..corpora.findings import GROUPS, VOCABULARY
 from ..corpora.statements import holds, statement_names, wordings
 
 UNKNOWN = -1
@@ -48,6 +49,9 @@ class StatementTargets:
         self.names = tuple(self.names[position] for position in kept)
         self._rows = {own: row[kept] for own, row in self._rows.items()}
         self.weights = (0.5 / np.maximum(counts[:, kept] / max(records, 1), _RAREST)).astype(np.float32)
+        categories = [VOCABULARY[name].category if name in VOCABULARY else GROUPS.get(name) for name in self.names]
+        self._of_noise = np.array([category == "noise" for category in categories], dtype=bool)
+        self._no_noise = np.array([name == "no noise" for name in self.names], dtype=bool)
         self._training = [wordings(name) for name in self.names]
         self._measuring = [wordings(name, "test") for name in self.names]
 
@@ -65,6 +69,10 @@ class StatementTargets:
             if len(self._rows) < 200_000:
                 self._rows[own] = row
         return row
+
+    def open_about_noise(self, targets: np.ndarray) -> np.ndarray:
+        """Targets of an ECG to which noise was added: nobody knows that it is without noise."""
+        return np.where(self._of_noise & (targets == 0), UNKNOWN, np.where(self._no_noise, UNKNOWN, targets))
 
     def texts(self, step: int) -> list[str]:
         """One wording of every statement, for a training step."""
