@@ -14,6 +14,7 @@ import torch
 from datasets import Dataset
 
 from ..processing_ecgllm import ECGProcessor
+from .augmentations import Augmenter
 from .encoded_signals import EncodedSignals
 from .prepared_signals import PreparedSignals
 
@@ -31,15 +32,21 @@ def answer_set(text: str) -> frozenset[str]:
 class QuestionExamples(torch.utils.data.Dataset):
     """Questions with answers, as token ids and labels; those over a refused record are left out (`skipped`).
 
-    signals: prepared ones, or encoded ones where the encoder is frozen.
+    signals: prepared ones, or encoded ones where the encoder is frozen. augmenter: varies prepared ones.
     """
 
-    def __init__(self, questions: Dataset, signals: PreparedSignals | EncodedSignals, processor: ECGProcessor):
-        self.signals = signals
-        columns = (questions[name] for name in ("question", "answers", "ecg_ids"))
-        rows = list(zip(*columns, strict=True))
-        self.rows = [row for row in rows if all(record_id in signals for record_id in row[2])]
-        self.skipped = len(rows) - len(self.rows)
+    def __init__(
+        self,
+        questions: Dataset,
+        signals: PreparedSignals | EncodedSignals,
+        processor: ECGProcessor,
+        augmenter: Augmenter | None = None,
+    ):
+        self.signals, self.augmenter = signals, augmenter
+        # Rows stay on the disk, where there may be more of them than memory has room for.
+        usable = [row for row, ids in enumerate(questions["ecg_ids"]) if all(own in signals for own in ids)]
+        self.questions = questions.select(usable)
+        self.skipped = len(questions) - len(usable)
 
         @lru_cache(maxsize=100_000)
         def encode(question: str, answer: str, lengths: tuple[int, ...]) -> dict[str, list[int]]:
@@ -50,29 +57,44 @@ class QuestionExamples(torch.utils.data.Dataset):
         self._encode = encode
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.questions)
+
+    def names(self, index: int) -> dict[str, Any]:
+        """What an example is called."""
+        row = self.questions[index]
+        return {"question_id": row["question_id"], "question": row["question"], "records": row["ecg_ids"]}
 
     def lengths(self) -> list[int]:
-        """Tokens of every example, ECGs included."""
+        """Tokens of every example, ECGs included and whole, even where an augmenter will cut them."""
+        columns = (self.questions[name] for name in ("question", "answers", "ecg_ids"))
         return [
             len(self._encode(question, answer_text(answers), self._samples(ids))["input_ids"])
-            for question, answers, ids in self.rows
+            for question, answers, ids in zip(*columns, strict=True)
         ]
 
     def _samples(self, ids: Sequence[str]) -> tuple[int, ...]:
         return tuple(self.signals.length(record_id) for record_id in ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        question, answers, ids = self.rows[index]
-        encoded = self._encode(question, answer_text(answers), self._samples(ids))
-        return {**encoded, "ecgs": [self.signals[record_id] for record_id in ids]}
+        row = self.questions[index]
+        question, answers, ids = row["question"], row["answers"], row["ecg_ids"]
+        ecgs, lengths = [self.signals[record_id] for record_id in ids], self._samples(ids)
+        if self.augmenter is not None:
+            ecgs = [self.augmenter(ecg, index, position) for position, ecg in enumerate(ecgs)]
+            lengths = tuple(ecg["ecg_values"].shape[1] for ecg in ecgs)
+        return {**self._encode(question, answer_text(answers), lengths), "ecgs": ecgs, "example_id": index}
+
+    def set_epoch(self, epoch: int) -> None:
+        if self.augmenter is not None:
+            self.augmenter.set_epoch(epoch)
 
 
 class QuestionCollator:
-    """Batch of questions for `ECGLLMForConditionalGeneration`."""
+    """Batch of questions for `ECGLLMForConditionalGeneration`; `example_ids` are for the trainer."""
 
     def __init__(self, processor: ECGProcessor):
         self.processor = processor
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        return dict(self.processor.collate(examples, [example["ecgs"] for example in examples]))
+        batch = dict(self.processor.collate(examples, [example["ecgs"] for example in examples]))
+        return batch | {"example_ids": torch.tensor([example["example_id"] for example in examples])}

@@ -48,10 +48,9 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
 
     model, tokenizer = build()
     statements = _statements(context, stage)
-    train, validation = (
-        PretrainingExamples(context.split(name), context.signals, stage.text, statements)
-        for name in ("train", "validation")
-    )
+    signals, text = context.signals, stage.text
+    train = PretrainingExamples(context.split("train"), signals, text, statements, context.augmenter(stage))
+    validation = PretrainingExamples(context.split("validation"), signals, text, statements)
     what = "findings" if stage.text == "findings" else "report"
     print_skipped(train.skipped, f"records have no {what} or no usable signal")
     trainer = PretrainingTrainer(

@@ -7,6 +7,7 @@ may be in any language that the tokenizer writes; a batch is padded to its longe
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from datasets import Dataset
 
 from ..processing_ecgllm import ECGFeatureExtractor
+from .augmentations import Augmenter
 from .prepared_signals import PreparedSignals
 from .pretraining_metrics import normalised
 from .statement_targets import StatementTargets
@@ -23,7 +25,8 @@ class PretrainingExamples(torch.utils.data.Dataset):
     """ECGs of a corpus with what they are held against; see `text` of `StageRecipe`.
 
     Records without a usable signal, and those without a report (or, for "findings", without findings) are left out:
-    `skipped` counts them. With "both", a record without findings has its report and no target.
+    `skipped` counts them. With "both", a record without findings has its report and no target. augmenter: varies the
+    ECGs; those to which it adds noise are not held to be without noise.
     """
 
     def __init__(
@@ -32,8 +35,9 @@ class PretrainingExamples(torch.utils.data.Dataset):
         signals: PreparedSignals,
         text: str = "report",
         statements: StatementTargets | None = None,
+        augmenter: Augmenter | None = None,
     ):
-        self.signals, self.text, self.statements = signals, text, statements
+        self.signals, self.text, self.statements, self.augmenter = signals, text, statements, augmenter
         needed = corpus["findings" if text == "findings" else "report"]
         kept = [
             row
@@ -48,21 +52,36 @@ class PretrainingExamples(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.ids)
 
+    def names(self, index: int) -> dict[str, Any]:
+        """What an example is called."""
+        return {"records": [self.ids[index]]}
+
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"ecg": self.signals[self.ids[index]], "example_id": index} | example_texts(
-            self.reports[index], self.findings[index], self.text, self.statements
-        )
+        ecg = self.signals[self.ids[index]]
+        if self.augmenter is not None:
+            ecg = self.augmenter(ecg, index)
+        return example(index, ecg, self.reports[index], self.findings[index], self.text, self.statements)
+
+    def set_epoch(self, epoch: int) -> None:
+        if self.augmenter is not None:
+            self.augmenter.set_epoch(epoch)
 
 
-def example_texts(
-    report: str | None, findings: list[str] | None, text: str, statements: StatementTargets | None
+def example(
+    number: int,
+    ecg: dict[str, Any],
+    report: str | None,
+    findings: Sequence[str] | None,
+    text: str,
+    statements: StatementTargets | None,
 ) -> dict[str, Any]:
-    """What an ECG is held against: `report`, `targets`, or both."""
-    found: dict[str, Any] = {}
+    """An ECG with what it is held against: `report`, `targets`, or both."""
+    found: dict[str, Any] = {"ecg": ecg, "example_id": number}
     if text != "findings":
         found["report"] = report
     if text != "report":
-        found["targets"] = statements.targets(findings or ())
+        targets = statements.targets(findings or ())
+        found["targets"] = statements.open_about_noise(targets) if ecg.get("noise_added") else targets
     return found
 
 

@@ -22,6 +22,7 @@ from ..configuration_ecgllm import ECGEncoderConfig
 from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from .answers import answer_metrics
+from .augmentations import Augmenter, AugmentRecipe
 from .encoded_signals import EncodedSignals, encode_signals, fingerprint
 from .examples import QuestionCollator, QuestionExamples
 from .prepared_signals import PreparedSignals
@@ -29,7 +30,7 @@ from .progress import data_bars
 from .recipe import STAGES, Recipe, RecipeError, StageRecipe
 from .run_folder import RunFolder, versions, written_whole
 from .text_models import build_language_model
-from .trainer import StageTrainer
+from .trainer import EXAMPLE_IDS, StageTrainer
 from .tuning import check_adapters_are_called, prepare_for_tuning, trainable_table
 
 
@@ -51,6 +52,15 @@ class StageContext:
     @property
     def feature_extractor(self) -> ECGFeatureExtractor:
         return ECGFeatureExtractor(**self.recipe.feature_extractor)
+
+    def augmenter(self, stage: StageRecipe) -> Augmenter | None:
+        """What varies a stage's training ECGs; None where nothing does. Raises: RecipeError."""
+        if not stage.augment:
+            return None
+        try:
+            return Augmenter(AugmentRecipe(**stage.augment), self.feature_extractor, self.recipe.seed)
+        except (ValueError, OSError) as error:
+            raise RecipeError(f"augment: {error}") from error
 
     def split(self, name: str) -> Dataset:
         return select_split(self.corpus, name)
@@ -97,12 +107,14 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
     if stage.cache_encoder and not stage.tune_encoder:
         base = model.get_base_model() if isinstance(model, PeftModel) else model
         signals = _encoded(context, base.ecg_encoder, processor.feature_extractor, questions)
-    train = QuestionExamples(questions["train"], signals, processor)
+    augmenter = context.augmenter(stage)
+    train = QuestionExamples(questions["train"], signals, processor, augmenter)
     validation = QuestionExamples(questions["validation"], signals, processor)
     print_skipped(train.skipped, "questions are about records without a usable signal")
     collator = QuestionCollator(processor)
     if isinstance(model, PeftModel):
-        check_adapters_are_called(model, collator([train[0]]))
+        batch = collator([train[0]])
+        check_adapters_are_called(model, {key: value for key, value in batch.items() if key != EXAMPLE_IDS})
     trainer = StageTrainer(
         model=model,
         args=training_arguments(recipe, stage, folder, len(train), label_names=["labels"]),
@@ -214,6 +226,8 @@ def training_arguments(
         "save_steps": 200,
         "save_total_limit": 2,
         "report_to": "none",
+        # The guard of `StageTrainer` asks the device once a step; this would, after each part of a batch, and go on.
+        "logging_nan_inf_filter": False,
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.1,
         "weight_decay": 1e-4,

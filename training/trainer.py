@@ -1,32 +1,38 @@
 """StageTrainer: `transformers.Trainer` with what question training needs to be fast and even.
 
 In: a model, data and arguments, as for Trainer. Decided here: logits are computed for answer tokens only, examples of
-like length share a batch, every validation example counts, and the same order comes from any number of processes and
-after a restart.
+like length share a batch, every validation example counts, the same order comes from any number of processes and
+after a restart, and no step is taken by gradients that are not finite.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
 from torch.utils.data import DataLoader, Sampler
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
+from .non_finite import NonFiniteGuard
 from .progress import use_stage_progress
 
 # Lengths that differ by less are not told apart, so that a batch is not made of one kind of question.
 _LENGTH_STEP = 16
 _BATCHES_SORTED_TOGETHER = 16
 
+EXAMPLE_IDS = "example_ids"
+"""What collators call the numbers of a batch's examples in their data set, int [batch]; no model's input."""
+
 
 class StageTrainer(Trainer):
     """Trainer with this package's progress lines and the decisions of this module.
 
+    The training data have `names(number)`, what an example is called: {"records": ids, "question_id": id}.
     loss_counts_tokens: whether the model divides its loss by a count of labels that Trainer gives it.
     group_by_length: let each batch hold examples of about one length; the training data then have `lengths()`.
     """
@@ -38,9 +44,44 @@ class StageTrainer(Trainer):
             # The model takes any keyword, from which Trainer concludes that it does.
             self.model_accepts_loss_kwargs = False
         self._keeps_answers_only = _takes_positions(self.accelerator.unwrap_model(self.model))
+        self._guard = NonFiniteGuard(Path(self.args.output_dir), self.train_dataset.names)
         use_stage_progress(self)
+        if hasattr(self.train_dataset, "set_epoch"):
+            self.add_callback(_EpochOfData())
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        clip = self.accelerator.clip_grad_norm_
+
+        def clip_and_check(*args: Any, **kwargs: Any) -> Any:
+            # What every version of Trainer calls between the last backward pass of a batch and the optimizer's step.
+            norm = clip(*args, **kwargs)
+            scaled = self.accelerator.scaler is not None  # fp16, which skips a step whose gradients overflow
+            self._guard.check(self.state.global_step + 1, None if scaled else norm, self._loss_alone())
+            return norm
+
+        self.accelerator.clip_grad_norm_ = clip_and_check
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        examples = inputs.get(EXAMPLE_IDS)
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        self._guard.add(examples, loss)
+        return loss
+
+    def _loss_alone(self) -> Callable[[int], float] | None:
+        """The loss of one training example; None where processes would have to compute it together."""
+        if self.args.world_size > 1:
+            return None
+
+        def loss(number: int) -> float:
+            inputs = self._prepare_inputs(self.data_collator([self.train_dataset[number]]))
+            with torch.no_grad(), self.compute_loss_context_manager():
+                return float(self.compute_loss(self.model, inputs))
+
+        return loss
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        inputs = {name: value for name, value in inputs.items() if name != EXAMPLE_IDS}
         if self._keeps_answers_only and "labels" in inputs:
             inputs = inputs | answer_positions(inputs["labels"])
         return super().compute_loss(model, inputs, *args, **kwargs)
@@ -60,6 +101,16 @@ class StageTrainer(Trainer):
             together = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
             return LengthGroupedSampler(dataset.lengths(), together, seed=self.args.seed)
         return super()._get_train_sampler(train_dataset)
+
+
+class _EpochOfData(TrainerCallback):
+    """Tells the training data which epoch begins, on which what an augmenter does depends."""
+
+    def on_epoch_begin(
+        self, args: Any, state: Any, control: Any, train_dataloader: DataLoader | None = None, **kwargs: Any
+    ) -> None:
+        # In an epoch that is taken up again the state says how much of it is over.
+        train_dataloader.dataset.set_epoch(int(state.epoch or 0))
 
 
 def answer_positions(labels: torch.Tensor) -> dict[str, torch.Tensor]:
