@@ -29,6 +29,7 @@ from ecgdatakit.parsing.parsers.mfer import MFERParser
 from ecgdatakit.parsing.parsers.scp_ecg import SCPECGParser
 from ecgdatakit.parsing.parsers.sierra_xml import SierraXMLParser, _get, _text, _to_float
 
+from ..signal_ecgllm import LEADS
 from .detection import decode_head
 from .record import ECGReadError, known_lead_name
 
@@ -125,6 +126,8 @@ class _DICOM(DICOMWaveformParser):
     groups that hold more samples or fewer channel definitions than they promise, of which the library gives the leads
     each other's samples or names.
 
+    Takes a lead's name from its channel label where its coded source is none of a standard lead.
+
     Joins the groups over which carts spread the leads; the library reads the first group alone, in whatever order
     they stand. Notes on that are left in raw_metadata["ecgllm_notes"], the exact rate, which the library rounds on
     its leads, in raw_metadata["rhythm_sampling_frequency"]."""
@@ -157,6 +160,12 @@ class _DICOM(DICOMWaveformParser):
             record.raw_metadata["rhythm_sampling_frequency"] = longest["sampling_frequency"]
             record.recording.acquisition.filters = longest["filters"]
         return record
+
+    def _read_channel(self, ch_def: Any, index: int, values: Any, rate: int) -> tuple[Any, str, dict]:
+        lead, label, filters = super()._read_channel(ch_def, index, values, rate)
+        own = known_lead_name(str((ch_def.get("ChannelLabel") if ch_def is not None else None) or ""))
+        # Some carts code no source, or one of their own, and name the lead beside it.
+        return lead, own if own in LEADS and known_lead_name(label) not in LEADS else label, filters
 
     def _read_group(self, wf: Any, index: int, little_endian: bool) -> dict | None:
         channels = int(wf.get("NumberOfWaveformChannels") or 0)

@@ -65,7 +65,7 @@ _KNOWN_MAGIC = (
     (b"7z\xbc\xaf", "a 7-Zip archive (unpack it first)"),
     (b"Rar!", "a RAR archive (unpack it first)"),
     (b"PK\x03\x04", "a ZIP archive without NumPy arrays (unpack it first)"),
-    (b"\xffBIOSEMI", "a BDF file (BioSemi, 24 bits); convert it to EDF+"),
+    (b"\xffBIOSEMI", "a BDF file (BioSemi, 24 bits; convert it to EDF+)"),
     (b"SQLite format 3", "an SQLite database"),
 )
 

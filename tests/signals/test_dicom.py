@@ -41,6 +41,16 @@ def test_dicom_channel_order_baseline_padding_and_exact_rate(written):
     assert any("4 samples marked as missing are NaN" in note for note in ecg.notes)
 
 
+def test_dicom_leads_named_by_their_channel_label_alone(written):
+    def unknown_sources(dataset):
+        for channel in dataset.WaveformSequence[0].ChannelDefinitionSequence:
+            channel.ChannelSourceSequence[0].CodeValue = "0"
+            channel.ChannelSourceSequence[0].CodingSchemeDesignator = "99CART"
+            channel.ChannelSourceSequence[0].CodeMeaning = "electrode"
+
+    assert read_ecg(written.dicom(written.microvolts(), extra=unknown_sources)).leads == written.LEADS
+
+
 @pytest.mark.parametrize("labels", [True, False])
 def test_dicom_rhythm_is_read_not_the_median_beat(written, labels):
     counts = written.microvolts()
