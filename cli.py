@@ -367,7 +367,9 @@ def _prepare_ecg_qa(output: Path, source: Path | None, records: Path | None, **o
 def questions(
     corpus: Annotated[Path, typer.Argument(help="Folder written by `ecgllm prepare` or `ecgllm simulate`.")],
     output: OutputFolder,
-    phrasings: Annotated[str, typer.Option(help="Wordings to use, train or test; they are disjoint.")] = "train",
+    phrasings: Annotated[
+        str, typer.Option(help="Wordings: train or test, which are disjoint, or split: each split those of its own.")
+    ] = "split",
     split: Annotated[str | None, typer.Option(help="Only records of this split: train, validation or test.")] = None,
     balance: Annotated[
         bool, typer.Option("--debias", help="Keep only yes/no questions, each with as many ECGs for yes as for no.")
@@ -413,7 +415,9 @@ def debias(
     method: Annotated[
         str, typer.Option(help="match: drop questions until yes and no are alike; weight: a weight for each.")
     ] = "match",
-    by_split: Annotated[bool, typer.Option("--by-split", help="Balance each split by itself.")] = False,
+    by_split: Annotated[
+        bool, typer.Option("--by-split/--whole", help="Balance each split by itself, or all questions together.")
+    ] = True,
     max_per_record: Annotated[int | None, typer.Option(help="At most so many questions about one record.")] = None,
     seed: Seed = 0,
 ) -> None:

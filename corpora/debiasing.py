@@ -80,7 +80,7 @@ def debias(
     match_on: MatchOn = (),
     max_per_record: int | None = None,
     method: str = "match",
-    by_split: bool = False,
+    by_split: bool = True,
 ) -> Dataset:
     """The de-biased set of `questions`; see `debias_with_report`. What was dropped is logged."""
     kept, report = debias_with_report(questions, seed, corpus, match_on, max_per_record, method, by_split)
@@ -96,7 +96,7 @@ def debias_with_report(
     match_on: MatchOn = (),
     max_per_record: int | None = None,
     method: str = "match",
-    by_split: bool = False,
+    by_split: bool = True,
 ) -> tuple[Dataset, DebiasReport]:
     """Balance verify questions and say what that cost.
 
@@ -113,8 +113,8 @@ def debias_with_report(
         method: "match" keeps the largest selection in which yes and no are equally frequent in every wording, and for
             each attribute in every stratum (`matching.most_balanced`). "weight" drops only what has one answer in its
             wording or stratum, and adds the column weight (`matching.balancing_weights`, mean 1 by attribute).
-        by_split: balance each split by itself. Needed where several splits are in one set and share wordings: a set
-            that is balanced as a whole need not be so in its training part. The report says where it is not.
+        by_split: balance each split by itself. A set that is balanced as a whole need not be so in its training part;
+            the report says where it is not.
     Returns: (rows of `questions` in their order, report). For each (template, type, attribute, question text) as many
         "yes" as "no". Among those of the frequent answer, the ones whose records are used least so far are kept.
     Raises: ValueError if a column is missing, a confounder is unknown or without a corpus, or nothing can be balanced.

@@ -31,12 +31,21 @@ STAGES = frozenset(
 
 
 class Stated:
-    """What a corpus states, and what may be asked of it. findings, groups: the attributes to ask for."""
+    """What a corpus states, and what may be asked of its records. findings, groups: the attributes to ask for.
 
-    def __init__(self, records: list[Facts], min_positives: int, attributes: Iterable[str] | None) -> None:
+    ever: all that the corpus states of any record, where `records` are a part of it.
+    """
+
+    def __init__(
+        self,
+        records: list[Facts],
+        min_positives: int,
+        attributes: Iterable[str] | None,
+        ever: frozenset[str] | None = None,
+    ) -> None:
         self.records = records
         counts = Counter(name for record in records for name in record.findings)
-        self.stated = frozenset(counts)
+        self.stated = frozenset(counts) if ever is None else ever
         self.groups = ["any abnormality", *vocabulary.GROUPS]
         vocabulary.check_findings(self.stated)
         self.wanted = None if attributes is None else set(attributes)

@@ -23,10 +23,11 @@ from .question_measurements import (
     query_measurements,
     verify_measurements,
 )
-from .question_rows import QUESTION_FEATURES, Rows, facts_of
+from .question_rows import QUESTION_FEATURES, Facts, Rows, facts_of
 
 __all__ = ["QUESTION_FEATURES", "TYPES", "build_questions"]
 
+_SETS = ("train", "test")
 TYPES = ("verify", "choose", "query", "comparison")
 # Shares of a type's questions, where the corpus names leads and holds measurements; findings have the rest.
 _LEADS, _MEASUREMENTS = 0.15, 0.2
@@ -49,7 +50,8 @@ def build_questions(
             that are compared are always of one split. Leads and measurements are asked about where the columns
             finding_leads and measurements hold some; what could not be asked stands in `info.description`.
         types: any of "verify", "choose", "query", "comparison".
-        phrasings: "train" or "test", two disjoint sets of wordings.
+        phrasings: "train" or "test", two disjoint sets of wordings; or "split": those for training where a record's
+            split is "train", those for testing in all other splits, each of which is asked about by itself.
         seed: same corpus, arguments and seed: same questions in the same order.
         per_record: questions of each type per record, on average and at most.
         no_per_yes: how many "no" are drawn for one "yes" of a verify question, where there are enough records.
@@ -65,8 +67,8 @@ def build_questions(
     unknown = [name for name in types if name not in TYPES]
     if unknown:
         raise ValueError(f"unknown question types {unknown}; expected some of {', '.join(TYPES)}")
-    if phrasings not in ("train", "test"):
-        raise ValueError(f"phrasings={phrasings!r}; expected 'train' or 'test'")
+    if phrasings not in (*_SETS, "split"):
+        raise ValueError(f"phrasings={phrasings!r}; expected 'train', 'test' or 'split'")
     if per_record <= 0 or no_per_yes < 0:
         raise ValueError(
             f"per_record={per_record}, no_per_yes={no_per_yes}; expected a positive number and one from 0"
@@ -74,8 +76,34 @@ def build_questions(
     attributes = None if attributes is None else {name.lower() for name in attributes}
     features = {feature.name.lower() for feature in FEATURES.values()}
     vocabulary.check_findings((attributes or set()) - features - {"any abnormality", *vocabulary.GROUPS})
-    stated = Stated(facts_of(corpus), min_positives, attributes)
-    rows = Rows(phrasings, seed, no_per_yes)
+    records = facts_of(corpus)
+    # What a corpus states anywhere decides what its silence means, in each of its splits.
+    ever = frozenset(name for record in records for name in record.findings)
+    rows = Rows("train" if phrasings == "split" else phrasings, seed, no_per_yes)
+    unasked: set[str] = set()
+    for part in _parts(records) if phrasings == "split" else [records]:
+        if phrasings == "split" and part:
+            rows.phrasings = "train" if part[0].split == "train" else "test"
+        unasked.update(_ask(Stated(part, min_positives, attributes, ever), rows, types, per_record))
+    dataset = rows.dataset()
+    dataset.info.description = "\n".join(_why(corpus, what) for what in sorted(unasked))
+    return dataset
+
+
+def _why(corpus: Dataset, what: str) -> str:
+    column = "finding_leads" if what == "leads" else what
+    found = "holds none to ask for" if column in corpus.column_names else "is missing"
+    return f"no questions about {what}: the corpus' column {column} {found}"
+
+
+def _parts(records: list[Facts]) -> list[list[Facts]]:
+    """The records of each split, those for training first."""
+    names = sorted({record.split for record in records}, key=lambda name: (name != "train", name))
+    return [[record for record in records if record.split == name] for name in names]
+
+
+def _ask(stated: Stated, rows: Rows, types: Sequence[str], per_record: float) -> list[str]:
+    """Add the questions about some records; returns of leads and measurements what they gave no ground to ask."""
     budget = max(1, round(per_record * len(stated.records)))
     has_leads, has_measurements = bool(located(stated)), bool(measured(stated))
     # Nothing but leads or measurements was wanted, or the corpus states no finding: they get it all.
@@ -91,9 +119,7 @@ def build_questions(
             (verify_leads if name == "verify" else query_leads)(stated, rows, on_leads)
         if has_measurements and on_measurements:
             _MEASURE[name](stated, rows, on_measurements)
-    dataset = rows.dataset()
-    dataset.info.description = _left_out(has_leads, has_measurements, corpus)
-    return dataset
+    return [what for what, has in (("leads", has_leads), ("measurements", has_measurements)) if not has]
 
 
 _ASK = {"verify": verify, "choose": choose, "query": query, "comparison": compare}
@@ -103,16 +129,3 @@ _MEASURE = {
     "query": query_measurements,
     "comparison": compare_measurements,
 }
-
-
-def _left_out(has_leads: bool, has_measurements: bool, corpus: Dataset) -> str:
-    """What the corpus gave no ground to ask."""
-    lines = []
-    for asked, column, what in (
-        (has_leads, "finding_leads", "leads"),
-        (has_measurements, "measurements", "measurements"),
-    ):
-        if not asked:
-            why = "holds none to ask for" if column in corpus.column_names else "is missing"
-            lines.append(f"no questions about {what}: the corpus' column {column} {why}")
-    return "\n".join(lines)

@@ -428,7 +428,7 @@ def test_biased_questions_are_weighted(tmp_path: Path, capsys: pytest.CaptureFix
     code, out, _ = run(capsys, "confound", corpus, "-o", biased, "--strength", 1)
     assert code == 0 and out.endswith(f"questions in {biased}\n")
     assert json.loads(run(capsys, "audit", biased, "--json")[1])["words"]["blind"]["value"] > 0.8
-    options = ("--corpus", corpus, "--match-on", "severity", "--method", "weight", "--by-split")
+    options = ("--corpus", corpus, "--match-on", "severity", "--method", "weight", "--whole")
     code, _, err = run(capsys, "debias", biased, "-o", weighted, *options)
     assert code == 0 and "weights are worth" in err
     assert json.loads(run(capsys, "audit", weighted, "--json")[1])["overall"]["blind"]["value"] < 0.6

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from ecgllm.corpora import QUESTION_FEATURES, build_questions, debias, debias_with_report, prepare, records_to_corpus
+from ecgllm.corpora import (
+    QUESTION_FEATURES,
+    audit,
+    build_questions,
+    debias,
+    debias_with_report,
+    prepare,
+    records_to_corpus,
+)
 from ecgllm.corpora.findings import VOCABULARY, most_specific, truth
 from ecgllm.corpora.phrasings import PHRASINGS
 from ecgllm.signals import ECGRecord
@@ -152,6 +160,21 @@ def test_refusals(corpus, arguments, message):
         build_questions(corpus, **arguments)
 
 
+def test_each_split_has_wordings_of_its_own(corpus):
+    rows = build_questions(corpus, phrasings="split")
+    assert set(rows["split"]) == set(corpus["split"]) > {"train"}
+    split = dict(zip(corpus["id"], corpus["split"], strict=True))
+    wordings = {part: set() for part in ("train", "test")}
+    for row in rows:
+        assert {split[name] for name in row["ecg_ids"]} == {row["split"]}
+        wordings["train" if row["split"] == "train" else "test"].add(row["question"])
+    assert not wordings["train"] & wordings["test"]
+    assert audit(rows).phrasing_leaks == []
+    # The training part is what asking the training records alone gives.
+    train = corpus.filter(lambda name: name == "train", input_columns="split")
+    assert build_questions(train)[:] == rows.filter(lambda row: row["split"] == "train")[:]
+
+
 def test_attributes_can_be_chosen(corpus):
     rows = build_questions(corpus, types=("verify",), attributes=["atrial fibrillation", "any abnormality"])
     assert set(rows["attribute"]) == {"atrial fibrillation", "any abnormality"}
@@ -192,7 +215,7 @@ def test_debias_refuses_what_has_one_side_only(corpus):
 
 
 def test_debias_uses_records_evenly(corpus):
-    balanced = debias(build_questions(corpus, types=("verify",), per_record=8))
+    balanced = debias(build_questions(corpus, types=("verify",), per_record=8), by_split=False)
     use = Counter(name for row in balanced for name in row["ecg_ids"])
     assert len(use) == len(corpus) and max(use.values()) <= 4 * min(use.values())
 

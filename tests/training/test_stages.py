@@ -208,7 +208,7 @@ def test_weighted_questions_are_asked_as_often_as_they_weigh(
     corpus = prepare("simulation", limit=60, seed=3)
     asked = ["sinus rhythm", "arrhythmia", "st-t abnormality"]
     questions = build_questions(corpus, ["verify"], per_record=2, no_per_yes=0.5, attributes=asked)
-    weighted = debias(questions, corpus=corpus, match_on=["sex"], method="weight", by_split=True)
+    weighted = debias(questions, corpus=corpus, match_on=["sex"], method="weight")
     weighted.save_to_disk(tmp_path / "questions")
     overrides = [
         "stages.pretrain.training.max_steps=1",
