@@ -62,8 +62,11 @@ def draw_hearts(body: np.random.Generator, visit: np.random.Generator, plan: Pla
     back = Waves(p.centers, p.widths, p.frontal * 0.9, p.chest * -0.6)
     back.rotate_frontal(180 + body.uniform(-25, 25, n))  # from below: negative in II, III and aVF
     spike = _spikes(body, plan)
-    smoothing = np.exp(body.uniform(np.log(0.0011), np.log(0.0038), (n, 1)))  # a low-pass of about 35 to 120 Hz
-    rhythm = draw_rhythm(visit, plan, draw_pr(body, plan), duration)
+    smoothing = np.exp(body.uniform(np.log(0.0013), np.log(0.0042), (n, 1)))  # a low-pass of about 35 to 120 Hz
+    # P ends before QRS begins, but in preexcitation.
+    pr = draw_pr(body, plan)
+    pr = np.where(plan.conduction == "preexcitation", pr, np.maximum(pr, p_length + 0.02))
+    rhythm = draw_rhythm(visit, plan, pr, duration)
     return Hearts(
         plan, rhythm, qrs.joined(repolarization), ectopic, p, early, back, spike, length, ectopic_length, qt, p_length,
         electrodes, smoothing, visit.integers(0, 2**63, n),

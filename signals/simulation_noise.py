@@ -19,7 +19,8 @@ _DRIFT, _STATIC, _BURST, _ELECTRODE = NOISES
 
 # mV from which on a kind of noise is called so in a lead: span of the drift, root mean square of static noise and, in
 # its worst 0.4 s, of a burst; largest jump of a bad contact.
-LIMITS = {_DRIFT: 0.30, _STATIC: 0.028, _BURST: 0.055, _ELECTRODE: 0.20}
+LIMITS = {_DRIFT: 0.60, _STATIC: 0.042, _BURST: 0.055, _ELECTRODE: 0.20}
+_NOISE_WIDTH = 0.0014  # seconds: a Gaussian low-pass of about 110 Hz
 _SHARES = {_DRIFT: 0.10, _STATIC: 0.08, _BURST: 0.08, _ELECTRODE: 0.04}  # of records that are spoilt on purpose
 
 
@@ -95,6 +96,28 @@ def _measured(kind: str, eight: np.ndarray, rate: float) -> np.ndarray:
     return np.abs(twelve[..., step:] - twelve[..., :-step]).max(axis=2)
 
 
+def _white(rng: np.random.Generator, n: int, samples: int, rate: float) -> np.ndarray:
+    """[n, 9, samples] float32 of standard deviation 1, up to about 110 Hz, as recorders let it pass."""
+    noise = rng.standard_normal((n, 9, samples), dtype=np.float32)
+    width = _NOISE_WIDTH * rate  # in samples
+    if width < 0.4:
+        return noise
+    reach = int(np.ceil(3 * width))
+    kernel = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / width))
+    kernel /= np.sqrt(np.square(kernel).sum())
+    padded = np.pad(noise, ((0, 0), (0, 0), (reach, reach)), mode="reflect")
+    return sum(np.float32(weight) * padded[..., k : k + samples] for k, weight in enumerate(kernel))
+
+
+def _slow(rng: np.random.Generator, n: int, times: np.ndarray) -> np.ndarray:
+    """[n, 9, samples] float32 of standard deviation about 0.8, under 15 Hz: skin, and muscles at rest."""
+    place = (times - times[0]) / 0.035
+    knots = rng.standard_normal((n, 9, int(place[-1]) + 2), dtype=np.float32)
+    before = place.astype(int)
+    share = (place - before).astype(np.float32)
+    return knots[..., before] * (1 - share) + knots[..., before + 1] * share
+
+
 def _log_uniform(rng: np.random.Generator, low: float, high: float, shape: tuple) -> np.ndarray:
     return np.exp(rng.uniform(np.log(low), np.log(high), shape))
 
@@ -110,9 +133,9 @@ def _drift(
     waves = np.concatenate(
         [np.sin(2 * np.pi * phase)[:, None], np.cos(4 * np.pi * phase)[:, None], np.sin(2 * np.pi * slow)], axis=1
     )
-    base = _log_uniform(rng, 0.003, 0.055, (n, 1, 1)) * rng.lognormal(0, 0.4, (n, 9, 1))
+    base = _log_uniform(rng, 0.015, 0.100, (n, 1, 1)) * rng.lognormal(0, 0.4, (n, 9, 1))
     mix = rng.normal(0, [0.6, 0.25, 0.7, 0.7], (n, 9, 4)) * base
-    size = spoilt[:, None, None] * _log_uniform(rng, 0.08, 0.5, (n, 1, 1)) * where[:, :, None]
+    size = spoilt[:, None, None] * _log_uniform(rng, 0.15, 0.7, (n, 1, 1)) * where[:, :, None]
     mix += rng.normal(0, [0.6, 0.3, 1.0, 0.8], (n, 9, 4)) * size
     return np.matmul(mix.astype(np.float32), waves.astype(np.float32))
 
@@ -120,11 +143,12 @@ def _drift(
 def _static(
     rng: np.random.Generator, spoilt: np.ndarray, where: np.ndarray, times: np.ndarray, rate: float
 ) -> np.ndarray:
-    """White noise, and mains hum where the recorder let it pass and the sampling rate can show it."""
+    """White and slow noise, and mains hum where the recorder let it pass and the sampling rate can show it."""
     n = len(spoilt)
-    white = _log_uniform(rng, 0.0008, 0.010, (n, 1)) * rng.lognormal(0, 0.3, (n, 9))
+    white = _log_uniform(rng, 0.0015, 0.011, (n, 1)) * rng.lognormal(0, 0.3, (n, 9))
     white += spoilt[:, None] * _log_uniform(rng, 0.015, 0.06, (n, 1)) * where
-    noise = rng.standard_normal((n, 9, len(times)), dtype=np.float32)
+    noise = _white(rng, n, len(times), rate)
+    noise += 2.0 * _slow(rng, n, times)
     noise *= white.astype(np.float32)[..., None]
     mains = rng.choice([50.0, 60.0], (n, 1))
     hum = np.where(spoilt[:, None], rng.random((n, 1)) < 0.4, rng.random((n, 1)) < 0.1) & (mains < 0.45 * rate)
@@ -146,8 +170,9 @@ def _bursts(
         center, width = rng.uniform(times[0], times[-1], (n, 1)), rng.uniform(0.15, 1.3, (n, 1))
         present = (rng.random((n, 1)) < 0.4) | (number == 0)
         envelope = np.maximum(envelope, present * np.exp(-0.5 * np.square((times - center) / width)))
-    muscle = rng.standard_normal((n, 9, len(times)), dtype=np.float32)
-    muscle -= 0.6 * np.roll(muscle, 1, axis=-1)
+    muscle = _white(rng, n, len(times), rate)
+    step = max(1, round(0.01 * rate))
+    muscle -= 0.6 * np.roll(muscle, step, axis=-1)
     size = _log_uniform(rng, 0.05, 0.22, (n, 1)) * where
     return (size[..., None] * envelope[:, None]).astype(np.float32) * muscle
 

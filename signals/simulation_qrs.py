@@ -74,12 +74,12 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     duration = duration / 1000
 
     limb = rng.lognormal(np.log(1.24), 0.22, n) * np.where(plan.female, 0.95, 1.05)
-    chest = limb**0.4 * rng.lognormal(np.log(1.20), 0.25, n) * np.where(plan.female, 0.94, 1.06)
+    chest = limb**0.4 * rng.lognormal(np.log(1.13), 0.25, n) * np.where(plan.female, 0.94, 1.06)
     chest = np.where(plan.voltage == "low", chest * u(0.45, 0.95), chest)
 
     # --- when: centres and widths of the slots, in durations
-    centers = np.tile([0.25, 0.38, 0.52, 0.735, 0.80, 0.43, 0.62, 0.27, 0.12], (n, 1))
-    widths = np.tile([0.056, 0.064, 0.072, 0.070, 0.090, 0.044, 0.044, 0.085, 0.10], (n, 1))
+    centers = np.tile([0.25, 0.37, 0.52, 0.71, 0.80, 0.43, 0.62, 0.27, 0.12], (n, 1))
+    widths = np.tile([0.056, 0.060, 0.061, 0.066, 0.090, 0.044, 0.044, 0.085, 0.10], (n, 1))
     centers[:, :7] += rng.normal(0, 0.022, (n, 7))
     widths[:, :7] *= rng.lognormal(0, 0.13, (n, 7))
     # The left ventricle is done in time, the right one comes late.
@@ -102,8 +102,8 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     zero = np.zeros(n)
     rough = np.where(delay, 2.2, 1.0)
     size = np.stack([
-        u(0.0, 0.24), u(0.0, 0.36), u(0.80, 1.05), u(0.05, 0.46), zero, rng.normal(0, 0.055, n) * rough,
-        rng.normal(0, 0.055, n) * rough, zero, zero,
+        u(0.0, 0.24), u(0.0, 0.36), u(0.84, 1.10), u(0.0, 0.36), zero, rng.normal(0, 0.04, n) * rough,
+        rng.normal(0, 0.04, n) * rough, zero, zero,
     ], axis=1)  # fmt: skip
     angle = np.stack([
         180 + u(-40, 40), u(-40, 40), u(-8, 8), 180 + u(-60, 60), zero, u(-90, 90), u(-90, 90), zero, u(-50, 50),
@@ -126,12 +126,12 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     # --- how large and whereto in the chest: x to the left, z to the back, in chest scales
     q, s, back = u(0.15, 1), u(0.2, 1.15), rng.lognormal(0, 0.22, n)
     x = np.stack([
-        -0.26 * q, u(0.26, 0.52), u(0.88, 1.2), -0.45 * s, zero, rng.normal(0, 0.06, n) * rough,
-        rng.normal(0, 0.06, n) * rough, zero, zero,
+        -0.24 * q, u(0.16, 0.46), u(0.95, 1.30), -0.26 * s, zero, rng.normal(0, 0.035, n) * rough,
+        rng.normal(0, 0.035, n) * rough, zero, zero,
     ], axis=1)  # fmt: skip
     z = np.stack([
-        -0.30 * q, -u(0.20, 0.55), u(0.58, 0.95) * back, u(0.3, 0.75) * s, zero, rng.normal(0, 0.06, n) * rough,
-        rng.normal(0, 0.06, n) * rough, zero, zero,
+        -0.30 * q, -u(0.14, 0.50), u(0.62, 1.02) * back, u(0.25, 0.75) * s, zero, rng.normal(0, 0.035, n) * rough,
+        rng.normal(0, 0.035, n) * rough, zero, zero,
     ], axis=1)  # fmt: skip
     bundle_x = np.stack([
         zero, u(0.3, 0.6), u(0.55, 0.95), zero, zero, u(0.2, 0.7), rng.normal(0, 0.09, n), zero, zero,
@@ -162,6 +162,7 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     x[:, _R1], z[:, _R1] = np.where(poor, u(0.02, 0.15), x[:, _R1]), np.where(poor, -u(0.02, 0.12), z[:, _R1])
     x[:, _R2], z[:, _R2] = np.where(poor, u(0.4, 0.75), x[:, _R2]), np.where(poor, u(0.75, 1.1), z[:, _R2])
     # The late right ventricle points to the right and forwards.
+    z[:, _S] *= np.where(right | incomplete, 0.3, 1)
     x[:, _LATE] = np.select([right, incomplete], [-u(0.28, 0.75), -u(0.12, 0.32)], 0)
     z[:, _LATE] = np.select([right, incomplete], [-u(0.35, 0.85), -u(0.20, 0.45)], 0)
 

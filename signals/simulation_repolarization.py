@@ -42,13 +42,15 @@ def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length
     size = np.select([kind == "flat t", kind == "early"], [u(0.015, 0.055), size * u(1.1, 1.6)], size)
     size = np.where((plan.voltage == "low") & (kind != "flat t"), size * u(0.5, 0.9), size)
     frontal = frontal_vectors(size, np.clip(rng.normal(44, 18, n), 0, 85))
-    chest = np.stack([size * u(0.6, 1.1), 0.7 * frontal[:, 1], -size * u(0.25, 1.05)], axis=1)
-    resting = u(-0.02, 0.16)
-    st, st_chest = resting[:, None] * frontal * 0.4, resting[:, None] * chest * [0.5, 1, 1.5]
+    chest = np.stack([size * u(0.62, 1.20), 0.7 * frontal[:, 1], -size * u(0.35, 1.35)], axis=1)
+    # At rest ST is not quite at the baseline: a little forwards, and any way at random.
+    near = size * u(0.4, 1.4)  # of what is no dipole
+    st = rng.normal(-0.004, 0.020, (n, 2))
+    st_chest = np.stack([rng.normal(-0.006, 0.020, n), 0.7 * st[:, 1], rng.normal(-0.042, 0.028, n)], axis=1)
 
     # Secondary changes: T turns away from the wide or late part of the QRS, ST goes with it.
     right = plan.conduction == "rbbb"
-    chest = chest - (right * u(0.25, 0.55))[:, None] * qrs.chest[:, _LATE]
+    chest = chest - (right * u(0.35, 0.65))[:, None] * qrs.chest[:, _LATE]
     delta = (plan.conduction == "preexcitation") * u(0.3, 1.1)
     frontal, chest = frontal - delta[:, None] * qrs.frontal[:, _DELTA], chest - delta[:, None] * qrs.chest[:, _DELTA]
     wide = plan.wide & (plan.conduction != "preexcitation")
@@ -59,7 +61,7 @@ def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length
     st, st_chest = np.where(wide[:, None], follow * frontal, st), np.where(wide[:, None], follow * chest, st_chest)
     strain = plan.voltage == "left strain"
     main, main_chest = qrs.frontal[:, _R2], qrs.chest[:, _R2]
-    turned, sunk = u(0.14, 0.30)[:, None], -u(0.05, 0.13)[:, None]
+    turned, sunk = u(0.14, 0.30)[:, None], -u(0.035, 0.10)[:, None]
     frontal, chest = (
         np.where(strain[:, None], -turned * vector * spread, old)
         for vector, spread, old in ((main, 1.0, frontal), (main_chest, np.array([1.0, 1, 0.5]), chest))
@@ -107,7 +109,10 @@ def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length
     def stacked(st: np.ndarray, inner: np.ndarray, t: np.ndarray) -> np.ndarray:
         return np.stack([st, tilt * st, notch * inner, 0.32 * t, 0.42 * t, 0.45 * t, wave * t], axis=1)
 
-    return Waves(centers, widths, stacked(st, inner, frontal), stacked(st_chest, inner_chest, chest))
+    near = np.where(plan.wide | strain | burdened, 0, near * damped[:, 0])[:, None]
+    none = np.zeros((n, 1))
+    four = stacked(*(np.concatenate(pair, axis=1) for pair in ((st_chest, none), (inner_chest, none), (chest, near))))
+    return Waves(centers, widths, stacked(st, inner, frontal), four)
 
 
 def draw_pr(rng: np.random.Generator, plan: Plan) -> np.ndarray:
@@ -126,7 +131,7 @@ def draw_p_waves(rng: np.random.Generator, plan: Plan) -> tuple[Waves, np.ndarra
     n = len(plan.rate)
     left, right = (plan.left_atrium == "large")[:, None], (plan.right_atrium == "large")[:, None]
     width = np.where(left, rng.uniform(0.121, 0.145, (n, 1)), rng.uniform(0.082, 0.114, (n, 1)))
-    size = np.clip(rng.lognormal(np.log(0.115), 0.30, (n, 1)), 0.05, 0.20)
+    size = np.clip(rng.lognormal(np.log(0.145), 0.28, (n, 1)), 0.06, 0.21)
     axis = np.clip(rng.normal(54, 13, (n, 1)), 15, 80)
     share = np.where(right, [2.3, 0.5], np.where(left, [0.75, 0.85], [0.75, 0.70]))
     size = np.where(right, np.clip(size, 0.13, 0.2), size)

@@ -114,7 +114,7 @@ def measured_truth(
         "indeterminate axis": axis < -90,
     }
     measurements |= {"qrs": qrs * 1000, "qt": qt * 1000, "qtc": qt * 1000 * np.sqrt(rate / 60), "axis": axis}
-    holds |= _conduction_truth(plan, qrs, axis, r, s)
+    holds |= _conduction_truth(plan, qrs, axis, r, s, _late_in_v1(pure, qrs))
     holds |= _voltage_truth(plan, r, s, axis)
     holds |= _atrial_truth(plan, rhythm, p, p_length, electrodes)
     local = _repolarization_truth(plan, qrs, qt, pure, whole, r, s)
@@ -192,7 +192,16 @@ def _first(values: np.ndarray) -> np.ndarray:
     return np.where(known.any(axis=1), values[np.arange(len(values)), known.argmax(axis=1)], np.nan)
 
 
-def _conduction_truth(plan: Plan, qrs: np.ndarray, axis: np.ndarray, r: np.ndarray, s: np.ndarray) -> dict:
+def _late_in_v1(pure: np.ndarray, qrs: np.ndarray) -> np.ndarray:
+    """[records] mV of R' in V1: the highest of the second half of QRS."""
+    phase = _TIMES / qrs[:, None]
+    late = (phase > 0.5) & (phase < 1)
+    return np.where(late, pure[:, LEADS.index("V1")], -np.inf).max(axis=1)
+
+
+def _conduction_truth(
+    plan: Plan, qrs: np.ndarray, axis: np.ndarray, r: np.ndarray, s: np.ndarray, late: np.ndarray
+) -> dict:
     own = ~np.isin(plan.rhythm, ("ventricular tachycardia", "ventricular pacing"))  # through the bundles
     kind = np.where(own, plan.conduction, "none")
     anterior = own & (plan.fascicle == "anterior") & (kind != "lbbb")
@@ -203,7 +212,7 @@ def _conduction_truth(plan: Plan, qrs: np.ndarray, axis: np.ndarray, r: np.ndarr
         "short pr interval": kind == "preexcitation",
         RBBB: (kind == "rbbb") & (qrs >= 0.120),
         LBBB: (kind == "lbbb") & (qrs >= 0.120),
-        "incomplete right bundle branch block": (kind == "irbbb") & (qrs < 0.120),
+        "incomplete right bundle branch block": (kind == "irbbb") & (qrs < 0.120) & (late > 0.1),
         "left anterior fascicular block": anterior & (axis <= -45) & (axis >= -90) & inferior.all(axis=1),
         "left posterior fascicular block": posterior & (axis > 90),
         "nonspecific intraventricular conduction disturbance": (kind == "delay") & (qrs > 0.110),

@@ -249,7 +249,7 @@ def normal(ecg: Seen) -> bool:
         and not low_voltage(ecg)
         and not bundle_left(ecg)
         and not bundle_right(ecg)
-        and not elevated(ecg)
+        and not elevated(ecg, -0.01)
         and not depressed(ecg)
         and not long_qt(ecg)
     )
@@ -466,10 +466,11 @@ def width_at(ecg: Seen, time: float) -> float:
 def premature_ventricular(ecg: Seen) -> bool:
     """A beat comes early, is wider than the others, and a pause follows, if it does not fall between two beats."""
     usual, beats = np.median(ecg.rr), ecg.beats
-    early = [k for k in early_beats(ecg) if k < len(ecg.rr)]
+    early = early_beats(ecg)
     others = np.median([width_at(ecg, time) for k, time in enumerate(beats) if k not in early])
     wide = [k for k in early if width_at(ecg, beats[k]) > others + 0.02]
-    return any(ecg.rr[k] > 1.1 * usual or ecg.rr[k] + ecg.rr[k - 1] < 1.2 * usual for k in wide)
+    # The pause after the last beat may lie behind the record's end.
+    return any(k == len(ecg.rr) or ecg.rr[k] > 1.1 * usual or ecg.rr[k - 1 : k + 1].sum() < 1.2 * usual for k in wide)
 
 
 @law("premature atrial complexes")
@@ -531,7 +532,7 @@ def low_voltage(ecg: Seen) -> bool:
 def left_hypertrophy(ecg: Seen) -> bool:
     """Sokolow and Lyon 1949, or Cornell (Casale 1985)."""
     sokolow = ecg.s("V1") + max(ecg.r("V5"), ecg.r("V6"))
-    return sokolow > 3.4 or ecg.r("aVL") + ecg.s("V3") > (1.95 if ecg.record.sex == "female" else 2.75)
+    return sokolow > 3.35 or ecg.r("aVL") + ecg.s("V3") > (1.95 if ecg.record.sex == "female" else 2.75)
 
 
 @law("left ventricular strain")
@@ -562,11 +563,11 @@ def right_atrium(ecg: Seen) -> bool:
 # --- ischaemia and infarction
 
 
-def elevated(ecg: Seen) -> set[str]:
+def elevated(ecg: Seen, slack: float = 0.01) -> set[str]:
     """Leads with ST elevation at 40 ms after J (fourth universal definition of infarction, limits of V2 and V3)."""
     front = 0.15 if ecg.record.sex == "female" else 0.2 if ecg.record.age >= 40 else 0.25
     limit = {lead: front if lead in ("V2", "V3") else 0.1 for lead in ecg.signal}
-    found = ecg.leads_with(lambda lead: ecg.st(lead) > limit[lead] - 0.01) - {"aVR"}
+    found = ecg.leads_with(lambda lead: ecg.st(lead) > limit[lead] - slack) - {"aVR"}
     return found if in_two(found) else set()
 
 
@@ -656,7 +657,8 @@ def early_repolarization(ecg: Seen) -> bool:
 
 @law("prolonged qt interval")
 def long_qt(ecg: Seen) -> bool:
-    corrected = ecg.qt * np.sqrt(ecg.rate / 60)
+    """Corrected by Bazett and by Fridericia, as the first alone calls every fast heart's QT long."""
+    corrected = ecg.qt * min(np.sqrt(ecg.rate / 60), np.cbrt(ecg.rate / 60))
     return corrected > (0.455 if ecg.record.sex == "female" else 0.445)
 
 

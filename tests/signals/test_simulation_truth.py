@@ -55,7 +55,7 @@ def test_an_independent_delineation_finds_the_true_intervals(finding):
     axis = (np.array(errors["axis"]) + 180) % 360 - 180
     median = {name: np.median(np.abs(each)) for name, each in (errors | {"axis": axis}).items()}
     assert all(len(each) >= 16 for each in errors.values())
-    assert median["heart_rate"] < 1.5 and median["pr"] < 10 and median["qrs"] < CONDUCTION[finding]
+    assert median["heart_rate"] < 3 and median["pr"] < 10 and median["qrs"] < CONDUCTION[finding]
     assert median["qt"] < 20 and median["axis"] < 10
 
 
@@ -123,7 +123,9 @@ def sizes(kind: str, noise: np.ndarray, rate: float) -> np.ndarray:
     if kind == "baseline drift":
         return np.ptp(noise, axis=1)
     if kind == "static noise":
-        return noise.std(axis=1)
+        window = np.ones(round(0.4 * rate)) / round(0.4 * rate)
+        drift = np.stack([np.convolve(row, window, mode="same") for row in noise])
+        return (noise - drift)[:, len(window) : -len(window)].std(axis=1)
     if kind == "burst noise":
         window = round(0.4 * rate)
         return np.max([noise[:, k : k + window].std(axis=1) for k in range(0, noise.shape[1] - window, 10)], axis=0)
