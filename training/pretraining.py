@@ -12,11 +12,13 @@ from transformers import PreTrainedModel, set_seed
 
 from ..configuration_ecgllm import ECGEncoderConfig
 from ..modeling_ecgllm import ECGTextDualEncoder
+from .parquet_windows import ParquetWindows
 from .pretraining_examples import PretrainingCollator, PretrainingExamples
 from .pretraining_trainer import PretrainingTrainer
 from .recipe import RecipeError, StageRecipe
 from .stages import StageContext, print_skipped, save_checkpoint, train_stage, training_arguments, whole_model
 from .statement_targets import StatementTargets
+from .streams import SimulatedWindows, StreamedExamples, Windows
 from .text_models import build_text_encoder
 
 
@@ -49,14 +51,19 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
     model, tokenizer = build()
     statements = _statements(context, stage)
     signals, text = context.signals, stage.text
-    train = PretrainingExamples(context.split("train"), signals, text, statements, context.augmenter(stage))
+    train: PretrainingExamples | StreamedExamples
+    if stage.stream:
+        train = _streamed(context, stage, statements)
+    else:
+        train = PretrainingExamples(context.split("train"), signals, text, statements, context.augmenter(stage))
+        what = "findings" if text == "findings" else "report"
+        print_skipped(train.skipped, f"records have no {what} or no usable signal")
     validation = PretrainingExamples(context.split("validation"), signals, text, statements)
-    what = "findings" if stage.text == "findings" else "report"
-    print_skipped(train.skipped, f"records have no {what} or no usable signal")
+    examples = stage.batch_size if stage.stream else len(train)
     trainer = PretrainingTrainer(
         model=model,
         # No column is called labels: the model computes its loss from the pairs themselves.
-        args=training_arguments(recipe, stage, folder, len(train), label_names=[]),
+        args=training_arguments(recipe, stage, folder, examples, label_names=[]),
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
         data_collator=PretrainingCollator(feature_extractor, tokenizer, _max_text_length(model.text_encoder)),
@@ -68,6 +75,33 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
     if PartialState().is_main_process:
         save_checkpoint(model, folder / "model", [feature_extractor, tokenizer])
         context.run.mark_done("pretrain", metrics)
+
+
+def _streamed(context: StageContext, stage: StageRecipe, statements: StatementTargets | None) -> StreamedExamples:
+    """This process' share of a stream. Raises: RecipeError for a folder that cannot be trained on."""
+    recipe, state = context.recipe, PartialState()
+    if stage.stream is True:
+        windows: Windows = SimulatedWindows(recipe.seed, context.corpus["id"])
+    else:
+        held = context.corpus.select_columns(["patient_id", "split"])
+        excluded = {row["patient_id"] for row in held if row["split"] != "train"}
+        needed = "findings" if stage.text == "findings" else "report"
+        try:
+            windows = ParquetWindows(stage.stream, needed, excluded, recipe.seed)
+        except (ValueError, OSError) as error:
+            raise RecipeError(f"stages.pretrain.stream: {error}") from error
+        state.print(f"  {windows.usable:,} records to stream from {stage.stream}")
+        print_skipped(windows.left_out, f"records have no {needed}, another split or a patient who validates")
+    return StreamedExamples(
+        windows,
+        context.feature_extractor,
+        stage.batch_size // state.num_processes,
+        state.process_index,
+        state.num_processes,
+        stage.text,
+        statements,
+        context.augmenter(stage),
+    )
 
 
 def _statements(context: StageContext, stage: StageRecipe) -> StatementTargets | None:

@@ -7,17 +7,21 @@ forward, batch by batch, so that it works however the model is wrapped and in an
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
+from transformers import TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..corpora import VOCABULARY
 from .pretraining_examples import PretrainingCollator
 from .pretraining_metrics import retrieval, zero_shot
 from .statement_targets import StatementTargets
+from .streams import StreamedExamples
 from .trainer import StageTrainer
 
 
@@ -33,6 +37,31 @@ class PretrainingTrainer(StageTrainer):
         self.statements = statements
         self.zero_shot: dict[str, Any] = {}
         self._embeds: dict[str, list[np.ndarray]] = {}
+
+    def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
+        if isinstance(self.train_dataset, StreamedExamples):
+            # A stream goes on where it was by itself; Trainer would draw everything again to get there.
+            self.args.ignore_data_skip = True
+            if resume_from_checkpoint is not None:
+                state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
+                self.train_dataset.start_at(state.global_step)
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def get_train_dataloader(self) -> DataLoader:
+        if not isinstance(self.train_dataset, StreamedExamples):
+            return super().get_train_dataloader()
+        # Not prepared by Accelerate, which would let every process draw everything and keep its share. The generator
+        # of its own leaves the global one, on which dropout depends, as it was.
+        workers = self.args.dataloader_num_workers
+        return DataLoader(
+            self.train_dataset,
+            batch_size=self.train_dataset.batch_size,
+            collate_fn=self.data_collator,
+            num_workers=workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
+            pin_memory=self.args.dataloader_pin_memory,
+            generator=torch.Generator().manual_seed(self.args.seed),
+        )
 
     @property
     def _collator(self) -> PretrainingCollator:

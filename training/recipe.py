@@ -92,7 +92,9 @@ class StageRecipe:
     group_by_length: a batch of questions holds prompts of about one length, so that little is padded.
     text: what an ECG is held against (pretrain): its "report", statements of "findings", or "both". loss: "infonce" or
     "sigmoid", of reports (pretrain). projection_dim: of the common space (pretrain). augment: fields of
-    `AugmentRecipe`, how ECGs are varied while their encoder learns. questions: arguments of
+    `AugmentRecipe`, how ECGs are varied while their encoder learns. stream: train on ever new simulated records (true,
+    with the corpus simulation), or on those of a folder of Parquet files, instead of the corpus' training records
+    (pretrain). questions: arguments of
     `corpora.build_questions` (debias, finetune), or {"path": folder of questions with their own splits}. balance:
     whether they are de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing
     matches, such as severity, age and sex. evaluate: how many validation questions are answered at the end. training:
@@ -110,6 +112,7 @@ class StageRecipe:
     loss: str = "infonce"
     projection_dim: int = 256
     augment: dict[str, Any] = field(default_factory=dict)
+    stream: bool | str = False
     questions: dict[str, Any] = field(default_factory=dict)
     balance: bool | None = None
     match_on: list[str] = field(default_factory=list)

@@ -73,6 +73,8 @@ def check_recipe(recipe: Recipe, where: str) -> None:
             raise RecipeError(f"{where}: {key}: {error}") from error
     for name, stage in recipe.stages.items():
         _check_stage(f"{where}: stages.{name}", name, stage)
+        if stage.stream:
+            _check_stream(f"{where}: stages.{name}", name, stage, recipe.corpus)
         if stage.augment:
             scaling = recipe.feature_extractor.get("scaling", "millivolt")
             _check_augment(f"{where}: stages.{name}", name, stage, scaling)
@@ -106,6 +108,18 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
                 + (f"set {instead} instead." if instead else "leave it out.")
             )
     check_keys(f"{where}: training (fields of TrainingArguments)", stage.training, known)
+
+
+def _check_stream(where: str, name: str, stage: StageRecipe, corpus: str) -> None:
+    if name != "pretrain":
+        raise RecipeError(f"{where}: stream is for pretrain; questions are built from a corpus.")
+    if stage.stream is True and corpus != "simulation":
+        raise RecipeError(
+            f"{where}: stream is true, which means ever new simulated records, and the corpus is {corpus}; give a "
+            "folder of Parquet files instead, or take the corpus simulation."
+        )
+    if stage.training.get("max_steps", -1) < 1:
+        raise RecipeError(f"{where}: stream has no end; set training.max_steps.")
 
 
 def _check_augment(where: str, name: str, stage: StageRecipe, scaling: str) -> None:

@@ -72,6 +72,11 @@ class StageContext:
         count = self.corpus["split"][:].count("train")
         # By the records' own word: a prepared corpus may be another than the recipe names.
         sources = sorted(set(self.corpus["source"]))
+        pretrain = self.recipe.stages.get("pretrain")
+        if pretrain is not None and isinstance(pretrain.stream, str):
+            return f"{count} ECGs of {', '.join(sources)}, and those streamed from {Path(pretrain.stream).name}"
+        if pretrain is not None and pretrain.stream:
+            count += pretrain.training["max_steps"] * pretrain.batch_size
         if sources == ["simulation"]:
             return f"{count} simulated ECGs, no patient's data"
         return f"{count} ECGs of {', '.join(sources)}"
