@@ -3,8 +3,9 @@
     python benchmarks/reading.py [FOLDER ...]
 
 Each FOLDER is searched for WFDB headers (.hea); without one, 100 simulated 12-lead records of 10 s at 500 Hz are
-written first, as format 16 and as .mat. Every reader reads the same files, taken in turn so that a busy machine slows
-all of them alike; the figure is the best of the rounds.
+written first, as format 16 and as .mat. Every reader reads the same files, in turn, from the page cache; the figure is
+the best of the rounds, in seconds of this process's CPU time, since on a busy machine a long round is interrupted more
+often than a short one.
 """
 
 from __future__ import annotations
@@ -79,10 +80,10 @@ def rates(paths: list[Path], readers: dict[str, Callable[[Path], object]]) -> di
         for name, read in readers.items():
             if best[name] is None:
                 continue
-            start = time.perf_counter()
+            start = time.process_time()
             for path in paths:
                 read(path)
-            best[name] = min(best[name], time.perf_counter() - start)
+            best[name] = min(best[name], time.process_time() - start)
     return {name: None if seconds is None else len(paths) / seconds for name, seconds in best.items()}
 
 
