@@ -79,6 +79,8 @@ def quiet_libraries() -> Iterator[None]:
     checkpoints = logging.get_logger("transformers.trainer_utils")
     level = checkpoints.level
     checkpoints.setLevel(logging.ERROR)
+    trainer = logging.get_logger("transformers.trainer")
+    trainer.addFilter(_says_more_than_tied)
     try:
         with warnings.catch_warnings():
             # peft asks transformers by a name that transformers renames.
@@ -86,10 +88,16 @@ def quiet_libraries() -> Iterator[None]:
             yield
     finally:
         checkpoints.setLevel(level)
+        trainer.removeFilter(_says_more_than_tied)
         if transformers_bars:
             logging.enable_progress_bar()
         if not datasets_bars:
             datasets.enable_progress_bars()
+
+
+def _says_more_than_tied(record: Any) -> bool:
+    """Not that tied weights, which are one tensor, are in a checkpoint once."""
+    return not record.getMessage().startswith("There were missing keys in the checkpoint model loaded")
 
 
 @contextmanager

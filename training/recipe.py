@@ -97,8 +97,9 @@ class StageRecipe:
     (pretrain). questions: arguments of
     `corpora.build_questions` (debias, finetune), or {"path": folder of questions with their own splits}. balance:
     whether they are de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing
-    matches, such as severity, age and sex. evaluate: how many validation questions are answered at the end. training:
-    fields of `transformers.TrainingArguments`.
+    matches, such as severity, age and sex. evaluate: how many validation questions are answered at the end.
+    early_stopping_patience: after so many validations without a gain of more than early_stopping_threshold a stage
+    ends, and the best checkpoint goes on. training: fields of `transformers.TrainingArguments`.
     """
 
     batch_size: int = 32
@@ -117,6 +118,8 @@ class StageRecipe:
     balance: bool | None = None
     match_on: list[str] = field(default_factory=list)
     evaluate: int = 200
+    early_stopping_patience: int | None = None
+    early_stopping_threshold: float = 0.0
     training: dict[str, Any] = field(default_factory=dict)
 
 

@@ -13,11 +13,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from transformers import CONFIG_MAPPING, TrainingArguments
+from transformers.integrations import get_available_reporting_integrations, get_reporting_integration_callbacks
 
 from ..configuration_ecgllm import ECGEncoderConfig
 from ..corpora import build_questions
 from ..processing_ecgllm import ECGFeatureExtractor
 from .augmentations import AugmentRecipe
+from .stopping import stopping_arguments
 
 if TYPE_CHECKING:
     from .recipe import LanguageModelRecipe, Recipe, StageRecipe, TextEncoderRecipe
@@ -108,6 +110,50 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
                 + (f"set {instead} instead." if instead else "leave it out.")
             )
     check_keys(f"{where}: training (fields of TrainingArguments)", stage.training, known)
+    _check_stopping(where, name, stage)
+    _check_trackers(where, stage.training.get("report_to", "none"))
+
+
+def _check_stopping(where: str, name: str, stage: StageRecipe) -> None:
+    settings = stopping_arguments(stage)
+    if not settings:
+        return
+    if stage.early_stopping_patience is not None and stage.early_stopping_patience < 1:
+        raise RecipeError(f"{where}: early_stopping_patience is {stage.early_stopping_patience}; expected 1 or more.")
+    settings |= stage.training
+    if settings["load_best_model_at_end"] is False:
+        raise RecipeError(
+            f"{where}: early_stopping_patience keeps the best checkpoint, and load_best_model_at_end is false; leave "
+            "one of them out."
+        )
+    save = settings.get("save_strategy", "steps")
+    if settings["eval_strategy"] == "no" or settings["eval_strategy"] != save:
+        raise RecipeError(
+            f"{where}: the best checkpoint is found among those that are validated, and eval_strategy is "
+            f"{settings['eval_strategy']!r} while save_strategy is {save!r}; set both to steps, or both to epoch."
+        )
+    if save == "steps" and settings.get("save_steps", 200) % settings["eval_steps"]:
+        raise RecipeError(
+            f"{where}: save_steps {settings.get('save_steps', 200)} is not a multiple of eval_steps "
+            f"{settings['eval_steps']}, so that the best checkpoint might not be saved."
+        )
+    metric = settings.get("metric_for_best_model", "loss").removeprefix("eval_")
+    if name != "pretrain" and metric != "loss":
+        raise RecipeError(f"{where}: metric_for_best_model is {metric!r}; a stage of questions is validated by loss.")
+
+
+def _check_trackers(where: str, named: str | list[str] | None) -> None:
+    """Trainer would find out when the stage begins, after hours of those before it."""
+    for name in [named] if isinstance(named, str) else named or ():
+        if name in ("none", "all"):
+            continue
+        try:
+            get_reporting_integration_callbacks([name])
+        except ValueError as error:
+            known = str(error).partition("only ")[2].removesuffix(" are supported.").split(", ")
+            raise RecipeError(f"{where}: training.report_to is {name!r}{_nearest(name, known)}") from error
+        if name not in get_available_reporting_integrations():
+            raise RecipeError(f"{where}: training.report_to is {name!r}, which is not installed; pip install {name}.")
 
 
 def _check_stream(where: str, name: str, stage: StageRecipe, corpus: str) -> None:

@@ -29,6 +29,7 @@ from .prepared_signals import PreparedSignals
 from .progress import data_bars
 from .recipe import STAGES, Recipe, RecipeError, StageRecipe
 from .run_folder import RunFolder, versions, written_whole
+from .stopping import stopping_arguments, stopping_callbacks
 from .text_models import build_language_model
 from .trainer import EXAMPLE_IDS, StageTrainer
 from .tuning import check_adapters_are_called, prepare_for_tuning, trainable_table
@@ -226,20 +227,24 @@ def training_arguments(
             f"{folder.name} has {num_examples} training examples, fewer than its batch_size {stage.batch_size}; take "
             "more records or a smaller batch."
         )
-    settings = {
-        "logging_steps": 10,
-        "save_steps": 200,
-        "save_total_limit": 2,
-        "report_to": "none",
-        # The guard of `StageTrainer` asks the device once a step; this would, after each part of a batch, and go on.
-        "logging_nan_inf_filter": False,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": 0.1,
-        "weight_decay": 1e-4,
-        "use_cpu": not torch.accelerator.is_available(),
-        # Pinned memory is for copies to a GPU, and warns without one.
-        "dataloader_pin_memory": torch.cuda.is_available(),
-    } | stage.training
+    settings = (
+        stopping_arguments(stage)
+        | {
+            "logging_steps": 10,
+            "save_steps": 200,
+            "save_total_limit": 2,
+            "report_to": "none",
+            # This asks the device after each part of a batch, and goes on; `StageTrainer`'s guard does so once a step.
+            "logging_nan_inf_filter": False,
+            "lr_scheduler_type": "cosine",
+            "warmup_steps": 0.1,
+            "weight_decay": 1e-4,
+            "use_cpu": not torch.accelerator.is_available(),
+            # Pinned memory is for copies to a GPU, and warns without one.
+            "dataloader_pin_memory": torch.cuda.is_available(),
+        }
+        | stage.training
+    )
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=stage.batch_size // parts,
@@ -259,8 +264,8 @@ def training_arguments(
 
 
 def train_stage(trainer: StageTrainer, context: StageContext, name: str) -> dict[str, Any]:
-    state = PartialState()
-    for callback in context.callbacks:
+    state, stage = PartialState(), context.recipe.stages[name]
+    for callback in (*stopping_callbacks(stage), *context.callbacks):
         trainer.add_callback(callback)
     state.print(trainable_table(trainer.model))
     checkpoint = context.run.last_checkpoint(name)
@@ -268,6 +273,14 @@ def train_stage(trainer: StageTrainer, context: StageContext, name: str) -> dict
         state.print(f"  going on from {checkpoint.name}")
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics = {"train": result.metrics, "world_size": state.num_processes, "versions": versions()}
+    metrics["steps"] = trainer.state.global_step
+    if trainer.args.load_best_model_at_end:
+        best = {"step": trainer.state.best_global_step, "value": trainer.state.best_metric}
+        metrics["best"] = best | {"metric": trainer.args.metric_for_best_model}
+        state.print(
+            f"  {metrics['steps']} of {trainer.state.max_steps} steps; kept: the weights of step {best['step']}, with "
+            f"{trainer.args.metric_for_best_model} {best['value']:.4f} on validation"
+        )
     if trainer.eval_dataset is not None:
         metrics["validation"] = trainer.evaluate()
     return metrics | {"log": trainer.state.log_history}

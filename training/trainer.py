@@ -20,6 +20,7 @@ from transformers import Trainer, TrainerCallback
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
 from .non_finite import NonFiniteGuard
 from .progress import use_stage_progress
+from .recipe_checks import RecipeError
 
 # Lengths that differ by less are not told apart, so that a batch is not made of one kind of question.
 _LENGTH_STEP = 16
@@ -38,6 +39,12 @@ class StageTrainer(Trainer):
     """
 
     def __init__(self, *args: Any, loss_counts_tokens: bool = True, group_by_length: bool = False, **kwargs: Any):
+        settings = kwargs["args"]
+        if kwargs.get("eval_dataset") is None and settings.eval_strategy != "no":
+            raise RecipeError(
+                f"{Path(settings.output_dir).name} has no validation examples, and is to be validated on the way; "
+                "take more records, or leave out early_stopping_patience, load_best_model_at_end and eval_strategy."
+            )
         super().__init__(*args, **kwargs)
         self.group_by_length = group_by_length
         if not loss_counts_tokens:
@@ -61,6 +68,10 @@ class StageTrainer(Trainer):
             return norm
 
         self.accelerator.clip_grad_norm_ = clip_and_check
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list, Any]:
+        # A run that is over and is taken up again would take one more step before it looks.
+        return ([], None) if self.control.should_training_stop else super().get_batch_samples(*args, **kwargs)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         examples = inputs.get(EXAMPLE_IDS)

@@ -107,6 +107,9 @@ def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) 
         ("stages.debias.training.output_dir=x", "sets output_dir, which follows from the recipe; set output instead"),
         ("stages.debias.training.per_device_train_batch_size=4", "set batch_size instead"),
         ("stages.debias.training.seed=4", "set seed instead"),
+        ("stages.debias.training.report_to=tensorbord", "report_to is 'tensorbord'; did you mean 'tensorboard'"),
+        ("stages.finetune.training.report_to=[none, dvclive]", "report_to is 'dvclive', which is not installed; pip"),
+        ("text_encoder.sizes={model_type: bert}", "text_encoder.sizes is for a model by name"),
         ("stages.debias.training.label_names=[a]", "sets label_names, which follows from the recipe; leave it out"),
     ],
 )
