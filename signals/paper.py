@@ -350,3 +350,20 @@ def _extents(strip: Strip, rows: int) -> tuple[np.ndarray, np.ndarray]:
 def _round_up(mm: float) -> float:
     """To the next thick line."""
     return math.ceil(mm / SQUARE - 1e-9) * SQUARE
+
+
+def label_place(trace: Trace, width: float, free: float) -> tuple[float, float]:
+    """mm right of the trace's start and over the row's line where a label of that width meets the least of it.
+
+    Args: free: how far over the line a label may stand without leaving the row.
+    """
+    usual, most = 5.0, max(5.0, min(free, 14.0))
+    best = None
+    for right in np.arange(1.0, 12.5, 0.5):
+        over = trace.x - trace.left - right
+        beside = trace.y[(over >= -0.7) & (over <= width + 0.7) & np.isfinite(trace.y)]
+        needed = max(usual, float(beside.max()) + 1.5 if beside.size else 0.0)
+        cost = (max(0.0, needed - most), needed - usual + right / 2)  # running into it; then standing out of line
+        if best is None or cost < best[0]:
+            best = cost, float(right), min(needed, most)
+    return best[1:]

@@ -30,6 +30,7 @@ from .paper import (
     choose_rhythm_leads,
     choose_window,
     clipped_leads,
+    label_place,
     lay_out,
     row_lines,
 )
@@ -44,6 +45,7 @@ try:
     from matplotlib.font_manager import FontProperties
     from matplotlib.lines import Line2D
     from matplotlib.patches import Rectangle
+    from matplotlib.textpath import TextPath
     from matplotlib.transforms import Bbox, TransformedBbox
 except ImportError as error:
     raise ImportError(f"drawing ECGs needs matplotlib: pip install 'ecgllm[plot]' ({error})") from error
@@ -332,7 +334,8 @@ class _Grid:
             return
         x, y = self._trace_left + trace.left, self._row(trace)
         label = f"{trace.label} (derived)" if trace.derived else trace.label
-        right, up = self._label_place(trace, 2.3 * len(label))
+        free = self._band(trace)[1] - y - 3.5
+        right, up = label_place(trace, _width(label, _LABEL_PT), free)
         self._word(x + right, y + up, label, _LABEL_PT, bold=True)
         if not trace.recorded:
             self._word(x + 1, y - 1.5, "not recorded", _TEXT_PT)
@@ -342,20 +345,6 @@ class _Grid:
             kind = "rhythm" if trace.rhythm else "trace"
             name = trace.label.replace("\N{MINUS SIGN}", "minus-")
             self._line(self._trace_left + trace.x, y + trace.y, f"{kind}-{re.sub(r'[^A-Za-z0-9_-]', '_', name)}")
-
-    def _label_place(self, trace: Trace, width: float) -> tuple[float, float]:
-        """mm right of the trace's start and over the row's line where a label of that width meets the least of it."""
-        free = self._band(trace)[1] - self._row(trace) - 3.5
-        usual, most = 5.0, max(5.0, min(free, 14.0))
-        best = None
-        for right in (1.0, 3.0, 5.0, 7.0, 9.0):
-            over = trace.x - trace.left - right
-            beside = trace.y[(over >= -1) & (over <= width + 1) & np.isfinite(trace.y)]
-            needed = max(usual, float(beside.max()) + 1.5 if beside.size else 0.0)
-            cost = (max(0.0, needed - most), needed - usual + right / 2)  # running into it; then standing out of line
-            if best is None or cost < best[0]:
-                best = cost, right, min(needed, most)
-        return best[1:]
 
     def _line(self, x: np.ndarray, y: np.ndarray, gid: str) -> None:
         line = Line2D(
@@ -405,6 +394,11 @@ def _write(axes: Axes, lines: Sequence[_Text], left: float, top: float, color: s
 def _font(size: float, bold: bool) -> FontProperties:
     # Named, since it comes with matplotlib: a picture does not depend on the fonts or rcParams of a machine.
     return FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
+
+
+def _width(text: str, size: float) -> float:
+    """mm that bold text of that size takes."""
+    return TextPath((0, 0), text, prop=_font(size, bold=True)).get_extents().xmax * MM / 72
 
 
 def _points(mm: float) -> float:

@@ -211,6 +211,21 @@ def test_what_is_too_large_is_cut_and_said() -> None:
     assert figure.get_size_inches()[1] * 25.4 < 400
 
 
+def test_labels_keep_clear_of_tall_and_frequent_beats() -> None:
+    """Spikes of 2.4 mV, 0.36 s apart: between two of them there are 9 mm, and the longest label takes 7."""
+    record = make(rate=500)
+    signal = np.zeros_like(record.signal)
+    signal[:, 60::180] = 2.4
+    figure = plot_ecg(replace(record, signal=signal), layout="12x1", measuring=False)
+    labels = [text for text in figure.axes[0].texts if text.get_text() in LEADS]
+    assert len(labels) == 12
+    for text in labels:
+        box = text.get_window_extent().get_points() / figure.dpi * 25.4
+        for points in traces(figure).values():
+            across = points[(points[:, 0] > box[0, 0]) & (points[:, 0] < box[1, 0]), 1]
+            assert across.max() < box[0, 1] or across.min() > box[1, 1], text.get_text()
+
+
 def test_rows_move_apart_where_traces_would_touch() -> None:
     record = make()
     tall = replace(record, signal=record.signal * np.float32(2.2))
