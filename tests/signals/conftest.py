@@ -262,9 +262,12 @@ SCP_CODES = {
 }  # fmt: skip
 
 
-def scp(counts, leads=EIGHT, *, interval=2000, avm=1000, huffman=False, starts=None, bad_crc=False, differences=0):
+def scp(counts, leads=EIGHT, *, interval=2000, avm=1000, huffman=False, starts=None, bad_crc=False, differences=0,
+        beats=(), beat_avm=1000):  # fmt: skip
     """SCP-ECG (EN 1064) of sections 0, 1, 3 and 6. counts: steps of `avm` nanovolt; huffman: the default table;
-    differences: 0 for samples, 1 or 2 for first or second differences after the first one or two samples."""
+    differences: 0 for samples, 1 or 2 for first or second differences after the first one or two samples; beats: the
+    fiducial points (samples from 1) of QRS complexes from which the first is subtracted as a reference beat, stored
+    in steps of `beat_avm` nanovolt (sections 4 and 5)."""
     codes = {"I": 1, "II": 2, "V1": 3, "V2": 4, "V3": 5, "V4": 6, "V5": 7, "V6": 8, "III": 61, "aVR": 62, "aVL": 63,
              "aVF": 64}  # fmt: skip
 
@@ -294,7 +297,25 @@ def scp(counts, leads=EIGHT, *, interval=2000, avm=1000, huffman=False, starts=N
     def coded(row):
         return np.concatenate([row[:differences], np.diff(row, differences)])
 
-    rows = [packed(coded(row)) if huffman else coded(row).astype("<i2").tobytes() for row in counts]
+    def stored(values, nanovolt):
+        rows = [packed(coded(row)) if huffman else coded(row).astype("<i2").tobytes() for row in values]
+        sizes = b"".join(struct.pack("<H", len(row)) for row in rows)
+        return struct.pack("<HHBB", nanovolt, interval, differences, 0) + sizes + b"".join(rows)
+
+    bodies = {}
+    if beats:
+        before, length = 40, 100  # samples of the reference beat to its fiducial point, and in all
+        start = beats[0] - before
+        beat = counts[:, start : start + length] * avm // beat_avm
+        counts = counts.copy()
+        zones = []
+        for fiducial in beats:
+            first = fiducial - before  # the sample that the beat's first one is subtracted from, from 0
+            counts[:, first : first + length] -= beat * beat_avm // avm
+            zones.append(struct.pack("<HIII", 0, first + 1, fiducial, first + length))
+        protected = b"".join(struct.pack("<II", fiducial - 20, fiducial + 20) for fiducial in beats)
+        bodies[4] = struct.pack("<HHH", length * interval // 1000, before, len(beats)) + b"".join(zones) + protected
+        bodies[5] = stored(beat, beat_avm)
     machine = (
         struct.pack("<HHHBB6sBBBBB", 1, 1, 1, 0, 0, b"CART\0\0", 20, 0xA0, 0, 0xC0, 1) + bytes(17) + b"1\0\0\0\0\0"
     )
@@ -310,12 +331,11 @@ def scp(counts, leads=EIGHT, *, interval=2000, avm=1000, huffman=False, starts=N
         + tag(255, b"")
     )
     starts = starts or [1] * len(leads)
-    three = bytes([len(leads), 0x04 | (len(leads) << 3 & 0xF8)]) + b"".join(
+    three = bytes([len(leads), 0x04 | bool(beats) | (len(leads) << 3 & 0xF8)]) + b"".join(
         struct.pack("<IIB", start, start + len(row) - 1, codes[lead])
         for start, lead, row in zip(starts, leads, counts, strict=True)
     )
-    six = struct.pack("<HHBB", avm, interval, differences, 0) + b"".join(struct.pack("<H", len(row)) for row in rows)
-    bodies = {1: one, 3: three, 6: six + b"".join(rows)}
+    bodies |= {1: one, 3: three, 6: stored(counts, avm)}
     if huffman:
         bodies[2] = struct.pack("<H", 19999)
     sections = {number: section(number, bodies[number]) for number in sorted(bodies)}

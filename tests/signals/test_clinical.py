@@ -248,6 +248,16 @@ def test_scp(written, options):
     assert ecg.sampling_rate == 1e6 / options.get("interval", 2000)
 
 
+@pytest.mark.parametrize("beat_avm", [1000, 5000])
+@pytest.mark.parametrize("options", [{}, {"huffman": True, "differences": 2}])
+def test_scp_reference_beat_is_added_again(written, options, beat_avm):
+    """High compression as carts use it: a reference beat is subtracted at each QRS complex."""
+    counts = written.microvolts(600, written.EIGHT)
+    ecg = read_ecg(written.scp(counts, beats=(100, 250, 471), beat_avm=beat_avm, **options))
+    np.testing.assert_allclose(ecg.signal, counts / 1000, atol=1e-6)
+    assert any("median beats of 0.20 s were left out" in note for note in ecg.notes)
+
+
 def test_scp_leads_that_start_later_are_placed_in_time(written):
     counts = written.microvolts(leads=("I", "II"))
     ecg = read_ecg(written.scp(counts, ("I", "II"), starts=[1, 101]))
