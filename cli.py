@@ -42,6 +42,9 @@ MatchOn = Annotated[
     str | None,
     typer.Option(help="Confounders in which yes and no shall be alike: severity,age,sex,device,noise or a column."),
 ]
+Rate = Annotated[float | None, typer.Option(help="Hz, of a table or array that does not say it.")]
+Unit = Annotated[str | None, typer.Option(help="mV or uV, of a table or array that does not say it.")]
+Leads = Annotated[str | None, typer.Option(help="Leads of an array that does not name them: I,II,V1.")]
 Seed = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
 
 
@@ -84,9 +87,9 @@ def info(
         list[Path], typer.Argument(metavar="FILE...", help="ECG files: WFDB, DICOM, XML, SCP-ECG, EDF, CSV and more.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; for several files a list.")] = False,
-    sampling_rate: Annotated[float | None, typer.Option(help="Hz, of a table or array that does not say it.")] = None,
-    unit: Annotated[str | None, typer.Option(help="mV or uV, of a table or array that does not say it.")] = None,
-    leads: Annotated[str | None, typer.Option(help="Leads of an array that does not name them: I,II,V1.")] = None,
+    sampling_rate: Rate = None,
+    unit: Unit = None,
+    leads: Leads = None,
     measuring: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis; takes some seconds.")
     ] = True,
@@ -132,18 +135,24 @@ def plot(
         bool | None,
         typer.Option(
             "--measure/--no-measure",
-            help="Rate and intervals in the header by neurokit2, or as the file states them. "
-            "[default: measured if the file states none and neurokit2 is installed]",
+            help="Rate and intervals in the header by neurokit2, or as the file states them; "
+            "by default measured if the file states none and neurokit2 is installed.",
             show_default=False,
         ),
     ] = None,
+    sampling_rate: Rate = None,
+    unit: Unit = None,
+    leads: Leads = None,
 ) -> None:
     """Draw ECGs on millimetre paper, true to scale. The header shows a record's id; no other sign of the patient."""
     from .signals.plot_files import plot_files
 
+    reading = {"sampling_rate": sampling_rate, "unit": unit, "leads": None if leads is None else _names(leads)}
     options = {"layout": layout, "start": start, "duration": duration, "speed": speed, "gain": gain, "style": style}
     try:
-        written = plot_files(files, output, compare=compare, whole=whole, measuring=measuring, **options)
+        written = plot_files(
+            files, output, compare=compare, whole=whole, reading=reading, measuring=measuring, **options
+        )
     except ImportError as error:  # matplotlib and neurokit2 are optional extras
         raise ValueError(str(error)) from error
     for path in written:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,7 @@ def plot_files(
     *,
     compare: bool = False,
     whole: bool = False,
+    reading: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> list[Path]:
     """Read ECG files and draw them.
@@ -83,6 +85,7 @@ def plot_files(
         output: a .png, .pdf or .svg; of these a .pdf takes several pages. Anything without a suffix is a folder, which
             gets one .png a file.
         compare: draw the two files side by side. whole: draw each recording to its end, page after page, in a .pdf.
+        reading: options of `read_ecg`, for tables that do not state their rate or unit.
         options: those of `plot_ecg`; `duration` is the length of a page.
 
     Returns: the files written, existing ones replaced. Raises: ValueError if output and files do not go together, and
@@ -90,6 +93,7 @@ def plot_files(
     """
     from .plotting import plot_ecg, plot_pages
 
+    read = partial(read_ecg, **(reading or {}))
     output = Path(output)
     in_folder = output.is_dir() or not output.suffix
     kind = "a folder" if in_folder else f".{_file_format(output)}"
@@ -105,22 +109,20 @@ def plot_files(
             f"{output} holds one page, and there are {len(files)} files; name a .pdf or a folder, or compare two."
         )
     if compare:
-        first, second = (read_ecg(file) for file in files)
+        first, second = (read(file) for file in files)
         return [save_ecg(plot_ecg(first, compare=second, **options), output)]
     if not in_folder:
         if whole and options.get("duration") is None:
             options.pop("duration", None)
         draw = plot_pages if whole else (lambda record, **options: [plot_ecg(record, **options)])
-        figures = (figure for file in files for figure in draw(read_ecg(file), **options))
+        figures = (figure for file in files for figure in draw(read(file), **options))
         return [save_pages(figures, output)] if kind == ".pdf" else [save_ecg(next(figures), output)]
     pictures = [output / f"{Path(file).stem}.png" for file in files]
     twice = [picture.name for picture in dict.fromkeys(pictures) if pictures.count(picture) > 1]
     if twice:
         raise ValueError(f"{output}: two files would both become {twice[0]}; draw them into folders of their own.")
     output.mkdir(parents=True, exist_ok=True)
-    return [
-        save_ecg(plot_ecg(read_ecg(file), **options), picture) for file, picture in zip(files, pictures, strict=True)
-    ]
+    return [save_ecg(plot_ecg(read(file), **options), picture) for file, picture in zip(files, pictures, strict=True)]
 
 
 def _file_format(path: Path) -> str:

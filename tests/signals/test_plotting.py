@@ -211,6 +211,14 @@ def test_what_is_too_large_is_cut_and_said() -> None:
     assert figure.get_size_inches()[1] * 25.4 < 400
 
 
+def test_tables_are_drawn_with_what_they_do_not_say(tmp_path) -> None:
+    (tmp_path / "t.csv").write_text("I,II\n" + "0.1,0.2\n-0.1,0.3\n" * 100)
+    reading = {"sampling_rate": 100, "unit": "mV"}
+    assert plot_files([tmp_path / "t.csv"], tmp_path / "t.svg", reading=reading) == [tmp_path / "t.svg"]
+    with pytest.raises(ValueError, match="which unit"):
+        plot_files([tmp_path / "t.csv"], tmp_path / "t.svg")
+
+
 def test_labels_keep_clear_of_tall_and_frequent_beats() -> None:
     """Spikes of 2.4 mV, 0.36 s apart: between two of them there are 9 mm, and the longest label takes 7."""
     record = make(rate=500)
