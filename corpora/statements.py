@@ -111,7 +111,7 @@ def wordings(name: str, which: str = "train") -> tuple[str, ...]:
     """Wordings of a statement, the plainest first.
 
     which: "train": every name of the finding in every sentence; "test": its canonical name in sentences that training
-    does not use, so that a figure does not depend on wordings learned by heart.
+    does not use, to see how much a figure depends on wordings learned by heart.
     Raises: ValueError for a name that is neither a finding nor a group.
     """
     if name not in VOCABULARY and name not in GROUPS and name != ANY_ABNORMALITY:

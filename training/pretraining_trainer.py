@@ -20,7 +20,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from ..corpora import VOCABULARY
 from .pretraining_examples import PretrainingCollator
 from .pretraining_metrics import retrieval, zero_shot
-from .statement_targets import StatementTargets
+from .statement_targets import UNKNOWN, StatementTargets
 from .streams import StreamedExamples
 from .trainer import StageTrainer
 
@@ -76,9 +76,19 @@ class PretrainingTrainer(StageTrainer):
 
     def _statement_inputs(self, texts: list[str]) -> dict[str, torch.Tensor]:
         encoded = {f"statement_{name}": value for name, value in self._collator.texts(texts).items()}
-        repeats = len(texts) // max(len(self.statements), 1)
-        weights = torch.from_numpy(self.statements.weights).repeat(1, repeats)
-        return self._prepare_inputs(encoded | {"statement_weights": weights})
+        return self._prepare_inputs(encoded | {"statement_weights": torch.from_numpy(self.statements.weights)})
+
+    def _measuring_inputs(self, targets: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        """All wordings for measuring, of which the first of each statement alone has targets, and so a loss."""
+        texts, count = self.statements.measuring_texts(), len(self.statements)
+        inputs = self._statement_inputs(texts)
+        if targets is not None:
+            others = len(texts) - count
+            inputs["statement_targets"] = torch.nn.functional.pad(targets, (0, others), value=UNKNOWN)
+            # The loss is a mean over all texts.
+            weights = inputs["statement_weights"] * (len(texts) / count)
+            inputs["statement_weights"] = torch.nn.functional.pad(weights, (0, others))
+        return inputs
 
     # -----------------------------------------------------------------------------------------------------------------
     # Measuring
@@ -102,10 +112,7 @@ class PretrainingTrainer(StageTrainer):
         example_ids = inputs.pop("example_ids")
         targets = inputs.get("statement_targets")
         if self.statements and (targets is not None or "statement" not in self._embeds):
-            inputs |= self._statement_inputs(self.statements.measuring_texts())
-            if targets is not None:
-                repeats = inputs["statement_input_ids"].shape[0] // targets.shape[1]
-                inputs["statement_targets"] = targets.repeat(1, repeats)
+            inputs |= self._measuring_inputs(targets)
         with self.compute_loss_context_manager():
             outputs = model(**inputs)
         if outputs.statement_embeds is not None and "statement" not in self._embeds:
@@ -131,18 +138,30 @@ class PretrainingTrainer(StageTrainer):
             measured |= retrieval(ecgs, found["text"][rows], [examples.reports[index] for index in ids])
         self.zero_shot = {}
         if "statement" in found and len(self.statements):
-            # The mean over wordings, as CLIP's prompts are joined.
-            texts = found["statement"].reshape(-1, len(self.statements), ecgs.shape[1]).mean(axis=0)
             targets = np.stack([self.statements.targets(examples.findings[index] or ()) for index in ids])
-            patients = [examples.patients[index] for index in ids]
-            # Not the groups: they are made of findings that are measured one by one.
-            names = self.statements.names
-            own = [column for column, name in enumerate(names) if name in VOCABULARY]
-            self.zero_shot = zero_shot(
-                ecgs @ texts[own].T, targets[:, own], [names[column] for column in own], patients, self.args.seed
+            measured |= self._told_apart(
+                ecgs, found["statement"], targets, [examples.patients[index] for index in ids]
             )
-        if self.zero_shot:
-            names = ("zero_shot_auroc", "zero_shot_auroc_low", "zero_shot_auroc_high")
-            measured |= dict(zip(names, self.zero_shot["macro"], strict=True))
-            measured |= {f"auroc {name}": each["auroc"] for name, each in self.zero_shot["findings"].items()}
         return measured
+
+    def _told_apart(
+        self, ecgs: np.ndarray, statements: np.ndarray, targets: np.ndarray, patients: list[str]
+    ) -> dict[str, float]:
+        """How well findings are told apart, in the plainest wording and in those that training does not use."""
+        # Not the groups: they are made of findings that are measured one by one.
+        names = self.statements.names
+        own = [column for column, name in enumerate(names) if name in VOCABULARY]
+        texts = statements.reshape(-1, len(names), ecgs.shape[1])[:, own]
+        called = [names[column] for column in own]
+        # The mean over wordings, as CLIP's prompts are joined.
+        plain, others = (
+            zero_shot(ecgs @ texts[part].mean(axis=0).T, targets[:, own], called, patients, self.args.seed)
+            for part in (slice(1), slice(1, None))
+        )
+        self.zero_shot = plain
+        if not plain:
+            return {}
+        scores = ("zero_shot_auroc", "zero_shot_auroc_low", "zero_shot_auroc_high")
+        measured = dict(zip(scores, plain["macro"], strict=True))
+        measured["zero_shot_auroc_unseen_wording"] = others["macro"][0]
+        return measured | {f"auroc {name}": each["auroc"] for name, each in plain["findings"].items()}

@@ -53,7 +53,7 @@ class StatementTargets:
         self._of_noise = np.array([category == "noise" for category in categories], dtype=bool)
         self._no_noise = np.array([name == "no noise" for name in self.names], dtype=bool)
         self._training = [wordings(name) for name in self.names]
-        self._measuring = [wordings(name, "test") for name in self.names]
+        self._measuring = [(wordings(name)[0], *wordings(name, "test")) for name in self.names]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,7 +81,7 @@ class StatementTargets:
         return [own[int(share * len(own))] for own, share in zip(self._training, choice, strict=True)]
 
     def measuring_texts(self) -> list[str]:
-        """The wordings for measuring, none of them used in training: the first of every statement, the second of every
-        statement, and so on; every statement has equally many.
+        """The wordings for measuring: the plainest of every statement, then each wording that training does not use,
+        statement by statement; every statement has equally many.
         """
         return [text for wording in zip(*self._measuring, strict=True) for text in wording]

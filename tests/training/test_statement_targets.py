@@ -49,12 +49,12 @@ def test_wordings_follow_from_seed_and_step() -> None:
     assert statements.texts(5) != other.texts(5)
     used = {text for step in range(200) for text in statements.texts(step)}
     assert {"AFib", "finding: atrial fibrillation", "ECG with AF"} <= used
-    assert not used & set(statements.measuring_texts())
+    assert not used & set(statements.measuring_texts()[len(statements) :])
 
 
 def test_measuring_texts_come_wording_by_wording() -> None:
     statements = StatementTargets([AF, SINUS], {*AF, *SINUS})
     texts, count = statements.measuring_texts(), len(statements)
-    assert len(texts) == 2 * count
+    assert len(texts) == 3 * count and tuple(texts[:count]) == statements.names
     for position, name in enumerate(statements.names):
-        assert name in texts[position] and name in texts[count + position]
+        assert name in texts[count + position] and name in texts[2 * count + position]

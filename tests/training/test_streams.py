@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
-from ecgllm.corpora import prepare
+from ecgllm.corpora import prepare, simulated_stream
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import CHUNK, simulate_ecgs
 from ecgllm.training import load_recipe, run_recipe
@@ -70,6 +70,14 @@ def test_simulated_records_begin_behind_the_corpus(corpus: Dataset) -> None:
     assert examples.names(first["example_id"]) == {"records": [record.id]} and record.id not in corpus["id"]
     again = examples[first["example_id"]]
     np.testing.assert_array_equal(again["ecg"]["ecg_values"], first["ecg"]["ecg_values"])
+
+
+def test_simulated_records_say_what_those_of_a_corpus_say() -> None:
+    """Reports and findings, broader ones included: a finding that is left out counts as denied."""
+    streamed = next(SimulatedWindows(5, []).lane(0, 1))[1].records()
+    for record, row in zip(streamed, simulated_stream(5, n=CHUNK), strict=True):
+        assert list(record.findings) == row["findings"] and record.report == row["report"]
+        np.testing.assert_allclose(record.ecg().signal, row["ecg"]["signal"], atol=0.001)  # stored in microvolts
 
 
 @pytest.mark.parametrize("workers", [0, 2])
