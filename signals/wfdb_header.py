@@ -345,6 +345,8 @@ def comment_facts(comments: list[str], notes: list[str]) -> tuple[float | None, 
 
 
 def _age(text: str, notes: list[str]) -> float | None:
+    if text.isascii() and text.isdecimal() and len(text) < 3:
+        return float(text)
     number = re.fullmatch(r"(\d+(?:\.\d*)?)\s*(?:y|yr|yrs|years?)?", text, re.IGNORECASE)
     if number and float(number[1]) <= 130:
         return float(number[1])
