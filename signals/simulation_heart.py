@@ -74,10 +74,11 @@ def draw_hearts(body: np.random.Generator, visit: np.random.Generator, plan: Pla
 
 
 def truth_of(hearts: Hearts, duration: float) -> Truth:
-    """Findings and measurements of a batch, read off its waves."""
+    """Findings and measurements of a batch, read off its waves as the recorder passes them."""
+    beat, p = (waves.smoothed(hearts.smoothing) for waves in (hearts.beat, hearts.p))
     return measured_truth(
-        hearts.plan, hearts.rhythm, hearts.beat, _QRS_SLOTS, hearts.qrs, hearts.qt, hearts.p, hearts.p_length,
-        hearts.electrodes, duration,
+        hearts.plan, hearts.rhythm, beat, _QRS_SLOTS, hearts.qrs, hearts.qt, p, hearts.p_length, hearts.electrodes,
+        duration,
     )  # fmt: skip
 
 
@@ -135,7 +136,7 @@ def _fibrillation_waves(rng: np.random.Generator, times: np.ndarray, cycle: floa
     swell = 1 + 0.5 * np.sin(2 * np.pi * (rng.uniform(0.15, 0.6, (3, 1)) * times + rng.random((3, 1))))
     wave = (swell * np.sin(2 * np.pi * (rate * times + rng.random((3, 1))) + 2 * sway)).sum(axis=0)
     gains = np.array([0.3, 0.6, 1.0, 0.6, 0.35, 0.25, 0.2, 0.2]) * rng.lognormal(0, 0.25, 8)
-    size = np.exp(rng.uniform(np.log(0.005), np.log(0.07)))  # mV per sine in V1
+    size = np.exp(rng.uniform(np.log(0.009), np.log(0.075)))  # mV per sine in V1
     return (size * gains[:, None] * wave).astype(np.float32)
 
 

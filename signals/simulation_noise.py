@@ -110,8 +110,8 @@ def _white(rng: np.random.Generator, n: int, samples: int, rate: float) -> np.nd
 
 
 def _slow(rng: np.random.Generator, n: int, times: np.ndarray) -> np.ndarray:
-    """[n, 9, samples] float32 of standard deviation about 0.8, under 15 Hz: skin, and muscles at rest."""
-    place = (times - times[0]) / 0.035
+    """[n, 9, samples] float32 of standard deviation about 0.8, under 5 Hz: skin and electrodes."""
+    place = (times - times[0]) / 0.11
     knots = rng.standard_normal((n, 9, int(place[-1]) + 2), dtype=np.float32)
     before = place.astype(int)
     share = (place - before).astype(np.float32)
@@ -148,7 +148,7 @@ def _static(
     white = _log_uniform(rng, 0.0015, 0.011, (n, 1)) * rng.lognormal(0, 0.3, (n, 9))
     white += spoilt[:, None] * _log_uniform(rng, 0.015, 0.06, (n, 1)) * where
     noise = _white(rng, n, len(times), rate)
-    noise += 2.0 * _slow(rng, n, times)
+    noise += 1.6 * _slow(rng, n, times)
     noise *= white.astype(np.float32)[..., None]
     mains = rng.choice([50.0, 60.0], (n, 1))
     hum = np.where(spoilt[:, None], rng.random((n, 1)) < 0.4, rng.random((n, 1)) < 0.1) & (mains < 0.45 * rate)

@@ -378,7 +378,7 @@ def _draw_rate(rng: np.random.Generator, rhythm: np.ndarray, pace: np.ndarray) -
 def _draw_axis(rng: np.random.Generator, causes: dict[str, np.ndarray], age: np.ndarray) -> np.ndarray:
     """[records] degrees: leftwards with age, and as conduction and pacing turn it."""
     n = len(age)
-    usual = np.clip(rng.normal(55 - 0.45 * (age - 25), 25, n), -27, 86)
+    usual = np.clip(rng.normal(52 - 0.45 * (age - 25), 26, n), -27, 86)
     axis = np.select(
         [causes["axis"] == "left", causes["axis"] == "right"],
         [rng.uniform(-78, -33, n), rng.uniform(94, 160, n)],

@@ -90,13 +90,16 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     slow = (left | paced)[:, None]  # one ventricle after the other: two humps and what lies between them
     humps = np.array([0.1, 0.27, 0.70, 0.8, 0.76, 0.48, 0.58, 0.26, 0.12]) + rng.normal(0, 0.018, (n, 9))
     centers = np.where(slow, humps, centers)
-    humps = np.array([0.05, 0.078, 0.084, 0.06, 0.095, 0.095, 0.05, 0.085, 0.1]) * rng.lognormal(0, 0.12, (n, 9))
+    humps = np.array([0.05, 0.092, 0.094, 0.06, 0.095, 0.095, 0.05, 0.085, 0.1]) * rng.lognormal(0, 0.12, (n, 9))
     widths = np.where(slow, humps, widths)
     slow = (ventricular | delay)[:, None]
     widths = np.where(slow, widths * [1.2, 1.45, 1.5, 1.2, 1, 1.2, 1.2, 1, 1], widths)
-    centers = np.where(delta[:, None], 0.33 + 0.62 * centers, centers)
-    widths = np.where(delta[:, None], widths * 0.72, widths)
-    centers[:, _DELTA], widths[:, _DELTA] = 0.22, 0.11
+    centers = np.where(delta[:, None], 0.40 + 0.58 * centers, centers)
+    widths = np.where(delta[:, None], widths * 0.80, widths)
+    # A delta wave climbs into the QRS without a dip: two Gaussians, of which the second is higher.
+    centers[:, _DELTA], widths[:, _DELTA] = 0.30, 0.11
+    centers[:, _NOTCH1] = np.where(delta, 0.55, centers[:, _NOTCH1])
+    widths[:, _NOTCH1] = np.where(delta, 0.10, widths[:, _NOTCH1])
 
     # --- how large and whereto in the frontal plane: size in limb scales, degrees from the axis
     zero = np.zeros(n)
@@ -116,17 +119,22 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     ], axis=1), angle)  # fmt: skip
     size = np.where(ventricular[:, None], size * [0.3, 1.6, 1.1, 0.6, 0, 2, 2, 0, 0], size)
     fascicular = (plan.fascicle != "none") & ~paced & ~ventricular & ~left
-    size[:, _Q] = np.where(fascicular, u(0.16, 0.32), size[:, _Q])
+    size[:, _Q] = np.where(fascicular, u(0.16, 0.32), np.where(delta, 0, size[:, _Q]))
     first = np.where(plan.fascicle == "anterior", 112 + u(-18, 18), -58 + u(-15, 15))
     angle[:, _Q] = np.where(fascicular, first - plan.axis, angle[:, _Q])
     size[:, _R1] = np.where(fascicular, u(0, 0.12), size[:, _R1])
-    size[:, _DELTA] = np.where(delta, u(0.20, 0.40), 0)
+    size[:, _DELTA] = np.where(delta, u(0.16, 0.34), 0)
+    climb = u(1.2, 1.7)
+    size[:, _NOTCH1] = np.where(delta, climb * size[:, _DELTA], size[:, _NOTCH1])
+    angle[:, _NOTCH1] = np.where(delta, angle[:, _DELTA], angle[:, _NOTCH1])
     scale = limb * np.where(hypertrophic, u(1.0, 1.4), 1)
 
     # --- how large and whereto in the chest: x to the left, z to the back, in chest scales
     q, s, back = u(0.15, 1), u(0.2, 1.15), rng.lognormal(0, 0.22, n)
+    # In V5 and V6 many hearts have no Q, or no S.
+    q_left, s_left = np.where(u(0, 1) < 0.3, 0.05, -0.26) * q, np.where(u(0, 1) < 0.4, 0.02, -0.30) * s
     x = np.stack([
-        -0.24 * q, u(0.16, 0.46), u(0.95, 1.30), -0.26 * s, zero, rng.normal(0, 0.035, n) * rough,
+        q_left, u(0.16, 0.46), u(0.95, 1.30), s_left, zero, rng.normal(0, 0.035, n) * rough,
         rng.normal(0, 0.035, n) * rough, zero, zero,
     ], axis=1)  # fmt: skip
     z = np.stack([
@@ -137,7 +145,7 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
         zero, u(0.3, 0.6), u(0.55, 0.95), zero, zero, u(0.2, 0.7), rng.normal(0, 0.09, n), zero, zero,
     ], axis=1)  # fmt: skip
     bundle_z = np.stack([
-        zero, u(0.1, 0.45), u(0.6, 1.05), zero, zero, u(0.45, 1.0), rng.normal(0, 0.09, n), zero, zero,
+        zero, u(0.25, 0.7), u(0.75, 1.35), zero, zero, u(0.6, 1.2), rng.normal(0, 0.09, n), zero, zero,
     ], axis=1)  # fmt: skip
     x, z = np.where((left | paced)[:, None], bundle_x, x), np.where((left | paced)[:, None], bundle_z, z)
     x[:, _R2] = np.where(paced, u(-0.5, 0.85), x[:, _R2])
@@ -151,6 +159,8 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
         z[:, name] = np.where(ventricular, strength * np.sin(around + turn[:, column]), z[:, name])
     z[:, _DELTA] = np.where(delta, rng.choice([-1, 1], n) * u(0.15, 0.35), 0)
     x[:, _DELTA] = np.where(delta, u(0.05, 0.3), 0)
+    x[:, _NOTCH1] = np.where(delta, climb * x[:, _DELTA], x[:, _NOTCH1])
+    z[:, _NOTCH1] = np.where(delta, climb * z[:, _DELTA], z[:, _NOTCH1])
     large = u(1.45, 2.0)
     x[:, _R2] *= np.where(hypertrophic, large, 1)
     z[:, _R2] *= np.where(hypertrophic, large, 1)

@@ -41,7 +41,8 @@ def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length
     kind = plan.repolarization
     size = np.select([kind == "flat t", kind == "early"], [u(0.015, 0.055), size * u(1.1, 1.6)], size)
     size = np.where((plan.voltage == "low") & (kind != "flat t"), size * u(0.5, 0.9), size)
-    frontal = frontal_vectors(size, np.clip(rng.normal(44, 18, n), 0, 85))
+    angle = rng.normal(30, 14, n) + 0.35 * np.clip(plan.axis, -30, 95)  # T follows QRS some of the way
+    frontal = frontal_vectors(size, np.clip(angle, 5, 80))
     chest = np.stack([size * u(0.62, 1.20), 0.7 * frontal[:, 1], -size * u(0.35, 1.35)], axis=1)
     # At rest ST is not quite at the baseline: a little forwards, and any way at random.
     near = size * u(0.4, 1.4)  # of what is no dipole
@@ -103,6 +104,7 @@ def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length
     )  # fmt: skip
     centers[:, :2] += np.where(wide, 0.012, 0)[:, None]  # where QRS ends is then as plain as in real blocks
     widths[:, 0] += np.where(wide, 0.008, 0)
+    widths[:, 1] += np.where(acute | strain, 0.016, 0)  # ST runs on into T
     # A fast heart leaves ST no time: its second half gives way to T.
     centers[:, 1] = np.minimum(centers[:, 1], np.maximum(centers[:, 3], length + 0.05))
 
@@ -131,7 +133,7 @@ def draw_p_waves(rng: np.random.Generator, plan: Plan) -> tuple[Waves, np.ndarra
     n = len(plan.rate)
     left, right = (plan.left_atrium == "large")[:, None], (plan.right_atrium == "large")[:, None]
     width = np.where(left, rng.uniform(0.121, 0.145, (n, 1)), rng.uniform(0.082, 0.114, (n, 1)))
-    size = np.clip(rng.lognormal(np.log(0.145), 0.28, (n, 1)), 0.06, 0.21)
+    size = np.clip(rng.lognormal(np.log(0.158), 0.26, (n, 1)), 0.06, 0.215)
     axis = np.clip(rng.normal(54, 13, (n, 1)), 15, 80)
     share = np.where(right, [2.3, 0.5], np.where(left, [0.75, 0.85], [0.75, 0.70]))
     size = np.where(right, np.clip(size, 0.13, 0.2), size)

@@ -29,8 +29,8 @@ DOWER_CHEST = np.array(
 )
 # Fitted to the median amplitudes of public ECGs: with one dipole alone V1 comes out too large, V2-V4 too small.
 _CHEST_GAIN = np.array([0.60, 1.00, 1.10, 1.10, 0.98, 0.90])
-# What one dipole does not explain of T: it is lower over the heart (V3, V4) and higher beside it (V6).
-_NEAR_T = np.array([0.0, 0.0, -0.30, -0.40, 0.0, 0.33])
+# What one dipole does not explain of T: it is lower in V1 and over the heart (V3, V4), higher beside it (V6).
+_NEAR_T = np.array([-0.22, 0.0, -0.30, -0.40, 0.0, 0.33])
 _SIXTY_DEGREES = np.pi / 3
 _NEVER = 1e6  # seconds; an event that is not there
 
@@ -88,6 +88,12 @@ class Waves(Batch):
         limb = np.stack([x, x * np.cos(_SIXTY_DEGREES) + y * np.sin(_SIXTY_DEGREES)], axis=-1)
         seen = chest_rows[..., : self.chest.shape[-1]]
         return np.concatenate([limb, self.chest @ seen.transpose(0, 2, 1)], axis=-1)
+
+    def smoothed(self, width: np.ndarray | float) -> Waves:
+        """As a Gaussian low-pass of this standard deviation (s; a number or [records, 1]) leaves them."""
+        widths = np.sqrt(self.widths**2 + np.square(width))
+        share = (self.widths / widths)[..., None]
+        return Waves(self.centers, widths, self.frontal * share, self.chest * share)
 
     def joined(self, other: Waves) -> Waves:
         """Both sets of waves as one, for the same events."""
@@ -153,8 +159,8 @@ def render(
     if gains is not None:
         ones = np.ones((len(events), 1))
         gains = np.concatenate([ones, np.take_along_axis(gains, order, axis=1), ones], axis=1).astype(np.float32)
-    widths = np.sqrt(waves.widths**2 + np.square(smoothing))
-    amplitudes = waves.amplitudes(chest_rows) * (waves.widths / widths)[..., None]
+    waves = waves.smoothed(smoothing)
+    widths, amplitudes = waves.widths, waves.amplitudes(chest_rows)
     out = np.zeros((len(events), 8, len(times)), dtype=np.float32)
     weights = amplitudes.transpose(0, 2, 1).astype(np.float32)  # [records, 8, K]
     scale = (1 / widths).astype(np.float32)[..., None]

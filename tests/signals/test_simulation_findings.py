@@ -245,7 +245,7 @@ def normal(ecg: Seen) -> bool:
         and ecg.qrs < 0.115
         and -30 <= ecg.axis <= 90
         and rises
-        and all(ecg.t(lead) > 0.05 for lead in ("I", "II", "V5", "V6"))
+        and all(ecg.t(lead) > 0.03 for lead in ("I", "II", "V5", "V6"))
         and not low_voltage(ecg)
         and not bundle_left(ecg)
         and not bundle_right(ecg)
@@ -409,7 +409,7 @@ def rbbb(ecg: Seen) -> bool:
     """rSR' in V1: the late upstroke is the higher one."""
     v1 = ecg.complex("V1")
     early, late = v1[: round(0.4 * len(v1))].max(), v1[round(0.4 * len(v1)) :].max()
-    return ecg.qrs >= 0.12 and bundle_right(ecg) and late > early and ecg.t("V1") < 0
+    return ecg.qrs >= 0.12 and bundle_right(ecg) and late > 0.8 * early and ecg.t("V1") < 0
 
 
 @law("complete left bundle branch block")
@@ -532,7 +532,7 @@ def low_voltage(ecg: Seen) -> bool:
 def left_hypertrophy(ecg: Seen) -> bool:
     """Sokolow and Lyon 1949, or Cornell (Casale 1985)."""
     sokolow = ecg.s("V1") + max(ecg.r("V5"), ecg.r("V6"))
-    return sokolow > 3.35 or ecg.r("aVL") + ecg.s("V3") > (1.95 if ecg.record.sex == "female" else 2.75)
+    return sokolow > 3.3 or ecg.r("aVL") + ecg.s("V3") > (1.9 if ecg.record.sex == "female" else 2.65)
 
 
 @law("left ventricular strain")
@@ -543,7 +543,7 @@ def strain(ecg: Seen) -> bool:
 
 @law("right ventricular hypertrophy")
 def right_hypertrophy(ecg: Seen) -> bool:
-    return right_axis(ecg) and ecg.r("V1") > ecg.s("V1") and ecg.r("V1") > 0.55
+    return right_axis(ecg) and ecg.r("V1") > ecg.s("V1") and ecg.r("V1") > 0.5
 
 
 @law("left atrial enlargement")
