@@ -261,6 +261,15 @@ def test_segments_without_an_ecg_are_gaps(tmp_path):
         read_ecg(tmp_path / "layout.hea")
 
 
+def test_skewed_leads_are_put_right_as_wfdb_does(tmp_path):
+    header = write(tmp_path, counts())
+    header.write_text(header.read_text().replace("a.dat 16 ", "a.dat 16:3 ", 1))
+    ecg = read_ecg(header)
+    expected = wfdb.rdrecord(str(tmp_path / "a")).p_signal.T
+    np.testing.assert_array_equal(ecg.signal, expected.astype(np.float32))
+    assert any("skew" in note for note in ecg.notes)
+
+
 def test_checksums_that_nobody_computed(tmp_path):
     """All headers of the CinC Challenge 2017 say 0."""
     steps = counts()[:, 1:2]
