@@ -18,6 +18,7 @@ from datasets import Dataset, load_from_disk
 from ..corpora import prepare_with_report, split_of
 from ..corpora.entry import Entry, Found
 from ..corpora.prepare import corpus_of, find_entries
+from .corpus import resplit, split_by
 from .recipe import Recipe
 from .stage_questions import balanced_questions, is_balanced, stage_questions
 from .stages import select_split
@@ -96,11 +97,13 @@ def _find_records(recipe: Recipe, survey: DataSurvey) -> None:
             corpus = load_from_disk(folder)
             if recipe.limit is not None:
                 corpus = corpus.select(range(min(recipe.limit, len(corpus))))
+            corpus = resplit(corpus, recipe)
             survey.records, survey.sample, survey.whole = Counter(corpus["split"][:]), corpus, True
             return
     if recipe.corpus == "simulation":
         wanted = 1000 if recipe.limit is None else recipe.limit
         survey.sample, _ = prepare_with_report("simulation", seed=recipe.seed, limit=min(wanted, SAMPLE))
+        survey.sample = resplit(survey.sample, recipe)
         survey.whole = survey.exact = wanted <= SAMPLE
         found = Counter(survey.sample["split"][:])
         survey.records = Counter({split: round(n * wanted / found.total()) for split, n in found.items()})
@@ -110,6 +113,7 @@ def _find_records(recipe: Recipe, survey: DataSurvey) -> None:
     survey.records, kept = _count_entries(recipe)
     survey.whole = survey.records.total() <= SAMPLE
     survey.sample, report = corpus_of(recipe.corpus, Found(kept, len(kept)), seed=recipe.seed)
+    survey.sample = resplit(survey.sample, recipe)
     if report.unreadable:
         survey.notes.append(f"{len(report.unreadable)} of the {len(kept)} records that were read are unreadable")
 
@@ -120,10 +124,16 @@ def _count_entries(recipe: Recipe) -> tuple[Counter[str], list[Entry]]:
     def entries() -> Iterator[Entry]:
         yield from islice(find_entries(recipe.corpus, recipe.data).entries, recipe.limit)
 
-    records = Counter(entry.split or split_of(entry.patient_id, recipe.seed) for entry in entries())
+    records = Counter(_split(recipe, entry) for entry in entries())
     total = records.total()
     rows = set(range(total)) if total <= SAMPLE else {round(i * total / SAMPLE) for i in range(SAMPLE)}
     return records, [entry for row, entry in enumerate(entries()) if row in rows]
+
+
+def _split(recipe: Recipe, entry: Entry) -> str:
+    if recipe.split:
+        return split_by(recipe, entry.patient_id)
+    return entry.split or split_of(entry.patient_id, recipe.seed)
 
 
 def _count_questions(recipe: Recipe, stage: str, survey: DataSurvey) -> None:

@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from ..configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from .recipe import LanguageModelRecipe, Recipe, TextEncoderRecipe
+from .start import find_start, read_start
 from .tuning import prepare_for_tuning
 
 
@@ -57,6 +58,8 @@ def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:
     Raises: UnknownSizeError; RecipeError for what `prepare_for_tuning` refuses.
     """
     choices = recipe.stages[stage]
+    if recipe.start_from is not None and find_start(recipe.start_from) is None:
+        raise UnknownSizeError(f"start_from is {recipe.start_from}, which is not there.")
     encoder = ECGEncoderConfig(**recipe.encoder)
     if stage == "pretrain":
         found = text_config(recipe.text_encoder, "text_encoder")
@@ -67,7 +70,12 @@ def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:
             )
         model.text_encoder.requires_grad_(recipe.text_encoder.tune != "frozen")
         return model, found.source
-    found = text_config(recipe.language_model, "language_model")
+    start = None if recipe.start_from is None else read_start(recipe.start_from)
+    brought = start is not None and start.has_language_model
+    if brought:
+        found = TextConfig(start.config.text_config, f"that of {start.folder}")
+    else:
+        found = text_config(recipe.language_model, "language_model")
     config = ECGLLMConfig(
         encoder_config=encoder,
         text_config=found.config,
@@ -75,10 +83,10 @@ def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:
         projector_hidden_size=recipe.projector.hidden_size,
         patches_per_token=recipe.projector.patches_per_token,
     )
-    dtype = planned_dtype(recipe, found.config)
+    dtype = torch.float32 if brought else planned_dtype(recipe, found.config)
     with torch.device("meta"):
         model = ECGLLMForConditionalGeneration(config).to(dtype)
-        if recipe.language_model.name is None:
+        if recipe.language_model.name is None and not brought:
             # A tokenizer made for the run has no spare row for the placeholder of an ECG.
             model.language_model.resize_token_embeddings(recipe.language_model.vocab_size + 1, mean_resizing=False)
         model = prepare_for_tuning(

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from .recipe_checks import STAGES, TUNE, RecipeError, check_keys, check_recipe
+from .start import with_start
 
 __all__ = [
     "STAGES",
@@ -91,13 +92,15 @@ class StageRecipe:
     cache_encoder: a frozen encoder encodes every record once, before the first step, instead of in every step.
     group_by_length: a batch of questions holds prompts of about one length, so that little is padded.
     text: what an ECG is held against (pretrain): its "report", statements of "findings", or "both". loss: "infonce" or
-    "sigmoid", of reports (pretrain). projection_dim: of the common space (pretrain). augment: fields of
+    "sigmoid", of reports (pretrain). projection_dim: of the common space (pretrain). cache_chunk: how many examples of
+    a process are in memory at once, whatever the batch (pretrain; `contrastive.py`). augment: fields of
     `AugmentRecipe`, how ECGs are varied while their encoder learns. stream: train on ever new simulated records (true,
     with the corpus simulation), or on those of a folder of Parquet files, instead of the corpus' training records
     (pretrain). questions: arguments of
     `corpora.build_questions` (debias, finetune), or {"path": folder of questions with their own splits}. balance:
     whether they are de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing
-    matches, such as severity, age and sex. evaluate: how many validation questions are answered at the end.
+    matches, such as severity, age and sex. evaluate: how many questions are answered at the end, about records of
+    evaluate_split.
     early_stopping_patience: after so many validations without a gain of more than early_stopping_threshold a stage
     ends, and the best checkpoint goes on. training: fields of `transformers.TrainingArguments`.
     """
@@ -112,12 +115,14 @@ class StageRecipe:
     text: str = "report"
     loss: str = "infonce"
     projection_dim: int = 256
+    cache_chunk: int | None = None
     augment: dict[str, Any] = field(default_factory=dict)
     stream: bool | str = False
     questions: dict[str, Any] = field(default_factory=dict)
     balance: bool | None = None
     match_on: list[str] = field(default_factory=list)
     evaluate: int = 200
+    evaluate_split: str = "validation"
     early_stopping_patience: int | None = None
     early_stopping_threshold: float = 0.0
     training: dict[str, Any] = field(default_factory=dict)
@@ -128,6 +133,8 @@ class Recipe:
     """A training run; see docs/training.md.
 
     corpus: name for `corpora.prepare`. data: its folder, or the folder of a prepared corpus. limit: records at most.
+    split: shares of patients for "validation" and "test", in place of the corpus' own split. start_from: run folder
+    whose checkpoint the first stage starts from (`start`). start_weights: false for its sizes and tokenizer alone.
     output: the run folder. encoder: fields of `ECGEncoderConfig`. feature_extractor: of `ECGFeatureExtractor`.
     trained_on: one line for answers and the model card; written from the corpus where it is None.
     """
@@ -136,6 +143,9 @@ class Recipe:
     output: str
     data: str | None = None
     limit: int | None = None
+    split: dict[str, float] = field(default_factory=dict)
+    start_from: str | None = None
+    start_weights: bool = True
     description: str = ""
     trained_on: str | None = None
     seed: int = 0
@@ -171,7 +181,7 @@ def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
 
 def recipe_from_dict(values: dict[str, Any], where: str) -> Recipe:
     """A checked recipe from plain values; `where` is what errors call them. Raises: RecipeError."""
-    recipe = _build(Recipe, values, where)
+    recipe = _build(Recipe, with_start(values, where), where)
     check_recipe(recipe, where)
     return recipe
 

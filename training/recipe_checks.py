@@ -55,16 +55,20 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     # Stages build on each other, so the order in the file cannot differ from theirs.
     recipe.stages = {name: recipe.stages[name] for name in STAGES if name in recipe.stages}
     language, text = recipe.language_model, recipe.text_encoder
-    if set(recipe.stages) & {"debias", "finetune"}:
+    if set(recipe.stages) & {"debias", "finetune"} and not (
+        # The checkpoint may bring one.
+        recipe.start_from is not None and language.name is None and language.config is None
+    ):
         _check_text_model(where, "language_model", language)
+    _check_split(where, recipe.split)
     if "pretrain" in recipe.stages:
         _check_text_model(where, "text_encoder", text)
     _check_choice(where, "language_model.tune", language.tune, TUNE)
     _check_choice(where, "text_encoder.tune", text.tune, ("frozen", "full"))
     _check_choice(where, "projector.type", recipe.projector.type, ("linear", "mlp"))
     # These classes take any keyword, so that a typo would go unnoticed.
-    check_keys(f"{where}: encoder", recipe.encoder, _fields(ECGEncoderConfig) - {"preprocessing"})
-    check_keys(f"{where}: feature_extractor", recipe.feature_extractor, _fields(ECGFeatureExtractor))
+    check_keys(f"{where}: encoder", recipe.encoder, fields_of(ECGEncoderConfig) - {"preprocessing"})
+    check_keys(f"{where}: feature_extractor", recipe.feature_extractor, fields_of(ECGFeatureExtractor))
     for key, build, values in (
         ("encoder", ECGEncoderConfig, recipe.encoder),
         ("feature_extractor", ECGFeatureExtractor, recipe.feature_extractor),
@@ -82,10 +86,18 @@ def check_recipe(recipe: Recipe, where: str) -> None:
             _check_augment(f"{where}: stages.{name}", name, stage, scaling)
 
 
+def _check_split(where: str, split: dict[str, Any]) -> None:
+    check_keys(f"{where}: split", split, {"validation", "test"})
+    shares = [split.get(name, 0.1) for name in ("validation", "test")]
+    if not all(isinstance(share, (int, float)) and share >= 0 for share in shares) or sum(shares) >= 1:
+        raise RecipeError(f"{where}: split is {split}; expected shares of patients from 0 whose sum is below 1.")
+
+
 def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
     if stage.tune is not None:
         _check_choice(where, "tune", stage.tune, TUNE)
     _check_choice(where, "loss", stage.loss, ("infonce", "sigmoid"))
+    _check_choice(where, "evaluate_split", stage.evaluate_split, ("validation", "test"))
     _check_choice(where, "text", stage.text, ("report", "findings", "both"))
     for key, least in (("batch_size", 1), ("gradient_accumulation_steps", 1), ("projection_dim", 1), ("evaluate", 0)):
         if getattr(stage, key) < least:
@@ -94,12 +106,19 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
         raise RecipeError(
             f"{where}: match_on is {stage.match_on}, but its questions are not de-biased; set balance: true."
         )
+    if stage.cache_chunk is not None:
+        if name != "pretrain" or stage.cache_chunk < 1:
+            raise RecipeError(
+                f"{where}: cache_chunk is {stage.cache_chunk}; expected 1 or more, and in pretrain alone."
+            )
+        if stage.training.get("fp16"):
+            raise RecipeError(f"{where}: cache_chunk does not go with fp16, whose losses are scaled; set bf16: true.")
     if name == "pretrain" and stage.gradient_accumulation_steps != 1:
         raise RecipeError(
             f"{where}: gradient_accumulation_steps is not 1: parts of a batch would not see each other's negatives, "
-            "which changes the loss. Use a smaller batch_size or more processes."
+            "which changes the loss. Set cache_chunk to bound the memory, or use more processes."
         )
-    known = _fields(build_questions) - {"corpus", "phrasings", "seed"}
+    known = fields_of(build_questions) - {"corpus", "phrasings", "seed"}
     check_keys(f"{where}: questions", stage.questions, {"path"} if "path" in stage.questions else known)
     known = {item.name for item in dataclasses.fields(TrainingArguments) if item.init}
     for key in stage.training:
@@ -169,7 +188,7 @@ def _check_stream(where: str, name: str, stage: StageRecipe, corpus: str) -> Non
 
 
 def _check_augment(where: str, name: str, stage: StageRecipe, scaling: str) -> None:
-    check_keys(f"{where}: augment", stage.augment, _fields(AugmentRecipe))
+    check_keys(f"{where}: augment", stage.augment, fields_of(AugmentRecipe))
     try:
         AugmentRecipe(**stage.augment).check(scaling)
     except (ValueError, TypeError) as error:
@@ -211,7 +230,7 @@ def _check_model_config(where: str, key: str, config: dict[str, Any]) -> None:
     check_keys(f"{where}: {key}", config, known)
 
 
-def _fields(source: Any) -> set[str]:
+def fields_of(source: Any) -> set[str]:
     """Names of the fields of a configuration class, or of the arguments of a function or class."""
     if dataclasses.is_dataclass(source):
         # What its base classes declare (labels, ids of special tokens) says nothing about this one.

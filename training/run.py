@@ -20,17 +20,19 @@ from accelerate import PartialState
 from datasets import Dataset, load_from_disk
 from transformers import TrainerCallback
 
-from ..corpora import QUESTION_FEATURES, prepare_with_report
+from ..corpora import QUESTION_FEATURES
 from ..corpora.phrasings import PHRASINGS
 from ..processing_ecgllm import ECGFeatureExtractor
+from .corpus import load_corpus
 from .model_card import model_card
 from .prepared_signals import PreparedSignals, load_signals, prepare_signals
 from .pretraining import run_pretrain
 from .progress import data_bars, quiet_libraries
-from .recipe import Recipe, RecipeError
+from .recipe import Recipe, RecipeError, StageRecipe
 from .run_folder import RunFolder, write_json, write_text, written_whole
 from .stage_questions import balanced_questions, is_balanced, stage_questions
 from .stages import StageContext, run_questions, select_split
+from .start import read_start
 
 
 def run_recipe(recipe: Recipe, callbacks: Sequence[TrainerCallback] = ()) -> Path:
@@ -48,14 +50,17 @@ def _run(recipe: Recipe, callbacks: tuple[TrainerCallback, ...]) -> Path:
     state = _start_processes(recipe)
     wait = _patient_barrier(state)
     run = RunFolder(recipe.output)
+    start = None if recipe.start_from is None else read_start(recipe.start_from, recipe.start_weights)
     if state.is_main_process:
         for note in run.open(recipe):
             print(note)
+        if start is not None:
+            run.note_start(start.identity())
         _prepare_data(recipe, run)
     wait()
     corpus = load_from_disk(run.folder / "corpus")
     signals = load_signals(run.folder / "signals")
-    context = StageContext(recipe, run, corpus, signals, _texts(corpus), wait, callbacks)
+    context = StageContext(recipe, run, corpus, signals, _texts(corpus), wait, callbacks, start)
     for number, (name, stage) in enumerate(recipe.stages.items(), start=1):
         title = f"[{number}/{len(recipe.stages)}] {name}"
         if run.is_done(name):
@@ -65,7 +70,7 @@ def _run(recipe: Recipe, callbacks: tuple[TrainerCallback, ...]) -> Path:
         if name == "pretrain":
             run_pretrain(context, stage)
         else:
-            questions = {split: _load_questions(run, name, split) for split in ("train", "validation")}
+            questions = {split: _load_questions(run, name, split) for split in _splits(stage)}
             run_questions(context, name, stage, questions)
         wait()
     if state.is_main_process:
@@ -102,7 +107,7 @@ def _prepare_data(recipe: Recipe, run: RunFolder) -> None:
     corpus_folder, signals_folder = run.folder / "corpus", run.folder / "signals"
     if not corpus_folder.is_dir():
         with data_bars():
-            corpus, report = _load_corpus(recipe)
+            corpus, report = load_corpus(recipe)
         write_text(run.folder / "corpus.txt", report + "\n")
         with written_whole(corpus_folder) as partial:
             corpus.save_to_disk(partial)
@@ -119,20 +124,13 @@ def _prepare_data(recipe: Recipe, run: RunFolder) -> None:
         print(f"{len(signals.refused)} ECGs were refused and are left out; {run.folder / 'refused.json'} says why")
     for name in recipe.stages:
         if name != "pretrain":
-            for split in ("train", "validation"):
+            for split in _splits(recipe.stages[name]):
                 _prepare_questions(recipe, name, corpus, signals, split, run)
 
 
-def _load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
-    if recipe.data is not None and (Path(recipe.data) / "dataset_info.json").is_file():
-        corpus = load_from_disk(recipe.data)
-        if recipe.limit is not None:
-            corpus = corpus.select(range(min(recipe.limit, len(corpus))))
-        return corpus, corpus.info.description or f"{recipe.corpus}: {len(corpus)} records of {recipe.data}"
-    if recipe.data is None and recipe.corpus != "simulation":
-        raise RecipeError(f"The recipe's data is missing: pass data=FOLDER, where the corpus {recipe.corpus} lies.")
-    corpus, report = prepare_with_report(recipe.corpus, recipe.data, seed=recipe.seed, limit=recipe.limit)
-    return corpus, str(report)
+def _splits(stage: StageRecipe) -> list[str]:
+    """Splits that a stage asks about."""
+    return ["train", "validation", *(["test"] if stage.evaluate_split == "test" and stage.evaluate else [])]
 
 
 def _prepare_questions(
@@ -164,7 +162,8 @@ def _prepare_questions(
                 f"{stage} has no question to learn from: {len(usable)} usable records in the train split. Take more "
                 "records, or other question types."
             )
-        print(f"{stage}: no question about the {len(usable)} {split} records; it is not validated")
+        what = "tested" if split == "test" else "validated"
+        print(f"{stage}: no question about the {len(usable)} {split} records; it is not {what}")
     with written_whole(folder) as partial:
         if len(questions):
             questions.save_to_disk(partial)

@@ -90,6 +90,24 @@ class RunFolder:
             return [f"Versions changed since this run began ({', '.join(changed)}): results may differ slightly."]
         return []
 
+    def note_start(self, identity: dict[str, Any]) -> None:
+        """Write down which checkpoint the run starts from. Raises: RecipeError when it is no longer the same."""
+        file = self.folder / "start.json"
+        if file.is_file():
+            began = json.loads(file.read_text(encoding="utf-8"))
+            if began["weights"] != identity["weights"]:
+                raise RecipeError(
+                    f"The checkpoint that {self.folder} started from has changed since ({began['weights']}, now "
+                    f"{identity['weights']}); choose another output."
+                )
+            return
+        write_json(file, identity)
+
+    def start(self) -> dict[str, Any] | None:
+        """What `note_start` wrote."""
+        file = self.folder / "start.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
     def last_checkpoint(self, stage: str) -> Path | None:
         """The newest complete checkpoint of a stage: a kill while one is being written leaves it without its state."""
         found = []

@@ -13,7 +13,7 @@ from datasets import Dataset, load_from_disk
 from ..corpora import QUESTION_FEATURES, DebiasReport, build_questions, debias_with_report, resampled
 from .recipe import Recipe, RecipeError
 
-_PHRASINGS = {"train": "train", "validation": "test"}
+_PHRASINGS = {"train": "train", "validation": "test", "test": "test"}
 
 
 def stage_questions(recipe: Recipe, stage: str, records: Dataset, split: str) -> Dataset:

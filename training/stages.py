@@ -29,6 +29,7 @@ from .prepared_signals import PreparedSignals
 from .progress import data_bars
 from .recipe import STAGES, Recipe, RecipeError, StageRecipe
 from .run_folder import RunFolder, versions, written_whole
+from .start import Start
 from .stopping import stopping_arguments, stopping_callbacks
 from .text_models import build_language_model
 from .trainer import EXAMPLE_IDS, StageTrainer
@@ -39,7 +40,8 @@ from .tuning import check_adapters_are_called, prepare_for_tuning, trainable_tab
 class StageContext:
     """What all stages of a run share.
 
-    wait: until all processes have come here. callbacks: of every stage's Trainer.
+    wait: until all processes have come here. callbacks: of every stage's Trainer. start: the checkpoint that the first
+    stage starts from.
     """
 
     recipe: Recipe
@@ -49,6 +51,7 @@ class StageContext:
     texts: list[str] = field(repr=False)
     wait: Callable[[], None] = field(repr=False, default=lambda: None)
     callbacks: tuple[TrainerCallback, ...] = ()
+    start: Start | None = None
 
     @property
     def feature_extractor(self) -> ECGFeatureExtractor:
@@ -63,6 +66,10 @@ class StageContext:
         except (ValueError, OSError) as error:
             raise RecipeError(f"augment: {error}") from error
 
+    def untrained_encoder(self) -> ECGEncoder:
+        config = ECGEncoderConfig(**self.recipe.encoder, preprocessing=self.feature_extractor.preprocessing)
+        return ECGEncoder(config)
+
     def split(self, name: str) -> Dataset:
         return select_split(self.corpus, name)
 
@@ -70,6 +77,10 @@ class StageContext:
         """One line that says what the weights learned from."""
         if self.recipe.trained_on:
             return self.recipe.trained_on
+        before = self.start.trained_on if self.start is not None else None
+        return f"{before}; then {self._own_records()}" if before else self._own_records()
+
+    def _own_records(self) -> str:
         count = self.corpus["split"][:].count("train")
         # By the records' own word: a prepared corpus may be another than the recipe names.
         sources = sorted(set(self.corpus["source"]))
@@ -139,12 +150,13 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
         model = model.merge_and_unload()
     save_checkpoint(model, folder / "model", [processor])
     metrics["answers"] = {}
-    if len(validation) and stage.evaluate:
+    if len(questions.get(stage.evaluate_split, ())) and stage.evaluate:
         # Shuffled, because questions come type by type.
-        asked = questions["validation"].shuffle(seed=recipe.seed)
+        asked = questions[stage.evaluate_split].shuffle(seed=recipe.seed)
         asked = asked.select(range(min(stage.evaluate, len(asked))))
         metrics["answers"] = answer_metrics(model, processor, asked, context.signals)
-    _print_answers(metrics["answers"])
+    metrics["answers_about"] = stage.evaluate_split
+    _print_answers(metrics["answers"], stage.evaluate_split)
     context.run.mark_done(name, metrics)
 
 
@@ -153,7 +165,8 @@ def _encoded(
 ) -> EncodedSignals:
     """The records that the questions are about, encoded by the main process unless an earlier stage did it."""
     folder = context.run.folder / "encoded" / fingerprint(encoder, feature_extractor)
-    asked = {record_id for rows in questions.values() for ids in rows["ecg_ids"] for record_id in ids}
+    learned = (questions[split] for split in ("train", "validation"))
+    asked = {record_id for rows in learned for ids in rows["ecg_ids"] for record_id in ids}
     wanted = {record_id for record_id in asked if record_id in context.signals}
     there = EncodedSignals(folder).keys() if folder.is_dir() else set()
     if PartialState().is_main_process and not wanted <= there:
@@ -166,7 +179,8 @@ def _encoded(
 
 
 def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditionalGeneration, ECGProcessor]:
-    """The model of the question stage before, or a new one around the pre-trained (else an untrained) encoder."""
+    """The model of the question stage before; else that of the checkpoint to start from, or a new one, around the
+    pre-trained encoder (else the checkpoint's, else an untrained one)."""
     recipe, run = context.recipe, context.run
     before = [stage for stage in STAGES[: STAGES.index(name)] if stage in recipe.stages]
     if before and before[-1] != "pretrain":
@@ -174,12 +188,25 @@ def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditio
         # The code in that folder is a copy of this package's; without the flag the tokenizer's loading would ask.
         processor = ECGProcessor.from_pretrained(folder, trust_remote_code=True)
         return ECGLLMForConditionalGeneration.from_pretrained(folder), processor
-    language_model, tokenizer = build_language_model(recipe.language_model, context.texts)
-    feature_extractor = context.feature_extractor
+    feature_extractor, start = context.feature_extractor, context.start
+    encoder = None
     if before:
         encoder = ECGTextDualEncoder.from_pretrained(run.stage("pretrain") / "model").ecg_encoder
-    else:
-        encoder = ECGEncoder(ECGEncoderConfig(**recipe.encoder, preprocessing=feature_extractor.preprocessing))
+    if start is not None and start.has_language_model:
+        model, processor = start.model()
+        if encoder is not None:
+            model.ecg_encoder = encoder.to(model.dtype)
+        if encoder is not None or not start.weights:
+            model.name_or_path = ""  # it is no longer that checkpoint, on which an adapter could stand
+        model.config.trained_on = context.trained_on()
+        return model, processor
+    if recipe.language_model.name is None and recipe.language_model.config is None:
+        raise RecipeError(
+            f"start_from is {recipe.start_from}, an encoder without a language model; add a language_model."
+        )
+    language_model, tokenizer = build_language_model(recipe.language_model, context.texts)
+    if encoder is None:
+        encoder = context.untrained_encoder() if start is None else start.encoder()
     model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
         encoder,
         language_model,
@@ -311,9 +338,9 @@ def print_skipped(count: int, what: str) -> None:
         PartialState().print(f"  {count} {what}; left out")
 
 
-def _print_answers(answers: dict[str, Any]) -> None:
+def _print_answers(answers: dict[str, Any], split: str) -> None:
     for kind, shares in answers.items():
         print(
-            f"  answers  {kind:<30}{shares['exact_match']:>5.0%} right of {shares['questions']:>4} validation "
+            f"  answers  {kind:<30}{shares['exact_match']:>5.0%} right of {shares['questions']:>4} {split} "
             f"questions (always the commonest answer: {shares['commonest_answer']:.0%})"
         )

@@ -1,0 +1,155 @@
+"""Runs that start from the checkpoint of another: what they take, what they refuse, what they write down."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ecgllm.training import dry_run, load_recipe, run_recipe
+from ecgllm.training.recipe import RecipeError
+
+from .conftest import RECIPE
+
+ASKED = {"batch_size": 8, "evaluate": 4, "questions": {"per_record": 2, "types": ["verify"]}}
+NOTHING = {"max_steps": 1, "learning_rate": 0.0}
+# What a recipe may leave out when it starts from a checkpoint.
+OPEN: dict[str, Any] = dict.fromkeys(("encoder", "projector", "language_model", "text_encoder"))
+
+
+def weights(folder: Path, part: str = "") -> dict[str, torch.Tensor]:
+    found = load_file(folder / "model.safetensors")
+    return {name: value for name, value in found.items() if name.startswith(part)}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("tune", ["full", "lora", "frozen"])
+def test_it_starts_from_the_whole_model(
+    tune: str, finished_run: Path, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A rate of zero leaves what it took: all but LoRA, whose merging adds zeros, is bit for bit the same."""
+    stage = ASKED | {"tune": tune, "training": NOTHING}
+    file = write_recipe(**OPEN, start_from=str(finished_run), stages={"finetune": stage}, limit=40, seed=11)
+    recipe = load_recipe(file)
+    assert recipe.encoder["hidden_size"] == 32 and recipe.projector.patches_per_token == 5
+    run = run_recipe(recipe)
+    assert same(weights(run), weights(finished_run))
+    noted = json.loads((run / "start.json").read_text())
+    assert noted["name"] == finished_run.name and noted["trained_on"] == "49 simulated ECGs, no patient's data"
+    card = (run / "README.md").read_text()
+    assert f"Training started from the checkpoint `{finished_run.name}` (sha256 " in card
+    assert str(finished_run.parent) not in card
+    config = json.loads((run / "config.json").read_text())
+    assert config["trained_on"].startswith("49 simulated ECGs, no patient's data; then ")
+    if tune == "lora":
+        adapter = json.loads((run / "finetune" / "adapter" / "adapter_config.json").read_text())
+        assert adapter["base_model_name_or_path"] == str(finished_run.resolve())
+
+
+def test_pretrain_goes_on_with_its_encoder_and_questions_with_the_rest(
+    finished_run: Path, write_recipe: Callable[..., Path]
+) -> None:
+    stages = {"pretrain": {"batch_size": 8, "training": NOTHING}, "finetune": ASKED | {"training": NOTHING}}
+    changes = OPEN | {"text_encoder": RECIPE["text_encoder"], "language_model": {"tune": "lora"}}
+    run = run_recipe(load_recipe(write_recipe(**changes, start_from=str(finished_run), stages=stages)))
+    assert same(weights(run / "pretrain" / "model", "ecg_encoder."), weights(finished_run, "ecg_encoder."))
+    assert same(weights(run), weights(finished_run))
+    # an encoder that another stage trained stands on no one else's folder
+    adapter = json.loads((run / "finetune" / "adapter" / "adapter_config.json").read_text())
+    assert adapter["base_model_name_or_path"] == str((run / "finetune" / "base").resolve())
+
+
+def test_an_encoder_alone(finished_run: Path, write_recipe: Callable[..., Path]) -> None:
+    """The checkpoint of pretrain brings no language model: the recipe must."""
+    start, stages = str(finished_run / "pretrain" / "model"), {"finetune": ASKED | {"training": NOTHING}}
+    run = run_recipe(load_recipe(write_recipe(encoder=None, start_from=start, stages=stages)))
+    assert same(weights(run, "ecg_encoder."), weights(Path(start), "ecg_encoder."))
+    with pytest.raises(RecipeError, match="an encoder without a language model; add a language_model"):
+        run_recipe(load_recipe(write_recipe(**OPEN, start_from=start, stages=stages)))
+
+
+def test_from_scratch_with_its_sizes(finished_run: Path, write_recipe: Callable[..., Path]) -> None:
+    stage = ASKED | {"tune": "full", "training": NOTHING}
+    file = write_recipe(**OPEN, start_from=str(finished_run), start_weights=False, stages={"finetune": stage})
+    run = run_recipe(load_recipe(file))
+    own, other = weights(run), weights(finished_run)
+    assert {name: value.shape for name, value in own.items()} == {n: value.shape for n, value in other.items()}
+    matrices = [name for name, value in own.items() if value.dim() > 1]
+    assert not any(torch.equal(own[name], other[name]) for name in matrices)
+    assert (run / "tokenizer.json").read_bytes() == (finished_run / "tokenizer.json").read_bytes()
+    assert json.loads((run / "config.json").read_text())["trained_on"] == "49 simulated ECGs, no patient's data"
+    assert "no weight is" in (run / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("encoder.hidden_size=64", "encoder.hidden_size is 64 and there 32"),
+        ("feature_extractor.scaling=minmax", "feature_extractor.scaling is 'minmax' and there 'millivolt'"),
+        ("projector.patches_per_token=2", "projector.patches_per_token is 2 and there 5"),
+        ("language_model.name=gpt2", "language_model.name is 'gpt2' and there is a language model of its own"),
+        ("language_model={config: {model_type: gpt2}}", "model_type is 'gpt2' and there 'llama'"),
+    ],
+)
+def test_what_contradicts_it_is_refused(
+    override: str, message: str, finished_run: Path, write_recipe: Callable[..., Path]
+) -> None:
+    file = write_recipe(**OPEN, start_from=str(finished_run), stages={"finetune": ASKED})
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(file, [override])
+
+
+def test_what_is_no_checkpoint_is_refused(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    file = write_recipe(stages={"finetune": ASKED})
+    recipe = load_recipe(file, [f"start_from={tmp_path / 'nowhere'}"])  # there may be one by the time it runs
+    with pytest.raises(RecipeError, match="nowhere, which is no folder; expected the run folder"):
+        run_recipe(recipe)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RecipeError, match="holds no config.json"):
+        load_recipe(file, [f"start_from={tmp_path / 'empty'}"])
+    (tmp_path / "empty" / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(RecipeError, match="a model of type 'llama'; expected ecgllm or ecgllm_dual_encoder"):
+        load_recipe(file, [f"start_from={tmp_path / 'empty'}"])
+
+
+def test_a_checkpoint_that_changed_is_refused(finished_run: Path, write_recipe: Callable[..., Path]) -> None:
+    start = finished_run / "pretrain" / "model"
+    recipe = load_recipe(write_recipe(start_from=str(start), stages={"finetune": ASKED | {"training": NOTHING}}))
+    run = run_recipe(recipe)
+    noted = json.loads((run / "start.json").read_text())
+    (run / "start.json").write_text(json.dumps(noted | {"weights": "sha256 0"}))
+    with pytest.raises(RecipeError, match="has changed since"):
+        run_recipe(recipe)
+
+
+def test_a_dry_run_takes_the_sizes_of_the_checkpoint(
+    finished_run: Path, write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_recipe(**OPEN, start_from=str(finished_run), stages={"finetune": ASKED | {"tune": "full"}})
+    dry_run(load_recipe(file))
+    log = (finished_run.parent / "log.txt").read_text()
+    total = log[log.index("[2/3]") :].split("  all  ")[1].split()[0]
+    assert capsys.readouterr().out.split("  all  ")[1].split()[0] == total
+    dry_run(load_recipe(file, ["start_from=nowhere"]))
+    assert "sizes and memory unknown: start_from is nowhere, which is not there" in capsys.readouterr().out
+
+
+def test_records_are_split_anew_and_those_of_the_test_split_are_asked_about(
+    write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = ASKED | {"evaluate_split": "test", "training": NOTHING}
+    run = run_recipe(load_recipe(write_recipe(split={"validation": 0.1, "test": 0.34}, stages={"finetune": stage})))
+    said = capsys.readouterr().out
+    assert "60 ECGs (36 train, 7 validation, 17 test)" in said and "test questions" in said
+    metrics = json.loads((run / "metrics.json").read_text())["finetune"]
+    assert metrics["answers_about"] == "test" and metrics["answers"]["all"]["questions"] == 4
+    assert "Test records, questions" in (run / "README.md").read_text()
+    for split in ({"test": 1.5}, {"validation": 0.5, "test": 0.5}, {"holdout": 0.1}):
+        with pytest.raises(RecipeError, match="split"):
+            load_recipe(write_recipe(split=split))

@@ -1,0 +1,49 @@
+"""The corpus of a run: from its folder, a prepared one, or the simulator, in the splits that the recipe wants.
+
+In: a recipe. Out: the corpus and what was lost on the way. Decided here: whose records train and whose test may be
+chosen anew (`split`), always by patient.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets import Dataset, load_from_disk
+
+from ..corpora import prepare_with_report, split_of
+from .recipe import Recipe, RecipeError
+
+
+def load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
+    """(corpus, report). Raises: RecipeError where the data are missing, and what corpora raise."""
+    if is_prepared(recipe.data):
+        corpus = load_from_disk(recipe.data)
+        if recipe.limit is not None:
+            corpus = corpus.select(range(min(recipe.limit, len(corpus))))
+        report = corpus.info.description or f"{recipe.corpus}: {len(corpus)} records of {recipe.data}"
+        return resplit(corpus, recipe), report
+    if recipe.data is None and recipe.corpus != "simulation":
+        raise RecipeError(f"The recipe's data is missing: pass data=FOLDER, where the corpus {recipe.corpus} lies.")
+    corpus, report = prepare_with_report(recipe.corpus, recipe.data, seed=recipe.seed, limit=recipe.limit)
+    return resplit(corpus, recipe), str(report)
+
+
+def is_prepared(folder: str | Path | None) -> bool:
+    """Whether a folder holds a corpus that `ecgllm prepare` wrote."""
+    return folder is not None and (Path(folder) / "dataset_info.json").is_file()
+
+
+def resplit(corpus: Dataset, recipe: Recipe) -> Dataset:
+    """The corpus in the recipe's own split, where it has one."""
+    if not recipe.split:
+        return corpus
+    splits = [split_by(recipe, patient) for patient in corpus["patient_id"]]
+    features, info = corpus.features, corpus.info.description
+    corpus = corpus.remove_columns("split").add_column("split", splits).select_columns(list(features))
+    corpus.info.description = info
+    return corpus
+
+
+def split_by(recipe: Recipe, patient_id: str) -> str:
+    """The split of a patient by the recipe's shares."""
+    return split_of(patient_id, recipe.seed, recipe.split.get("validation", 0.1), recipe.split.get("test", 0.1))
