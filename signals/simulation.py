@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from .record import ECGRecord
-from .simulation_change import changed_plans
+from .simulation_change import changed_plans, is_intended
 from .simulation_heart import Hearts, draw_hearts, rendered, truth_of
 from .simulation_noise import draw_noise
 from .simulation_plan import FINDINGS, NOISES, NORMAL, checked_findings, draw_plan, may_show
@@ -168,7 +168,7 @@ def stream_follow_ups(
             for visit, plan in enumerate((before, after))
         ]
         truths = [truth_of(each, duration) for each in hearts]
-        rows = [row for row in range(CHUNK) if _as_intended(truths, row, intended[row])]
+        rows = [row for row in range(CHUNK) if is_intended(*(truth.findings(row) for truth in truths), *intended[row])]
         rows = np.array(rows[: n - number], dtype=int)
         made = []
         for visit in range(2):
@@ -312,17 +312,6 @@ def _named(fields: dict, name: str, patient: str, **rest: object) -> ECGRecord:
 
 def _difference(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in after if name not in before and name not in NOISES)
-
-
-def _as_intended(truths: list[Truth], row: int, intended: tuple[str | None, str | None]) -> bool:
-    """Whether the change is the intended one: nothing where none was, else the finding and what belongs to it."""
-    first, second = (truth.findings(row) for truth in truths)
-    new, gone = intended
-    if new is None and gone is None:
-        return set(first) == set(second)
-    if new is not None:
-        return new in second and new not in first
-    return gone in first and gone not in second
 
 
 def _waves(hearts: Hearts, duration: float) -> WaveTruth:

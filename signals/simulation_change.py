@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .simulation_plan import TERRITORIES, Plan, draw_plan
+from .simulation_plan import BRADYCARDIA, NORMAL, SINUS, TACHYCARDIA, TERRITORIES, Plan, draw_plan, may_show
 
 # finding -> what the plan must be before it can come (None: anything), and what it is afterwards
 _SINUS = {"rhythm": "sinus"}
@@ -38,6 +38,13 @@ _RATES = {
     "atrial flutter": (70, 150), "third degree av block": (28, 48), "ventricular pacing": (58, 85),
     "first degree av block": (62, 95),
 }  # fmt: skip
+# What a change of rate or rhythm takes along, and what can no longer be told once there is no P, or a wide QRS.
+_RHYTHM = {NORMAL, SINUS, BRADYCARDIA, TACHYCARDIA, "bradycardia", "sinus arrhythmia"}
+_NO_P = _RHYTHM | {"first degree av block", "left atrial enlargement", "right atrial enlargement"}
+_MASKING = {
+    **dict.fromkeys(("atrial fibrillation", "atrial flutter", "third degree av block"), _NO_P),
+    **dict.fromkeys(("ventricular pacing", "complete left bundle branch block"), None),
+}
 _LASTING = ("old myocardial infarction", "left ventricular strain", "ventricular pacing", "third degree av block")
 
 
@@ -87,6 +94,18 @@ def changed_plans(rng: np.random.Generator, n: int) -> tuple[Plan, Plan, list[tu
         Plan(**{name: np.array(values.tolist()) for name, values in plans.items()}) for plans in (earlier, later)
     )
     return first, second, intended
+
+
+def is_intended(first: tuple[str, ...], second: tuple[str, ...], new: str | None, gone: str | None) -> bool:
+    """Whether the findings of two visits differ by the intended change, what belongs to it, and nothing else."""
+    if new is None and gone is None:
+        return set(first) == set(second)
+    without, bearing = (first, second) if new is not None else (second, first)
+    finding = new or gone
+    gained, lost = set(bearing) - set(without), set(without) - set(bearing)
+    masked = _MASKING.get(finding, _RHYTHM)  # None: anything may be hidden
+    belongs = gained <= may_show(frozenset({finding}), None) | {finding} | _RHYTHM
+    return finding in gained and belongs and (masked is None or lost <= masked)
 
 
 def _drifted(rate: float, factor: float) -> float:

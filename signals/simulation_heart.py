@@ -114,6 +114,7 @@ def _spikes(rng: np.random.Generator, plan: Plan) -> Waves:
     """A pacemaker's spike and its recoil: small if bipolar, large if unipolar."""
     n = len(plan.rate)
     size = np.where(rng.random(n) < 0.7, rng.lognormal(np.log(0.5), 0.6, n), rng.lognormal(np.log(2.0), 0.5, n))
+    size = np.maximum(size, 0.4)
     angle, around = rng.uniform(-180, 180, n), rng.uniform(-np.pi, np.pi, n)
     frontal = frontal_vectors(size, angle)
     chest = np.stack([size * np.cos(around), 0.5 * frontal[:, 1], size * np.sin(around)], axis=1)

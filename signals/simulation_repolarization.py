@@ -51,6 +51,7 @@ def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length
 
     # Secondary changes: T turns away from the wide or late part of the QRS, ST goes with it.
     right = plan.conduction == "rbbb"
+    chest[:, 2] *= np.where(right, 0.4, 1)
     chest = chest - (right * u(0.35, 0.65))[:, None] * qrs.chest[:, _LATE]
     delta = (plan.conduction == "preexcitation") * u(0.3, 1.1)
     frontal, chest = frontal - delta[:, None] * qrs.frontal[:, _DELTA], chest - delta[:, None] * qrs.chest[:, _DELTA]

@@ -259,6 +259,7 @@ def _repolarization_truth(
         return whole[rows, np.arange(12)[None, :], (at + round(after / 0.004))[:, None]]
 
     lift, sink = level(0.040), level(0.060)
+    j_point = np.maximum(level(0.008), level(0.016))
     limit = np.full((n, 12), 0.1)
     limit[:, _lead("V2", "V3")] = np.where(plan.female, 0.15, np.where(plan.age < 40, 0.25, 0.2))[:, None]
     usable = np.ones((n, 12), dtype=bool)
@@ -316,5 +317,5 @@ def _repolarization_truth(
         "st depression": down,
         "t wave inversion": inverted,
         "low amplitude t wave": flat,
-        "early repolarization": plan.repolarization == "early",
+        "early repolarization": (plan.repolarization == "early") & _in_two(j_point >= 0.1).any(axis=1),
     }

@@ -318,7 +318,7 @@ def atrial_pacing(ecg: Seen) -> bool:
 def ventricular_pacing(ecg: Seen) -> bool:
     """A spike before each QRS, which is wide."""
     inside = ecg.waves.qrs[1:-1]
-    sharp = all(ecg.spike(onset - 0.004) > 2 * ecg.spike((onset + end) / 2) for onset, end in inside)
+    sharp = all(ecg.spike(onset - 0.004) > 1.5 * ecg.spike((onset + end) / 2) for onset, end in inside)
     return sharp and ecg.qrs >= 0.12 and np.diff(inside[:, 0]).std() < 0.02
 
 

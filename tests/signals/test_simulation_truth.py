@@ -193,6 +193,12 @@ def test_follow_ups_are_one_patient_and_differ_by_the_change():
         assert set(pair.new) == heart[1] - heart[0] and set(pair.resolved) == heart[0] - heart[1]
     changed = [bool(pair.new or pair.resolved) for pair in pairs]
     assert 0.55 < np.mean(changed) < 0.8
+    for pair in pairs:  # no rhythm comes with an infarction, no infarction with a rhythm
+        change = set(pair.new) | set(pair.resolved)
+        if change & {"premature ventricular complexes", "premature atrial complexes", "prolonged qt interval"}:
+            assert len(change - {"normal ecg"}) == 1
+        if "atrial fibrillation" in change:
+            assert not change & {"st elevation", "abnormal q wave", "left axis deviation", "low qrs voltage"}
     gained = [finding for pair in pairs for finding in pair.new]
     assert len(set(gained)) > 8
 
