@@ -18,23 +18,31 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..corpora import VOCABULARY
+from .contrastive import cached_step
 from .pretraining_examples import PretrainingCollator
 from .pretraining_metrics import retrieval, zero_shot
+from .recipe_checks import RecipeError
 from .statement_targets import UNKNOWN, StatementTargets
 from .streams import StreamedExamples
-from .trainer import StageTrainer
+from .trainer import EXAMPLE_IDS, StageTrainer
 
 
 class PretrainingTrainer(StageTrainer):
     """Trainer of a dual encoder.
 
-    statements: of the corpus, or None where no record has findings. After an evaluation, `zero_shot` has what
-    `pretraining_metrics.zero_shot` returned.
+    statements: of the corpus, or None where no record has findings. cache_chunk: see `contrastive.cached_step`; None:
+    the whole batch in one pass. After an evaluation, `zero_shot` has what `pretraining_metrics.zero_shot` returned.
+    Raises: RecipeError for cache_chunk where the model is spread over processes.
     """
 
-    def __init__(self, *args: Any, statements: StatementTargets | None, **kwargs: Any):
+    def __init__(self, *args: Any, statements: StatementTargets | None, cache_chunk: int | None = None, **kwargs: Any):
         super().__init__(*args, loss_counts_tokens=False, **kwargs)
-        self.statements = statements
+        self.statements, self.cache_chunk = statements, cache_chunk
+        if cache_chunk is not None and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise RecipeError(
+                "cache_chunk runs the model in parts and averages gradients itself, which FSDP and DeepSpeed do not "
+                "allow; leave it out, or train with plain torchrun."
+            )
         self.zero_shot: dict[str, Any] = {}
         self._embeds: dict[str, list[np.ndarray]] = {}
 
@@ -67,12 +75,25 @@ class PretrainingTrainer(StageTrainer):
     def _collator(self) -> PretrainingCollator:
         return self.data_collator
 
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        if self.cache_chunk is None:
+            return super().training_step(model, inputs, *args, **kwargs)
+        model.train()
+        inputs = self._with_statements(self._prepare_inputs(inputs))
+        loss = cached_step(
+            self.accelerator.unwrap_model(model), inputs, self.cache_chunk, self.accelerator.autocast
+        )
+        self._guard.add(inputs.get(EXAMPLE_IDS), loss)
+        return loss
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        inputs = {name: value for name, value in inputs.items() if name != "example_ids"}
-        if "statement_targets" in inputs:
-            # By step, not by process: all hold their ECGs against the same wordings.
-            inputs |= self._statement_inputs(self.statements.texts(self.state.global_step))
-        return super().compute_loss(model, inputs, *args, **kwargs)
+        return super().compute_loss(model, self._with_statements(inputs), *args, **kwargs)
+
+    def _with_statements(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        if "statement_targets" not in inputs:
+            return inputs
+        # By step, not by process: all hold their ECGs against the same wordings.
+        return inputs | self._statement_inputs(self.statements.texts(self.state.global_step))
 
     def _statement_inputs(self, texts: list[str]) -> dict[str, torch.Tensor]:
         encoded = {f"statement_{name}": value for name, value in self._collator.texts(texts).items()}
@@ -109,7 +130,7 @@ class PretrainingTrainer(StageTrainer):
         self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[torch.Tensor, None, None]:
         inputs = self._prepare_inputs(inputs)
-        example_ids = inputs.pop("example_ids")
+        example_ids = inputs.pop(EXAMPLE_IDS)
         targets = inputs.get("statement_targets")
         if self.statements and (targets is not None or "statement" not in self._embeds):
             inputs |= self._measuring_inputs(targets)
@@ -118,7 +139,7 @@ class PretrainingTrainer(StageTrainer):
         if outputs.statement_embeds is not None and "statement" not in self._embeds:
             self._embeds["statement"] = [outputs.statement_embeds.float().cpu().numpy()]
         # Processes with fewer examples than others repeat some; the ids tell.
-        self._keep("example_ids", example_ids)
+        self._keep(EXAMPLE_IDS, example_ids)
         self._keep("ecg", outputs.ecg_embeds)
         if outputs.text_embeds is not None:
             self._keep("text", outputs.text_embeds)
@@ -131,7 +152,7 @@ class PretrainingTrainer(StageTrainer):
 
     def _measured(self) -> dict[str, float]:
         found = {name: np.concatenate(parts) for name, parts in self._embeds.items()}
-        ids, rows = np.unique(found["example_ids"], return_index=True)
+        ids, rows = np.unique(found[EXAMPLE_IDS], return_index=True)
         examples, ecgs = self.eval_dataset, found["ecg"][rows]
         measured: dict[str, float] = {}
         if "text" in found:
