@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 LIMIT_S = 2.0
@@ -147,6 +148,7 @@ def originals(one_of_each, written, tmp_path):
     contents["parquet"] = written.parquet([simulate_ecg(seed=1)])
     contents["sierra-xli"] = written.sierra(written.microvolts() // 5, packed=True)
     contents["scp-huffman"] = written.scp(written.microvolts(leads=written.EIGHT), huffman=True, differences=2)
+    contents["scp-beats"] = written.scp(written.microvolts(leads=written.EIGHT), huffman=True, beats=(100, 250, 471))
     counts = written.microvolts()
     groups = [
         (counts[3 * n : 3 * n + 3, 150 * n : 150 * n + 150], written.LEADS[3 * n : 3 * n + 3], "", 500, 300 * n)
@@ -169,7 +171,12 @@ def originals(one_of_each, written, tmp_path):
     (tmp_path / "wfdb").mkdir()
     (tmp_path / "wfdb" / "whole.hea").write_text("\n".join(["whole 12 500 600", *names, "#Age: 61", "#Dx: 1"]) + "\n")
     (tmp_path / "wfdb" / "whole.dat").write_bytes(counts.tobytes())
-    return tmp_path, [*contents, "wfdb"]
+    (tmp_path / "wfdb-mat").mkdir()
+    text = (tmp_path / "wfdb" / "whole.hea").read_text().replace("whole.dat 16", "whole.mat 16+24")
+    (tmp_path / "wfdb-mat" / "whole.hea").write_text(text)
+    head = np.array([30, 12, 600, 0, 4], dtype="<i4").tobytes() + b"val\0"
+    (tmp_path / "wfdb-mat" / "whole.mat").write_bytes(head + counts.tobytes())
+    return tmp_path, [*contents, "wfdb", "wfdb-mat"]
 
 
 def fuzz(folder, count, formats):
