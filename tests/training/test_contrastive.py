@@ -122,6 +122,26 @@ def test_dropout_is_the_same_when_a_chunk_is_run_again() -> None:
     assert abs(cached_step(model, inputs, chunk) - expected_loss) > 1e-4  # dropout did something
 
 
+def test_mixed_precision_reaches_every_weight() -> None:
+    """Autocast keeps weights that were cast without a graph, and would leave them without a gradient."""
+    model = dual_encoder("infonce").float()
+    inputs = {name: value.float() if value.is_floating_point() else value for name, value in batch().items()}
+
+    def bfloat16() -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16)
+
+    with bfloat16():
+        plain_step(model, inputs)
+    expected = gradients(model)
+    model.zero_grad()
+    cached_step(model, inputs, 4, bfloat16)
+    found = gradients(model)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        if gradient.norm() > 1e-3:
+            assert torch.nn.functional.cosine_similarity(found[name].flatten(), gradient.flatten(), dim=0) > 0.95, name
+
+
 def test_a_frozen_text_encoder_stays_frozen() -> None:
     model, inputs = dual_encoder("infonce"), batch()
     model.text_encoder.requires_grad_(False)

@@ -43,3 +43,13 @@ def test_two_processes_have_the_loss_curve_of_one(stage: str, two_processes: Pat
     worst = max(abs(a - b) / abs(b) for a, b in zip(two, one, strict=True))
     print(f"{stage}: largest relative difference {worst:.1e}")
     assert worst < RELATIVE
+
+
+def test_two_processes_measure_what_one_measures(two_processes: Path, finished_run: Path) -> None:
+    """Every validation record once, although processes of unequal shares repeat some."""
+    two, one = (
+        json.loads((run / "pretrain" / "metrics.json").read_text())["validation"]
+        for run in (two_processes, finished_run)
+    )
+    names = [name for name in one if "recall" in name or "rank" in name or name == "eval_reports"]
+    assert len(names) == 9 and {name: two[name] for name in names} == {name: one[name] for name in names}
