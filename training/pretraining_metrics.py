@@ -103,8 +103,9 @@ def zero_shot(
         }
         points.append(point)
         resampled.append(again)
-    with np.errstate(invalid="ignore"):
-        macro = np.nanmean(np.stack(resampled), axis=0)
+    drawn = np.stack(resampled)
+    # A resample in which no finding has both sides has no mean.
+    macro = np.nanmean(drawn[:, ~np.isnan(drawn).all(axis=0)], axis=0)
     return {"macro": [float(np.mean(points)), *_interval(macro)], "findings": findings}
 
 

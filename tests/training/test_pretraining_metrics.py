@@ -81,6 +81,14 @@ def test_rare_findings_and_unknown_targets_are_left_out() -> None:
     assert zero_shot(scores[:, 1:2], targets[:, 1:2], ["rare"], [str(i) for i in range(100)]) == {}
 
 
+@pytest.mark.filterwarnings("error")
+def test_few_records_give_a_wide_interval_and_no_warning() -> None:
+    targets = np.array([1] * 5 + [0] * 5, dtype=np.int8)[:, None]
+    # Two patients: half of the resamples have a single side only, and no AUROC.
+    found = zero_shot(np.arange(10.0)[:, None], targets, ["finding"], ["a"] * 5 + ["b"] * 5)
+    assert found["macro"] == [0.0, 0.0, 0.0]
+
+
 def test_intervals_are_over_patients() -> None:
     rng = np.random.default_rng(3)
     positive = np.arange(20) % 2
