@@ -72,6 +72,8 @@ def features(record: ECGRecord) -> dict[str, float]:
     if beat is None:
         return found
     onset, offset = qrs_bounds(beat)
+    if offset <= onset:
+        return found
     lengths = wave_lengths(beat)
     mean = dict(zip(LEADS, beat.mean - beat.mean[:, [max(onset - 4, 0)]], strict=True))
     noise = (beat.error * np.sqrt(beat.averaged))[:, : max(onset - 10, 1)]

@@ -79,7 +79,7 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
 
     # --- when: centres and widths of the slots, in durations
     centers = np.tile([0.25, 0.37, 0.52, 0.71, 0.80, 0.43, 0.62, 0.27, 0.12], (n, 1))
-    widths = np.tile([0.056, 0.060, 0.061, 0.066, 0.090, 0.044, 0.044, 0.085, 0.10], (n, 1))
+    widths = np.tile([0.052, 0.060, 0.061, 0.066, 0.090, 0.044, 0.044, 0.085, 0.10], (n, 1))
     centers[:, :7] += rng.normal(0, 0.022, (n, 7))
     widths[:, :7] *= rng.lognormal(0, 0.13, (n, 7))
     # The left ventricle is done in time, the right one comes late.
@@ -104,8 +104,11 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     # --- how large and whereto in the frontal plane: size in limb scales, degrees from the axis
     zero = np.zeros(n)
     rough = np.where(delay, 2.2, 1.0)
+    # The first forces run against the axis; where that points far up or right, they are the r of leads with a deep S.
+    turned = (plan.axis < -5) | (plan.axis > 80)
+    first = np.where(turned, u(0.10, 0.22), u(0.0, 0.18) * np.where(delay, 0.5, 1))
     size = np.stack([
-        u(0.0, 0.24), u(0.0, 0.36), u(0.84, 1.10), u(0.0, 0.36), zero, rng.normal(0, 0.04, n) * rough,
+        first, u(0.0, 0.36), u(0.84, 1.10), u(0.0, 0.36), zero, rng.normal(0, 0.04, n) * rough,
         rng.normal(0, 0.04, n) * rough, zero, zero,
     ], axis=1)  # fmt: skip
     angle = np.stack([
@@ -120,8 +123,8 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     size = np.where(ventricular[:, None], size * [0.3, 1.6, 1.1, 0.6, 0, 2, 2, 0, 0], size)
     fascicular = (plan.fascicle != "none") & ~paced & ~ventricular & ~left
     size[:, _Q] = np.where(fascicular, u(0.16, 0.32), np.where(delta, 0, size[:, _Q]))
-    first = np.where(plan.fascicle == "anterior", 112 + u(-18, 18), -58 + u(-15, 15))
-    angle[:, _Q] = np.where(fascicular, first - plan.axis, angle[:, _Q])
+    against = np.where(plan.fascicle == "anterior", 112 + u(-18, 18), -58 + u(-15, 15))
+    angle[:, _Q] = np.where(fascicular, against - plan.axis, angle[:, _Q])
     size[:, _R1] = np.where(fascicular, u(0, 0.12), size[:, _R1])
     size[:, _DELTA] = np.where(delta, u(0.16, 0.34), 0)
     climb = u(1.2, 1.7)

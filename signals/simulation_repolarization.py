@@ -47,12 +47,12 @@ def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length
     # At rest ST is not quite at the baseline: a little forwards, and any way at random.
     near = size * u(0.4, 1.4)  # of what is no dipole
     st = rng.normal(-0.004, 0.020, (n, 2))
-    st_chest = np.stack([rng.normal(-0.006, 0.020, n), 0.7 * st[:, 1], rng.normal(-0.042, 0.028, n)], axis=1)
+    st_chest = np.stack([rng.normal(-0.012, 0.020, n), 0.7 * st[:, 1], rng.normal(-0.032, 0.028, n)], axis=1)
 
     # Secondary changes: T turns away from the wide or late part of the QRS, ST goes with it.
     right = plan.conduction == "rbbb"
-    chest[:, 2] *= np.where(right, 0.4, 1)
-    chest = chest - (right * u(0.35, 0.65))[:, None] * qrs.chest[:, _LATE]
+    chest[:, 2] *= np.where(right, 0.25, 1)
+    chest = chest - (right * u(0.42, 0.70))[:, None] * qrs.chest[:, _LATE] * np.array([0.4, 1, 1])
     delta = (plan.conduction == "preexcitation") * u(0.3, 1.1)
     frontal, chest = frontal - delta[:, None] * qrs.frontal[:, _DELTA], chest - delta[:, None] * qrs.chest[:, _DELTA]
     wide = plan.wide & (plan.conduction != "preexcitation")

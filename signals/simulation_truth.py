@@ -258,7 +258,8 @@ def _repolarization_truth(
     def level(after: float) -> np.ndarray:
         return whole[rows, np.arange(12)[None, :], (at + round(after / 0.004))[:, None]]
 
-    lift, sink = level(0.040), level(0.060)
+    # Both, as T begins early in a fast heart; what only climbs into T is no elevation.
+    lift, sink = np.minimum(level(0.020), level(0.040)), level(0.060)
     j_point = np.maximum(level(0.008), level(0.016))
     limit = np.full((n, 12), 0.1)
     limit[:, _lead("V2", "V3")] = np.where(plan.female, 0.15, np.where(plan.age < 40, 0.25, 0.2))[:, None]
