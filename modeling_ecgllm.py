@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.nn import functional as distributed_functional
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers import __version__ as transformers_version
 from transformers import initialization as init
@@ -357,17 +356,27 @@ class ECGEncoder(ECGPreTrainedModel):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+class _Gather(torch.autograd.Function):
+    """All processes' tensors of one shape; the gradient of each is the sum over the processes that used it."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+        parts = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts, dim=0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        gradient = gradient.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(gradient)
+        return gradient.chunk(torch.distributed.get_world_size())[torch.distributed.get_rank()]
+
+
 def gather_with_gradient(tensor: torch.Tensor) -> torch.Tensor:
-    """Concatenate a tensor over all processes along its first dimension, keeping gradients."""
+    """Concatenate a tensor, of the same shape in all processes, along its first dimension, keeping gradients."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return tensor
-    if torch.distributed.get_world_size() == 1:
-        return tensor
-    if tensor.requires_grad:
-        return torch.cat(distributed_functional.all_gather(tensor), dim=0)
-    parts = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather(parts, tensor.contiguous())
-    return torch.cat(parts, dim=0)
+    return tensor if torch.distributed.get_world_size() == 1 else _Gather.apply(tensor)
 
 
 def contrastive_loss(

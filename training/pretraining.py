@@ -89,6 +89,8 @@ def _streamed(context: StageContext, stage: StageRecipe, statements: StatementTa
         needed = "findings" if stage.text == "findings" else "report"
         try:
             windows = ParquetWindows(stage.stream, needed, excluded, recipe.seed)
+            # Too few row groups are better found here than in a worker.
+            next(windows.lane(0, state.num_processes * max(stage.training.get("dataloader_num_workers", 0), 1)))
         except (ValueError, OSError) as error:
             raise RecipeError(f"stages.pretrain.stream: {error}") from error
         state.print(f"  {windows.usable:,} records to stream from {stage.stream}")

@@ -188,3 +188,9 @@ def test_a_streamed_run_taken_up_again_ends_in_the_same_bits(
     assert torch.isfinite(
         torch.tensor(json.loads((run / "metrics.json").read_text())["pretrain"]["validation"]["eval_loss"])
     )
+
+
+def test_too_few_row_groups_are_said_before_training(write_recipe: Callable[..., Path], shards: Path) -> None:
+    stage = {"batch_size": 8, "stream": str(shards), "training": {"max_steps": 2, "dataloader_num_workers": 40}}
+    with pytest.raises(RecipeError, match="stages.pretrain.stream: .* row groups for 40 processes and workers"):
+        run_recipe(load_recipe(write_recipe(stages={"pretrain": stage})))
