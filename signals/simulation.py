@@ -180,7 +180,7 @@ def stream_follow_ups(
         for first, second in zip(*made, strict=True):
             name, patient = f"sim-{seed}-pair-{number:06d}", f"sim-{seed}-pair-patient-{number:06d}"
             at = start + timedelta(minutes=float(rng.integers(0, 60 * 24 * 2500)))
-            gap = timedelta(minutes=float(np.exp(rng.uniform(np.log(60.0), np.log(60 * 24 * 900)))))
+            gap = timedelta(minutes=round(float(np.exp(rng.uniform(np.log(60.0), np.log(60 * 24 * 900))))))
             one = _named(first, f"{name}-1", patient, recorded_at=at)
             age = float(min(first["age"] + round(gap.days / 365.25), 110))
             two = _named(second | {"age": age}, f"{name}-2", patient, recorded_at=at + gap)
