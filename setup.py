@@ -62,7 +62,7 @@ EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requ
 setup(
     packages=["ecgllm", *(f"ecgllm.{name}" for name in SUBPACKAGES)],
     package_dir={"ecgllm": "."},
-    package_data={"ecgllm": ["recipes/*.yaml"]},
+    package_data={"ecgllm": ["recipes/*.yaml", "recipes/accelerate/*.yaml"]},
     include_package_data=False,
     install_requires=CORE,
     extras_require=EXTRAS,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # Absolute, because this file is also run as a script, where it belongs to no package.
-from ecgllm.training import dry_run, load_recipe, run_recipe
+from ecgllm.training import dry_run, load_recipe, run_recipe, run_sweep
 
 
 def main(argv: Sequence[str] | None = None) -> Path | None:
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
     if arguments.dry_run:
         dry_run(recipe, arguments.processes)
         return None
-    folder = run_recipe(recipe)
+    folder = run_sweep(recipe) if recipe.sweep else run_recipe(recipe)
     print(f"Done: {folder}")
     return folder
 

@@ -87,7 +87,7 @@ def run_installed(installed: Path, cwd: Path, *arguments: str) -> str:
 
 def test_wheel_holds_the_package_and_its_recipes_and_nothing_else(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    recipes = {f"recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")}
+    recipes = {path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.yaml")}
     assert names == {f"ecgllm/{name}" for name in {*package_files(), *recipes}}
 
 

@@ -7,5 +7,6 @@ the recipe names, in order, and goes on where a killed run stopped; `dry_run` sa
 from .dry_run import dry_run
 from .recipe import Recipe, load_recipe
 from .run import run_recipe
+from .sweep import run_sweep
 
-__all__ = ["Recipe", "dry_run", "load_recipe", "run_recipe"]
+__all__ = ["Recipe", "dry_run", "load_recipe", "run_recipe", "run_sweep"]

@@ -40,7 +40,8 @@ from .planned_models import UnknownSizeError, is_pretrained, planned_model
 from .progress import quiet_libraries
 from .recipe import Recipe, StageRecipe
 from .run import run_recipe
-from .tuning import trainable_table
+from .sweep import said, shares_pretrain, sweep_recipes, tokens_per_ecg
+from .tuning import count_parameters, trainable_table
 
 _STEPS = 3
 _AFFORDABLE = 90.0  # seconds that measuring may take, by formula at a tenth of the machine's rate
@@ -66,6 +67,8 @@ def dry_run(recipe: Recipe, processes: int | None = None) -> None:
     processes = processes or int(os.environ.get("WORLD_SIZE", "1"))
     if int(os.environ.get("RANK", "0")):
         return
+    if recipe.sweep:
+        recipe = _print_sweep(recipe)
     with quiet_libraries(), _errors_only():
         print(
             f"Dry run of {recipe.description or recipe.corpus}: nothing is kept, nothing is written to {recipe.output}"
@@ -90,6 +93,24 @@ def dry_run(recipe: Recipe, processes: int | None = None) -> None:
         print("Beside it: preparing signals, encoding each record once, validation, answers at the end, saving.")
         if any(plan.memory for plan in plans):
             print(ACTIVATIONS_TEXT[0].upper() + ACTIVATIONS_TEXT[1:] + ". No allocator's overhead is counted.")
+
+
+def _print_sweep(recipe: Recipe) -> Recipe:
+    """Print what every combination costs; returns the first, which the rest of the dry run is about."""
+    runs = sweep_recipes(recipe)
+    once = "; pretrain is done once for all" if shares_pretrain(recipe) else ""
+    print(f"Sweep of {len(runs)} runs{once}")
+    for choices, one in runs:
+        named = ", ".join(f"{key}={said(value)}" for key, value in choices.items())
+        try:
+            counts = count_parameters(planned_model(one, list(one.stages)[-1])[0])
+            projector = f"projector {counts['projector'][0]:,}, " if "projector" in counts else ""
+            size = f"{projector}trainable {counts['all'][1]:,}, {tokens_per_ecg(one)} tokens of a 10 s ECG"
+        except UnknownSizeError:
+            size = "sizes unknown"
+        print(f"  {named}: {size}")
+    print("The first of these:\n")
+    return runs[0][1]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -124,7 +145,8 @@ def _plan(recipe: Recipe, name: str, survey: DataSurvey, processes: int) -> _Pla
     at_once = max(1, stage.batch_size // parts)
     bf16 = stage.training.get("bf16", False) or stage.training.get("fp16", False)
     number = 2 if bf16 else next(model.parameters()).element_size()
-    checkpointed = bool(stage.training.get("gradient_checkpointing", False))
+    names = ("gradient_checkpointing", "activation_checkpointing")  # transformers renames it
+    checkpointed = any(stage.training.get(name, False) for name in names)
     in_parts = _parts(recipe, name, model, survey, at_once)
     plan.memory = memory_of(model, in_parts, number, checkpointed)
     plan.flops = sum(part.flops() for part in in_parts) * parts * (4 / 3 if checkpointed else 1)

@@ -136,6 +136,7 @@ class Recipe:
     split: shares of patients for "validation" and "test", in place of the corpus' own split. start_from: run folder
     whose checkpoint the first stage starts from (`start`). start_weights: false for its sizes and tokenizer alone.
     output: the run folder. encoder: fields of `ECGEncoderConfig`. feature_extractor: of `ECGFeatureExtractor`.
+    sweep: dotted keys with lists of values, of which every combination is run (`sweep`).
     trained_on: one line for answers and the model card; written from the corpus where it is None.
     """
 
@@ -156,6 +157,7 @@ class Recipe:
     text_encoder: TextEncoderRecipe = field(default_factory=TextEncoderRecipe)
     lora: LoraRecipe = field(default_factory=LoraRecipe)
     stages: dict[str, StageRecipe] = field(default_factory=dict)
+    sweep: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -175,7 +177,7 @@ def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
         key, separator, text = override.partition("=")
         if not separator:
             raise RecipeError(f"Override {override!r} has no '='; expected key=value, e.g. output=runs/first.")
-        _set(values, key.strip(), _parse(text, f"Override {override!r}") if text else None)
+        set_value(values, key.strip(), _parse(text, f"Override {override!r}") if text else None)
     return recipe_from_dict(values, str(file))
 
 
@@ -205,7 +207,8 @@ def _find(path: str | Path) -> Path:
     raise FileNotFoundError(f"No recipe at {path}; expected a YAML file, or one that ships with ecgllm: {names}.")
 
 
-def _set(values: dict[str, Any], key: str, value: Any) -> None:
+def set_value(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set the value at a dotted key of a recipe's plain values. Raises: RecipeError where the way there is blocked."""
     *parents, last = key.split(".")
     for parent in parents:
         # "stage:" with nothing behind it is how YAML writes a mapping that is left at its defaults.

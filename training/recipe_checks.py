@@ -61,6 +61,11 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     ):
         _check_text_model(where, "language_model", language)
     _check_split(where, recipe.split)
+    for key, values in recipe.sweep.items():
+        if not isinstance(values, list) or not values:
+            raise RecipeError(f"{where}: sweep.{key} is {values!r}; expected a list of values.")
+        if key.split(".")[0] in ("output", "sweep", "stages") and key.count(".") < 2:
+            raise RecipeError(f"{where}: {key} cannot be swept; expected a key such as projector.type.")
     if "pretrain" in recipe.stages:
         _check_text_model(where, "text_encoder", text)
     _check_choice(where, "language_model.tune", language.tune, TUNE)

@@ -33,7 +33,7 @@ from .start import Start
 from .stopping import stopping_arguments, stopping_callbacks
 from .text_models import build_language_model
 from .trainer import EXAMPLE_IDS, StageTrainer
-from .tuning import check_adapters_are_called, prepare_for_tuning, trainable_table
+from .tuning import check_adapters_are_called, count_parameters, prepare_for_tuning, trainable_table
 
 
 @dataclass
@@ -295,12 +295,15 @@ def train_stage(trainer: StageTrainer, context: StageContext, name: str) -> dict
     for callback in (*stopping_callbacks(stage), *context.callbacks):
         trainer.add_callback(callback)
     state.print(trainable_table(trainer.model))
+    parameters = count_parameters(trainer.model)  # before FSDP divides them
     checkpoint = context.run.last_checkpoint(name)
     if checkpoint is not None:
         state.print(f"  going on from {checkpoint.name}")
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     metrics = {"train": result.metrics, "world_size": state.num_processes, "versions": versions()}
-    metrics["steps"] = trainer.state.global_step
+    metrics |= {"steps": trainer.state.global_step, "parameters": parameters}
+    per_second = result.metrics.get("train_steps_per_second")
+    metrics["seconds_per_step"] = 1 / per_second if per_second else None
     if trainer.args.load_best_model_at_end:
         best = {"step": trainer.state.best_global_step, "value": trainer.state.best_metric}
         metrics["best"] = best | {"metric": trainer.args.metric_for_best_model}

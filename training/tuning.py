@@ -97,8 +97,8 @@ def check_adapters_are_called(model: PeftModel, batch: dict[str, torch.Tensor]) 
         )
 
 
-def trainable_table(model: torch.nn.Module) -> str:
-    """What learns: parameters and trainable ones by part of the model; adapters count to the part they are in."""
+def count_parameters(model: torch.nn.Module) -> dict[str, tuple[int, int]]:
+    """Part of the model, or "all" -> (parameters, trainable ones); adapters count to the part they are in."""
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     # PEFT keeps an untouched copy of what an adapter replaces, which is no part of the model.
     parameters = {name: p for name, p in base.named_parameters() if ".original_module." not in name}
@@ -107,9 +107,14 @@ def trainable_table(model: torch.nn.Module) -> str:
         # A temperature or bias belongs to no part.
         rows.setdefault(name.split(".")[0], []).append(parameter)
     rows["all"] = list(parameters.values())
+    return {
+        name: (sum(p.numel() for p in members), sum(p.numel() for p in members if p.requires_grad))
+        for name, members in rows.items()
+    }
+
+
+def trainable_table(model: torch.nn.Module) -> str:
+    """What learns: the counts of `count_parameters` as lines."""
     lines = [f"  {'part':<18}{'parameters':>15}{'trainable':>15}"]
-    for name, members in rows.items():
-        total = sum(parameter.numel() for parameter in members)
-        trainable = sum(parameter.numel() for parameter in members if parameter.requires_grad)
-        lines.append(f"  {name:<18}{total:>15,}{trainable:>15,}")
+    lines += [f"  {name:<18}{total:>15,}{learn:>15,}" for name, (total, learn) in count_parameters(model).items()]
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from ecgllm.training import dry_run, load_recipe
 from ecgllm.training.estimates import Part, memory_of, text_of_bytes, text_of_seconds
 from ecgllm.training.planned_models import planned_model
 from ecgllm.training.recipe import LanguageModelRecipe
+from ecgllm.training.start import find_start
 from ecgllm.training.text_models import build_language_model
 
 from .conftest import ROOT
@@ -30,8 +31,13 @@ def test_every_shipped_recipe_as_it_is(
     for number, stage in enumerate(recipe.stages, start=1):
         part = said.split(f"[{number}/{len(recipe.stages)}] {stage}\n")[1]
         assert re.search(r"steps of \d+ examples", part)
+        if recipe.start_from and find_start(recipe.start_from) is None:
+            assert f"sizes and memory unknown: start_from is {recipe.start_from}" in part
+            continue
         assert re.search(r"memory per process: [\d.]+ [kMGT]?B", part)
         assert "  all  " in part and re.search(r"time: [\d.]+", part)
+    if file.stem == "mimic-llama3-8b":
+        assert "language_model      8,033,669,120" in said  # 8,030,261,248, and adapters on two layers of 32 blocks
     if recipe.data is None and recipe.corpus != "simulation":
         assert f"{recipe.corpus}: not there" in said
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,42 @@
+"""Recipes for machines that are not here, run small: how a shipped recipe is made small, and that nothing else is.
+
+`swapped` is the whole of it: a recipe that passes its test runs as it stands, as far as can be tested without its
+data and its models.
+"""
+
+from pathlib import Path
+from typing import Any
+
+# Widths and depths. Everything else of an encoder (patches, stem, leads) stays.
+_ENCODER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+_TEXT = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+_LANGUAGE_MODEL = {"model_type": "llama", "num_key_value_heads": 2, "max_position_embeddings": 1024, **_TEXT}
+
+
+def swapped(values: dict[str, Any], records: int, output: Path, start: Path | None = None) -> dict[str, Any]:
+    """A recipe's plain values with its data and the sizes of its models swapped for tiny ones.
+
+    Changed, and nothing else: `corpus` and `data` (simulated records, `limit` of them), `output`; the widths and
+    depths of the encoder and of a text model's `config`; a text model by `name` becomes one by `config`; `start_from`
+    is a tiny checkpoint; what is chosen for an amount of data: a stage takes 4 steps and answers at most 16 questions.
+    """
+    small = values | {"corpus": "simulation", "data": None, "limit": records, "output": str(output)}
+    if values.get("start_from"):
+        small["start_from"] = str(start)
+    else:
+        encoder = values.get("encoder") or {}
+        channels = encoder.get("stem_channels", [64, 64])
+        small["encoder"] = encoder | _ENCODER | {"stem_channels": [8] * len(channels)}
+    for key, config in (("text_encoder", {"model_type": "bert", **_TEXT}), ("language_model", _LANGUAGE_MODEL)):
+        own = dict(values.get(key) or {})
+        if own.pop("name", None) is not None or own.get("config") is not None:
+            own.pop("sizes", None)
+            own.pop("dtype", None)
+            small[key] = own | {"config": config, "vocab_size": 400}
+    small["stages"] = {name: _short(stage) for name, stage in values["stages"].items()}
+    return small
+
+
+def _short(stage: dict[str, Any]) -> dict[str, Any]:
+    training = (stage.get("training") or {}) | {"max_steps": 4}
+    return stage | {"training": training, "evaluate": min(16, stage.get("evaluate", 16))}

@@ -1,0 +1,54 @@
+"""Every shipped recipe runs with tiny models and data in place of its own; the launchers' files are Accelerate's."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+
+from ecgllm.training import load_recipe, run_recipe, run_sweep
+from ecgllm.training.sweep import sweep_recipes
+
+from .conftest import ROOT
+from .swapping import swapped
+
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+# Enough for one of its batches.
+RECORDS = {"mimic-llama3-8b": 1350, "anyecg-compatible": 350, "ptbxl-qwen2.5-0.5b": 350}
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_it_runs_swapped_for_tiny_models_and_data(file: Path, finished_run: Path, tmp_path: Path) -> None:
+    values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    small = swapped(values, RECORDS.get(file.stem, 150), tmp_path / "run", start=finished_run)
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(small, sort_keys=False), encoding="utf-8")
+    recipe, own = load_recipe(tmp_path / "recipe.yaml"), load_recipe(file)
+    # What the function leaves alone is what ships.
+    assert [stage.questions for stage in recipe.stages.values()] == [s.questions for s in own.stages.values()]
+    assert recipe.feature_extractor.items() >= own.feature_extractor.items() and recipe.lora == own.lora
+    if recipe.sweep:
+        folder = run_sweep(recipe)
+        rows = json.loads((folder / "sweep.json").read_text())
+        assert len(rows) == len(sweep_recipes(own))
+        return
+    run = run_recipe(recipe)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert list(metrics) == list(own.stages)
+    for stage in metrics.values():
+        assert stage["steps"] == 4 and stage["validation"]["eval_loss"] > 0
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "recipes" / "accelerate").glob("*.yaml")), ids=lambda file: file.stem)
+def test_accelerate_reads_its_file(file: Path) -> None:
+    """With its own reader, which refuses keys that it does not know."""
+    config = load_config_from_file(str(file))
+    assert config.num_processes == 8 and config.mixed_precision == "bf16"
+    if file.stem == "fsdp2":
+        assert str(config.distributed_type) == "DistributedType.FSDP" and config.fsdp_config["fsdp_version"] == 2
+    else:
+        assert config.deepspeed_config["zero_stage"] == 3
+        # It must be what the recipe's stages have.
+        stages = load_recipe("mimic-llama3-8b").stages.values()
+        steps = config.deepspeed_config["gradient_accumulation_steps"]
+        assert {stage.gradient_accumulation_steps for stage in stages} == {steps}
