@@ -31,9 +31,10 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
         set_seed(recipe.seed)
         text_encoder, tokenizer = build_text_encoder(recipe.text_encoder, context.texts)
         encoder_config = ECGEncoderConfig(**recipe.encoder, preprocessing=feature_extractor.preprocessing)
+        taken = context.start is not None and context.start.weights
         set_seed(recipe.seed)
         model = ECGTextDualEncoder.from_encoder_and_text_encoder(
-            encoder_config,
+            context.start.encoder() if taken else encoder_config,
             text_encoder,
             projection_dim=stage.projection_dim,
             loss_type=stage.loss,
