@@ -80,7 +80,7 @@ def plain(steps: int, batch_size: int, max_length: int, folder: Path) -> dict:
     questions, signals = data(folder, processor)
     examples, collate = QuestionExamples(questions, signals, processor), QuestionCollator(processor)
     order = list(LengthGroupedSampler(examples.lengths(), batch_size, seed=0))
-    longest = max(examples.lengths())
+    longest = int(examples.lengths().max())
     if longest > max_length:
         raise SystemExit(f"the longest prompt has {longest} tokens; pass --max-length of at least that")
     optimizer = torch.optim.AdamW(
@@ -90,6 +90,7 @@ def plain(steps: int, batch_size: int, max_length: int, folder: Path) -> dict:
     losses, start = [], time.perf_counter()
     for step in range(steps):
         batch = collate([examples[i] for i in order[step * batch_size : (step + 1) * batch_size]])
+        del batch["example_ids"]
         missing = max_length - batch["input_ids"].shape[1]
         fill = {"input_ids": processor.tokenizer.pad_token_id, "labels": -100, "attention_mask": 0}
         for name, value in fill.items():

@@ -21,9 +21,11 @@ from datasets.utils import tqdm
 from ..modeling_ecgllm import ECGEncoder
 from ..processing_ecgllm import ECGFeatureExtractor
 from .prepared_signals import PreparedSignals
+from .record_index import RecordIndex, encoded_ids
 from .run_folder import write_json, written_whole
 
-_VALUES, _INDEX = "patches.bin", "index.json"
+_VALUES, _INDEX, _IDS, _ROWS = "patches.bin", "index.json", "ids.npy", "rows.npy"
+_FORMAT = b"2"  # of the folder: raised when older ones can no longer be read
 _NOT_OF_THE_FUNCTION = ("_name_or_path", "architectures", "auto_map", "transformers_version")
 
 
@@ -33,32 +35,36 @@ class EncodedSignals(Mapping):
     def __init__(self, folder: Path):
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         self.preprocessing_id: int = index["preprocessing_id"]
-        self._rows: dict[str, list[int]] = index["rows"]
+        self._index = RecordIndex(np.load(folder / _IDS))
+        self._rows = np.load(folder / _ROWS, mmap_mode="r")  # [records, (first patch, patches, samples)]
         shape = (index["patches"], index["hidden_size"])
         self._values = np.memmap(folder / _VALUES, dtype="<f4", mode="r", shape=shape)
 
     def __getitem__(self, record_id: str) -> dict[str, Any]:
-        start, patches, length = self._rows[record_id]
+        start, patches, length = self._rows[self._index[record_id]].tolist()
         return {
             "ecg_embeds": self._values[start : start + patches],
             "ecg_length": length,
             "preprocessing_id": self.preprocessing_id,
         }
 
+    def __contains__(self, record_id: object) -> bool:
+        return record_id in self._index
+
     def __iter__(self):
-        return iter(self._rows)
+        return iter(self._index)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._index)
 
     def length(self, record_id: str) -> int:
         """Samples of a record, at the model's rate."""
-        return self._rows[record_id][2]
+        return int(self._rows[self._index[record_id], 2])
 
 
 def fingerprint(encoder: ECGEncoder, feature_extractor: ECGFeatureExtractor) -> str:
     """16 hex digits that change with any weight or setting of the encoder, and with the preprocessing."""
-    digest = hashlib.sha256(str(feature_extractor.preprocessing_id).encode())
+    digest = hashlib.sha256(_FORMAT + str(feature_extractor.preprocessing_id).encode())
     settings = {key: value for key, value in encoder.config.to_dict().items() if key not in _NOT_OF_THE_FUNCTION}
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(encoder.state_dict().items()):
@@ -83,8 +89,8 @@ def encode_signals(
     ids = sorted(set(record_ids), key=lambda record_id: (signals.length(record_id), record_id))
     training = encoder.training
     encoder.eval()
-    rows: dict[str, list[int]] = {}
-    total = 0
+    rows = np.empty((len(ids), 3), dtype=np.int64)
+    total, done = 0, 0
     with written_whole(folder) as partial, open(partial / _VALUES, "wb") as file:
         for start in tqdm(range(0, len(ids), batch_size), desc="Encoding ECGs", unit="batch"):
             batch = ids[start : start + batch_size]
@@ -96,15 +102,16 @@ def encode_signals(
             counts = encoder.num_patches(features["ecg_lengths"]).tolist()
             for record_id, patches, count in zip(batch, encoded, counts, strict=True):
                 file.write(np.ascontiguousarray(patches[:count]).tobytes())
-                rows[record_id] = [total, count, signals.length(record_id)]
-                total += count
+                rows[done] = total, count, signals.length(record_id)
+                total, done = total + count, done + 1
         write_json(
             partial / _INDEX,
             {
                 "preprocessing_id": feature_extractor.preprocessing_id,
                 "hidden_size": encoder.config.hidden_size,
                 "patches": total,
-                "rows": rows,
             },
         )
+        np.save(partial / _IDS, encoded_ids(ids))
+        np.save(partial / _ROWS, rows)
     encoder.train(training)

@@ -64,13 +64,13 @@ class QuestionExamples(torch.utils.data.Dataset):
         row = self.questions[index]
         return {"question_id": row["question_id"], "question": row["question"], "records": row["ecg_ids"]}
 
-    def lengths(self) -> list[int]:
-        """Tokens of every example, ECGs included and whole, even where an augmenter will cut them."""
+    def lengths(self) -> torch.Tensor:
+        """int [examples], tokens of every example, ECGs included and whole, even where an augmenter will cut them."""
         columns = (self.questions[name] for name in ("question", "answers", "ecg_ids"))
-        return [
-            len(self._encode(question, answer_text(answers), self._samples(ids))["input_ids"])
-            for question, answers, ids in zip(*columns, strict=True)
-        ]
+        lengths = torch.empty(len(self), dtype=torch.int32)
+        for row, (question, answers, ids) in enumerate(zip(*columns, strict=True)):
+            lengths[row] = len(self._encode(question, answer_text(answers), self._samples(ids))["input_ids"])
+        return lengths
 
     def _samples(self, ids: Sequence[str]) -> tuple[int, ...]:
         return tuple(self.signals.length(record_id) for record_id in ids)

@@ -18,6 +18,7 @@ from datasets.utils import tqdm
 
 from ..processing_ecgllm import ECGFeatureExtractor
 from ..signal_ecgllm import ECGInputError
+from .record_index import RecordIndex, encoded_ids
 from .run_folder import written_whole
 
 _FILE = "signals.arrow"
@@ -38,16 +39,20 @@ class PreparedSignals(Mapping):
 
     def __init__(self, table: Dataset):
         self._table = table
-        ids, refused = table["id"], table["refused"]
-        self.refused = {id_: reason for id_, reason in zip(ids, refused, strict=True) if reason}
-        self._row = {id_: row for row, id_ in enumerate(ids) if id_ not in self.refused}
-        self._length = dict(zip(ids, table["ecg_length"], strict=True))
+        rows = zip(table["id"], table["refused"], strict=True)
+        self.refused = {id_: reason for id_, reason in rows if reason}
+        self._lengths = np.fromiter(table["ecg_length"], dtype=np.int64, count=len(table))
+        usable = np.fromiter((not reason for reason in table["refused"]), dtype=bool, count=len(table))
+        self._row = RecordIndex(encoded_ids(table["id"]), usable)
 
     def __getitem__(self, record_id: str) -> dict[str, Any]:
         row = self._table[self._row[record_id]]
         mask = np.array(row["lead_mask"], dtype=bool)
         values = np.frombuffer(row["ecg_values"], dtype="<f4").reshape(len(mask), -1)
         return {"ecg_values": values, "lead_mask": mask, "preprocessing_id": row["preprocessing_id"]}
+
+    def __contains__(self, record_id: object) -> bool:
+        return record_id in self._row  # without reading the signal
 
     def __iter__(self):
         return iter(self._row)
@@ -57,7 +62,7 @@ class PreparedSignals(Mapping):
 
     def length(self, record_id: str) -> int:
         """Samples of a record, at the model's rate."""
-        return self._length[record_id]
+        return int(self._lengths[self._row[record_id]])
 
 
 def prepare_signals(corpus: Dataset, feature_extractor: ECGFeatureExtractor, folder: Path) -> None:

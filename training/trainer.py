@@ -153,8 +153,8 @@ class LengthGroupedSampler(Sampler):
     transformers' sampler, no epoch runs from long to short. The order follows from seed and epoch alone.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
-        self.lengths = torch.tensor(lengths) // _LENGTH_STEP
+    def __init__(self, lengths: Sequence[int] | torch.Tensor, batch_size: int, seed: int):
+        self.lengths = torch.as_tensor(lengths) // _LENGTH_STEP
         self.batch_size, self.seed, self.epoch = batch_size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -167,12 +167,11 @@ class LengthGroupedSampler(Sampler):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.lengths), generator=generator)
         sorted_together = self.batch_size * _BATCHES_SORTED_TOGETHER
-        batches: list[torch.Tensor] = []
-        for part in order.split(sorted_together):
-            batches += part[self.lengths[part].argsort(stable=True, descending=True)].split(self.batch_size)
-        # A short one stays last, where a loader that drops it drops no more than it would of any order.
-        short = batches.pop() if len(batches[-1]) < self.batch_size else None
-        for index in torch.randperm(len(batches), generator=generator).tolist():
-            yield from batches[index].tolist()
-        if short is not None:
-            yield from short.tolist()
+        for start in range(0, len(order), sorted_together):
+            part = order[start : start + sorted_together]
+            order[start : start + sorted_together] = part[self.lengths[part].argsort(stable=True, descending=True)]
+        # A short batch stays last, where a loader that drops it drops no more than it would of any order.
+        batches = len(order) // self.batch_size
+        for index in torch.randperm(batches, generator=generator).tolist():
+            yield from order[index * self.batch_size : (index + 1) * self.batch_size].tolist()
+        yield from order[batches * self.batch_size :].tolist()

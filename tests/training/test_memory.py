@@ -1,0 +1,74 @@
+"""Memory of the question stages does not grow with the corpus, but for some bytes per record and question."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Runs in a process of its own. In: records, a run's folder with a processor, an empty folder. Out: MB of anonymous
+# memory that signals, encodings, questions and their order take (memory-mapped files are not among it).
+MEASURE = """
+import gc, re, sys
+from pathlib import Path
+import numpy as np
+from datasets import Dataset
+from datasets.arrow_writer import ArrowWriter
+from ecgllm import ECGProcessor
+from ecgllm.corpora import QUESTION_FEATURES
+from ecgllm.training.encoded_signals import EncodedSignals
+from ecgllm.training.examples import QuestionExamples
+from ecgllm.training.prepared_signals import _FEATURES, load_signals
+from ecgllm.training.record_index import encoded_ids
+from ecgllm.training.run_folder import write_json
+from ecgllm.training.trainer import LengthGroupedSampler
+
+def anonymous():
+    gc.collect()
+    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+count, run, folder = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+ids = [f"mimic-iv-ecg-{40_000_000 + row}" for row in range(count)]
+signal = {"lead_mask": [True] * 12, "ecg_values": bytes(4 * 12 * 100), "ecg_length": 100, "preprocessing_id": 1}
+with ArrowWriter(features=_FEATURES, path=str(folder / "signals.arrow"), writer_batch_size=64) as writer:
+    for record_id in ids:
+        writer.write(signal | {"id": record_id, "refused": ""})
+    writer.finalize()
+np.zeros((5 * count, 16), "<f4").tofile(folder / "patches.bin")
+np.save(folder / "ids.npy", encoded_ids(ids))
+np.save(folder / "rows.npy", np.array([[5 * row, 5, 100] for row in range(count)]))
+write_json(folder / "index.json", {"preprocessing_id": 1, "hidden_size": 16, "patches": 5 * count})
+empty = dict.fromkeys(QUESTION_FEATURES)
+with ArrowWriter(features=QUESTION_FEATURES, path=str(folder / "questions.arrow"), writer_batch_size=1000) as writer:
+    for row in range(8 * count):
+        asked = {"question": f"Is there finding {row % 50}?", "answers": ["yes"], "ecg_ids": [ids[row // 8]]}
+        writer.write(empty | asked | {"question_id": f"q{row}", "type": "verify", "split": "train"})
+    writer.finalize()
+processor = ECGProcessor.from_pretrained(run, trust_remote_code=True)
+del ids, writer
+before = anonymous()
+signals, encoded = load_signals(folder), EncodedSignals(folder)
+examples = QuestionExamples(Dataset.from_file(str(folder / "questions.arrow")), encoded, processor)
+for number, index in enumerate(LengthGroupedSampler(examples.lengths(), 8, seed=0)):
+    examples[index]
+    if number == 2000:
+        break
+assert len(signals) == count and len(examples) == 8 * count
+print(anonymous() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="anonymous memory is read from Linux' /proc")
+def test_ten_times_the_records_take_some_bytes_each(finished_run: Path, tmp_path: Path) -> None:
+    taken = {}
+    for count in (2_000, 20_000):
+        (tmp_path / str(count)).mkdir()
+        command = [sys.executable, "-c", MEASURE, str(count), str(finished_run), str(tmp_path / str(count))]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+        assert done.returncode == 0, done.stderr
+        taken[count] = float(done.stdout.split()[-1])
+    per_record = (taken[20_000] - taken[2_000]) * 1e6 / 18_000
+    print(f"{taken[2_000]:.1f} MB of 2,000 records, {taken[20_000]:.1f} MB of 20,000: {per_record:.0f} bytes each")
+    # Of which 8 questions take 8 x 20; in dictionaries and lists it was 1,100.
+    assert per_record < 750
