@@ -80,9 +80,7 @@ class PretrainingTrainer(StageTrainer):
             return super().training_step(model, inputs, *args, **kwargs)
         model.train()
         inputs = self._with_statements(self._prepare_inputs(inputs))
-        loss = cached_step(
-            self.accelerator.unwrap_model(model), inputs, self.cache_chunk, self.accelerator.autocast
-        )
+        loss = cached_step(self.accelerator.unwrap_model(model), inputs, self.cache_chunk, self.accelerator.autocast)
         self._guard.add(inputs.get(EXAMPLE_IDS), loss)
         return loss
 
