@@ -1,9 +1,10 @@
 """measure: heart rate, intervals, QTc and axis of an ECG, each with a confidence.
 
 In: an `ECGRecord`. Out: `Measurements`; None where something cannot be measured, such as PR in atrial fibrillation.
-Beats are detected by neurokit2 (extra `measure`) on all leads together. The intervals are taken from the averaged
-beat of all leads by its spatial velocity (`averaged_beat`): on LUDB this came closer to the cardiologists than
-neurokit2's delineators as they are (docs/measurements.md has both). Decided here: what counts as measurable.
+Beats are detected on all leads together (`beats`); how far neurokit2 (extra `measure`) agrees is the confidence of the
+rate. The intervals are taken from the averaged beat of all leads by its spatial velocity (`averaged_beat`): on LUDB
+this came closer to the cardiologists than neurokit2's delineators as they are (docs/measurements.md has both). Decided
+here: what counts as measurable.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from ..signal_ecgllm import LEADS, complete_limb_leads, remove_baseline
 from .averaged_beat import RATE, Beat, average_beat, has_p_wave, qrs_bounds, wave_lengths
+from .beats import qrs_complexes
 from .record import ECGRecord, known_lead_name
 
 INSTALL = "measuring ECGs needs neurokit2: pip install 'ecgllm[measure]'"
@@ -178,21 +180,17 @@ def _prepared(signal: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _detect(signal: np.ndarray, findpeaks: Any) -> tuple[np.ndarray, float]:
-    """QRS complexes (samples) and how far two of neurokit2's detectors agree on them (F1 within 100 ms).
-
-    Elgendi 2010 on the summed absolute 5 to 30 Hz activity of all leads was the best of seven detectors on LUDB; the
-    library's own is the second opinion.
-    """
+    """QRS complexes (samples) and how far neurokit2's default detector agrees on them (F1 within 100 ms)."""
     from scipy.signal import butter, sosfiltfilt
 
+    first = qrs_complexes(signal)
     activity = np.abs(sosfiltfilt(butter(2, [5, 30], "bandpass", fs=RATE, output="sos"), signal, axis=1))
     typical = np.median(np.percentile(activity, 99, axis=1))
     activity = np.minimum(activity, 8 * typical).sum(axis=0)  # no lead drowns the others
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the library's, where it finds no beat: that is told below
-        found = [findpeaks(activity, RATE, method=name)["ECG_R_Peaks"] for name in ("elgendi2010", "neurokit")]
-    peaks = [np.asarray(each, dtype=float) for each in found]
-    first, second = (np.unique(each[np.isfinite(each)].astype(int)) for each in peaks)
+        peaks = np.asarray(findpeaks(activity, RATE, method="neurokit")["ECG_R_Peaks"], dtype=float)
+    second = np.unique(peaks[np.isfinite(peaks)].astype(int))
     if not len(first) or not len(second):
         return first, 0.0
     distance = np.abs(first[:, None] - second[None, :])
