@@ -20,25 +20,30 @@ _QRS_SHARE, _P_ON_SHARE, _P_OFF_SHARE, _T_SHARE = 0.045, 0.35, 0.5, 0.17
 # asked for where beats come irregularly, as fibrillation's waves do not always average out.
 _P_STANDARD_ERRORS, _P_STANDARD_ERRORS_IRREGULAR = 8.0, 14.0
 _P_SMALLEST_MV = 0.02
+# How far before the middle of QRS a beat reaches: seconds, and share of RR. P is looked for in the usual reach first.
+_USUAL_REACH, _LONG_REACH = (0.40, 0.42), (0.50, 0.65)
+_CLEAR_S = 0.02  # of rest between the T wave before and a P wave that begins ahead of the usual reach
 _SAME_BEAT = 0.85  # correlation with the median beat, all leads, above which a beat is averaged
 
 
 @dataclass(frozen=True)
 class Beat:
-    """The averaged beat [leads, samples] at 500 Hz in mV, its standard error, where the detected peaks lie,
-    and how many beats were averaged."""
+    """The averaged beat [leads, samples] at 500 Hz in mV, its standard error, where the detected peaks lie, how many
+    beats were averaged, the median RR interval in samples, and from where a P wave of usual PR is looked for."""
 
     mean: np.ndarray
     error: np.ndarray
     centre: int
     averaged: int
+    rr: float
+    near: int
 
 
 def average_beat(signal: np.ndarray, peaks: np.ndarray, missing: np.ndarray) -> Beat | None:
     """The average of the beats that look like most, aligned to each other; None if fewer than two do."""
     rr = float(np.median(np.diff(peaks)))
-    before = int(min(0.40 * RATE, 0.42 * rr))
-    after = int(min(0.65 * RATE, rr - before))
+    usual, before = (int(min(seconds * RATE, share * rr)) for seconds, share in (_USUAL_REACH, _LONG_REACH))
+    after = int(min(0.65 * RATE, rr - usual))
     half, slack = int(0.12 * RATE), int(0.03 * RATE)
     reach_before, reach_after = max(before, half) + slack, max(after, half) + slack
     peaks = peaks[(peaks >= reach_before) & (peaks + reach_after <= signal.shape[1])]
@@ -63,7 +68,7 @@ def average_beat(signal: np.ndarray, peaks: np.ndarray, missing: np.ndarray) -> 
         mean = np.sort(beats, axis=0)[cut:-cut].mean(axis=0)
     else:
         mean = beats.mean(axis=0)
-    return Beat(mean, error, before, len(beats))
+    return Beat(mean, error, before, len(beats), rr, before - usual)
 
 
 def wave_lengths(beat: Beat, factor: float = 1.0) -> dict[str, float]:
@@ -129,8 +134,27 @@ def _t_end(beat: Beat, qrs: tuple[int, int], share: float) -> int | None:
 
 
 def _p_bounds(beat: Beat, onset: int, factor: float) -> tuple[int, int] | None:
-    """Onset and end of P: where velocity, outwards from P's slopes, falls to a share of them."""
-    start, stop = max(0, onset - int(0.32 * RATE)), onset - 4
+    """Onset and end of P: the wave within 320 ms of QRS, or, where PR is longer than shows there, the one before.
+
+    The longer window begins where the T wave of the beat before ends, one RR earlier. What it holds counts only if it
+    begins ahead of the usual window and with rest before it: else it would be the end of T.
+    """
+    usual = max(beat.near, onset - int(0.32 * RATE))
+    found = _p_within(beat, usual, onset - 4, factor)
+    t_end = _t_end(beat, qrs_bounds(beat), _T_SHARE)
+    if t_end is None:
+        return found
+    start, clear = max(0, t_end - round(beat.rr)), int(_CLEAR_S * RATE)
+    if start + clear >= usual:
+        return found
+    longer = _p_within(beat, start, onset - 4, factor)
+    if longer is not None and start + clear <= longer[0] < usual + clear:
+        return longer
+    return found
+
+
+def _p_within(beat: Beat, start: int, stop: int, factor: float) -> tuple[int, int] | None:
+    """Onset and end of the largest wave of a window: where velocity, outwards from its slopes, falls to a share."""
     if stop - start < 0.08 * RATE:
         return None
     smooth = _smoothed(beat.mean, 30)[:, start:stop]
@@ -145,7 +169,9 @@ def _p_bounds(beat: Beat, onset: int, factor: float) -> tuple[int, int] | None:
     rest = float(np.percentile(velocity, 10))
     begins = np.flatnonzero(velocity[: rise + 1] <= rest + factor * _P_ON_SHARE * (velocity[rise] - rest))
     ends = np.flatnonzero(velocity[fall:] <= rest + factor * _P_OFF_SHARE * (velocity[fall] - rest))
-    begin = int(begins[-1]) if len(begins) else 0
+    if not len(begins) or begins[-1] == 0:  # it began before the window, or inside T: where is not known
+        return None
+    begin = int(begins[-1])
     end = fall + int(ends[0]) if len(ends) else len(velocity) - 1
     return start + begin, start + end
 
@@ -153,9 +179,11 @@ def _p_bounds(beat: Beat, onset: int, factor: float) -> tuple[int, int] | None:
 def has_p_wave(beat: Beat, irregular: bool) -> bool:
     """Whether something stands out of the scatter between beats before QRS: a wave at a fixed distance from it."""
     onset, _ = qrs_bounds(beat)
-    window = slice(max(0, onset - int(0.30 * RATE)), max(1, onset - 6))
-    if beat.averaged < 3 or onset < 0.1 * RATE:
+    start = max(beat.near, onset - int(0.30 * RATE))
+    if beat.averaged < 3 or onset - beat.near < 0.1 * RATE:
         return False
+    wave = _p_bounds(beat, onset, 1.0)
+    window = slice(start if wave is None else min(start, wave[0]), max(start + 1, onset - 6))
     height = np.ptp(beat.mean[:, window], axis=1)
     errors = height / np.maximum(beat.error[:, window].mean(axis=1), 1e-4)
     limit = _P_STANDARD_ERRORS_IRREGULAR if irregular else _P_STANDARD_ERRORS

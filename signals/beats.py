@@ -2,7 +2,7 @@
 
 QRS is told from P, T and noise by its energy over all leads against the record's own QRS level, not against the half
 second around it: a P wave 225 ms or more before QRS, or one that no QRS follows, stands alone there and would win.
-Decided here: the band, what no heart can do (beats 250 ms apart), and how large and how distinct a complex must be.
+Decided here: the bands, how near two beats can be, and how large and how distinct a complex must be.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _SEEK_BAND, _JUDGE_BAND = (7.0, 30.0), (5.0, 30.0)
 _QRS_S = 0.12  # energy is averaged over the length of a wide complex
 _WINDOW_S = 2.0  # each holds a beat at 30 beats per minute or more; their median is not moved by an artefact
 _LEAD_LIMIT = 2.0  # times a lead's own QRS level above which it counts no more: no artefact of one lead makes a beat
-_REFRACTORY_S = 0.25  # 240 beats per minute; of two closer candidates, as a pacing spike and its QRS, the larger stays
-# Pan and Tompkins 1985: what follows a complex within 360 ms and has less than half of its slope is its T wave. The
-# same holds backwards, for P.
-_T_WAVE_S, _T_WAVE_SHARE = 0.36, 0.5
+_REFRACTORY_S = 0.22  # 270 beats per minute; of two closer candidates, as a pacing spike and its QRS, the larger stays
+# Pan and Tompkins 1985: what follows a complex within 360 ms with less than half of its slope is its T wave; the same
+# holds backwards, for P. 420 ms, as T comes later in slow hearts; from 460 ms on more ectopic beats are lost.
+_T_WAVE_S, _T_WAVE_SHARE = 0.42, 0.5
 _DISTINCT = 0.4  # share of its height by which a complex stands above its surroundings: noise does not fall so low
 _SMALLEST = 0.15  # share of the QRS level below which no candidate is looked at
 _UNSURE = (0.25, 0.6)  # shares of the QRS level: below none is a QRS, above each is one, between the record decides

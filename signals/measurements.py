@@ -214,10 +214,12 @@ def _intervals(beat: Beat, rr: np.ndarray, trust: float, notes: list[str]) -> di
     """
     lengths = wave_lengths(beat)
     irregular = bool(len(rr) > 1 and np.abs(np.diff(rr)).mean() / rr.mean() > _IRREGULAR)
-    if "pr" not in lengths or not has_p_wave(beat, irregular):
+    if not has_p_wave(beat, irregular):
         lengths.pop("pr", None)
         lengths.pop("p", None)
         notes.append("no P wave is tied to the QRS complexes; P and PR were not measured")
+    elif "pr" not in lengths:
+        notes.append("P begins within the T wave before it, or none is there; P and PR were not measured")
     if "qt" not in lengths:
         notes.append("the end of the T wave could not be told")
     if len(beat.mean) < 4:

@@ -147,6 +147,29 @@ def test_simulated_records_are_measured_as_they_were_made() -> None:
     assert all(len(each) >= 30 for each in errors.values())
 
 
+@pytest.mark.parametrize("heart_rate", [45, 65, 75])
+def test_a_long_pr_is_measured_and_its_p_is_no_beat(heart_rate: float) -> None:
+    records = simulate_ecgs(24, seed=3, sampling_rate=500, findings=["first degree av block"], heart_rate=heart_rate)
+    pr = np.array([record.measurements["pr"] for record in records])
+    found = [measure(record).values() for record in records]
+    errors = np.array([abs(each.get("pr", math.nan) - true) for each, true in zip(found, pr, strict=True)])
+    print(
+        f"\nPR {pr.min():.0f} to {pr.max():.0f} ms at {heart_rate}: median error {np.nanmedian(errors):.0f} ms, "
+        f"{np.mean(errors <= 20):.0%} within 20 ms, of the {np.sum(pr > 320)} above 320 ms "
+        f"{np.mean(errors[pr > 320] <= 20):.0%}"
+    )
+    rates = [record.measurements["heart_rate"] for record in records]
+    assert all(abs(each["heart_rate"] - rate) < 3 for each, rate in zip(found, rates, strict=True))
+    assert np.sum(pr > 320) >= 2 and np.mean(errors[pr > 320] <= 20) >= 0.8
+    assert np.mean(errors <= 20) >= 0.9
+
+
+def test_a_p_wave_within_t_gives_no_pr_rather_than_a_short_one() -> None:
+    records = simulate_ecgs(16, seed=3, sampling_rate=500, findings=["supraventricular tachycardia"])
+    measured = [measure(record) for record in records]
+    assert sum(each.pr.value is None for each in measured) >= 14
+
+
 def test_simulated_atrial_fibrillation_has_no_pr() -> None:
     records = simulate_ecgs(15, seed=0, sampling_rate=250, findings=["atrial fibrillation"])
     measured = [measure(record) for record in records]
