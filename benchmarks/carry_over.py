@@ -1,0 +1,100 @@
+"""How far what was learned from simulated ECGs carries over to real ones: AUROC of every finding, never trained on.
+
+    python benchmarks/carry_over.py RUN/pretrain/model ludb=FOLDER cinc2021=FOLDER ptbxl=FOLDER [-o FIGURES.json]
+
+RUN is a run folder of `ecgllm train` whose stage `pretrain` learned from statements of findings or from reports. Each
+record of the corpora is held against the plain statement of every finding; what a source leaves open does not count.
+Printed, most certain first: AUROC with its 95 % interval over patients, positives and negatives, and the mean over the
+findings with at least five of either. Labels of different corpora follow different habits: a low figure may be the
+fault of either.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import AutoTokenizer
+
+from ecgllm import ECGFeatureExtractor, ECGTextDualEncoder
+from ecgllm.corpora import VOCABULARY, prepare_with_report
+from ecgllm.corpora.statements import holds, wordings
+from ecgllm.signal_ecgllm import ECGInputError
+from ecgllm.training.pretraining_metrics import zero_shot
+
+
+class Reader:
+    """A dual encoder, asked how near ECGs and findings are."""
+
+    def __init__(self, checkpoint: Path):
+        self.model = ECGTextDualEncoder.from_pretrained(checkpoint).eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        self.feature_extractor = ECGFeatureExtractor.from_pretrained(checkpoint)
+
+    @torch.no_grad()
+    def statements(self, names: list[str]) -> np.ndarray:
+        """[findings, dim] unit vectors of their plain statements."""
+        texts = self.tokenizer([wordings(name)[0] for name in names], padding=True, return_tensors="pt")
+        return self.model.get_text_embeds(texts["input_ids"], texts["attention_mask"]).numpy()
+
+    @torch.no_grad()
+    def ecg(self, ecg: dict) -> np.ndarray:
+        """[dim]. Raises: ECGInputError for an ECG that the signal path refuses."""
+        features = self.feature_extractor(ecg, return_tensors="pt")
+        inputs = (features[name] for name in ("ecg_values", "lead_mask", "ecg_lengths"))
+        return self.model.get_ecg_embeds(*inputs)[0].numpy()
+
+
+def read_corpus(name: str, folder: str) -> Dataset:
+    corpus, report = prepare_with_report(name, folder)
+    print(str(report).splitlines()[0])
+    return corpus
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("corpora", nargs="+", help="NAME=FOLDER, as for `ecgllm prepare`")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file for all figures")
+    given = parser.parse_args()
+    reader = Reader(given.checkpoint)
+    corpora = [read_corpus(*pair.partition("=")[::2]) for pair in given.corpora]
+    names = sorted({name for corpus in corpora for own in corpus["findings"] for name in own} & VOCABULARY.keys())
+    vectors, targets, patients = [], [], []
+    for corpus in corpora:
+        stated = frozenset(name for own in corpus["findings"] for name in own)
+        for row in corpus:
+            try:
+                vectors.append(reader.ecg(row["ecg"]))
+            except ECGInputError as error:
+                print(f"left out: {row['id']}: {error}")
+                continue
+            # A corpus that never states a finding does not deny it either.
+            answers = [holds(row["findings"], name, stated) if name in stated else None for name in names]
+            targets.append([-1 if answer is None else int(answer) for answer in answers])
+            patients.append(row["patient_id"])
+    scores = np.stack(vectors) @ reader.statements(names).T
+    found = zero_shot(scores, np.array(targets), names, patients)
+    if not found:
+        raise SystemExit("no finding has five records that show it and five that do not; take more records")
+    ranked = sorted(found["findings"].items(), key=lambda item: -item[1]["auroc"])
+    print(f"{'':<54}{'AUROC [95 %]':>20}{'yes':>6}{'no':>6}")
+    for name, one in ranked:
+        interval = f"{one['auroc']:.3f} [{one['low']:.2f}, {one['high']:.2f}]"
+        print(f"{name:<54}{interval:>20}{one['positives']:>6}{one['negatives']:>6}")
+    macro, low, high = found["macro"]
+    print(f"{'mean over ' + str(len(ranked)) + ' findings':<54}{f'{macro:.3f} [{low:.2f}, {high:.2f}]':>20}")
+    if given.output is not None:
+        given.output.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
