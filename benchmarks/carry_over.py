@@ -3,7 +3,8 @@
     python benchmarks/carry_over.py RUN/pretrain/model ludb=FOLDER cinc2021=FOLDER ptbxl=FOLDER [-o FIGURES.json]
 
 RUN is a run folder of `ecgllm train` whose stage `pretrain` learned from statements of findings or from reports. Each
-record of the corpora is held against the plain statement of every finding; what a source leaves open does not count.
+record of the corpora is held against the plain statement of every finding that the simulator knows; what a source
+leaves open does not count.
 Printed, most certain first: AUROC with its 95 % interval over patients, positives and negatives, and the mean over the
 findings with at least five of either. Labels of different corpora follow different habits: a low figure may be the
 fault of either.
@@ -25,9 +26,11 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from ecgllm import ECGFeatureExtractor, ECGTextDualEncoder
-from ecgllm.corpora import VOCABULARY, prepare_with_report
+from ecgllm.corpora import prepare_with_report
+from ecgllm.corpora.findings import implied
 from ecgllm.corpora.statements import holds, wordings
 from ecgllm.signal_ecgllm import ECGInputError
+from ecgllm.signals.simulation import FINDINGS
 from ecgllm.training.pretraining_metrics import zero_shot
 
 
@@ -65,9 +68,12 @@ def main() -> None:
     parser.add_argument("corpora", nargs="+", help="NAME=FOLDER, as for `ecgllm prepare`")
     parser.add_argument("-o", "--output", type=Path, help="JSON file for all figures")
     given = parser.parse_args()
+    if not (given.checkpoint / "config.json").is_file():
+        raise SystemExit(f"{given.checkpoint} holds no checkpoint; expected the folder pretrain/model of a run")
     reader = Reader(given.checkpoint)
     corpora = [read_corpus(*pair.partition("=")[::2]) for pair in given.corpora]
-    names = sorted({name for corpus in corpora for own in corpus["findings"] for name in own} & VOCABULARY.keys())
+    learnable = set(implied(FINDINGS))  # nothing else can have been learned from simulated records
+    names = sorted({name for corpus in corpora for own in corpus["findings"] for name in own} & learnable)
     vectors, targets, patients = [], [], []
     for corpus in corpora:
         stated = frozenset(name for own in corpus["findings"] for name in own)
