@@ -325,7 +325,9 @@ def prepare(
     limit: Annotated[int | None, typer.Option(min=1, help="Take this many records (ecg-qa: questions).")] = None,
     seed: Seed = 0,
     sampling_rate: Annotated[float | None, typer.Option(help="ptbxl: 500 or 100 Hz.")] = None,
-    min_likelihood: Annotated[float, typer.Option(help="ptbxl: least likelihood of a diagnosis, percent.")] = 0.0,
+    min_likelihood: Annotated[
+        float | None, typer.Option(min=0, max=100, help="ptbxl: least likelihood of a diagnosis, percent; 0.")
+    ] = None,
     unit: Annotated[str | None, typer.Option(help="code15: unit of the tracings, where it cannot be told.")] = None,
     table: Annotated[Path | None, typer.Option(help="folder: CSV file with a row per ECG file.")] = None,
     records: Annotated[Path | None, typer.Option(help="ecg-qa: folder of PTB-XL or MIMIC-IV-ECG.")] = None,
@@ -345,14 +347,16 @@ def prepare(
     try:
         if name == "ecg-qa":
             options |= {"wording": wording, "split": split, "keep_missing": keep_missing, "limit": limit}
-            _prepare_ecg_qa(output, source, records, min_likelihood=min_likelihood, **options)
+            _prepare_ecg_qa(output, source, records, min_likelihood=min_likelihood or 0.0, **options)
             return
         if records is not None or wording is not None or split is not None or keep_missing:
             raise ValueError("--records, --wording, --split and --keep-missing are options of ecg-qa")
+        if min_likelihood is not None and name != "ptbxl":
+            raise ValueError(f"--min-likelihood is for PTB-XL's statements; {name} states no likelihoods")
         from .corpora import prepare_with_report
 
         corpus, report = prepare_with_report(
-            name, source, seed=seed, limit=limit, min_likelihood=min_likelihood, **options
+            name, source, seed=seed, limit=limit, min_likelihood=min_likelihood or 0.0, **options
         )
     except ImportError as error:  # h5py is an optional extra
         raise ValueError(str(error)) from error

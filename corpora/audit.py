@@ -47,7 +47,8 @@ class Audit:
     corpus. both_answers: share of verify questions whose wording occurs with both answers. across_splits: blind
     accuracy on another split of a guesser that saw "train". words, words_across_splits: the same of a classifier of
     n-grams (`word_guesser`); None without scikit-learn. patient_leaks, phrasing_leaks: what "train" shares with other
-    splits. weighted: whether the column weight was used.
+    splits. weighted: whether the column weight was used. patients_known: else every record counts as a patient.
+    unknown: records asked about that the corpus lacks.
     """
 
     questions: int
@@ -65,6 +66,8 @@ class Audit:
     words_across_splits: dict[str, Group] = field(default_factory=dict)
     other_severity_gap: float | None = None
     weighted: bool = False
+    patients_known: bool = False
+    unknown: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -103,7 +106,10 @@ class Audit:
             lines.append(f"severity of yes less severity of no: {self.severity_gap:+.2f} standard deviations")
         if self.other_severity_gap is not None:
             lines.append(f"the same of findings not asked about: {self.other_severity_gap:+.2f} standard deviations")
-        for what, leaks in (("patients", self.patient_leaks), ("wordings", self.phrasing_leaks)):
+        if self.unknown:
+            lines.append(f"{self.unknown} records asked about are not in the corpus: nothing is known of them")
+        whose = "patients" if self.patients_known else "records (patients are not known without their corpus)"
+        for what, leaks in ((whose, self.patient_leaks), ("wordings", self.phrasing_leaks)):
             shown = f": {', '.join(leaks[:3])}{' ...' if len(leaks) > 3 else ''}" if leaks else ""
             lines.append(f"{len(leaks)} {what} of the train split occur in another split{shown}")
         return "\n".join(lines)
@@ -134,6 +140,7 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
         )
     )  # fmt: skip
     records = Records(corpus)
+    unknown = records.lacking(questions)[0]
     clusters = [records.patient(ids[0]) if ids else "" for ids in columns["ecg_ids"]]
     weights = np.asarray(columns.get("weight") or np.ones(len(answers)), dtype=float)
     tally = _Tally(columns["type"], answers, blind_credits(keys, answers, clusters, weights), clusters, weights)
@@ -168,6 +175,8 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
         words_across_splits=words_across,
         other_severity_gap=_gap(_other_severity(records, columns), answers, verify, weights),
         weighted="weight" in columns,
+        patients_known=bool(records.column("patient_id")),
+        unknown=unknown,
     )
 
 

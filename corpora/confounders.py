@@ -32,6 +32,11 @@ class Records:
     """Look-ups by record id; everything is unknown without a corpus."""
 
     def __init__(self, corpus: Dataset | None):
+        if corpus is not None and "id" not in corpus.column_names:
+            raise ValueError(
+                f"the corpus has no column id but {', '.join(corpus.column_names[:5])} ...; expected records, as "
+                "`ecgllm prepare` or `ecgllm simulate` writes them"
+            )
         self._corpus = corpus
         self._columns: dict[str, dict[str, Any]] = {}
         self._ids: list[str] = [] if corpus is None else corpus["id"][:]
@@ -53,6 +58,22 @@ class Records:
             return {}
         rows = self._corpus.remove_columns([name for name in ("ecg",) if name in self._corpus.column_names])
         return {row["id"]: function(row) for row in rows.with_format(None)}
+
+    def lacking(self, questions: Dataset) -> tuple[int, int]:
+        """How many of the records that the questions are about the corpus lacks, and how many there are.
+
+        Raises: ValueError where a corpus is given that has none of them.
+        """
+        asked = {name for ids in questions["ecg_ids"] for name in ids}
+        if self._corpus is None or not asked:
+            return 0, len(asked)
+        missing = asked.difference(self._ids)
+        if missing == asked:
+            raise ValueError(
+                f"none of the {len(asked)} records that the questions are about ({min(asked)} ...) is in the corpus "
+                f"({min(self._ids, default='no record')} ...); give the corpus that they were built from"
+            )
+        return len(missing), len(asked)
 
     def patient(self, record_id: str) -> str:
         """The patient, or the record itself where nobody is named."""

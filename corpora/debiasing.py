@@ -36,7 +36,8 @@ class DebiasReport:
     apart: standardised mean difference of numbers, else the largest difference of a value's share. most_used: the
     record that most kept questions are about, mean_used: the mean over the records used. effective, heaviest: of
     weights, how many questions of equal weight would estimate as well (Kish 1965), and the largest; None if matched.
-    uneven_splits: split -> share of its kept questions that it would lose if it were balanced by itself.
+    uneven_splits: split -> share of its kept questions that it would lose if it were balanced by itself. unknown:
+    records asked about that the corpus lacks, so that nothing is known to match them on.
     """
 
     questions: int = 0
@@ -50,6 +51,7 @@ class DebiasReport:
     mean_used: float = 0.0
     method: str = "match"
     uneven_splits: dict[str, float] = field(default_factory=dict)
+    unknown: int = 0
     effective: float | None = None
     heaviest: float | None = None
 
@@ -65,6 +67,10 @@ class DebiasReport:
         for name, (before, after) in self.balance.items():
             matched = done if name in self.matched_on else ""
             lines.append(f"{name}{matched}: yes and no differ by {before:+.2f} before, {after:+.2f} after")
+        if self.unknown:
+            lines.append(
+                f"{self.unknown} records asked about are not in the corpus: nothing is known to match them on"
+            )
         for split, share in sorted(self.uneven_splits.items()):
             lines.append(f"split {split} is not balanced by itself: {share:.0%} of it are too many; use by_split")
         for key, counts in sorted(self.dropped.items()):
@@ -124,13 +130,13 @@ def debias_with_report(
         raise ValueError(f"the questions lack the column {', '.join(missing)}; make them by build_questions")
     if method not in METHODS:
         raise ValueError(f"method={method!r}; expected one of {', '.join(METHODS)}")
-    strata = _strata(corpus, match_on)
+    strata, unknown = _strata(corpus, match_on), Records(corpus).lacking(questions)[0]
     if max_per_record is not None and max_per_record < 1:
         raise ValueError(f"max_per_record is {max_per_record}; expected at least 1, or None")
     if method == "weight" and (max_per_record is not None or "weight" in questions.column_names):
         what = "max_per_record bounds a selection" if max_per_record is not None else "the questions have weights"
         raise ValueError(f"method='weight': {what}; use method='match', or leave it out")
-    report = DebiasReport(questions=len(questions), matched_on=tuple(match_on), method=method)
+    report = DebiasReport(questions=len(questions), matched_on=tuple(match_on), method=method, unknown=unknown)
     splits = ["split"] if "split" in questions.column_names else []
     rows = list(questions.select_columns([*_COLUMNS, *splits]).with_format(None))
     groups: dict[tuple, dict[Cell, list[int]]] = defaultdict(lambda: defaultdict(list))

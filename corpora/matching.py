@@ -18,6 +18,9 @@ Cell = tuple[Hashable, Hashable, str]  # wording, stratum, "yes" or "no"
 
 _ROUNDS = 500  # of raking; it stops earlier where margins agree
 _AGREE = 1e-6
+_LEAST_WEIGHT = (
+    0.01  # below, a question counts for nothing: margins that cannot be met at once shrink it round by round
+)
 
 
 def most_balanced(counts: Mapping[Cell, int]) -> dict[Cell, int]:
@@ -60,21 +63,24 @@ def balancing_weights(counts: Mapping[Cell, int]) -> dict[Cell, float]:
 
     Starts from stabilised inverse propensity weights, P(answer) / P(answer | stratum), with P(answer) = 1/2, and rakes
     them until yes and no weigh the same in every wording and every stratum. A wording or stratum with one answer only
-    cannot be weighted (no positivity); its cells are left out. Where both margins cannot be met at once the wordings'
-    are met.
+    cannot be weighted (no positivity); its cells are left out, as are those whose weight would come to nothing. Where
+    both margins cannot be met at once the wordings' are met.
     Source: Robins, Hernan and Brumback 2000 (weights); Deming and Stephan 1940 (raking).
     """
     left = {cell: count for cell, count in counts.items() if count > 0}
-    while True:
+    while left:
         both = [_answers(left, part) for part in (0, 1)]
         kept = {cell: n for cell, n in left.items() if all(len(both[part][cell[part]]) == 2 for part in (0, 1))}
-        if len(kept) == len(left):
-            break
-        left = kept
-    if not left:
-        return {}
-    cells = list(left)
-    n = np.array([left[cell] for cell in cells], dtype=float)
+        weights = _raked(kept) if len(kept) == len(left) else {}
+        if weights and min(weights.values()) >= _LEAST_WEIGHT:
+            return weights
+        left = {cell: n for cell, n in kept.items() if weights.get(cell, 1.0) >= _LEAST_WEIGHT}
+    return {}
+
+
+def _raked(counts: Mapping[Cell, int]) -> dict[Cell, float]:
+    cells = list(counts)
+    n = np.array([counts[cell] for cell in cells], dtype=float)
     margins = [
         _groups([(cell[part], cell[2]) for cell in cells], [cell[part] for cell in cells], n) for part in (1, 0)
     ]

@@ -157,3 +157,20 @@ def test_weights_become_repetitions() -> None:
         assert counts[name] in (int(weight), int(np.ceil(weight)))
     with pytest.raises(ValueError, match="lack the column weight"):
         resampled(questions)
+
+
+def test_a_corpus_of_other_records_is_refused_and_missing_ones_are_counted() -> None:
+    questions, corpus = biased(60)
+    others = corpus.map(lambda row: {"id": f"other-{row['id']}"})
+    for ask in (
+        lambda of: debias_with_report(questions, corpus=of, match_on=["sex"]),
+        lambda of: audit(questions, of),
+    ):
+        with pytest.raises(ValueError, match="none of the 60 records that the questions are about"):
+            ask(others)
+        with pytest.raises(ValueError, match="has no column id but .*expected records"):
+            ask(questions.remove_columns("ecg_ids"))
+    part = corpus.select(range(45))
+    assert "15 records asked about are not in the corpus" in str(debias_with_report(questions, corpus=part)[1])
+    assert "15 records asked about are not in the corpus" in str(audit(questions, part))
+    assert "patients are not known without their corpus" in str(audit(questions))

@@ -73,3 +73,13 @@ def test_weights_without_wordings_are_inverse_propensity_weights() -> None:
 def test_what_has_one_answer_gets_no_weight() -> None:
     counts = {("a", 0, "yes"): 4, ("a", 0, "no"): 4, ("a", 1, "yes"): 9, ("b", 0, "no"): 3}
     assert set(balancing_weights(counts)) == {("a", 0, "yes"), ("a", 0, "no")}
+
+
+def test_no_weight_comes_to_nothing() -> None:
+    # The wordings' margins and the strata's cannot all be met: raked together, one cell shrinks to 2e-274.
+    counts = {("a", 0, "yes"): 30, ("a", 1, "no"): 30, ("a", 1, "yes"): 4, ("b", 0, "no"): 20, ("b", 0, "yes"): 3}
+    counts |= {("b", 1, "yes"): 2, ("b", 1, "no"): 1}
+    weights = balancing_weights(counts)
+    assert set(weights) == set(counts) - {("b", 1, "no")} and min(weights.values()) > 0.5
+    mass = {cell: weight * counts[cell] for cell, weight in weights.items()}
+    assert all(abs(one) < 1e-3 for one in excess(mass, 0).values())
