@@ -263,9 +263,11 @@ def _measured_seconds(recipe: Recipe, survey: DataSurvey) -> dict[str, float]:
         if not size:
             raise ValueError(f"the sample has {examples} training examples of {name}")
         scale[name] = stage.batch_size / size
-        stage.batch_size, stage.evaluate = size, 0
+        # Nothing is validated, so there is neither a best checkpoint nor a validation without a gain.
+        stage.batch_size, stage.evaluate, stage.early_stopping_patience = size, 0, None
+        left_out = ("eval_steps", "load_best_model_at_end", "metric_for_best_model", "greater_is_better")
         own = {"max_steps": _STEPS, "save_strategy": "no", "eval_strategy": "no", "report_to": "none"}
-        stage.training = {key: value for key, value in stage.training.items() if key != "eval_steps"} | own
+        stage.training = {key: value for key, value in stage.training.items() if key not in left_out} | own
     clock = _Clock()
     with tempfile.TemporaryDirectory(prefix="ecgllm-dry-run-") as folder:
         survey.sample.save_to_disk(Path(folder) / "sample")

@@ -151,7 +151,8 @@ def _check_stopping(where: str, name: str, stage: StageRecipe) -> None:
             "one of them out."
         )
     save = settings.get("save_strategy", "steps")
-    if settings["eval_strategy"] == "no" or settings["eval_strategy"] != save:
+    # Not only "no": YAML reads an unquoted no as false.
+    if settings["eval_strategy"] not in ("steps", "epoch") or settings["eval_strategy"] != save:
         raise RecipeError(
             f"{where}: the best checkpoint is found among those that are validated, and eval_strategy is "
             f"{settings['eval_strategy']!r} while save_strategy is {save!r}; set both to steps, or both to epoch."

@@ -86,6 +86,23 @@ def test_what_would_be_refused_is_said(write_recipe: Callable[..., Path], capsys
     assert "finetune, train: questions not counted" in said
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("early_stopping_patience=3",),
+        ("early_stopping_patience=3", "training.eval_strategy=epoch", "training.save_strategy=epoch"),
+        ("training.load_best_model_at_end=true", "training.greater_is_better=true"),
+    ],
+)
+def test_steps_are_measured_without_the_validation_that_stopping_needs(
+    overrides: tuple[str, ...], write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = {"batch_size": 8, "questions": {"per_record": 2}, "training": {"max_steps": 24, "save_steps": 4}}
+    file = write_recipe(stages={"finetune": stage})
+    dry_run(load_recipe(file, [f"stages.finetune.{override}" for override in overrides]))
+    assert "three steps measured on this machine" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("tune", ["full", "lora", "frozen"])
 def test_memory_is_estimated_within_a_factor_of_two(tune: str) -> None:
     """Against the bytes that autograd keeps for the backward pass of a language model of like proportions as usual."""
