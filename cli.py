@@ -161,6 +161,10 @@ def plot(
 
 NOTICE = "Not a medical device: no answer may guide the care of a person."
 
+# Of the whole answer, which a model trained by cross-entropy gives as its chance to be the recorded one; not the mean
+# per token, which grows with every repetition of a text that runs in circles ("lead iiiii"). One chance in ten.
+UNSURE_BELOW = 0.1
+
 
 @app.command()
 def ask(
@@ -196,6 +200,8 @@ def ask(
     --trust-remote-code. With candidates, probabilities are relative to these.
     """
     *paths, question = files
+    if not question.strip():
+        raise ValueError("the question is empty; expected ecgllm ask FILE QUESTION, the question in quotes")
     if Path(question).exists():
         raise ValueError(f"{question} is a file; the last argument must be the question, in quotes")
     if not paths:
@@ -240,31 +246,57 @@ def answer_question(
 ) -> dict[str, Any]:
     """Ask a loaded pipeline about records; ecg_options: for `ECGFeatureExtractor`.
 
-    Returns: JSON-ready mapping: answer, its probability, candidates {answer: probability} (None unless candidates are
-    given or the answer is yes or no, when they are yes and no), trained_on.
+    Where the model writes yes or no, the answer is the likelier of the two: what is written token by token follows
+    the likeliest beginning, which need not begin the likelier answer.
+
+    Returns: JSON-ready mapping: answer; candidates {answer: probability relative to the others} (None unless
+    candidates are given or the model wrote yes or no, when they are yes and no); the answer's probability, relative to
+    the candidates where there are some; generated {text, probability}, what the model wrote freely (None where
+    candidates are given); unsure: whether the model gives what it wrote, or yes and no together, a probability below
+    `UNSURE_BELOW` (None where candidates are given); trained_on.
     """
     chosen = {} if candidates is None else {"candidates": candidates}
     found = answerer(question, ecgs=records, **chosen, **ecg_options)
     scores = found.get("candidates")
-    answer = found["generated_text"]
+    answer, probability = found["generated_text"], found["probability"]
+    generated = None if candidates is not None else {"text": answer, "probability": probability}
+    known = probability  # of all the answers that are compared
     if candidates is None and answer.lower() in ("yes", "no"):
         # In the spelling of the answer, as a model that says "Yes" gives "yes" little.
         asked = [word.capitalize() if answer[0].isupper() else word for word in ("yes", "no")]
         scored = answerer(question, ecgs=records, candidates=asked, **ecg_options)["candidates"]
-        scores = {word.lower(): scored[word] for word in asked}
+        scores = {word.lower(): score for word, score in scored.items()}  # likeliest first
+        known = min(1.0, probability / max(scores[answer.lower()], 1e-12))
+        answer, probability = max(scores.items(), key=lambda pair: pair[1])
     return {
         "answer": answer,
-        "probability": found["probability"],
+        "probability": probability,
         "candidates": scores,
+        "generated": generated,
+        "unsure": None if generated is None else known < UNSURE_BELOW,
         "trained_on": getattr(answerer.model.config, "trained_on", None),
     }
 
 
 def _as_answer(result: dict[str, Any]) -> str:
-    lines = [f"{result['answer'] or '(no answer)'}  (probability {result['probability']:.3g})"]
-    if result["candidates"]:
-        relative = ", ".join(f"{answer} {score:.3g}" for answer, score in result["candidates"].items())
+    answer, scores, generated = result["answer"], result["candidates"], result["generated"]
+    shown = f"{result['probability']:.3g}"
+    if not scores:
+        lines = [f"{answer or '(no answer)'}  (probability {shown})"]
+    else:
+        names = ("yes", "no") if set(scores) == {"yes", "no"} else tuple(scores)
+        among = " and ".join(names) if len(names) == 2 else f"{len(names)} candidates"
+        lines = [f"{answer}  ({shown} of {among})"]
+        relative = ", ".join(f"{each} {score:.3g}" for each, score in scores.items())
         lines.append(f"relative to each other: {relative}")
+    if generated is not None and generated["text"].lower() != answer.lower():
+        lines.append(f"note: token by token the model wrote {generated['text']!r}, the less likely answer as a whole")
+    if result["unsure"]:
+        doubted = "yes and no together have" if scores else "this one has"
+        lines.append(
+            f"note: the model is not sure of any answer; {doubted} a probability below {UNSURE_BELOW:g} "
+            "among all that it could write"
+        )
     for path, doubts in result["doubts"].items():
         lines += [f"note on {path}: {doubt}" for doubt in doubts]
     trained_on = " ".join((result["trained_on"] or "not stated by its checkpoint").split())

@@ -3,14 +3,15 @@
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import wfdb
 
 from ecgllm import __version__
-from ecgllm.cli import main
+from ecgllm.cli import _as_answer, answer_question, main
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -179,7 +180,7 @@ def test_ask_prints_answer_training_and_notice(
     assert (code, err) == (0, "")
     answer, relative, *doubts, trained_on, notice = out.splitlines()
     assert doubts and all(line.startswith(f"note on {wfdb_file}: ") for line in doubts)  # one lead of it is flat
-    assert answer.startswith("yes  (probability 1)") or answer.startswith("yes  (probability 0.")
+    assert answer.startswith("yes  (") and answer.endswith(" of yes and no)")
     assert relative.startswith("relative to each other: yes ")
     assert trained_on == "The model was trained on: nothing: random weights"
     assert notice.startswith("Not a medical device")
@@ -191,12 +192,13 @@ def test_ask_as_json(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFi
     assert (code, err) == (0, "")
     result = json.loads(out)
     assert set(result) == {
-        "files", "question", "answer", "probability", "candidates", "model", "trained_on", "doubts",
-        "notice",
+        "files", "question", "answer", "probability", "candidates", "generated", "unsure", "model", "trained_on",
+        "doubts", "notice",
     }  # fmt: skip
     assert result["files"] == [str(wfdb_file)] * 2
     assert (result["question"], result["answer"], result["model"]) == (question, "yes", str(checkpoint))
-    assert 0 < result["probability"] <= 1
+    assert result["generated"]["text"] == "yes" and 0 < result["generated"]["probability"] <= 1
+    assert result["probability"] == result["candidates"]["yes"] and result["unsure"] is False
     assert result["candidates"]["yes"] > result["candidates"]["no"]
     assert sum(result["candidates"].values()) == pytest.approx(1)
 
@@ -209,6 +211,50 @@ def test_ask_chooses_among_candidates(wfdb_file: Path, checkpoint: Path, capsys:
     assert result["answer"] in result["candidates"]
     assert list(result["candidates"]) == sorted(result["candidates"], key=lambda a: -result["candidates"][a])
     assert set(result["candidates"]) == {"no", "User"}
+
+
+class Answerer:
+    """Writes `text` with `probability`, and scores candidates by `scores`; stands for a loaded pipeline."""
+
+    model = SimpleNamespace(config=SimpleNamespace(trained_on="nothing"))
+
+    def __init__(self, text: str, probability: float, scores: dict[str, float]):
+        self.text, self.probability, self.scores = text, probability, scores
+
+    def __call__(self, question: str, ecgs: object, candidates: list[str] | None = None) -> dict[str, Any]:
+        if candidates is None:
+            return {"generated_text": self.text, "probability": self.probability}
+        ranked = sorted(candidates, key=lambda answer: -self.scores[answer])
+        total = sum(self.scores[answer] for answer in ranked)
+        relative = {answer: self.scores[answer] / total for answer in ranked}
+        return {"generated_text": ranked[0], "probability": relative[ranked[0]], "candidates": relative}
+
+
+@pytest.mark.parametrize(("yes", "no"), [("yes", "no"), ("Yes", "No")])
+def test_the_answer_is_the_likelier_of_yes_and_no_whatever_was_written(yes: str, no: str) -> None:
+    answerer = Answerer(yes, 0.0139, {yes: 0.0139, no: 0.0589})
+    free = answer_question(answerer, [], "Is it?")
+    assert free["answer"] == "no" and free["probability"] == pytest.approx(0.809, abs=1e-3)
+    assert free["generated"] == {"text": yes, "probability": 0.0139}
+    assert free["unsure"]  # the two have 0.073 of all
+    chosen = answer_question(answerer, [], "Is it?", [yes, no])
+    assert chosen["answer"].lower() == free["answer"] and chosen["probability"] == free["probability"]
+    shown, relative, written, unsure, *_ = _as_answer({**free, "doubts": {}, "notice": ""}).splitlines()
+    assert shown == "no  (0.809 of yes and no)" and relative == "relative to each other: no 0.809, yes 0.191"
+    assert repr(yes) in written and "not sure of any answer; yes and no together" in unsure
+    assert _as_answer({**chosen, "doubts": {}, "notice": ""}).lower().startswith("no  (0.809 of ")
+
+
+def test_an_answer_of_vanishing_probability_is_marked() -> None:
+    lines = {
+        probability: _as_answer(
+            {**answer_question(Answerer("av block", probability, {}), [], "What?"), "doubts": {}, "notice": ""}
+        )
+        for probability in (8e-6, 0.6)
+    }
+    assert lines[8e-6].startswith("av block  (probability 8e-06)\nnote: the model is not sure of any answer")
+    assert "not sure" not in lines[0.6]
+    assert not answer_question(Answerer("yes", 0.06, {"yes": 0.5, "no": 5.0}), [], "Is it?")["unsure"]
 
 
 def test_ask_in_a_process_of_its_own_prints_only_the_answer(wfdb_file: Path, checkpoint: Path) -> None:
@@ -226,6 +272,8 @@ def test_ask_in_a_process_of_its_own_prints_only_the_answer(wfdb_file: Path, che
     ("arguments", "message"),
     [
         (("Is it?",), "no ECG file was given before the question 'Is it?'"),
+        (("FILE", " "), "the question is empty"),
+        (("FILE", ""), "the question is empty"),
         (("FILE",), "the last argument must be the question"),
         (("FILE", "FILE"), "the last argument must be the question"),
         (("missing.hea", "Is it?"), "missing.hea"),
