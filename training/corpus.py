@@ -6,12 +6,11 @@ chosen anew (`split`), always by patient.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from datasets import Dataset, load_from_disk
 
 from ..corpora import prepare_with_report, split_of
 from .recipe import Recipe, RecipeError
+from .recipe_checks import is_prepared
 
 
 def load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
@@ -26,11 +25,6 @@ def load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
         raise RecipeError(f"The recipe's data is missing: pass data=FOLDER, where the corpus {recipe.corpus} lies.")
     corpus, report = prepare_with_report(recipe.corpus, recipe.data, seed=recipe.seed, limit=recipe.limit)
     return resplit(corpus, recipe), str(report)
-
-
-def is_prepared(folder: str | Path | None) -> bool:
-    """Whether a folder holds a corpus that `ecgllm prepare` wrote."""
-    return folder is not None and (Path(folder) / "dataset_info.json").is_file()
 
 
 def resplit(corpus: Dataset, recipe: Recipe) -> Dataset:

@@ -20,7 +20,8 @@ from ..corpora.entry import Entry, Found
 from ..corpora.prepare import corpus_of, find_entries
 from .corpus import resplit, split_by
 from .recipe import Recipe
-from .stage_questions import balanced_questions, is_balanced, stage_questions
+from .recipe_checks import is_prepared
+from .stage_questions import balanced_questions, is_balanced, open_questions, stage_questions
 from .stages import select_split
 
 SPLITS = ("train", "validation", "test")
@@ -93,7 +94,7 @@ def survey_data(recipe: Recipe) -> DataSurvey:
 def _find_records(recipe: Recipe, survey: DataSurvey) -> None:
     prepared = [Path(recipe.output) / "corpus", *([Path(recipe.data)] if recipe.data else [])]
     for folder in prepared:
-        if (folder / "dataset_info.json").is_file():
+        if is_prepared(folder):
             corpus = load_from_disk(folder)
             if recipe.limit is not None:
                 corpus = corpus.select(range(min(recipe.limit, len(corpus))))
@@ -143,7 +144,7 @@ def _count_questions(recipe: Recipe, stage: str, survey: DataSurvey) -> None:
         try:
             if path is not None:
                 # Of all records: which of them are in the sample is not looked up.
-                given = load_from_disk(path)
+                given = open_questions(path)
                 rows = zip(given["split"], given["type"], strict=True)
                 found[split] = Counter(kind for own, kind in rows if own == split)
                 continue

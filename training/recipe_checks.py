@@ -9,14 +9,18 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import json
+import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import CONFIG_MAPPING, TrainingArguments
 from transformers.integrations import get_available_reporting_integrations, get_reporting_integration_callbacks
 
 from ..configuration_ecgllm import ECGEncoderConfig
-from ..corpora import build_questions
+from ..corpora import QUESTION_FEATURES, build_questions
+from ..corpora.prepare import CORPORA
 from ..processing_ecgllm import ECGFeatureExtractor
 from .augmentations import AugmentRecipe
 from .stopping import stopping_arguments
@@ -44,6 +48,20 @@ _OWN_TRAINING_ARGUMENTS = {
     "dataloader_drop_last": None,
 }
 
+# What optimizers and torch would refuse when a stage begins: (least, below) of `training`'s numbers.
+_LIMITS = {
+    "learning_rate": (0, math.inf),
+    "weight_decay": (0, math.inf),
+    "adam_beta1": (0, 1),
+    "adam_beta2": (0, 1),
+    "adam_epsilon": (0, math.inf),
+    "max_grad_norm": (0, math.inf),
+    "warmup_steps": (0, math.inf),
+}
+
+# Columns of a prepared corpus that every run reads.
+_RECORDS = ("id", "patient_id", "ecg", "report", "findings", "split", "source")
+
 
 def check_recipe(recipe: Recipe, where: str) -> None:
     """Check what types alone do not say, and put the stages in their order. Raises: RecipeError that names the key."""
@@ -54,6 +72,7 @@ def check_recipe(recipe: Recipe, where: str) -> None:
             raise RecipeError(f"{where} has the unknown stage {name!r}; expected {', '.join(STAGES)}.")
     # Stages build on each other, so the order in the file cannot differ from theirs.
     recipe.stages = {name: recipe.stages[name] for name in STAGES if name in recipe.stages}
+    _check_data(where, recipe)
     language, text = recipe.language_model, recipe.text_encoder
     if set(recipe.stages) & {"debias", "finetune"} and not (
         # The checkpoint may bring one.
@@ -70,6 +89,10 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         _check_text_model(where, "text_encoder", text)
     _check_choice(where, "language_model.tune", language.tune, TUNE)
     _check_choice(where, "text_encoder.tune", text.tune, ("frozen", "full"))
+    if recipe.lora.r < 1:
+        raise RecipeError(f"{where}: lora.r is {recipe.lora.r}; expected 1 or more.")
+    if not 0 <= recipe.lora.dropout <= 1:
+        raise RecipeError(f"{where}: lora.dropout is {recipe.lora.dropout}; expected 0 to 1.")
     _check_choice(where, "projector.type", recipe.projector.type, ("linear", "mlp"))
     # These classes take any keyword, so that a typo would go unnoticed.
     check_keys(f"{where}: encoder", recipe.encoder, fields_of(ECGEncoderConfig) - {"preprocessing"})
@@ -89,6 +112,52 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         if stage.augment:
             scaling = recipe.feature_extractor.get("scaling", "millivolt")
             _check_augment(f"{where}: stages.{name}", name, stage, scaling)
+
+
+def is_prepared(folder: str | Path | None) -> bool:
+    """Whether a folder holds a data set that `datasets` saved, as `ecgllm prepare` does."""
+    return folder is not None and (Path(folder) / "dataset_info.json").is_file()
+
+
+def _check_data(where: str, recipe: Recipe) -> None:
+    if recipe.limit is not None and recipe.limit < 1:
+        raise RecipeError(f"{where}: limit is {recipe.limit}; expected 1 or more records, or null for all.")
+    if is_prepared(recipe.data):
+        _check_records(where, recipe.data)
+    # A sweep over them is checked run by run.
+    elif {"corpus", "data"} & set(recipe.sweep):
+        return
+    # A run that has begun keeps its corpus, whatever became of the folder that it came from.
+    elif recipe.corpus not in CORPORA and not is_prepared(Path(recipe.output) / "corpus"):
+        close = difflib.get_close_matches(recipe.corpus, CORPORA, n=1)
+        found = "is not given" if recipe.data is None else f"is {recipe.data}, which holds none"
+        raise RecipeError(
+            f"{where}: corpus is {recipe.corpus!r}, which is no known corpus"
+            + (f"; did you mean {close[0]!r}? " if close else ". ")
+            + f"Known are {', '.join(CORPORA)}. Any other name is for a corpus that `ecgllm prepare` wrote, in data, "
+            f"which {found}."
+        )
+
+
+def _check_records(where: str, folder: str) -> None:
+    """A set of questions, or anything else that `datasets` saved, looks like a prepared corpus from outside."""
+    try:
+        columns = json.loads((Path(folder) / "dataset_info.json").read_text(encoding="utf-8")).get("features") or {}
+    except ValueError as error:
+        raise RecipeError(f"{where}: data is {folder}, whose dataset_info.json is no JSON: {error}") from error
+    missing = [name for name in _RECORDS if name not in columns]
+    if not missing:
+        return
+    expected = "expected a corpus of records, as `ecgllm prepare` writes it, or the folder of the corpus as published"
+    if set(QUESTION_FEATURES) <= set(columns):
+        raise RecipeError(
+            f"{where}: data is {folder}, which holds questions; {expected}. Questions are given by "
+            f"stages.NAME.questions={{path: {folder}}}, and data is the corpus that they are about."
+        )
+    raise RecipeError(
+        f"{where}: data is {folder}, a data set with the columns {', '.join(columns) or 'none'}, which lacks "
+        f"{', '.join(missing)}; {expected}."
+    )
 
 
 def _check_split(where: str, split: dict[str, Any]) -> None:
@@ -123,8 +192,7 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
             f"{where}: gradient_accumulation_steps is not 1: parts of a batch would not see each other's negatives, "
             "which changes the loss. Set cache_chunk to bound the memory, or use more processes."
         )
-    known = fields_of(build_questions) - {"corpus", "phrasings", "seed"}
-    check_keys(f"{where}: questions", stage.questions, {"path"} if "path" in stage.questions else known)
+    _check_questions(where, stage.questions)
     known = {item.name for item in dataclasses.fields(TrainingArguments) if item.init}
     for key in stage.training:
         if key in _OWN_TRAINING_ARGUMENTS:
@@ -134,8 +202,26 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
                 + (f"set {instead} instead." if instead else "leave it out.")
             )
     check_keys(f"{where}: training (fields of TrainingArguments)", stage.training, known)
+    for key, (least, below) in _LIMITS.items():
+        value = stage.training.get(key)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not (number and least <= value < below):
+            wanted = f"{least} or more" if below == math.inf else f"from {least} to below {below}"
+            raise RecipeError(f"{where}: training.{key} is {value!r}; expected {wanted}.")
     _check_stopping(where, name, stage)
     _check_trackers(where, stage.training.get("report_to", "none"))
+
+
+def _check_questions(where: str, questions: dict[str, Any]) -> None:
+    if "path" not in questions:
+        check_keys(f"{where}: questions", questions, fields_of(build_questions) - {"corpus", "phrasings", "seed"})
+    elif len(questions) > 1:
+        others, key = [name for name in questions if name != "path"], where.rpartition(": ")[2]
+        raise RecipeError(
+            f"{where}: questions has path, which stands alone because its questions are taken as they are, and beside "
+            f"it {', '.join(others)}. Replace all of questions, which leaves the other keys out: "
+            f"'{key}.questions={{path: {questions['path']}}}'."
+        )
 
 
 def _check_stopping(where: str, name: str, stage: StageRecipe) -> None:

@@ -41,8 +41,8 @@ def balanced_questions(
     return debias_with_report(questions, recipe.seed, records if match_on else None, match_on)
 
 
-def _given_questions(folder: Path, split: str, usable: set[str]) -> Dataset:
-    """The questions of a split that `ecgllm questions` or `ecgllm prepare ecg-qa` wrote, about usable records only."""
+def open_questions(folder: str | Path) -> Dataset:
+    """All questions that `ecgllm questions` or `ecgllm prepare ecg-qa` wrote. Raises: RecipeError for others."""
     try:
         questions = load_from_disk(folder)
     except (FileNotFoundError, ValueError) as error:
@@ -52,6 +52,12 @@ def _given_questions(folder: Path, split: str, usable: set[str]) -> Dataset:
     missing = [name for name in QUESTION_FEATURES if name not in getattr(questions, "column_names", ())]
     if missing:
         raise RecipeError(f"The questions of {folder} lack {', '.join(missing)}; write them by `ecgllm questions`.")
+    return questions
+
+
+def _given_questions(folder: Path, split: str, usable: set[str]) -> Dataset:
+    """The questions of a split of a folder, about usable records only."""
+    questions = open_questions(folder)
     rows = zip(questions["split"], questions["ecg_ids"], strict=True)
     kept = [row for row, (own, ids) in enumerate(rows) if own == split and usable.issuperset(ids)]
     left_out = questions["split"][:].count(split) - len(kept)

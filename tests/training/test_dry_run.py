@@ -82,6 +82,7 @@ def test_what_would_be_refused_is_said(write_recipe: Callable[..., Path], capsys
     assert "the batch cannot be divided by 4" in said
     dry_run(load_recipe(write_recipe(stages=stages, limit=40)))
     said = capsys.readouterr().out
+    assert "questions not counted: questions.path is nowhere, which holds no data set" in said
     assert "do not fill one batch: this stage would be refused" in said
     assert "finetune, train: questions not counted" in said
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ecgllm.corpora import build_questions, prepare
 from ecgllm.training import load_recipe
 from ecgllm.training.recipe import STAGES, RecipeError
 
@@ -84,7 +85,18 @@ def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) 
         ("language_model.config.hiden_size=3", "unknown key 'hiden_size'; did you mean 'hidden_size'"),
         ("language_model.config.model_type=lama", "model_type 'lama', which transformers does not know; did you mean"),
         ("language_model.config.vocab_size=300", "leave it out and set language_model.vocab_size instead"),
-        ("stages.debias.questions={path: x, types: [verify]}", "questions has the unknown key 'types'"),
+        ("stages.debias.questions={path: x, types: [verify]}", "path, which stands alone"),
+        ("stages.debias.questions.path=x", "beside it per_record. Replace"),
+        ("stages.debias.questions.path=x", "'stages.debias.questions={path: x}'"),
+        ("limit=-5", "limit is -5; expected 1 or more records"),
+        ("limit=0", "limit is 0; expected 1 or more records"),
+        ("corpus=ludbb", "corpus is 'ludbb', which is no known corpus; did you mean 'ludb'?"),
+        ("corpus=ludbb", "which is not given"),
+        ("lora.r=-1", "lora.r is -1; expected 1 or more"),
+        ("lora.dropout=1.5", "lora.dropout is 1.5; expected 0 to 1"),
+        ("stages.finetune.training.learning_rate=-1", "finetune: training.learning_rate is -1; expected 0 or more"),
+        ("stages.finetune.training.learning_rate=fast", "training.learning_rate is 'fast'; expected 0 or more"),
+        ("stages.finetune.training.adam_beta2=1", "training.adam_beta2 is 1; expected from 0 to below 1"),
         ("language_model.tune=some", "language_model.tune is 'some'; expected frozen, lora, full"),
         ("text_encoder.tune=lora", "text_encoder.tune is 'lora'; expected frozen, full"),
         ("projector.type=conv", "projector.type is 'conv'; expected linear, mlp"),
@@ -116,6 +128,30 @@ def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) 
 def test_what_is_refused_is_named(write_recipe: Callable[..., Path], override: str, message: str) -> None:
     with pytest.raises(RecipeError, match=re.escape(message)):
         load_recipe(write_recipe(), [override])
+
+
+def test_the_path_of_questions_stands_alone_as_its_message_says(write_recipe: Callable[..., Path]) -> None:
+    recipe = load_recipe(write_recipe(), ["stages.debias.questions={path: x}"])
+    assert recipe.stages["debias"].questions == {"path": "x"}
+
+
+def test_a_prepared_corpus_has_any_name_and_holds_records(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    corpus = prepare("simulation", limit=8)
+    corpus.save_to_disk(tmp_path / "own")
+    build_questions(corpus, per_record=2).save_to_disk(tmp_path / "questions")
+    corpus.select_columns(["id", "ecg"]).save_to_disk(tmp_path / "part")
+    file = write_recipe(corpus="own")
+    assert load_recipe(file, [f"data={tmp_path / 'own'}"]).corpus == "own"
+    with pytest.raises(RecipeError, match=r"no known corpus.*data, which is \S*, which holds none"):
+        load_recipe(file, [f"data={tmp_path}"])
+    with pytest.raises(RecipeError, match=r"data is \S*questions, which holds questions; expected a corpus"):
+        load_recipe(file, [f"data={tmp_path / 'questions'}"])
+    with pytest.raises(RecipeError, match="the columns id, ecg, which lacks patient_id, report"):
+        load_recipe(file, [f"data={tmp_path / 'part'}"])
+    assert load_recipe(file, [f"sweep.data=[{tmp_path / 'own'}]"]).sweep
+    # a run that has begun has its corpus
+    corpus.save_to_disk(tmp_path / "run" / "corpus")
+    assert load_recipe(file, [f"output={tmp_path / 'run'}"]).data is None
 
 
 @pytest.mark.parametrize(
