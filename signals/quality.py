@@ -67,7 +67,7 @@ class LeadQuality:
 
 @dataclass(frozen=True)
 class Quality:
-    """The verdict (one of `GRADES`), the reasons as sentences, worst first, and every lead's figures."""
+    """The verdict on the record (one of `GRADES`), the reasons as sentences, worst first, and every lead's figures."""
 
     verdict: str
     reasons: tuple[str, ...]
@@ -83,7 +83,8 @@ def assess_quality(record: ECGRecord) -> Quality:
     """Judge the recording.
 
     A lead's grade is that of its worst finding. The record is unusable if more than half of its leads are, poor if any
-    lead is poor or unusable, acceptable if any is no better than that.
+    lead is poor or unusable, acceptable if any is no better than that. Below 1 s it is unusable whatever its leads:
+    one beat at 60 bpm lasts as long, and neither a rhythm nor hum, drift or noise can be told.
 
     Args: record: any. Returns: a `Quality`; the record is not changed.
     """
@@ -118,7 +119,7 @@ def assess_quality(record: ECGRecord) -> Quality:
             figures[f"hum_{mains}_ratio"] = float(found[1][row]) if found is not None and enough else None
         grade, reasons = _judge(figures)
         leads.append(LeadQuality(name=name, grade=GRADES[grade], reasons=reasons, **figures))
-    return Quality(_verdict(leads), _sentences(leads, record.duration), tuple(leads))
+    return Quality(_verdict(leads) if long_enough else "unusable", _sentences(leads, record.duration), tuple(leads))
 
 
 def _judge(figures: dict[str, Any]) -> tuple[int, tuple[str, ...]]:
@@ -160,9 +161,13 @@ def _verdict(leads: list[LeadQuality]) -> str:
 
 def _sentences(leads: list[LeadQuality], duration: float) -> tuple[str, ...]:
     ordered = sorted(leads, key=lambda lead: -GRADES.index(lead.grade))  # stable: the record's order within a grade
-    lines = [f"lead {lead.name}: {'; '.join(lead.reasons)}" for lead in ordered if lead.reasons]
+    lines = []
     if duration < _SHORTEST_S:
-        lines.append(f"{duration:.2f} s are too short to measure hum, drift and noise; at least {_SHORTEST_S:g} s are")
+        lines.append(
+            f"{duration:.2f} s are too short to read a beat or a rhythm in, and to measure hum, drift and noise; at "
+            f"least {_SHORTEST_S:g} s are needed"
+        )
+    lines += [f"lead {lead.name}: {'; '.join(lead.reasons)}" for lead in ordered if lead.reasons]
     return tuple(lines)
 
 

@@ -81,10 +81,13 @@ def test_most_leads_unusable_is_an_unusable_record(clean: ECGRecord) -> None:
     assert len(quality.reasons) == 7
 
 
-def test_a_short_record_says_what_was_not_measured(clean: ECGRecord) -> None:
+def test_a_short_record_is_unusable_and_says_what_was_not_measured(clean: ECGRecord) -> None:
     quality = assess_quality(clean.segment(1.0, 0.5))
-    assert "too short" in quality.reasons[-1]
+    assert quality.verdict == "unusable"
+    assert quality.reasons[0].startswith("0.50 s are too short")
     assert quality.leads[0].drift_mv is None
+    assert assess_quality(ECGRecord(np.float32([[0.0, 1.0]]), 500.0, ("I",))).verdict == "unusable"
+    assert assess_quality(clean.segment(1.0, 1.0)).verdict != "unusable"
 
 
 def test_at_100_hz_neither_60_hz_hum_nor_noise_is_claimed() -> None:
