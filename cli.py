@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -45,7 +46,42 @@ MatchOn = Annotated[
 Rate = Annotated[float | None, typer.Option(help="Hz, of a table or array that does not say it.")]
 Unit = Annotated[str | None, typer.Option(help="mV or uV, of a table or array that does not say it.")]
 Leads = Annotated[str | None, typer.Option(help="Leads of an array that does not name them: I,II,V1.")]
-Seed = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
+Format = Annotated[str | None, typer.Option(help="Format of a file that does not show it: csv, dicom, edf, ...")]
+AllowTruncated = Annotated[
+    bool, typer.Option("--allow-truncated", help="Read what is there of a file that ends early.")
+]
+SkipChecksum = Annotated[bool, typer.Option("--skip-checksum", help="Read a file whose checksum is wrong.")]
+
+
+def _from_zero(seed: int) -> int:
+    if seed < 0:
+        raise ValueError(f"--seed is {seed}; expected a whole number from 0 on")
+    return seed
+
+
+Seed = Annotated[int, typer.Option("--seed", callback=_from_zero, help="Same seed, same result.")]
+
+# The commands that read ECG files with the options of `read_ecg`, and the advice of the package's messages, which is
+# written for Python, as their options say it.
+READING_COMMANDS = ("ask", "info", "plot")
+ADVICE = (
+    (r"allow_truncated=True", "--allow-truncated"),
+    (r"verify_checksum=False", "--skip-checksum"),
+    (r"drop_unknown_leads=True", "--drop-unknown-leads"),
+    (r"nan_policy='(\w+)'", r"--nan-policy \1"),
+    (r"format='(\w+)'", r"--format \1"),
+    (r"unit='(\w+)'", r"--unit \1"),
+    (r"unit=\.\.\.", "--unit mV or --unit uV"),
+    (r"sampling_rate=\.\.\.", "--sampling-rate"),
+    (r"sampling_rate=([\d.e+-]+) was passed", r"--sampling-rate \1 was passed"),
+    (r"leads=\[[^\]]*\]", "--leads I,II,..."),
+    (r"([Pp]ass) max_bytes=\.\.\.", r"\1 max_bytes=... to read_ecg in Python"),
+    (r"Read a folder with iter_ecgs", "Name its files one by one, as in FOLDER/*.hea"),
+    (
+        r"Read the rows of a Parquet file with iter_ecgs on",
+        "In Python, read the rows of a Parquet file with iter_ecgs on",
+    ),
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -60,9 +96,18 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         if debug:
             raise
-        message = " ".join(str(error).split()) or type(error).__name__
+        command = next((argument for argument in arguments if not argument.startswith("-")), None)
+        message = _message(error, translating=command in READING_COMMANDS)
         typer.echo(f"ecgllm: {message} (ecgllm --debug ... shows where)", err=True)
         raise SystemExit(2) from None
+
+
+def _message(error: Exception, translating: bool = True) -> str:
+    """What an error says, on one line; translating: with the command's options for those of Python."""
+    message = " ".join(str(error).split()) or type(error).__name__
+    for pattern, option in ADVICE if translating else ():
+        message = re.sub(pattern, option, message)
+    return message
 
 
 def _print_version(asked: bool) -> None:
@@ -83,6 +128,7 @@ def ecgllm(
 
 @app.command()
 def info(
+    context: typer.Context,
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="ECG files: WFDB, DICOM, XML, SCP-ECG, EDF, CSV and more.")
     ],
@@ -90,29 +136,45 @@ def info(
     sampling_rate: Rate = None,
     unit: Unit = None,
     leads: Leads = None,
+    format: Format = None,
+    allow_truncated: AllowTruncated = False,
+    skip_checksum: SkipChecksum = False,
     measuring: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis; takes some seconds.")
     ] = True,
 ) -> None:
     """Say what ECG files hold: leads, rate, duration, amplitudes, statements, quality, rate and intervals.
 
-    Nothing that names the patient is printed, but the names of several files are.
+    Nothing that names the patient is printed, but the names of several files are. Of several files those that cannot
+    be read are named on stderr (and with --json have an "error"), the others described; the exit code is then 2.
     """
     from .signals import read_ecg
     from .signals.summary import as_text, summarize
 
-    names = None if leads is None else _names(leads)
-    summaries = [
-        summarize(read_ecg(path, sampling_rate=sampling_rate, unit=unit, leads=names), measuring) for path in files
-    ]
+    reading = _reading(sampling_rate, unit, leads, format, allow_truncated, skip_checksum)
     if len(files) == 1:
-        typer.echo(json.dumps(summaries[0], indent=2, allow_nan=False) if as_json else as_text(summaries[0]))
-    elif as_json:
-        listed = [{"file": str(path), **summary} for path, summary in zip(files, summaries, strict=True)]
+        summary = summarize(read_ecg(files[0], **reading), measuring)
+        typer.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else as_text(summary))
+        return
+    listed: list[dict[str, Any]] = []
+    for path in files:
+        try:
+            listed.append({"file": str(path), **summarize(read_ecg(path, **reading), measuring)})
+        except (ValueError, OSError) as error:
+            if context.find_root().params["debug"]:
+                raise
+            listed.append({"file": str(path), "error": _message(error)})
+    if as_json:
         typer.echo(json.dumps(listed, indent=2, allow_nan=False))
-    else:
-        texts = [f"{path}\n{as_text(summary)}" for path, summary in zip(files, summaries, strict=True)]
-        typer.echo("\n\n".join(texts))
+    elif read := [each for each in listed if "error" not in each]:
+        typer.echo("\n\n".join(f"{each['file']}\n{as_text(each)}" for each in read))
+    unread = [each for each in listed if "error" in each]
+    for each in unread:
+        named = each["error"] if each["file"] in each["error"] else f"{each['file']}: {each['error']}"
+        typer.echo(f"ecgllm: {named}", err=True)
+    if unread:
+        typer.echo(f"ecgllm: {len(unread)} of {len(files)} files could not be read", err=True)
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -143,11 +205,14 @@ def plot(
     sampling_rate: Rate = None,
     unit: Unit = None,
     leads: Leads = None,
+    format: Format = None,
+    allow_truncated: AllowTruncated = False,
+    skip_checksum: SkipChecksum = False,
 ) -> None:
     """Draw ECGs on millimetre paper, true to scale. The header shows a record's id; no other sign of the patient."""
     from .signals.plot_files import plot_files
 
-    reading = {"sampling_rate": sampling_rate, "unit": unit, "leads": None if leads is None else _names(leads)}
+    reading = _reading(sampling_rate, unit, leads, format, allow_truncated, skip_checksum)
     options = {"layout": layout, "start": start, "duration": duration, "speed": speed, "gain": gain, "style": style}
     try:
         written = plot_files(
@@ -186,12 +251,12 @@ def ask(
     drop_unknown_leads: Annotated[
         bool, typer.Option("--drop-unknown-leads", help="Leave out leads that the model does not know.")
     ] = False,
-    allow_truncated: Annotated[
-        bool, typer.Option("--allow-truncated", help="Read what is there of a file that ends early.")
-    ] = False,
-    skip_checksum: Annotated[
-        bool, typer.Option("--skip-checksum", help="Read a file whose checksum is wrong.")
-    ] = False,
+    sampling_rate: Rate = None,
+    unit: Unit = None,
+    leads: Leads = None,
+    format: Format = None,
+    allow_truncated: AllowTruncated = False,
+    skip_checksum: SkipChecksum = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask one question about one ECG or several.
@@ -212,9 +277,8 @@ def ask(
     _check_checkpoint(model, trust_remote_code)
     from .signals import assess_quality, read_ecg
 
-    records = [  # before the model, which takes longer to find out
-        read_ecg(path, allow_truncated=allow_truncated, verify_checksum=not skip_checksum) for path in paths
-    ]
+    reading = _reading(sampling_rate, unit, leads, format, allow_truncated, skip_checksum)
+    records = [read_ecg(path, **reading) for path in paths]  # before the model, which takes longer to find out
     doubts = {}
     for path, record in zip(paths, records, strict=True):
         quality = assess_quality(record)
@@ -618,6 +682,25 @@ def _load_questions(folder: Path) -> Dataset:
     if not isinstance(questions, Dataset) or "question" not in questions.column_names:
         raise ValueError(f"{folder} holds no questions; expected what `ecgllm questions` writes")
     return questions
+
+
+def _reading(
+    sampling_rate: float | None,
+    unit: str | None,
+    leads: str | None,
+    format: str | None,
+    allow_truncated: bool,
+    skip_checksum: bool,
+) -> dict[str, Any]:
+    """The options of `read_ecg` that those of a command mean."""
+    return {
+        "sampling_rate": sampling_rate,
+        "unit": unit,
+        "leads": None if leads is None else _names(leads),
+        "format": format,
+        "allow_truncated": allow_truncated,
+        "verify_checksum": not skip_checksum,
+    }
 
 
 def _names(text: str | None) -> list[str]:

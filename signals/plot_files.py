@@ -88,8 +88,8 @@ def plot_files(
         reading: options of `read_ecg`, for tables that do not state their rate or unit.
         options: those of `plot_ecg`; `duration` is the length of a page.
 
-    Returns: the files written, existing ones replaced. Raises: ValueError if output and files do not go together, and
-    what reading and drawing raise.
+    Returns: the files written, existing ones replaced. Raises: ValueError if output and files do not go together,
+    FileNotFoundError if a picture's folder does not exist, and what reading and drawing raise.
     """
     from .plotting import plot_ecg, plot_pages
 
@@ -97,6 +97,8 @@ def plot_files(
     output = Path(output)
     in_folder = output.is_dir() or not output.suffix
     kind = "a folder" if in_folder else f".{_file_format(output)}"
+    if not in_folder and not output.parent.is_dir():  # before the drawing, which takes longer to find out
+        raise FileNotFoundError(f"{output}: the folder {output.parent} does not exist; make it, or name another.")
     if compare and (len(files) != 2 or in_folder or whole):
         raise ValueError(
             f"comparing takes two files and one picture; found {len(files)} files, output {output}"

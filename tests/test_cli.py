@@ -117,6 +117,83 @@ def test_info_of_several_files(wfdb_file: Path, capsys: pytest.CaptureFixture[st
     assert code == 0 and out.count(f"{wfdb_file}\nformat ") == 2
 
 
+def test_info_goes_on_after_a_file_that_cannot_be_read(
+    wfdb_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = (wfdb_file, tmp_path / "nothing.hea", wfdb_file)
+    code, out, err = run(capsys, "info", *files, "--no-measure")
+    assert code == 2 and out.count(f"{wfdb_file}\nformat ") == 2
+    assert "nothing.hea: " in err and err.endswith("1 of 3 files could not be read\n")
+    code, out, _ = run(capsys, "info", *files, "--no-measure", "--json")
+    described = json.loads(out)
+    assert code == 2 and [each["file"] for each in described] == [str(file) for file in files]
+    assert ["error" in each for each in described] == [False, True, False] and "no such" in described[1]["error"]
+    with pytest.raises((ValueError, OSError), match=r"nothing\.hea"):
+        main(["--debug", "info", *map(str, files)])
+
+
+@pytest.mark.parametrize(
+    ("content", "advice", "options"),
+    [
+        ("I,II\n0,0\n1,1\n", "Pass --sampling-rate in Hz", ("--unit", "mV")),
+        ("I,II\n0,0\n1,1\n", "Pass --unit mV or --unit uV", ("--sampling-rate", 100)),
+        ("# unit: uV\nI,II\n0,0\n1,1\n", "--unit mV was passed", ("--sampling-rate", 100, "--unit", "mV")),
+        ("some words\nand others\n", "pass --format csv, and --leads I,II,...", ()),
+    ],
+)
+def test_advice_names_options_of_the_command(
+    content: str, advice: str, options: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "table.csv").write_text(content)
+    code, _, err = run(capsys, "info", tmp_path / "table.csv", *options)
+    assert code == 2 and advice in err
+    assert "='" not in err and "=..." not in err and "=[" not in err
+
+
+def test_ask_says_what_to_do_with_missing_samples_in_its_own_options(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    time = np.arange(500) / 100
+    rows = [f"{value:.3f},{value if number != 7 else 'nan'}" for number, value in enumerate(np.sin(time))]
+    (tmp_path / "gap.csv").write_text("\n".join(["I,II", *rows]))
+    arguments = ("ask", tmp_path / "gap.csv", "Is it?", "--model", checkpoint, "--unit", "mV", "--sampling-rate", 100)
+    code, _, err = run(capsys, *arguments)
+    assert code == 2 and "Pass --nan-policy interpolate to fill short gaps" in err
+    assert run(capsys, *arguments, "--nan-policy", "interpolate")[0] == 0
+
+
+def test_damaged_files_are_read_by_the_options_that_the_message_names(
+    wfdb_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="drawing is an extra: pip install 'ecgllm[plot]'")
+    header, samples = wfdb_file.read_text(), wfdb_file.with_suffix(".dat")
+    wrong_sum = header.replace("0 0 0 0 II", "0 0 7 0 II")  # lead II adds up to 0
+    assert wrong_sum != header
+    for text, size, option in ((wrong_sum, 2000, "--skip-checksum"), (header, 1600, "--allow-truncated")):
+        wfdb_file.write_text(text)
+        samples.write_bytes(samples.read_bytes()[:size])
+        code, _, err = run(capsys, "info", wfdb_file, "--no-measure")
+        assert code == 2 and f"pass {option} to read" in err
+        assert run(capsys, "info", wfdb_file, "--no-measure", option)[0] == 0
+        code, _, err = run(capsys, "plot", wfdb_file, "-o", tmp_path / "ecg.png")
+        assert code == 2 and f"pass {option} to read" in err
+        assert run(capsys, "plot", wfdb_file, "-o", tmp_path / "ecg.png", "--no-measure", option)[0] == 0
+    code, _, err = run(capsys, "info", tmp_path)
+    assert code == 2 and "Name its files one by one" in err
+
+
+def test_info_does_not_call_two_samples_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "two.csv").write_text("# sampling_rate: 500\n# unit: mV\nI,II\n0,0.1\n1,1\n")
+    code, out, _ = run(capsys, "info", tmp_path / "two.csv", "--no-measure")
+    assert code == 0 and "0.00 s are too short" in out and "verdict on the recording: unusable" in out
+
+
+def test_a_seed_below_zero_is_refused_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "simulate", "-n", 1, "--seed", -1, "-o", tmp_path / "out")
+    assert code == 2 and err.startswith("ecgllm: --seed is -1; expected a whole number from 0 on")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_missing_file_is_one_message_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "info", tmp_path / "nothing.hea")
     assert (code, out) == (2, "")
@@ -431,6 +508,8 @@ def test_plot_writes_a_picture(
     assert output.read_bytes().startswith({"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[suffix])
     code, _, err = run(capsys, "plot", wfdb_file, "-o", output, "--layout", "4x3")
     assert code == 2 and "expected one of auto, 3x4" in err
+    code, _, err = run(capsys, "plot", wfdb_file, "-o", tmp_path / "nodir" / f"ecg.{suffix}")
+    assert code == 2 and f"the folder {tmp_path / 'nodir'} does not exist" in err
 
 
 def test_plot_without_matplotlib_names_the_extra(
