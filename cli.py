@@ -422,7 +422,7 @@ def prepare(
     seed: Seed = 0,
     sampling_rate: Annotated[float | None, typer.Option(help="ptbxl: 500 or 100 Hz.")] = None,
     min_likelihood: Annotated[
-        float | None, typer.Option(min=0, max=100, help="ptbxl: least likelihood of a diagnosis, percent; 0.")
+        float | None, typer.Option(min=0, max=100, help="ptbxl: least likelihood of a diagnosis, in percent.")
     ] = None,
     unit: Annotated[str | None, typer.Option(help="code15: unit of the tracings, where it cannot be told.")] = None,
     table: Annotated[Path | None, typer.Option(help="folder: CSV file with a row per ECG file.")] = None,
