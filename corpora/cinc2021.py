@@ -8,18 +8,43 @@ the challenge. Licence: CC BY 4.0.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from .entry import Entry, Found, missing_layout
+from .header_labels import CINC_LABEL, check_labels
+
+# How the parts that have names of their own number their records; the challenge's other parts use other letters.
+_RECORDS = {
+    **dict.fromkeys(("chapman-shaoxing", "ningbo", "chapman-ningbo"), "JS"),
+    "cpsc2018": "A",
+}
 
 
 def entries(src: Path, corpus: str = "cinc2021") -> Found:
-    """All records below the folder, by path. corpus: begins the ids. Raises: FileNotFoundError if there are none."""
+    """All records below the folder, by path.
+
+    Args: corpus: "cinc2021" or a part of it; begins the ids. Raises: FileNotFoundError if there are none, ValueError
+    for headers of another corpus or another part.
+    """
     headers = sorted(path for path in src.rglob("*.hea"))
     if not headers:
         raise missing_layout(src, "<record>.hea and .mat, in it or in folders below it", corpus)
+    check_labels(src, headers, CINC_LABEL, corpus)
+    if corpus in _RECORDS:
+        _check_names(src, headers, corpus)
     found = []
     for path in headers:
         record_id = f"{corpus}-" + path.relative_to(src).with_suffix("").as_posix().replace("/", "-")
         found.append(Entry(id=record_id, path=path, patient_id=record_id, changes={"recorded_at": None}))
     return Found(found, len(found), ["no patient ids are given: every record counts as a patient of its own"])
+
+
+def _check_names(src: Path, headers: list[Path], corpus: str) -> None:
+    others = [path for path in headers if not re.fullmatch(rf"{_RECORDS[corpus]}\d+", path.stem)]
+    if others:
+        raise ValueError(
+            f"{src} is not {corpus} alone: {len(others)} of its {len(headers)} records are named otherwise, such as "
+            f"{others[0]}; expected {_RECORDS[corpus]} and a number. Give the folder of {corpus} alone, or take "
+            "`ecgllm prepare cinc2021`, which reads all parts of the challenge"
+        )

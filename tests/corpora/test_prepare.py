@@ -18,6 +18,7 @@ from ecgllm.corpora import (
     records_to_corpus,
     split_of,
 )
+from ecgllm.corpora.prepare import CORPORA
 from ecgllm.corpora.ptbxl import statements_of
 from ecgllm.signals import ECGRecord
 
@@ -136,6 +137,76 @@ def test_parts_of_the_challenge_have_names_of_their_own(shared_data):
     corpus, report = prepare_with_report("cpsc2018", shared_data / "cinc2021" / "cpsc2018")
     assert len(corpus) == 9 and set(corpus["source"]) == {"cpsc2018"} and corpus[0]["id"].startswith("cpsc2018-A")
     assert report.notes == ["no patient ids are given: every record counts as a patient of its own"]
+
+
+def write_headers(folder, names, comments=()):
+    """Flat WFDB records of two leads, each with these comments."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        lines = [f"{name} 2 100 500", *[f"{name}.dat 16 1000/mV 0 0 0 0 0 {lead}" for lead in ("I", "II")]]
+        (folder / f"{name}.hea").write_text("\n".join([*lines, *comments, ""]), encoding="utf-8")
+        (folder / f"{name}.dat").write_bytes(bytes(2 * 2 * 500))
+
+
+LUDB_COMMENTS = ("#<age>: 51", "#<sex>: F", "#<diagnoses>:", "#Rhythm: Sinus bradycardia.")
+
+
+@pytest.mark.parametrize("name", ["cinc2021", "chapman-shaoxing", "ningbo", "chapman-ningbo", "cpsc2018"])
+def test_the_challenge_is_not_read_from_ludbs_folder(name, tmp_path):
+    write_headers(tmp_path / "data", ["1", "2", "3"], LUDB_COMMENTS)
+    with pytest.raises(ValueError) as refused:
+        prepare(name, tmp_path)
+    message = str(refused.value)
+    assert f"{tmp_path} is not {name}" in message and "of 3 headers looked at 0 have '#Dx:'" in message
+    assert "3 have '#<diagnoses>:'" in message and "1.hea is not labelled" in message
+    assert "`ecgllm prepare ludb`" in message and "`ecgllm prepare folder`" in message
+
+
+def test_the_challenge_is_not_read_from_a_folder_without_labels(tmp_path):
+    write_headers(tmp_path / "records500" / "00000", ["00001_hr", "00002_hr"])
+    with pytest.raises(ValueError, match="of 2 headers looked at 0 have '#Dx:'; .*`ecgllm prepare ptbxl`"):
+        prepare("cinc2021", tmp_path)
+
+
+def test_ludb_is_not_read_from_the_challenges_folder(tmp_path):
+    write_headers(tmp_path / "data", ["A0001", "A0002"], ["#Age: 64", "#Dx: 426177001"])
+    with pytest.raises(ValueError, match="is not LUDB .* 0 have '#<diagnoses>:' and 2 have '#Dx:'.*prepare cinc2021"):
+        prepare("ludb", tmp_path)
+
+
+def test_a_part_of_the_challenge_is_not_read_from_another_parts_folder(tmp_path):
+    write_headers(tmp_path, ["A0001", "E00001", "E00002"], ["#Dx: 426177001"])
+    with pytest.raises(ValueError, match=r"2 of its 3 records .*E00001.hea; expected A and a number. .*cinc2021"):
+        prepare("cpsc2018", tmp_path)
+    assert len(prepare("cinc2021", tmp_path)) == 3
+
+
+def test_a_few_records_of_the_challenge_may_lack_their_codes(tmp_path):
+    write_headers(tmp_path, ["A0001", "A0002", "A0003"], ["# Dx: 426177001"])  # with a blank, as some headers have it
+    write_headers(tmp_path, ["A0004", "A0005"])
+    (tmp_path / "A0006.hea").mkdir()  # cannot be read, and is listed as such
+    corpus, report = prepare_with_report("cinc2021", tmp_path)
+    assert len(corpus) == 5 and report.without_findings == 2
+    assert [record_id for record_id, _ in report.unreadable] == ["cinc2021-A0006"]
+
+
+# Names under which the slices of real records may be read; every other name is refused.
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        ("ludb", {"ludb"}), ("ptbxl", {"ptbxl"}), ("code15", set()), ("ecg-qa", set()), (".", set()),
+        ("cinc2021", {"cinc2021"}), ("cinc2021/georgia", {"cinc2021"}),
+        ("cinc2021/cpsc2018", {"cinc2021", "cpsc2018"}),
+    ],
+)  # fmt: skip
+def test_real_folders_are_taken_for_no_other_corpus(folder, names, shared_data):
+    taken = set()
+    for name in set(CORPORA) - {"simulation", "folder"}:
+        try:
+            taken |= {name} if prepare(name, shared_data / folder, limit=2) else set()
+        except (FileNotFoundError, ValueError) as error:
+            assert str(shared_data) in str(error) and "xpected" in str(error) or "labelled as" in str(error)
+    assert taken == names
 
 
 def test_ptbxl(shared_data):
