@@ -224,6 +224,7 @@ def plot(
         typer.echo(path)
 
 
+REPORT = "report.txt"  # beside the data set that it is about
 NOTICE = "Not a medical device: no answer may guide the care of a person."
 
 # Of the whole answer, which a model trained by cross-entropy gives as its chance to be the recorded one; not the mean
@@ -456,8 +457,7 @@ def prepare(
         )
     except ImportError as error:  # h5py is an optional extra
         raise ValueError(str(error)) from error
-    typer.echo(str(report), err=True)
-    _save(corpus, output, "records")
+    _save(corpus, output, "records", report)
 
 
 def _prepare_ecg_qa(output: Path, source: Path | None, records: Path | None, **options: Any) -> None:
@@ -466,8 +466,7 @@ def _prepare_ecg_qa(output: Path, source: Path | None, records: Path | None, **o
     if source is None:
         raise ValueError("ecg-qa needs its folder: ecgllm prepare ecg-qa FOLDER -o OUT")
     found = prepare_ecg_qa(source, records, **options)
-    typer.echo(str(found), err=True)
-    _save(found.questions, output, "questions")
+    _save(found.questions, output, "questions", found)
     if found.records is not None:
         _save(found.records, output / "records", "records")
 
@@ -507,10 +506,10 @@ def questions(
     built = build_questions(records, phrasings=phrasings, seed=seed, per_record=per_record, **chosen)
     if built.info.description:
         typer.echo(built.info.description, err=True)
+    report = None
     if balance or match_on:
         built, report = debias_with_report(built, seed, records, _names(match_on))
-        typer.echo(str(report), err=True)
-    _save(built, output, "questions")
+    _save(built, output, "questions", report)
 
 
 @app.command()
@@ -538,8 +537,7 @@ def debias(
     kept, report = debias_with_report(
         _load_questions(questions), seed, records, _names(match_on), max_per_record, method, by_split
     )
-    typer.echo(str(report), err=True)
-    _save(kept, output, "questions")
+    _save(kept, output, "questions", report)
 
 
 @app.command()
@@ -707,8 +705,12 @@ def _names(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def _save(dataset: Dataset, folder: Path, noun: str) -> None:
+def _save(dataset: Dataset, folder: Path, noun: str, report: Any = None) -> None:
+    """Write a data set, and its report (with a method `text`) whole beside it, of which the screen shows less."""
     dataset.save_to_disk(str(folder))
+    if report is not None:
+        (folder / REPORT).write_text(report.text() + "\n", encoding="utf-8")
+        typer.echo(report.text(most=10, all_in=folder / REPORT), err=True)
     typer.echo(f"{len(dataset)} {noun} in {folder}")
 
 

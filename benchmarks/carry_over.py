@@ -58,7 +58,7 @@ class Reader:
 
 def read_corpus(name: str, folder: str) -> Dataset:
     corpus, report = prepare_with_report(name, folder)
-    print(str(report).splitlines()[0])
+    print(str(report).splitlines()[-1])
     return corpus
 
 

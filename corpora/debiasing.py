@@ -9,6 +9,7 @@ de-biased pre-training.
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -20,11 +21,13 @@ from transformers.utils import logging
 
 from .confounders import CONFOUNDERS, MatchOn, Records, confounders_of
 from .matching import Cell, balancing_weights, most_balanced
+from .report_lines import listed
 
 logger = logging.get_logger(__name__)
 
 METHODS = ("match", "weight")
 _COLUMNS = ["template", "type", "attribute", "question", "ecg_ids", "answers"]
+_LISTED = 50  # kinds of dropped questions in a printed report
 
 
 @dataclass
@@ -56,7 +59,16 @@ class DebiasReport:
     heaviest: float | None = None
 
     def __str__(self) -> str:
-        lines = [f"kept {self.kept} of {self.questions} questions; {self.not_verify} are not answered by yes or no"]
+        return self.text(_LISTED)
+
+    def text(self, most: int | None = None, all_in: str | os.PathLike[str] | None = None) -> str:
+        """The report, what was kept last; of what was dropped the `most` largest, all in the file `all_in`."""
+        largest = sorted(self.dropped.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+        dropped = []
+        for key, counts in largest:
+            gone = " (nothing is left of it)" if key in self.lost else ""
+            dropped.append(f"dropped of {' / '.join(key)}: {counts['yes']} yes, {counts['no']} no{gone}")
+        lines = listed(dropped, most, all_in)
         if self.mean_used:
             lines.append(
                 f"a record is asked about {self.mean_used:.1f} times on average, at most {self.most_used} times"
@@ -73,9 +85,11 @@ class DebiasReport:
             )
         for split, share in sorted(self.uneven_splits.items()):
             lines.append(f"split {split} is not balanced by itself: {share:.0%} of it are too many; use by_split")
-        for key, counts in sorted(self.dropped.items()):
-            gone = " (nothing is left of it)" if key in self.lost else ""
-            lines.append(f"dropped of {' / '.join(key)}: {counts['yes']} yes, {counts['no']} no{gone}")
+        unbalanced = self.questions - self.not_verify - self.kept
+        lines.append(
+            f"kept {self.kept} of {self.questions} questions; {self.not_verify} are not answered by yes or no, "
+            f"{unbalanced} could not be balanced"
+        )
         return "\n".join(lines)
 
 

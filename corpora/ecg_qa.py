@@ -24,6 +24,7 @@ from datasets import Dataset, Features, Value
 from .answers import answer_set
 from .entry import missing_layout
 from .questions import QUESTION_FEATURES
+from .report_lines import listed
 from .rows import dataset_from_rows
 
 # Beside our own columns: the ids under which a question is published, so that results can be compared by sample and by
@@ -75,22 +76,24 @@ class EcgQaReport:
     not_in_split: int = 0
 
     def __str__(self) -> str:
-        lines = [f"ECG-QA ({self.source}, {self.wording}): {self.questions} questions from {len(self.shards)} shards"]
-        lines.append(f"about {self.records} records")
-        lines += [f"split {split}: {count} questions" for split, count in sorted(self.splits.items())]
-        lines += [f"type {kind}: {count} questions" for kind, count in sorted(self.types.items())]
+        return self.text(_LISTED)
+
+    def text(self, most: int | None = None, all_in: str | os.PathLike[str] | None = None) -> str:
+        """The report, the number of questions last; at most `most` lines of one kind, all in the file `all_in`."""
+        lines = listed([f"missing: {record}: {reason}" for record, reason in self.missing.items()], most, all_in)
+        unlisted = [
+            f"answer outside the published list: {text} ({n} times)" for text, n in self.unlisted.most_common()
+        ]
+        lines += listed(unlisted, most, all_in)
         if self.missing:
             done = "kept" if self.kept_about_missing else "left out"
             lines.append(f"{len(self.missing)} records are missing; {self.about_missing} questions about them {done}")
-            shown = list(self.missing.items())[:_LISTED]
-            lines += [f"missing: {record}: {reason}" for record, reason in shown]
-            if len(self.missing) > _LISTED:
-                lines.append(f"... and {len(self.missing) - _LISTED} more")
         if self.not_in_split:
             lines.append(f"{self.not_in_split} questions are about ECGs that their split's TSV does not name")
-        lines += [
-            f"answer outside the published list: {text} ({n} times)" for text, n in self.unlisted.most_common(20)
-        ]
+        lines += [f"split {split}: {count} questions" for split, count in sorted(self.splits.items())]
+        lines += [f"type {kind}: {count} questions" for kind, count in sorted(self.types.items())]
+        asked = f"{self.questions} questions about {self.records} records, from {len(self.shards)} shards"
+        lines.append(f"ECG-QA ({self.source}, {self.wording}): {asked}")
         return "\n".join(lines)
 
 

@@ -28,7 +28,12 @@ class EcgQa:
     records_report: CorpusReport | None = None
 
     def __str__(self) -> str:
-        return "\n".join(str(report) for report in (self.report, self.records_report) if report is not None)
+        return self.text(10)
+
+    def text(self, most: int | None = None, all_in: str | os.PathLike[str] | None = None) -> str:
+        """Both reports, that of the questions last; see `EcgQaReport.text`."""
+        reports = [report for report in (self.records_report, self.report) if report is not None]
+        return "\n".join(report.text(most, all_in) for report in reports)
 
 
 def prepare_ecg_qa(
@@ -75,7 +80,7 @@ def prepare_ecg_qa(
     corpus.info.description = str(corpus_report)
     questions, report = load_ecg_qa(src, wording, split, severity, missing, keep_missing, limit)
     if not len(questions):
-        raise ValueError(f"no question is left: each names a record that {records} does not give\n{report}")
+        raise ValueError(f"no question is left: each names a record that {records} does not give\n{report.text(3)}")
     return EcgQa(questions, report, corpus, corpus_report)
 
 

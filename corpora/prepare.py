@@ -27,6 +27,7 @@ from . import cinc2021, code15, folder, ludb, mimic_iv_ecg, ptbxl
 from .ecg_feature import ECG
 from .entry import Entry, Found
 from .findings import describe, findings_from_statements, implied, severity
+from .report_lines import listed
 from .rows import dataset_from_rows
 from .splits import check_patient_split, split_of
 
@@ -86,19 +87,20 @@ class CorpusReport:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.records} records, {self.without_findings} without any finding"]
+        return self.text(_LISTED)
+
+    def text(self, most: int | None = None, all_in: str | os.PathLike[str] | None = None) -> str:
+        """The report, how many records there are last; at most `most` lines of one kind, all in the file `all_in`."""
+        lines = listed([f"unreadable: {record_id}: {reason}" for record_id, reason in self.unreadable], most, all_in)
+        for what, counts in (("mapped", self.unmapped), ("understood", self.unclear)):
+            found = [f"not {what}: {text} ({count} records)" for text, count in counts.most_common()]
+            lines += listed(found, most, all_in)
+        lines += [f"note: {note}" for note in self.notes]
         if self.splits:
             lines.append("split: " + ", ".join(f"{split} {count}" for split, count in sorted(self.splits.items())))
-        lines += [f"note: {note}" for note in self.notes]
-        lines += _listed([f"unreadable: {record_id}: {reason}" for record_id, reason in self.unreadable])
-        for what, counts in (("mapped", self.unmapped), ("understood", self.unclear)):
-            lines += _listed([f"not {what}: {text} ({count} records)" for text, count in counts.most_common()])
+        unread = f", {len(self.unreadable)} could not be read" if self.unreadable else ""
+        lines.append(f"{self.name}: {self.records} records, {self.without_findings} without any finding{unread}")
         return "\n".join(lines)
-
-
-def _listed(lines: list[str]) -> list[str]:
-    more = len(lines) - _LISTED
-    return lines if more <= 0 else [*lines[:_LISTED], f"... and {more} more like the last line"]
 
 
 def prepare(
@@ -291,7 +293,7 @@ def _corpus(
     dataset = dataset_from_rows(rows(), CORPUS_FEATURES, batch_size=100)
     report.notes = list(notes)  # a loader may add to them until its last record
     if not report.records:
-        raise ValueError(f"{name}: not one record could be read\n{report}")
+        raise ValueError(f"{name}: not one record could be read\n{report.text(3)}")
     dataset.info.description = str(report)
     check_patient_split(dataset)
     return dataset, report

@@ -541,6 +541,11 @@ def test_questions_are_debiased_and_audited(tmp_path: Path, capsys: pytest.Captu
     assert run(capsys, "questions", corpus, "-o", built)[0] == 0
     code, _, err = run(capsys, "debias", built, "-o", kept, "--corpus", corpus, "--match-on", "sex")
     assert code == 0 and "sex, matched: yes and no differ by" in err
+    whole = (kept / "report.txt").read_text(encoding="utf-8").splitlines()
+    shown = err[err.index("dropped of") :].splitlines()
+    assert shown[-1] == whole[-1] and shown[-1].startswith("kept ")
+    more = sum(line.startswith("dropped of") for line in whole) - 10
+    assert more > 0 and f"... and {more} more (all are in {kept / 'report.txt'})" in shown
     code, out, _ = run(capsys, "audit", kept, "--corpus", corpus, "--json", "-o", report)
     assert code == 0 and json.loads(out)["overall"]["blind"]["value"] == 0.5
     assert (report / "audit.png").is_file() and (report / "audit.json").is_file()

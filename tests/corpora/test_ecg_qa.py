@@ -163,6 +163,8 @@ def test_records_come_along_and_missing_ones_are_listed(write_ptbxl, tmp_path, c
     assert end.value.code == 0
     out, err = capsys.readouterr()
     assert "2 questions in" in out and "2 records in" in out and "missing: ptbxl-9" in err
+    whole = (tmp_path / "out" / "report.txt").read_text(encoding="utf-8")
+    assert whole.splitlines()[-1].endswith("2 questions about 2 records, from 2 shards") and whole in err
     assert len(load_from_disk(str(tmp_path / "out"))) == 2
     assert load_from_disk(str(tmp_path / "out" / "records"))[0]["report"] == "größenmäßig unauffällig"
 

@@ -82,7 +82,10 @@ def test_simulation_takes_no_folder(tmp_path):
 
 def test_a_long_report_is_cut_where_it_is_printed():
     report = CorpusReport("own", unreadable=[(f"r{i}", "broken") for i in range(60)])
-    assert len(report.unreadable) == 60 and str(report).endswith("... and 10 more like the last line")
+    lines = str(report).splitlines()
+    assert len(lines) == 52 and lines[50] == "... and 10 more like these"
+    assert lines[-1] == "own: 0 records, 0 without any finding, 60 could not be read"
+    assert len(report.text().splitlines()) == 61 and "more" not in report.text()
 
 
 def test_split_is_by_patient_and_depends_on_the_seed_alone():

@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from ecgllm.corpora import (
     QUESTION_FEATURES,
+    DebiasReport,
     audit,
     build_questions,
     debias,
@@ -206,6 +207,20 @@ def test_debias_lists_what_it_loses(corpus):
     balanced, report = debias_with_report(one_sided)
     assert set(balanced["attribute"]) == {"atrial fibrillation"}
     assert report.lost == [("verify-finding", "verify", "atrial flutter")] and "nothing is left" in str(report)
+
+
+def test_a_debias_report_lists_the_largest_losses_first_and_what_was_kept_last():
+    dropped = {("verify-finding", "verify", f"finding {n}"): {"yes": n, "no": 1} for n in range(60)}
+    report = DebiasReport(questions=2000, kept=100, not_verify=40, dropped=dropped)
+    lines = report.text(most=10, all_in="out/report.txt").splitlines()
+    assert lines[0] == "dropped of verify-finding / verify / finding 59: 59 yes, 1 no"
+    assert lines[10] == "... and 50 more (all are in out/report.txt)"
+    kept = "kept 100 of 2000 questions; 40 are not answered by yes or no, 1860 could not be balanced"
+    assert lines[11:] == [kept]
+    assert len(report.text().splitlines()) == 61 and str(report).splitlines()[50:] == [
+        "... and 10 more like these",
+        kept,
+    ]
 
 
 def test_debias_refuses_what_has_one_side_only(corpus):
