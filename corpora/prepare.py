@@ -293,7 +293,13 @@ def _corpus(
     dataset = dataset_from_rows(rows(), CORPUS_FEATURES, batch_size=100)
     report.notes = list(notes)  # a loader may add to them until its last record
     if not report.records:
-        raise ValueError(f"{name}: not one record could be read\n{report.text(3)}")
+        raise ValueError(f"{name}: not one record could be read{_first_reason(report)}")
     dataset.info.description = str(report)
     check_patient_split(dataset)
     return dataset, report
+
+
+def _first_reason(report: CorpusReport) -> str:
+    if not report.unreadable:
+        return "; there is none"
+    return " of {}; the first, {}: {}".format(len(report.unreadable), *report.unreadable[0])

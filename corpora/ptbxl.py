@@ -33,7 +33,8 @@ def entries(src: Path, sampling_rate: float | None = None) -> Found:
     """Rows of `ptbxl_database.csv` in its order.
 
     Args: sampling_rate: 500 (records500/) or 100 (records100/) Hz; None takes 500 where the file is there, else 100.
-    Raises: FileNotFoundError if the table is missing, ValueError for another rate or a table without its columns.
+    Raises: FileNotFoundError if the table or every file of that rate is missing, ValueError for another rate or a
+        table without its columns.
     """
     table = src / "ptbxl_database.csv"
     if not table.is_file():
@@ -54,7 +55,21 @@ def entries(src: Path, sampling_rate: float | None = None) -> Found:
                     f"PTB-XL: {table}, line {reader.line_num}: {error}; expected a row as published. Was the table "
                     "saved by a spreadsheet? Download it again"
                 ) from error
+    if found and not any(entry.path.is_file() for entry in found):
+        raise _no_signals(src, found, sampling_rate)
     return Found(found, len(found))
+
+
+def _no_signals(src: Path, found: list[Entry], sampling_rate: float | None) -> FileNotFoundError:
+    there = [rate for rate in (500, 100) if (src / f"records{rate}").is_dir()]
+    folders = " and ".join(f"records{rate}/" for rate in there) or "no records500/ and records100/"
+    wanted = f"records{sampling_rate or 500:g}/"
+    other = [rate for rate in there if sampling_rate is not None and rate != sampling_rate]
+    way_out = f", or take sampling_rate={other[0]} (--sampling-rate {other[0]})" if other else ""
+    return FileNotFoundError(
+        f"PTB-XL: {src} has {folders}, and none of the {len(found)} files wanted, such as {found[0].path}; expected "
+        f"{wanted} as published. Download {wanted}{way_out}"
+    )
 
 
 def _entry(src: Path, row: dict[str, str], sampling_rate: float | None) -> Entry:

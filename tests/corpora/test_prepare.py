@@ -65,6 +65,15 @@ def test_refusals(records, message):
         records_to_corpus(records, "own")
 
 
+def test_a_corpus_that_cannot_be_read_is_refused_with_one_reason(tmp_path):
+    write_headers(tmp_path, [f"A{number:04d}" for number in range(60)], ["#Dx: 426177001"])
+    for path in tmp_path.glob("*.dat"):
+        path.unlink()
+    with pytest.raises(ValueError, match="not one record could be read of 60; the first, cinc2021-A0000: ") as refused:
+        prepare("cinc2021", tmp_path)
+    assert len(str(refused.value)) < 400
+
+
 def test_prepare_names_what_it_knows(tmp_path):
     with pytest.raises(ValueError, match="ludb, cinc2021, .*ptbxl, .*folder, simulation"):
         prepare("nosuch", tmp_path)

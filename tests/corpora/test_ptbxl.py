@@ -1,5 +1,6 @@
 """PTB-XL's columns: what annotators typed, and the SCP table against the published labels."""
 
+import shutil
 from collections import Counter
 
 import pandas as pd
@@ -146,6 +147,21 @@ def test_refusals(write_ptbxl, tmp_path):
     table.write_text("ecg_id,strat_fold\n1,1\n", encoding="utf-8")
     with pytest.raises(ValueError, match="lacks the column patient_id"):
         prepare_with_report("ptbxl", tmp_path / "leak")
+
+
+def test_a_rate_whose_folder_is_missing_is_refused_shortly(write_ptbxl, tmp_path):
+    folder = write_ptbxl(tmp_path / "ptbxl", range(1, 41))
+    shutil.rmtree(folder / "records100")
+    assert len(prepare_with_report("ptbxl", folder)[0]) == 40
+    with pytest.raises(FileNotFoundError) as refused:
+        prepare_with_report("ptbxl", folder, sampling_rate=100)
+    message = str(refused.value)
+    assert len(message) < 300 + 2 * len(str(folder))
+    assert f"{folder} has records500/, and none of the 40 files wanted" in message and "00001_lr.hea" in message
+    assert "Download records100/, or take sampling_rate=500 (--sampling-rate 500)" in message
+    shutil.rmtree(folder / "records500")
+    with pytest.raises(FileNotFoundError, match="has no records500/ and records100/, .* Download records500/$"):
+        prepare_with_report("ptbxl", folder)
 
 
 @pytest.fixture(scope="module")
