@@ -15,6 +15,8 @@ from transformers import AutoConfig
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+_LOWEST_BEAT_RATE = 75
+
 ECG_TOKEN = "<|ecg|>"
 """The placeholder that stands for one ECG in a text; the processor repeats it once per ECG token."""
 
@@ -59,6 +61,9 @@ class ECGEncoderConfig(PreTrainedConfig):
         hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, hidden_act, hidden_dropout,
             attention_dropout, layer_norm_eps, initializer_range: as in every transformer. Defaults are ViT-base.
         rope_theta: base of the rotary positions; they extrapolate to any duration.
+        beat_sampling_rate: sampling rate of the input in Hz, with which the encoder finds the QRS complexes and adds
+            aligned beats and RR intervals to the patches (`ECGBeatEmbedding`); None: patches alone, as in the paper.
+        beat_window: seconds of a beat before and behind the middle of its QRS. beat_hidden_size: width of its layers.
         preprocessing: the signal path of the feature extractor that the weights were trained with; None when unknown.
             The model refuses input that was prepared in another way.
     """
@@ -80,6 +85,9 @@ class ECGEncoderConfig(PreTrainedConfig):
     attention_dropout: float = 0.0
     layer_norm_eps: float = 1e-6
     rope_theta: float = 10000.0
+    beat_sampling_rate: float | None = None
+    beat_window: list[float] | tuple[float, float] = (0.4, 0.6)
+    beat_hidden_size: int = 192
     initializer_range: float = 0.02
     preprocessing: dict[str, Any] | None = None
 
@@ -88,6 +96,7 @@ class ECGEncoderConfig(PreTrainedConfig):
         self.stem_channels = list(self.stem_channels)
         self.stem_kernel_sizes = list(self.stem_kernel_sizes)
         self.stem_strides = list(self.stem_strides)
+        self.beat_window = list(self.beat_window)
         if not len(self.stem_channels) == len(self.stem_kernel_sizes) == len(self.stem_strides):
             raise ValueError(
                 f"The stem has {len(self.stem_channels)} stem_channels, {len(self.stem_kernel_sizes)} "
@@ -101,6 +110,27 @@ class ECGEncoderConfig(PreTrainedConfig):
             raise ValueError(
                 f"patch_size {self.patch_size} is not a multiple of the stem's total stride {prod(self.stem_strides)}"
                 "; choose strides whose product divides patch_size."
+            )
+        self._check_beats()
+
+    def _check_beats(self) -> None:
+        if self.beat_sampling_rate is None:
+            return
+        rate = (self.preprocessing or {}).get("sampling_rate", self.beat_sampling_rate)
+        if self.beat_sampling_rate != rate:
+            raise ValueError(
+                f"beat_sampling_rate is {self.beat_sampling_rate} Hz, but the feature extractor gives {rate} Hz; set "
+                "both to the same."
+            )
+        if self.beat_sampling_rate < _LOWEST_BEAT_RATE:
+            raise ValueError(
+                f"beat_sampling_rate is {self.beat_sampling_rate} Hz; expected {_LOWEST_BEAT_RATE} Hz or more, as QRS "
+                "is sought up to 30 Hz. Use a higher sampling rate, or null for patches alone."
+            )
+        if len(self.beat_window) != 2 or min(self.beat_window) <= 0:
+            raise ValueError(
+                f"beat_window is {self.beat_window}; expected seconds before and behind QRS, both above 0, such as "
+                "[0.4, 0.6]."
             )
 
     @property

@@ -32,6 +32,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .beats_ecgllm import ECGBeatEmbedding
 from .configuration_ecgllm import (
     ECGEncoderConfig,
     ECGLLMConfig,
@@ -185,15 +186,10 @@ class ECGPatchEmbedding(nn.Module):
         self.missing_lead_embedding = nn.Parameter(torch.zeros(config.num_leads, config.hidden_size))
 
     def forward(self, ecg_values: torch.Tensor, lead_mask: torch.Tensor | None, ecg_lengths: torch.Tensor | None):
-        hidden = ecg_values.to(self.patch_convolution.weight.dtype)
-        if lead_mask is not None:
-            hidden = hidden * lead_mask[..., None].to(hidden.dtype)
-        lengths = ecg_lengths
-        if lengths is None:
-            lengths = torch.full(hidden.shape[:1], hidden.shape[-1], device=hidden.device)
+        hidden, lengths = _as_recorded(ecg_values, lead_mask, ecg_lengths)
+        hidden = hidden.to(self.patch_convolution.weight.dtype)
         # A last patch that is not full is completed with zeros: no sample is lost.
         hidden = nn.functional.pad(hidden, (0, -hidden.shape[-1] % self.patch_size))
-        hidden = _zero_past(hidden, lengths)
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
             lengths = (lengths + stride - 1) // stride
             hidden = _zero_past(self.activation(convolution(hidden)), lengths)
@@ -202,6 +198,19 @@ class ECGPatchEmbedding(nn.Module):
         # batches leave out of the graph stops distributed training.
         missing = torch.zeros_like(ecg_values[..., 0]) if lead_mask is None else ~lead_mask.bool()
         return tokens + (missing.to(tokens.dtype) @ self.missing_lead_embedding)[:, None]
+
+
+def _as_recorded(
+    ecg_values: torch.Tensor, lead_mask: torch.Tensor | None, ecg_lengths: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(values that are zero in missing leads and past an ECG's end, lengths in samples)."""
+    if lead_mask is not None:
+        ecg_values = ecg_values * lead_mask[..., None].to(ecg_values.dtype)
+    if ecg_lengths is None:
+        lengths = torch.full(ecg_values.shape[:1], ecg_values.shape[-1], device=ecg_values.device)
+    else:
+        lengths = ecg_lengths.to(ecg_values.device)
+    return _zero_past(ecg_values, lengths), lengths
 
 
 def _zero_past(hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -290,6 +299,7 @@ class ECGEncoder(ECGPreTrainedModel):
     def __init__(self, config: ECGEncoderConfig):
         super().__init__(config)
         self.patch_embedding = ECGPatchEmbedding(config)
+        self.beat_embedding = None if config.beat_sampling_rate is None else ECGBeatEmbedding(config)
         self.layers = nn.ModuleList(ECGEncoderLayer(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.gradient_checkpointing = False
@@ -328,6 +338,9 @@ class ECGEncoder(ECGPreTrainedModel):
             )
         hidden_states = self.patch_embedding(ecg_values, lead_mask, ecg_lengths)
         num_tokens = hidden_states.shape[1]
+        if self.beat_embedding is not None:
+            values, lengths = _as_recorded(ecg_values, lead_mask, ecg_lengths)
+            hidden_states = hidden_states + self.beat_embedding(values, lengths, num_tokens)
         token_mask = None
         if ecg_lengths is not None:
             positions = torch.arange(num_tokens, device=hidden_states.device)
@@ -1136,6 +1149,7 @@ def _ensure_row(language_model: PreTrainedModel, token_id: int) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 CODE_FILES = (
+    "beats_ecgllm.py",
     "configuration_ecgllm.py",
     "modeling_ecgllm.py",
     "pipeline_ecgllm.py",

@@ -18,7 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 NOT_SHIPPED = {"tests", "benchmarks", "docs", "build", "dist", "requirements"}
 
 # A module may import its own floor and those below. `__init__` only names the others lazily.
-TRAVELS = ("configuration_ecgllm", "signal_ecgllm", "processing_ecgllm", "modeling_ecgllm", "pipeline_ecgllm")
+TRAVELS = (
+    "beats_ecgllm",
+    "configuration_ecgllm",
+    "signal_ecgllm",
+    "processing_ecgllm",
+    "modeling_ecgllm",
+    "pipeline_ecgllm",
+)
 FLOOR = dict.fromkeys(TRAVELS, 1) | {
     "signals": 2,
     "corpora": 3,
