@@ -296,6 +296,9 @@ def ask(
         try:
             answerer = pipeline(model=model, trust_remote_code=True)
         except Exception as error:  # a damaged or incomplete folder fails in as many ways as there are files in it
+            from .training.weights import check_weights
+
+            check_weights(model)
             raise ValueError(f"{model} cannot be loaded: {type(error).__name__}: {error}") from error
         result = answer_question(answerer, records, question, choices, **ecg_options)
     result = {"files": paths, "question": question, **result, "model": model, "doubts": doubts, "notice": NOTICE}
@@ -659,24 +662,28 @@ def _require_empty(folder: Path) -> None:
 
 
 def _load_corpus(folder: Path) -> Dataset:
-    from datasets import Dataset, load_from_disk
+    from datasets import Dataset
+
+    from .corpora.rows import saved_rows
 
     if not (folder / "dataset_info.json").is_file():
         raise FileNotFoundError(f"{folder} is no corpus: no dataset_info.json in it. `ecgllm prepare` writes one")
-    corpus = load_from_disk(str(folder))
+    corpus = saved_rows(folder)
     if not isinstance(corpus, Dataset):
         raise ValueError(f"{folder} holds a {type(corpus).__name__}; expected what `ecgllm prepare` writes")
     return corpus
 
 
 def _load_questions(folder: Path) -> Dataset:
-    from datasets import Dataset, load_from_disk
+    from datasets import Dataset
+
+    from .corpora.rows import saved_rows
 
     if not (folder / "dataset_info.json").is_file():
         raise FileNotFoundError(
             f"{folder} holds no questions: no dataset_info.json in it. `ecgllm questions` writes it"
         )
-    questions = load_from_disk(str(folder))
+    questions = saved_rows(folder)
     if not isinstance(questions, Dataset) or "question" not in questions.column_names:
         raise ValueError(f"{folder} holds no questions; expected what `ecgllm questions` writes")
     return questions

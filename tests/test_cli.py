@@ -391,8 +391,22 @@ def test_ask_refuses_a_damaged_checkpoint_in_one_line(
     (copy / damaged).write_bytes((copy / damaged).read_bytes()[:40])
     code, out, err = run(capsys, "ask", wfdb_file, "Is it?", "--model", copy)
     assert (code, out) == (2, "")
-    assert "copy" in err
+    assert str(copy) in err
     assert err.count("\n") == 1
+
+
+def test_ask_names_the_weights_that_are_cut_off(
+    wfdb_file: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    whole = (copy / "model.safetensors").read_bytes()
+    (copy / "model.safetensors").write_bytes(whole[:-100])
+    code, out, err = run(capsys, "ask", wfdb_file, "Is it?", "--model", copy)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"{copy / 'model.safetensors'} is damaged: it holds {len(whole) - 100:,} bytes" in err
+    assert f"promises {len(whole):,}. Copy the checkpoint again" in err
 
 
 def test_ask_refuses_an_ecg_that_the_model_cannot_read(
@@ -552,6 +566,24 @@ def test_questions_are_debiased_and_audited(tmp_path: Path, capsys: pytest.Captu
     assert "blind accuracy" in run(capsys, "audit", built)[1]
     code, _, err = run(capsys, "audit", corpus)
     assert code == 2 and "holds no questions" in err
+
+
+def test_damaged_data_are_refused_by_their_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus, built = tmp_path / "corpus", tmp_path / "questions"
+    assert run(capsys, "simulate", "-n", 20, "-o", corpus)[0] == 0
+    assert run(capsys, "questions", corpus, "-o", built)[0] == 0
+    commands = {
+        corpus: [("questions", corpus, "-o", tmp_path / "x"), ("audit", built, "--corpus", corpus)],
+        built: [("audit", built), ("debias", built, "-o", tmp_path / "x")],
+    }
+    for folder in (built, corpus):
+        (file,) = folder.glob("*.arrow")
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-50])
+        for command in commands[folder]:
+            code, out, err = run(capsys, *command)
+            assert (code, out) == (2, "") and f"{file} is cut off: it holds" in err and "copy the folder again" in err
+        file.write_bytes(whole)
 
 
 def test_biased_questions_are_weighted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,10 @@ chosen anew (`split`), always by patient.
 
 from __future__ import annotations
 
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
 
 from ..corpora import prepare_with_report, split_of
+from ..corpora.rows import saved_rows
 from .recipe import Recipe, RecipeError
 from .recipe_checks import is_prepared
 
@@ -16,7 +17,7 @@ from .recipe_checks import is_prepared
 def load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
     """(corpus, report). Raises: RecipeError where the data are missing, and what corpora raise."""
     if is_prepared(recipe.data):
-        corpus = load_from_disk(recipe.data)
+        corpus = saved_rows(recipe.data)
         if recipe.limit is not None:
             corpus = corpus.select(range(min(recipe.limit, len(corpus))))
         report = corpus.info.description or f"{recipe.corpus}: {len(corpus)} records of {recipe.data}"

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
 
 from ..corpora import prepare_with_report, split_of
 from ..corpora.entry import Entry, Found
 from ..corpora.prepare import corpus_of, find_entries
+from ..corpora.rows import saved_rows
 from .corpus import resplit, split_by
 from .recipe import Recipe
 from .recipe_checks import is_prepared
@@ -95,7 +96,7 @@ def _find_records(recipe: Recipe, survey: DataSurvey) -> None:
     prepared = [Path(recipe.output) / "corpus", *([Path(recipe.data)] if recipe.data else [])]
     for folder in prepared:
         if is_prepared(folder):
-            corpus = load_from_disk(folder)
+            corpus = saved_rows(folder)
             if recipe.limit is not None:
                 corpus = corpus.select(range(min(recipe.limit, len(corpus))))
             corpus = resplit(corpus, recipe)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
 
 from ..corpora import QUESTION_FEATURES, DebiasReport, build_questions, debias_with_report, resampled
+from ..corpora.rows import saved_rows
 from .recipe import Recipe, RecipeError
 
 _PHRASINGS = {"train": "train", "validation": "test", "test": "test"}
@@ -44,11 +45,13 @@ def balanced_questions(
 def open_questions(folder: str | Path) -> Dataset:
     """All questions that `ecgllm questions` or `ecgllm prepare ecg-qa` wrote. Raises: RecipeError for others."""
     try:
-        questions = load_from_disk(folder)
-    except (FileNotFoundError, ValueError) as error:
+        questions = saved_rows(folder)
+    except FileNotFoundError as error:
         raise RecipeError(
             f"questions.path is {folder}, which holds no data set; expected what `ecgllm questions` wrote."
         ) from error
+    except ValueError as error:
+        raise RecipeError(f"questions.path is {folder}: {error}.") from error
     missing = [name for name in QUESTION_FEATURES if name not in getattr(questions, "column_names", ())]
     if missing:
         raise RecipeError(f"The questions of {folder} lack {', '.join(missing)}; write them by `ecgllm questions`.")

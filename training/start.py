@@ -20,6 +20,7 @@ from ..configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig, ECGTextDualEn
 from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from .recipe_checks import RecipeError, fields_of
+from .weights import check_weights
 
 _CONFIGS = {config.model_type: config for config in (ECGLLMConfig, ECGTextDualEncoderConfig)}
 _PROJECTOR = {
@@ -94,7 +95,7 @@ def find_start(name: str | None) -> Path | None:
 
 
 def read_start(name: str, weights: bool = True) -> Start:
-    """Raises: RecipeError when the folder is not there, or holds no checkpoint of this package."""
+    """Raises: RecipeError when the folder is not there, or holds no checkpoint of this package, or a damaged one."""
     folder = find_start(name)
     if folder is None:
         raise RecipeError(f"start_from is {name}, which is no folder; expected the run folder of another recipe.")
@@ -106,6 +107,11 @@ def read_start(name: str, weights: bool = True) -> Start:
     kind = json.loads(file.read_text(encoding="utf-8")).get("model_type")
     if kind not in _CONFIGS:
         raise RecipeError(f"start_from is {folder}, a model of type {kind!r}; expected {' or '.join(_CONFIGS)}.")
+    if weights:
+        try:
+            check_weights(folder)
+        except ValueError as error:
+            raise RecipeError(f"start_from is {folder}: {error}.") from error
     return Start(folder, _CONFIGS[kind].from_pretrained(folder), weights)
 
 
