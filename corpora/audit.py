@@ -19,10 +19,14 @@ import numpy as np
 from datasets import Dataset
 
 from .blindness import Score, blind_credits, entropy, information, score, transfer_credits
-from .confounders import CONFOUNDERS, NUMBERS, Records
+from .confounders import AGE_BANDS, CONFOUNDERS, NUMBERS, Records
 from .word_guesser import held_out_credits, word_credits
 
 _COLUMNS = ("template", "type", "attribute", "question", "ecg_ids", "answers")
+_RANKS = {
+    "unknown": len(AGE_BANDS),
+    **{name: rank for rank, (_, name) in enumerate(AGE_BANDS)},
+}  # else by the alphabet
 
 
 @dataclass(frozen=True)
@@ -195,9 +199,8 @@ class _Tally:
         self.weights = weights
 
     def groups(self, names: Sequence[Any]) -> list[Group]:
-        return [
-            self.group(str(name), rows) for name, rows in sorted(_by(names).items(), key=lambda item: str(item[0]))
-        ]
+        ordered = sorted(_by(names).items(), key=lambda item: (_RANKS.get(item[0], 0), str(item[0])))
+        return [self.group(str(name), rows) for name, rows in ordered]
 
     def group(self, name: str, rows: Sequence[int]) -> Group:
         rows = list(rows)

@@ -1,6 +1,7 @@
 """A biased set is seen as biased, a balanced one as balanced, whatever its size; leaks are found."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_confounders_alone() -> None:
     corpus = Dataset.from_list([{"id": f"r{i}", "age": 30.0 + 40 * (i < 50), "sex": "male"} for i in range(100)])
     found = audit(questions(rows(["yes"] * 50 + ["no"] * 50)), corpus)
     assert found.confounders_alone.blind.value == 1.0
-    assert [group.name for group in found.by["age"]] == ["60 to 79", "under 40"]
+    assert [group.name for group in found.by["age"]] == ["under 40", "60 to 79"]
     assert "sex" not in found.by  # tells nothing apart
 
 
@@ -133,6 +134,33 @@ def test_ecg_qa_is_biased_and_its_debiased_set_is_not(wording: str) -> None:
     print(f"{wording}: blind {before.overall.blind}, de-biased {after.overall.blind}")
     assert before.overall.blind.low > 0.65
     assert after.overall.blind.holds(0.5) and after.questions > 5000
+
+
+def test_groups_by_age_stand_in_its_order() -> None:
+    told = questions(rows(["yes", "no"] * 5))
+    ages = {f"r{i}": [85.0, 30.0, 45.0, None, 70.0][i % 5] for i in range(10)}
+    corpus = Dataset.from_dict({"id": list(ages), "age": list(ages.values())})
+    names = [group.name for group in audit(told, corpus).by["age"]]
+    assert names == ["under 40", "40 to 59", "60 to 79", "80 and over", "unknown"]
+
+
+def test_what_the_plot_leaves_out_it_says() -> None:
+    from ecgllm.corpora.audit_plot import shown_groups
+
+    found = audit(questions(rows(["yes", "no"] * 5), rows(["yes", "no"] * 5, split="test", start=10)))
+    blocks, notes = shown_groups(found)
+    shown = [name for block in blocks for name, _ in block]
+    assert {"all", "train -> test", "template: verify-finding", "severity: 3"} <= set(shown)
+    assert ("all, by words" in shown) == (found.words is not None)
+    assert not [note for note in notes if "not shown" in note]
+    one = found.by["template"][0]
+    sizes = [(f"t{n:02d}", replace(one.blind, n=n)) for n in range(1, 19)]
+    found.by["template"] = [replace(one, name=name, blind=blind) for name, blind in sizes]
+    blocks, notes = shown_groups(replace(found, words=None, weighted=True))
+    shown = [name for block in blocks for name, _ in block if name.startswith("template")]
+    assert shown == [f"template: t{n:02d}" for n in range(4, 19)]
+    assert notes[0] == "3 more groups by template, with 6 questions, are not shown; audit.json has them"
+    assert "scikit-learn" in notes[1] and notes[2] == "questions count by their weight"
 
 
 def test_the_plot_is_written(tmp_path: Path) -> None:
