@@ -1,9 +1,9 @@
 """Augmentations: how a prepared ECG is varied on the fly while an encoder learns.
 
 In: a prepared ECG (`prepared_signals`) and numbers that name it. Out: the same ECG with leads missing, cut shorter,
-louder or softer, noisier, on a wandering baseline. Decided here: what happens follows from (seed, epoch, numbers)
-alone, so that a run can be repeated and taken up again; noise arises at electrodes, so that Einthoven's and
-Goldberger's laws stay true; and what is added went through the model's own high-pass, as it would have with the ECG.
+louder or softer, sharper or blunter, noisier, on a wandering baseline. Decided here: what happens follows from (seed,
+epoch, numbers) alone, so that a run can be repeated and taken up again; noise arises at electrodes, so that
+Einthoven's and Goldberger's laws stay true; and what is added went through the model's own high-pass, as it would have with the ECG.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ class AugmentRecipe:
     samples that is cut off, some before and some behind, so that what stays also moves in time. amplitude: largest
     relative change of all leads together; 0.1 is a factor from 1/1.1 to 1.1. noise: probability that noise is added.
     noise_source: "simulation", or a folder of records of noise in mV, in any format that is read. noise_level: its
-    scale. baseline: largest wander of an electrode in mV, before the model's high-pass.
+    scale. baseline: largest wander of an electrode in mV, before the model's high-pass. sharpness: largest relative
+    change of what is faster than some 10 to 50 Hz, as recorders' filters and hearts differ in it. slow_share: largest
+    share of what is slower than some 0.2 to 0.5 Hz that is taken off, as by recorders' high-pass filters, in every
+    other ECG. placement: standard deviation of the logarithm of a chest electrode's gain, and of that of all limb
+    leads together: chests differ, and electrodes lie a little apart.
     """
 
     lead_dropout: float = 0.0
@@ -44,15 +48,18 @@ class AugmentRecipe:
     noise_source: str = SIMULATION
     noise_level: float = 1.0
     baseline: float = 0.0
+    sharpness: float = 0.0
+    slow_share: float = 0.0
+    placement: float = 0.0
 
     def check(self, scaling: str) -> None:
         """Raises: ValueError that names the field. scaling: the feature extractor's."""
-        for name in ("lead_dropout", "crop", "noise"):
+        for name in ("lead_dropout", "crop", "noise", "sharpness", "slow_share"):
             value = getattr(self, name)
             most = 0.9 if name == "crop" else 1.0
             if not 0 <= value <= most:
                 raise ValueError(f"{name} is {value}; expected a share from 0 to {most:g}.")
-        for name in ("amplitude", "noise_level", "baseline"):
+        for name in ("amplitude", "noise_level", "baseline", "placement"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         if (self.noise or self.baseline) and scaling != "millivolt":
@@ -101,6 +108,7 @@ class Augmenter:
             gone = int(cut[0] * recipe.crop * samples)
             start = int(cut[1] * (gone + 1))
             values = values[:, start : start + samples - gone].copy()
+        values = self._as_recorded_elsewhere(values, np.random.default_rng([self.seed, int(self._epoch), *key, 17]))
         if recipe.amplitude:
             values *= np.float32((1 + recipe.amplitude) ** gain)
         if with_noise:
@@ -114,6 +122,35 @@ class Augmenter:
             mask = mask & kept
         values *= mask[:, None]
         return {**ecg, "ecg_values": values, "lead_mask": mask, "noise_added": with_noise}
+
+    def _as_recorded_elsewhere(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """By a recorder with other filters, from electrodes a little apart [leads, samples].
+
+        Filters are the same in all leads and limb leads keep their proportions: Einthoven's law stays true.
+        """
+        from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+
+        recipe, rate = self.recipe, self.feature_extractor.sampling_rate
+        deviation_s, change, window_s, share = (
+            rng.uniform(0.003, 0.015),
+            rng.uniform(-1, 1),
+            *rng.uniform((1, 0), (2.2, 1)),
+        )
+        gains, slower = rng.normal(size=7), rng.random() < 0.5
+        if recipe.sharpness:
+            blunt = gaussian_filter1d(values, deviation_s * rate, axis=1)
+            values = values + np.float32(change * recipe.sharpness) * (values - blunt)
+        if recipe.slow_share and slower:
+            size = round(window_s * rate)
+            slow = uniform_filter1d(
+                uniform_filter1d(values, size, axis=1, mode="nearest"), size, axis=1, mode="nearest"
+            )
+            values = values - np.float32(share * recipe.slow_share) * slow
+        if recipe.placement:
+            factor = np.exp(recipe.placement * gains).astype(np.float32)
+            row = [int(lead[1:]) if lead in LEADS[6:] else 0 for lead in self.feature_extractor.leads]
+            values = values * factor[row][:, None]
+        return values
 
     def _stretch(self, bank: np.ndarray, rng: np.random.Generator, samples: int) -> np.ndarray:
         """A random stretch of one of a bank's signals [leads, samples]; longer than the bank it runs to and fro."""

@@ -23,7 +23,16 @@ from ecgllm.training.recipe import RecipeError
 from ecgllm.training.statement_targets import StatementTargets
 
 EXTRACTOR = ECGFeatureExtractor()
-ALL = {"lead_dropout": 0.2, "crop": 0.3, "amplitude": 0.2, "noise": 0.5, "baseline": 0.3}
+ALL = {
+    "lead_dropout": 0.2,
+    "crop": 0.3,
+    "amplitude": 0.2,
+    "noise": 0.5,
+    "baseline": 0.3,
+    "sharpness": 0.5,
+    "slow_share": 0.5,
+    "placement": 0.1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +121,51 @@ def test_all_leads_change_by_one_bounded_factor(ecgs: list[dict]) -> None:
 
 
 def test_einthoven_and_goldberger_stay_true(ecgs: list[dict]) -> None:
-    vary = augmenter(amplitude=0.3, noise=1.0, baseline=0.5, crop=0.2)
+    vary = augmenter(amplitude=0.3, noise=1.0, baseline=0.5, crop=0.2, sharpness=0.9, slow_share=1.0, placement=0.2)
     for number, ecg in enumerate(ecgs):
         lead = dict(zip(LEADS, vary(ecg, number)["ecg_values"], strict=True))
         np.testing.assert_allclose(lead["III"], lead["II"] - lead["I"], atol=2e-5)
         np.testing.assert_allclose(lead["aVR"], -(lead["I"] + lead["II"]) / 2, atol=2e-5)
+
+
+def power(values: np.ndarray, low: float, high: float) -> float:
+    frequency = np.fft.rfftfreq(values.shape[1], 1 / EXTRACTOR.sampling_rate)
+    spectrum = np.abs(np.fft.rfft(values, axis=1)) ** 2
+    return float(spectrum[:, (frequency >= low) & (frequency < high)].sum())
+
+
+def test_sharpness_changes_fast_parts_alone_both_ways(ecgs: list[dict]) -> None:
+    vary, fast, slow = augmenter(sharpness=0.8), [], []
+    for number, ecg in enumerate(ecgs * 3):
+        before, after = ecg["ecg_values"], vary(ecg, number)["ecg_values"]
+        fast.append(power(after, 30, 50) / power(before, 30, 50))
+        slow.append(power(after, 0.5, 2) / power(before, 0.5, 2))
+    assert min(fast) < 0.6 and max(fast) > 1.5
+    assert np.allclose(slow, 1, atol=0.02)
+
+
+def test_slow_parts_are_taken_off_some_ecgs() -> None:
+    vary, time = augmenter(slow_share=1.0), np.arange(6000) / 100
+    kept = {}
+    for frequency in (0.05, 5):
+        wave = np.tile(np.sin(2 * np.pi * frequency * time), (12, 1)).astype(np.float32)
+        ecg = {"ecg_values": wave, "lead_mask": np.ones(12, dtype=bool), "preprocessing_id": 0}
+        kept[frequency] = np.array([np.std(vary(ecg, number)["ecg_values"]) / np.std(wave) for number in range(80)])
+    assert 0.3 < np.mean(kept[0.05] == 1) < 0.7  # every other ECG is left alone
+    assert kept[0.05].min() < 0.25 and kept[0.05].max() <= 1
+    assert np.allclose(kept[5], 1, atol=0.02)
+
+
+def test_chest_leads_have_gains_of_their_own_and_limb_leads_one(ecgs: list[dict]) -> None:
+    vary, gains = augmenter(placement=0.2), []
+    for number, ecg in enumerate(ecgs * 10):
+        before, after = ecg["ecg_values"], vary(ecg, number)["ecg_values"]
+        factor = (after * before).sum(axis=1) / (before * before).sum(axis=1)
+        assert np.allclose(after, before * factor[:, None], atol=1e-5)
+        assert np.allclose(factor[:6], factor[0])
+        gains.append(np.log(factor[5:]))
+    assert np.allclose(np.std(gains, axis=0), 0.2, atol=0.04)
+    assert np.all(np.abs(np.corrcoef(np.transpose(gains)) - np.eye(7)) < 0.3)
 
 
 def test_baseline_is_what_the_high_pass_leaves_of_it(ecgs: list[dict]) -> None:
@@ -174,6 +223,8 @@ def test_workers_that_live_on_hear_of_the_next_epoch(tmp_path: Path) -> None:
     ("override", "message"),
     [
         ("stages.pretrain.augment={lead_drop: 0.1}", "unknown key 'lead_drop'; did you mean 'lead_dropout'"),
+        ("stages.pretrain.augment={placement: -1}", "placement is -1; expected 0 or more"),
+        ("stages.pretrain.augment={sharpness: 2}", "sharpness is 2; expected a share from 0 to 1"),
         ("stages.pretrain.augment={crop: 1}", "augment: crop is 1; expected a share from 0 to 0.9"),
         ("stages.pretrain.augment={baseline: -1}", "baseline is -1; expected 0 or more"),
         ("stages.debias.augment={crop: 0.1}", "cache_encoder encodes it once; set tune_encoder: true or cache_enc"),
