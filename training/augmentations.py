@@ -3,7 +3,8 @@
 In: a prepared ECG (`prepared_signals`) and numbers that name it. Out: the same ECG with leads missing, cut shorter,
 louder or softer, sharper or blunter, noisier, on a wandering baseline. Decided here: what happens follows from (seed,
 epoch, numbers) alone, so that a run can be repeated and taken up again; noise arises at electrodes, so that
-Einthoven's and Goldberger's laws stay true; and what is added went through the model's own high-pass, as it would have with the ECG.
+Einthoven's and Goldberger's laws stay true; and what is added went through the model's own high-pass, as it would
+have with the ECG.
 """
 
 from __future__ import annotations
