@@ -1,6 +1,7 @@
 """What users install: the wheel's contents, that it works without the checkout, and the floors of imports."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -32,6 +33,7 @@ FLOOR = dict.fromkeys(TRAVELS, 1) | {
     "evaluation": 4,
     "training": 4,
     "train": 4,
+    "shipped": 4,
     "serving": 5,
     "cli": 5,
 }
@@ -57,11 +59,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy: a build in the checkout leaves a `build` folder that leaks into the next wheel."""
     source, out = tmp_path_factory.mktemp("source") / "ecgllm-source", tmp_path_factory.mktemp("wheel")
     wanted = [path for path in ROOT.iterdir() if path.is_file() and not path.name.startswith(".")]
-    wanted += [ROOT / name for name in (*subpackages(), "recipes", "tests", "benchmarks") if (ROOT / name).is_dir()]
+    folders = (*subpackages(), "recipes", "checkpoints", "tests", "benchmarks")
+    wanted += [ROOT / name for name in folders if (ROOT / name).is_dir()]
     source.mkdir()
     for path in wanted:
         if path.is_dir():
-            shutil.copytree(path, source / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(path, source / path.name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(path, source)
     pip("wheel", str(source), "--no-deps", "--no-build-isolation", "--wheel-dir", str(out))
@@ -92,10 +95,14 @@ def run_installed(installed: Path, cwd: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_wheel_holds_the_package_and_its_recipes_and_nothing_else(wheel: Path) -> None:
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+def test_wheel_holds_the_package_its_recipes_and_checkpoint_and_nothing_else(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    names = {name for name in archive.namelist() if ".dist-info/" not in name}
     recipes = {path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.yaml")}
-    assert names == {f"ecgllm/{name}" for name in {*package_files(), *recipes}}
+    checkpoint = {path.relative_to(ROOT).as_posix() for path in (ROOT / "checkpoints").glob("ecgllm-tiny/*")}
+    assert names == {f"ecgllm/{name}" for name in {*package_files(), *recipes, *checkpoint}}
+    # The code of the checkpoint is links in the checkout, and files in the wheel.
+    assert all(archive.read(f"ecgllm/{name}") == (ROOT / name).read_bytes() for name in checkpoint)
 
 
 def test_wheel_carries_version_license_and_command(wheel: Path) -> None:
@@ -122,6 +129,30 @@ def test_installed_wheel_imports_and_runs_without_the_checkout(installed: Path, 
     assert Path(file) == installed / "ecgllm" / "__init__.py"
     assert module == "ecgllm.configuration_ecgllm"
     assert "simulate" in run_installed(installed, tmp_path, "-m", "ecgllm.cli", "--help")
+
+
+def test_installed_wheel_answers_with_the_checkpoint_that_it_brings(installed: Path, tmp_path: Path) -> None:
+    if not (ROOT / "checkpoints" / "ecgllm-tiny").is_dir():
+        pytest.skip("checkpoints/ecgllm-tiny is not in this checkout")
+    tiny = installed / "ecgllm" / "checkpoints" / "ecgllm-tiny"
+    assert not any(path.is_symlink() for path in tiny.iterdir())
+    # From Hugging Face's own classes, with no `ecgllm` to fall back on, and from the installed command.
+    code = (
+        "import sys; sys.modules['ecgllm'] = None\n"
+        "from transformers import pipeline\n"
+        "ecg = {'signal': [[0.0, 1.0] * 500] * 2, 'sampling_rate': 100, 'leads': ['I', 'II']}\n"
+        "pipe = pipeline(model=sys.argv[1], trust_remote_code=True)\n"
+        "print(pipe('Is there noise?', ecgs=ecg, candidates=['yes', 'no'])['generated_text'])"
+    )
+    assert run_installed(installed, tmp_path, "-c", code, str(tiny)).strip() in ("yes", "no")
+    leads = "I,II,III,aVR,aVL,aVF,V1,V2,V3,V4,V5,V6"
+    rows = "\n".join(
+        ",".join(f"{(0.1 + lead / 20) * (row % 80 < 4):.3f}" for lead in range(12)) for row in range(1000)
+    )
+    (tmp_path / "beats.csv").write_text(f"{leads}\n{rows}\n")
+    ask = ("ask", "beats.csv", "Is there noise?", "--sampling-rate", "100", "--unit", "mV", "--no-measure", "--json")
+    result = json.loads(run_installed(installed, tmp_path, "-m", "ecgllm.cli", *ask))
+    assert result["model"] == str(tiny) and "simulated" in result["trained_on"]
 
 
 def test_importing_the_package_loads_neither_torch_nor_transformers(tmp_path: Path) -> None:

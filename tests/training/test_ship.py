@@ -1,0 +1,118 @@
+"""What ships of a run: all that a pipeline needs and no more, code as links, and nothing that may not ship."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ecgllm.modeling_ecgllm import CODE_FILES
+from ecgllm.training import ship
+
+ROOT = Path(__file__).resolve().parents[2]
+ASK = """
+import sys, numpy
+from transformers import pipeline
+from transformers.utils import logging
+
+logging.disable_progress_bar()
+pipe = pipeline(model=sys.argv[1], trust_remote_code=True)
+signal = numpy.random.default_rng(0).normal(scale=0.3, size=(2, 500))
+ecg = {"signal": signal, "sampling_rate": 100, "leads": ["I", "II"]}
+print(pipe("Is there atrial fibrillation?", ecgs=ecg, candidates=["yes", "no"])["probability"])
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_llm: Callable) -> Path:
+    """What is at the root of a finished run, and some of what else is there."""
+    folder = tmp_path / "run"
+    model, processor = tiny_llm(trained_on="three simulated ECGs")
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    (folder / "debias" / "checkpoint-4").mkdir(parents=True)
+    (folder / "debias" / "checkpoint-4" / "optimizer.pt").write_bytes(b"0")
+    for name in ("recipe.yaml", "versions.json", "corpus.txt", "metrics.json"):
+        (folder / name).write_text("{}")
+    (folder / "README.md").write_text("# A model\n\n## Limits\n\nMany.\n")
+    return folder
+
+
+def ask(checkpoint: str | Path, cwd: Path) -> str:
+    done = subprocess.run([sys.executable, "-c", ASK, str(checkpoint)], capture_output=True, text=True, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_shipped_folder_answers_as_the_run_does_through_links(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    for name in CODE_FILES:
+        shutil.copy(ROOT / name, package)
+    monkeypatch.setattr(ship, "_ROOT", package)
+    shipped = package / "checkpoints" / "tiny"
+    ship.ship(run, shipped)
+    assert all((shipped / name).is_symlink() and (shipped / name).samefile(package / name) for name in CODE_FILES)
+    package.rename(tmp_path / "moved")  # the links are relative
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert ask("../moved/checkpoints/tiny", elsewhere) == ask(run, elsewhere)
+
+
+def test_only_what_a_user_needs_is_taken_and_old_files_go(run: Path, tmp_path: Path) -> None:
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    (shipped / "old.json").write_text("{}")
+    ship.ship(run, shipped)
+    names = {path.name for path in shipped.iterdir()}
+    assert {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "README.md"} <= names
+    assert set(CODE_FILES) <= names
+    assert not names & {"old.json", "recipe.yaml", "versions.json", "corpus.txt", "metrics.json", "debias"}
+    assert not any(path.is_symlink() for path in shipped.iterdir())  # outside the package nothing is there to link to
+    assert all(path.read_bytes() == (run / path.name).read_bytes() for path in shipped.iterdir())
+
+
+def test_a_section_stands_before_the_limits(run: Path, tmp_path: Path) -> None:
+    section = tmp_path / "section.md"
+    section.write_text("## On real records\n\nBad.\n")
+    ship.main([str(run), str(tmp_path / "shipped"), "--section", str(section)])
+    card = (tmp_path / "shipped" / "README.md").read_text()
+    assert card == "# A model\n\n## On real records\n\nBad.\n\n## Limits\n\nMany.\n"
+    (run / "README.md").write_text("# A model\n")
+    with pytest.raises(SystemExit, match="no heading 'Limits'"):
+        ship.main([str(run), str(tmp_path / "again"), "--section", str(section)])
+    assert not (tmp_path / "again").exists()
+
+
+def test_what_may_not_ship_is_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(error: type[Exception], words: str) -> None:
+        with pytest.raises(error, match=words):
+            ship.ship(run, tmp_path / "shipped")
+        assert not (tmp_path / "shipped").exists()
+
+    size = (run / "model.safetensors").stat().st_size
+    with monkeypatch.context() as patch:
+        patch.setattr(ship, "MOST_BYTES", size - 1)
+        refused(ValueError, f"holds {size:,} bytes; at most {size - 1:,} may ship")
+        patch.setattr(ship, "MOST_BYTES", size)
+        ship.ship(run, tmp_path / "fits")
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"trained_on": ""}))
+    refused(ValueError, "does not say what the model learned from")
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "processor_config.json").rename(run / "kept")
+    refused(FileNotFoundError, r"lacks processor_config\.json")
+    (run / "kept").rename(run / "processor_config.json")
+    (run / "metrics.json").unlink()
+    refused(FileNotFoundError, "is no finished run")
+
+
+def test_only_float32_ships(run: Path, tmp_path: Path, tiny_llm: Callable) -> None:
+    tiny_llm(trained_on="three simulated ECGs")[0].bfloat16().save_pretrained(run)
+    with pytest.raises(ValueError, match="weights of type BF16; expected F32 alone"):
+        ship.ship(run, tmp_path / "shipped")

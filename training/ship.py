@@ -1,0 +1,103 @@
+"""What of a finished run becomes the checkpoint that ships: `python -m ecgllm.training.ship RUN FOLDER`.
+
+In: a run folder, and the folder to write, such as checkpoints/ecgllm-tiny. Out: that folder, complete as remote code.
+Decided here: what a user needs of a run (no optimizer, log, corpus or question); that code inside the package is a
+link to the package's own, so that the two cannot drift apart; and what may not ship: more than 20 MB of weights, other
+types than float32, a run that is not finished, and a model that does not say what it learned from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+
+from safetensors import safe_open
+
+from ..modeling_ecgllm import CODE_FILES, copy_code
+from .run_folder import written_whole
+from .weights import check_weights
+
+MOST_BYTES = 20_000_000
+"""Of weights: they are in the repository, of which everyone downloads every version."""
+CARD = "README.md"
+_WEIGHTS = "model.safetensors"
+_NEEDED = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", _WEIGHTS, CARD)
+_WHERE_THERE = ("generation_config.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
+_LIMITS = "\n## Limits\n"
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def ship(run: str | Path, folder: str | Path, section: str | None = None) -> None:
+    """Write the checkpoint at the root of a run to `folder`, which is replaced whole.
+
+    Args: section: Markdown, added to the card before its limits, such as what `benchmarks/shipped.py` writes.
+    Code is linked where `folder` lies in the package, and copied elsewhere.
+    Raises: FileNotFoundError or ValueError for a run that may not ship; see the module.
+    """
+    run, folder = Path(run), Path(folder)
+    _check(run)
+    card = (run / CARD).read_text(encoding="utf-8")
+    if section is not None and _LIMITS not in card:
+        raise ValueError(f"{run / CARD} has no heading 'Limits', before which the section would stand")
+    with written_whole(folder) as partial:
+        for name in (*_NEEDED, *_WHERE_THERE):
+            if (run / name).is_file():
+                shutil.copyfile(run / name, partial / name)
+        if section is not None:
+            text = card.replace(_LIMITS, f"\n{section.strip()}\n{_LIMITS}", 1)
+            (partial / CARD).write_text(text, encoding="utf-8")
+        if _ROOT in folder.resolve().parents:
+            for name in CODE_FILES:
+                (partial / name).symlink_to(os.path.relpath(_ROOT / name, folder.resolve()))
+        else:
+            copy_code(partial)
+
+
+def _check(run: Path) -> None:
+    if not (run / "metrics.json").is_file():
+        raise FileNotFoundError(
+            f"{run} is no finished run: no metrics.json in it, which is written last. Name the output of `ecgllm "
+            "train`, or run its recipe again to go on with it"
+        )
+    missing = [name for name in _NEEDED if not (run / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{run} lacks {', '.join(missing)}; expected a run that ends in debias or finetune, weights in one file"
+        )
+    check_weights(run)
+    size = (run / _WEIGHTS).stat().st_size
+    if size > MOST_BYTES:
+        raise ValueError(
+            f"{run / _WEIGHTS} holds {size:,} bytes; at most {MOST_BYTES:,} may ship. Train a smaller model"
+        )
+    with safe_open(run / _WEIGHTS, framework="np") as weights:
+        types = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118 (it is no mapping)
+    if types != {"F32"}:
+        raise ValueError(f"{run / _WEIGHTS} holds weights of type {', '.join(sorted(types))}; expected F32 alone")
+    if not json.loads((run / "config.json").read_text(encoding="utf-8")).get("trained_on"):
+        raise ValueError(
+            f"{run / 'config.json'} does not say what the model learned from (trained_on), which stands below every "
+            "answer; set trained_on in the recipe"
+        )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m ecgllm.training.ship", description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="output of `ecgllm train`")
+    parser.add_argument("folder", type=Path, help="folder to write, replaced whole: checkpoints/ecgllm-tiny")
+    parser.add_argument("--section", type=Path, help="Markdown for the card, as benchmarks/shipped.py writes")
+    given = parser.parse_args(arguments)
+    section = None if given.section is None else given.section.read_text(encoding="utf-8")
+    try:
+        ship(given.run, given.folder, section)
+    except (ValueError, OSError) as error:
+        raise SystemExit(str(error)) from None
+    size = (given.folder / _WEIGHTS).stat().st_size
+    print(f"{given.folder}: {size / 1e6:.1f} MB of weights")
+
+
+if __name__ == "__main__":
+    main()
