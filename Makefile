@@ -1,5 +1,6 @@
-# make demo            the main job: simulate ECGs, train a small model on them, ask it questions (ECG=path asks about a file too)
-# make test            the whole suite; both make their own environment in .venv at first use
+# make demo            the main job: ask the model that ships about simulated ECGs (ECG=path asks about a file too)
+# make demo-train      the same with a model that is trained first, in minutes
+# make test            the whole suite; each makes its environment in .venv at first use
 # make test-slow       the tests that take minutes
 # make lint | format   ruff
 SHELL := /bin/sh
@@ -16,10 +17,13 @@ PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow lint format environment
+.PHONY: demo demo-train test test-slow lint format environment
 
 demo: $(READY)
 	$(PY) -m ecgllm.cli demo $(if $(ECG),--ecg "$(ECG)")
+
+demo-train: $(READY)
+	$(PY) -m ecgllm.cli demo --train $(if $(ECG),--ecg "$(ECG)")
 
 test: $(READY)
 	$(PYTEST)

@@ -238,8 +238,14 @@ def ask(
         list[str], typer.Argument(metavar="FILE... QUESTION", help="One or more ECG files, and then the question.")
     ],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Folder of a checkpoint, or a Hub id with --trust-remote-code.")
-    ],
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Folder of a checkpoint, or a Hub id with --trust-remote-code; by default the one that ships, "
+            "which learned from simulated ECGs alone.",
+        ),
+    ] = None,
     candidates: Annotated[
         str | None, typer.Option(help="Choose among these answers, separated by commas, instead of writing one.")
     ] = None,
@@ -252,6 +258,9 @@ def ask(
     drop_unknown_leads: Annotated[
         bool, typer.Option("--drop-unknown-leads", help="Leave out leads that the model does not know.")
     ] = False,
+    measuring: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis; takes some seconds.")
+    ] = True,
     sampling_rate: Rate = None,
     unit: Unit = None,
     leads: Leads = None,
@@ -263,7 +272,8 @@ def ask(
     """Ask one question about one ECG or several.
 
     A checkpoint brings its own code, which is run: that of a folder you name, and that of a Hub id only with
-    --trust-remote-code. With candidates, probabilities are relative to these.
+    --trust-remote-code. With candidates, probabilities are relative to these. Rate, intervals and axis stand below
+    the answer; they are measured, not asked of the model.
     """
     *paths, question = files
     if not question.strip():
@@ -275,8 +285,12 @@ def ask(
     choices = None if candidates is None else [answer.strip() for answer in candidates.split(",")]
     if choices is not None and (not all(choices) or len(set(choices)) < len(choices)):
         raise ValueError(f"--candidates is {candidates!r}; expected different answers separated by commas")
+    from .shipped import shipped_checkpoint
+
+    model = str(shipped_checkpoint()) if model is None else model
     _check_checkpoint(model, trust_remote_code)
     from .signals import assess_quality, read_ecg
+    from .signals.summary import measured
 
     reading = _reading(sampling_rate, unit, leads, format, allow_truncated, skip_checksum)
     records = [read_ecg(path, **reading) for path in paths]  # before the model, which takes longer to find out
@@ -301,7 +315,17 @@ def ask(
             check_weights(model)
             raise ValueError(f"{model} cannot be loaded: {type(error).__name__}: {error}") from error
         result = answer_question(answerer, records, question, choices, **ecg_options)
-    result = {"files": paths, "question": question, **result, "model": model, "doubts": doubts, "notice": NOTICE}
+        by_file = zip(paths, records, strict=True)
+        measurements = {path: measured(record) for path, record in by_file} if measuring else {}
+    result = {
+        "files": paths,
+        "question": question,
+        **result,
+        "model": model,
+        "measurements": measurements,
+        "doubts": doubts,
+        "notice": NOTICE,
+    }
     typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else _as_answer(result))
 
 
@@ -347,6 +371,8 @@ def answer_question(
 
 
 def _as_answer(result: dict[str, Any]) -> str:
+    from .signals.summary import measured_line
+
     answer, scores, generated = result["answer"], result["candidates"], result["generated"]
     shown = f"{result['probability']:.3g}"
     if not scores:
@@ -367,6 +393,9 @@ def _as_answer(result: dict[str, Any]) -> str:
         )
     for path, doubts in result["doubts"].items():
         lines += [f"note on {path}: {doubt}" for doubt in doubts]
+    for path, found in result["measurements"].items():
+        where = f" in {path}" if len(result["measurements"]) > 1 else ""
+        lines.append(f"measured{where}, not by the model: {measured_line(found)}")
     trained_on = " ".join((result["trained_on"] or "not stated by its checkpoint").split())
     return "\n".join([*lines, f"The model was trained on: {trained_on}", result["notice"]])
 
@@ -644,15 +673,18 @@ def train(
 @app.command()
 def demo(
     ecg: Annotated[Path | None, typer.Option("--ecg", help="Also ask about this file.")] = None,
+    training: Annotated[
+        bool, typer.Option("--train", help="Ask a model that is first trained, in minutes; not the one that ships.")
+    ] = False,
 ) -> None:
-    """Simulate ECGs, train a small model on them in a few minutes, and ask it questions."""
+    """Ask the model that ships about simulated ECGs, whose truth is known, and about a file."""
     if ecg is not None:
         from .signals import read_ecg
 
-        read_ecg(ecg)  # refuse a file that cannot be read now, not after minutes of training
+        read_ecg(ecg)  # refuse a file that cannot be read now, not after seconds or minutes of work
     from .training.demo import run_demo
 
-    run_demo(ecg)
+    run_demo(ecg, training)
 
 
 def _require_empty(folder: Path) -> None:

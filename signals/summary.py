@@ -48,7 +48,7 @@ def summarize(record: ECGRecord, measuring: bool = False) -> dict[str, Any]:
         "leads": leads,
         "findings": None if record.findings is None else list(record.findings),
         "measurements": {name: _rounded(value) for name, value in (record.measurements or {}).items()},
-        "measured": _measured(record) if measuring else None,
+        "measured": measured(record) if measuring else None,
         "statements": list(record.statements),
         "notes": [_QUOTED.sub("(not shown)", note) for note in record.notes],
         "quality": quality,
@@ -58,8 +58,8 @@ def summarize(record: ECGRecord, measuring: bool = False) -> dict[str, Any]:
     }
 
 
-def _measured(record: ECGRecord) -> dict[str, Any]:
-    """What `measure` finds, or {"install": how} where its library is absent."""
+def measured(record: ECGRecord) -> dict[str, Any]:
+    """What `ecgllm.signals.measure` finds, JSON-ready, or {"install": how} where its library is absent."""
     from .measurements import measure
 
     try:
@@ -90,10 +90,10 @@ def as_text(summary: dict[str, Any]) -> str:
             lines.append(f"  {lead['name']:<6} {lead['minimum']:8.3f} to {lead['maximum']:7.3f}")
     lines.append(f"lead system {summary['lead_check']['lead_system']}{_lead_details(summary['lead_check'])}")
     measurements = [f"{name} {value:g}" for name, value in summary["measurements"].items() if value is not None]
-    measured = [] if summary["measured"] is None else _measured_lines(summary["measured"])
+    rates = [] if summary["measured"] is None else _measured_lines(summary["measured"])
     for title, items in (
         ("measurements", measurements),
-        ("measured", measured),
+        ("measured", rates),
         *((key, summary[key]) for key in _TEXT_LISTS),
     ):
         if items:
@@ -103,18 +103,36 @@ def as_text(summary: dict[str, Any]) -> str:
 
 
 _UNITS = {"heart_rate": "bpm", "axis": "degrees"}  # all else is in ms
+# What a line about an ECG says, in this order, and what it calls it.
+_IN_A_LINE = {"heart_rate": "heart rate", "pr": "PR", "qrs": "QRS", "qtc_bazett": "QTc (Bazett)", "axis": "axis"}
 
 
-def _measured_lines(measured: dict[str, Any]) -> list[str]:
-    if "install" in measured:
-        return [measured["install"]]
-    values = {name: each for name, each in measured.items() if isinstance(each, dict) and each["value"] is not None}
+def measured_line(found: dict[str, Any]) -> str:
+    """What `measured` gives, on one line: rate, PR, QRS, QTc and axis, or why there are none."""
+    if "install" in found:
+        return f"nothing: {found['install']}"
+    values = _values(found)
+    parts = [
+        f"{called} {values[name]['value']:.0f} {_UNITS.get(name, 'ms')}"
+        for name, called in _IN_A_LINE.items()
+        if name in values
+    ]
+    return ", ".join(parts) or "; ".join(["nothing", *found["notes"]])
+
+
+def _measured_lines(found: dict[str, Any]) -> list[str]:
+    if "install" in found:
+        return [found["install"]]
     lines = [
         f"{name.replace('_', ' '):<15} {each['value']:7.0f} {_UNITS.get(name, 'ms'):<8}"
         f" confidence {each['confidence']:.2f}"
-        for name, each in values.items()
+        for name, each in _values(found).items()
     ]
-    return [*lines, *measured["notes"]]
+    return [*lines, *found["notes"]]
+
+
+def _values(found: dict[str, Any]) -> dict[str, dict[str, float]]:
+    return {name: each for name, each in found.items() if isinstance(each, dict) and each["value"] is not None}
 
 
 def _lead_details(check: dict[str, Any]) -> str:

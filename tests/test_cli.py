@@ -1,6 +1,7 @@
 """The `ecgllm` command as a user meets it: what it prints, what it writes, and how it refuses."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -255,10 +256,11 @@ def test_ask_prints_answer_training_and_notice(
 ) -> None:
     code, out, err = run(capsys, "ask", wfdb_file, "Is there atrial fibrillation?", "--model", checkpoint)
     assert (code, err) == (0, "")
-    answer, relative, *doubts, trained_on, notice = out.splitlines()
+    answer, relative, *doubts, measured, trained_on, notice = out.splitlines()
     assert doubts and all(line.startswith(f"note on {wfdb_file}: ") for line in doubts)  # one lead of it is flat
     assert answer.startswith("yes  (") and answer.endswith(" of yes and no)")
     assert relative.startswith("relative to each other: yes ")
+    assert measured.startswith("measured, not by the model: ")
     assert trained_on == "The model was trained on: nothing: random weights"
     assert notice.startswith("Not a medical device")
 
@@ -270,7 +272,7 @@ def test_ask_as_json(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFi
     result = json.loads(out)
     assert set(result) == {
         "files", "question", "answer", "probability", "candidates", "generated", "unsure", "model", "trained_on",
-        "doubts", "notice",
+        "measurements", "doubts", "notice",
     }  # fmt: skip
     assert result["files"] == [str(wfdb_file)] * 2
     assert (result["question"], result["answer"], result["model"]) == (question, "yes", str(checkpoint))
@@ -288,6 +290,68 @@ def test_ask_chooses_among_candidates(wfdb_file: Path, checkpoint: Path, capsys:
     assert result["answer"] in result["candidates"]
     assert list(result["candidates"]) == sorted(result["candidates"], key=lambda a: -result["candidates"][a])
     assert set(result["candidates"]) == {"no", "User"}
+
+
+def test_ask_asks_the_model_that_ships_where_none_is_named(
+    wfdb_file: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from ecgllm import shipped
+
+    monkeypatch.setattr(shipped, "TINY", checkpoint)
+    code, out, _ = run(capsys, "ask", wfdb_file, "Is it?", "--json")
+    assert (code, json.loads(out)["model"]) == (0, str(checkpoint))
+    monkeypatch.setattr(shipped, "TINY", tmp_path / "none")
+    for arguments in (("ask", wfdb_file, "Is it?"), ("demo",)):
+        code, out, err = run(capsys, *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "came without the one that ships" in err and "--model" in err
+
+
+def test_ask_shows_what_was_measured_of_each_file(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import wfdb
+
+    from ecgllm.signals import measurements
+    from ecgllm.signals.simulation import simulate_ecg
+
+    monkeypatch.chdir(tmp_path)
+    for name, rate in (("slow", 50.0), ("fast", 110.0)):
+        record = simulate_ecg(("sinus rhythm",), seed=1, heart_rate=rate, noise=0.2)
+        wfdb.wrsamp(
+            name, 100, ["mV"] * 12, list(record.leads), p_signal=record.signal.T.astype(np.float64), fmt=["16"] * 12
+        )
+    arguments = ("ask", "slow.hea", "fast.hea", "Is it?", "--model", checkpoint)
+    pytest.importorskip("neurokit2")
+    _, out, _ = run(capsys, *arguments, "--json")
+    found = json.loads(out)["measurements"]
+    rates = {file: each["heart_rate"]["value"] for file, each in found.items()}
+    assert rates == {"slow.hea": pytest.approx(50, abs=2), "fast.hea": pytest.approx(110, abs=2)}
+    _, out, _ = run(capsys, *arguments)
+    lines = [line for line in out.splitlines() if line.startswith("measured in ")]
+    expected = r"measured in slow\.hea, not by the model: heart rate 50 bpm, PR \d+ ms, QRS \d+ ms, "
+    assert re.match(expected + r"QTc \(Bazett\) \d+ ms, axis -?\d+ degrees$", lines[0])
+    assert len(lines) == 2 and lines[1].startswith("measured in fast.hea, ")
+    # What `info` says of the file is the same.
+    _, out, _ = run(capsys, "info", "slow.hea", "--json")
+    assert json.loads(out)["measured"] == found["slow.hea"]
+    _, out, _ = run(capsys, *arguments, "--no-measure")
+    assert "measured" not in out
+
+    def absent() -> None:
+        raise ImportError(measurements.INSTALL)
+
+    monkeypatch.setattr(measurements, "_detectors", absent)
+    code, out, err = run(capsys, *arguments)
+    assert (code, err) == (0, "")
+    assert f"measured in slow.hea, not by the model: nothing: {measurements.INSTALL}" in out
+
+
+BARE = {"measurements": {}, "doubts": {}, "notice": ""}
 
 
 class Answerer:
@@ -316,17 +380,15 @@ def test_the_answer_is_the_likelier_of_yes_and_no_whatever_was_written(yes: str,
     assert free["unsure"]  # the two have 0.073 of all
     chosen = answer_question(answerer, [], "Is it?", [yes, no])
     assert chosen["answer"].lower() == free["answer"] and chosen["probability"] == free["probability"]
-    shown, relative, written, unsure, *_ = _as_answer({**free, "doubts": {}, "notice": ""}).splitlines()
+    shown, relative, written, unsure, *_ = _as_answer({**free, **BARE}).splitlines()
     assert shown == "no  (0.809 of yes and no)" and relative == "relative to each other: no 0.809, yes 0.191"
     assert repr(yes) in written and "not sure of any answer; yes and no together" in unsure
-    assert _as_answer({**chosen, "doubts": {}, "notice": ""}).lower().startswith("no  (0.809 of ")
+    assert _as_answer({**chosen, **BARE}).lower().startswith("no  (0.809 of ")
 
 
 def test_an_answer_of_vanishing_probability_is_marked() -> None:
     lines = {
-        probability: _as_answer(
-            {**answer_question(Answerer("av block", probability, {}), [], "What?"), "doubts": {}, "notice": ""}
-        )
+        probability: _as_answer({**answer_question(Answerer("av block", probability, {}), [], "What?"), **BARE})
         for probability in (8e-6, 0.6)
     }
     assert lines[8e-6].startswith("av block  (probability 8e-06)\nnote: the model is not sure of any answer")
@@ -507,8 +569,9 @@ def test_demo_hands_the_file_over_and_refuses_a_missing_one_at_once(
     monkeypatch.setitem(sys.modules, "ecgllm.training", ModuleType("ecgllm.training"))
     assert run(capsys, "demo")[0] == 0
     assert run(capsys, "demo", "--ecg", wfdb_file)[0] == 0
+    assert run(capsys, "demo", "--train")[0] == 0
     assert run(capsys, "demo", "--ecg", "missing.hea")[0] == 2
-    assert calls == [(None,), (wfdb_file,)]
+    assert calls == [(None, False), (wfdb_file, False), (None, True)]
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])

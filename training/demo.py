@@ -1,7 +1,8 @@
-"""The first run of a newcomer: train a small model on simulated ECGs, then ask it about simulated ECGs and a file.
+"""The first run of a newcomer: a small model is asked about simulated ECGs and, by request, about a file.
 
-In: a folder for the run and, optionally, a real file. Out: answers on the screen, each beside the truth where it is
-known. Nothing is downloaded and no patient's data is used.
+In: the checkpoint that ships, or one that is first trained; optionally a real file. Out: answers on the screen, each
+beside the truth where it is known, and beside what was measured of the file. Nothing is downloaded and no patient's
+data is used. All wordings are those that no recipe trains on.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..shipped import shipped_checkpoint
 from ..signals import ECGRecord, read_ecg
 from ..signals.simulation import simulate_ecg
+from ..signals.summary import measured, measured_line
 from .progress import quiet_libraries
-from .recipe import load_recipe
-from .run import run_recipe
 
-WHAT_IT_IS = (
-    "This small model learned from simulated ECGs alone, for a few minutes. It shows how everything works together;\n"
-    "its answers about a real ECG mean nothing clinically. Not a medical device."
+_LIMITS = (
+    "It shows how everything works together; its answers about a real ECG mean nothing clinically.\n"
+    "Not a medical device."
 )
 
 _AF = "Does this tracing exhibit atrial fibrillation?"
@@ -28,7 +29,7 @@ _SLOW = "Is sinus bradycardia evident on this recording?"
 _NEW = "Has complete right bundle branch block newly developed on the second tracing?"
 
 # (findings of each simulated ECG, question, true answer)
-_QUESTIONS = (
+_SIMULATED = (
     ([("atrial fibrillation",)], _AF, "yes"),
     ([("sinus rhythm", "sinus bradycardia")], _AF, "no"),
     ([("sinus rhythm", "complete left bundle branch block")], _LBBB, "yes"),
@@ -38,30 +39,40 @@ _QUESTIONS = (
     ([("normal ecg",), ("sinus rhythm", "complete right bundle branch block")], _NEW, "yes"),
     ([("sinus rhythm", "complete right bundle branch block"), ("normal ecg",)], _NEW, "no"),
 )
+_OF_A_FILE = (
+    "Is sinus rhythm evident on this recording?",
+    _AF,
+    _SLOW,
+    "Is sinus tachycardia evident on this recording?",
+    _LBBB,
+    "Are ectopic beats of any sort evident on this recording?",
+    "Does this tracing exhibit left axis deviation?",
+    "Does this tracing exhibit st elevation?",
+)
+_FREELY = "How would you classify the rhythm on this tracing?"
 _FIRST_SEED = 900_000  # far from the seeds of the training corpus
 
 
-def run_demo(ecg: Path | None = None, folder: Path = Path("runs/demo")) -> None:
-    """Train (or take the model that an earlier demo trained in `folder`), then ask.
+def run_demo(ecg: Path | None = None, training: bool = False, folder: Path = Path("runs/demo")) -> None:
+    """Ask the model that ships or, `training`, one that is trained in `folder` (once; a second demo takes the same).
 
     Args: ecg: a file for `read_ecg`, asked about at the end.
-    Raises: ECGReadError for the file, before minutes are spent on training.
+    Raises: ECGReadError for the file, and FileNotFoundError for the model that ships, before anything is done.
     """
     record = None if ecg is None else read_ecg(ecg)
-    started = time.monotonic()
-    print("Training on simulated ECGs takes some four minutes on two CPU cores; a second demo takes the same model.")
-    run_recipe(load_recipe("sim-demo", [f"output={folder}"]))
-    print(f"\nThe model is in {folder} ({time.monotonic() - started:.0f} s). On held-out ECGs and unseen wordings:")
-    _print_figures(folder)
-    print(f"\n{WHAT_IT_IS}")
-    # After training, because importing it takes seconds that nobody should wait before an error about the file.
+    model = folder if training else shipped_checkpoint()
+    if training:
+        _train(folder)
+    # Late, because importing it takes seconds that nobody should wait before an error about the file.
     from transformers import pipeline
 
     with quiet_libraries():
-        pipe = pipeline(model=str(folder), trust_remote_code=True)
+        pipe = pipeline(model=str(model), trust_remote_code=True)
+        what_it_is = f"This small model learned from {pipe.model.config.trained_on}.\n{_LIMITS}"
+        print(f"\n{what_it_is}")
         for title, count in (("About one simulated ECG at a time", 1), ("About two simulated ECGs at a time", 2)):
             print(f"\n{title}, none seen in training ([what they show]):")
-            for index, (shown, question, truth) in enumerate(_QUESTIONS):
+            for index, (shown, question, truth) in enumerate(_SIMULATED):
                 if len(shown) == count:
                     ecgs = [
                         simulate_ecg(findings, seed=_FIRST_SEED + 10 * index + i) for i, findings in enumerate(shown)
@@ -70,19 +81,34 @@ def run_demo(ecg: Path | None = None, folder: Path = Path("runs/demo")) -> None:
                     print(f"  [{names}]\n    {question:<78} {_answer(pipe, ecgs, question)}; truth: {truth}")
         if record is not None:
             _ask_about_file(pipe, record, ecg)
-    print(f'\nYour own questions: ecgllm ask FILE... "QUESTION" --model {folder}')
+            print(f"\n{what_it_is}")
+    named = f" --model {folder}" if training else ""
+    print(f'\nYour own questions: ecgllm ask FILE... "QUESTION"{named}')
+
+
+def _train(folder: Path) -> None:
+    from .recipe import load_recipe
+    from .run import run_recipe
+
+    started = time.monotonic()
+    print("Training on simulated ECGs takes some four minutes on two CPU cores; a second demo takes the same model.")
+    run_recipe(load_recipe("sim-demo", [f"output={folder}"]))
+    print(f"\nThe model is in {folder} ({time.monotonic() - started:.0f} s). On held-out ECGs and unseen wordings:")
+    _print_figures(folder)
 
 
 def _answer(pipe: Any, ecgs: list[ECGRecord], question: str) -> str:
     answer = pipe(question, ecgs=ecgs, candidates=["yes", "no"])
-    return f"{answer['generated_text']} ({answer['probability']:.0%})"
+    return f"{answer['generated_text']:<3} ({answer['probability']:.0%})"
 
 
 def _ask_about_file(pipe: Any, record: ECGRecord, path: Path) -> None:
     print(f"\nAbout {path} ({len(record.leads)} leads, {record.duration:g} s at {record.sampling_rate:g} Hz):")
-    for question in (_SLOW, _AF, _LBBB):
+    for question in _OF_A_FILE:
         print(f"  {question:<80} {_answer(pipe, [record], question)}")
-    print(f"\n{WHAT_IT_IS}")
+    freely = pipe(_FREELY, ecgs=[record])
+    print(f"  {_FREELY:<80} {freely['generated_text']} ({freely['probability']:.0%})")
+    print(f"  measured, not by the model: {measured_line(measured(record))}")
 
 
 def _print_figures(folder: Path) -> None:

@@ -1,14 +1,18 @@
-"""The demo says what it is, asks about one ECG, two, and a file, and trains once."""
+"""The demo says what it is, asks about one ECG, two, and a file in unseen wordings, and by request trains, once."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import wfdb
 
+from ecgllm import shipped
+from ecgllm.corpora.phrasings import PHRASINGS
 from ecgllm.signals import ECGReadError
 from ecgllm.signals.simulation import simulate_ecg
-from ecgllm.training import demo
+from ecgllm.training import demo, recipe
 
 SMALL = [
     "limit=150",
@@ -32,28 +36,74 @@ def file(tmp_path: Path) -> Path:
 def test_it_trains_once_and_asks_about_one_two_and_a_file(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    load = demo.load_recipe
-    monkeypatch.setattr(demo, "load_recipe", lambda name, overrides: load(name, [*overrides, *SMALL]))
-    demo.run_demo(file, tmp_path / "run")
+    load = recipe.load_recipe
+    monkeypatch.setattr(recipe, "load_recipe", lambda name, overrides: load(name, [*overrides, *SMALL]))
+    demo.run_demo(file, True, tmp_path / "run")
     said = capsys.readouterr().out
     assert said.count("Not a medical device") == 2  # before the answers, and after those about the file
     assert said.count("; truth: yes") == said.count("; truth: no") == 4
     one, two = said.index("About one simulated ECG at a time"), said.index("About two simulated ECGs at a time")
     assert one < two < said.index(f"About {file} (12 leads, 10 s at 100 Hz)")
-    assert "learned from simulated ECGs alone" in said
+    assert re.search(r"learned from \d+ simulated ECGs, no patient's data", said)
     assert f"--model {tmp_path / 'run'}" in said
 
     weights = (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns
-    demo.run_demo(None, tmp_path / "run")
+    demo.run_demo(None, True, tmp_path / "run")
     again = capsys.readouterr().out
     assert "done before" in again
     assert "About " + str(file) not in again
     assert (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns == weights
 
 
-def test_a_file_that_cannot_be_read_is_said_before_training(tmp_path: Path) -> None:
+def test_the_model_that_ships_is_asked_and_nothing_trained(
+    tmp_path: Path,
+    file: Path,
+    tiny_llm: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, processor = tiny_llm(trained_on="two simulated ECGs")
+    for part in (model, processor):
+        part.save_pretrained(tmp_path / "tiny")
+    monkeypatch.setattr(shipped, "TINY", tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    demo.run_demo(file)
+    said = capsys.readouterr().out
+    assert said.count("This small model learned from two simulated ECGs.") == said.count("Not a medical device") == 2
+    assert said.count("; truth: yes") == said.count("; truth: no") == 4
+    about = said[said.index(f"About {file}") :]
+    assert len(re.findall(r"\?  +(?:yes|no) +\(\d+%\)", about)) == 8
+    assert "  measured, not by the model: " in about
+    assert "--model" not in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_its_wordings_are_not_trained_on() -> None:
+    def pattern(wording: str) -> str:
+        return re.sub(r"\\{\w+\\}", ".+", re.escape(wording))
+
+    asked = {question for _, question, _ in demo._SIMULATED} | {*demo._OF_A_FILE, demo._FREELY}
+    for question in asked:
+        sets = {
+            name
+            for template in PHRASINGS.values()
+            for name in ("train", "test")
+            if any(re.fullmatch(pattern(wording), question) for wording in template[name])
+        }
+        assert sets == {"test"}, question
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_what_is_missing_is_said_before_anything_is_done(
+    training: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shipped, "TINY", tmp_path / "tiny")
     broken = tmp_path / "broken.hea"
     broken.write_text("not a header\n")
     with pytest.raises(ECGReadError):
-        demo.run_demo(broken, tmp_path / "run")
+        demo.run_demo(broken, training, tmp_path / "run")
+    if not training:
+        with pytest.raises(FileNotFoundError, match="came without the one that ships"):
+            demo.run_demo(None, training, tmp_path / "run")
+    assert capsys.readouterr().out == ""
     assert not (tmp_path / "run").exists()
