@@ -62,6 +62,32 @@ def read_corpus(name: str, folder: str) -> Dataset:
     return corpus
 
 
+def learned_findings(corpora: list[Dataset]) -> list[str]:
+    """Findings that some record shows and the simulator knows: nothing else can have been learned from it."""
+    return sorted({name for corpus in corpora for own in corpus["findings"] for name in own} & set(implied(FINDINGS)))
+
+
+def targets_of(corpus: Dataset, names: list[str]) -> np.ndarray:
+    """int [records, findings]: 1, 0, or -1 where the source leaves it open.
+
+    A corpus that never states a finding does not deny it either.
+    """
+    stated = frozenset(name for own in corpus["findings"] for name in own)
+    answers = [[holds(own, name, stated) if name in stated else None for name in names] for own in corpus["findings"]]
+    return np.array([[-1 if answer is None else int(answer) for answer in row] for row in answers])
+
+
+def print_findings(found: dict) -> None:
+    """The table of `zero_shot`, most certain first."""
+    ranked = sorted(found["findings"].items(), key=lambda item: -item[1]["auroc"])
+    print(f"{'':<54}{'AUROC [95 %]':>20}{'yes':>6}{'no':>6}")
+    for name, one in ranked:
+        interval = f"{one['auroc']:.3f} [{one['low']:.2f}, {one['high']:.2f}]"
+        print(f"{name:<54}{interval:>20}{one['positives']:>6}{one['negatives']:>6}")
+    macro, low, high = found["macro"]
+    print(f"{'mean over ' + str(len(ranked)) + ' findings':<54}{f'{macro:.3f} [{low:.2f}, {high:.2f}]':>20}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
@@ -72,32 +98,22 @@ def main() -> None:
         raise SystemExit(f"{given.checkpoint} holds no checkpoint; expected the folder pretrain/model of a run")
     reader = Reader(given.checkpoint)
     corpora = [read_corpus(*pair.partition("=")[::2]) for pair in given.corpora]
-    learnable = set(implied(FINDINGS))  # nothing else can have been learned from simulated records
-    names = sorted({name for corpus in corpora for own in corpus["findings"] for name in own} & learnable)
+    names = learned_findings(corpora)
     vectors, targets, patients = [], [], []
     for corpus in corpora:
-        stated = frozenset(name for own in corpus["findings"] for name in own)
-        for row in corpus:
+        for row, target in zip(corpus, targets_of(corpus, names), strict=True):
             try:
                 vectors.append(reader.ecg(row["ecg"]))
             except ECGInputError as error:
                 print(f"left out: {row['id']}: {error}")
                 continue
-            # A corpus that never states a finding does not deny it either.
-            answers = [holds(row["findings"], name, stated) if name in stated else None for name in names]
-            targets.append([-1 if answer is None else int(answer) for answer in answers])
+            targets.append(target)
             patients.append(row["patient_id"])
     scores = np.stack(vectors) @ reader.statements(names).T
     found = zero_shot(scores, np.array(targets), names, patients)
     if not found:
         raise SystemExit("no finding has five records that show it and five that do not; take more records")
-    ranked = sorted(found["findings"].items(), key=lambda item: -item[1]["auroc"])
-    print(f"{'':<54}{'AUROC [95 %]':>20}{'yes':>6}{'no':>6}")
-    for name, one in ranked:
-        interval = f"{one['auroc']:.3f} [{one['low']:.2f}, {one['high']:.2f}]"
-        print(f"{name:<54}{interval:>20}{one['positives']:>6}{one['negatives']:>6}")
-    macro, low, high = found["macro"]
-    print(f"{'mean over ' + str(len(ranked)) + ' findings':<54}{f'{macro:.3f} [{low:.2f}, {high:.2f}]':>20}")
+    print_findings(found)
     if given.output is not None:
         given.output.write_text(json.dumps(found, indent=1))
 

@@ -86,14 +86,14 @@ def zero_shot(
     measured = [column for column, (yes, no) in enumerate(counts) if min(yes, no) >= LEAST]
     if not measured:
         return {}
-    draws = _patient_draws(patients, seed)
+    draws = patient_draws(patients, seed)
     points, resampled, findings = [], [], {}
     for column in measured:
         known = targets[:, column] >= 0
         positive, score = targets[known, column] == 1, scores[known, column]
         point = float(auroc(score, positive)[0])
         again = auroc(score, positive, draws[:, known])
-        low, high = _interval(again)
+        low, high = interval(again)
         findings[names[column]] = {
             "auroc": point,
             "low": low,
@@ -106,7 +106,7 @@ def zero_shot(
     drawn = np.stack(resampled)
     # A resample in which no finding has both sides has no mean.
     macro = np.nanmean(drawn[:, ~np.isnan(drawn).all(axis=0)], axis=0)
-    return {"macro": [float(np.mean(points)), *_interval(macro)], "findings": findings}
+    return {"macro": [float(np.mean(points)), *interval(macro)], "findings": findings}
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -128,7 +128,7 @@ def auroc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None =
         return (yes * (below + no / 2)).sum(axis=1) / pairs
 
 
-def _patient_draws(patients: Sequence[str], seed: int) -> np.ndarray:
+def patient_draws(patients: Sequence[str], seed: int) -> np.ndarray:
     """How often each record counts in each resample, float32 [resamples, records]."""
     _, patient = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     number = int(patient.max()) + 1
@@ -136,7 +136,7 @@ def _patient_draws(patients: Sequence[str], seed: int) -> np.ndarray:
     return rng.multinomial(number, np.full(number, 1 / number), size=_RESAMPLES).astype(np.float32)[:, patient]
 
 
-def _interval(values: np.ndarray) -> list[float]:
+def interval(values: np.ndarray) -> list[float]:
     known = values[~np.isnan(values)]
     # A resample that lacks one side says nothing; if all do, neither does the interval.
     return [float(value) for value in np.percentile(known, [2.5, 97.5])] if len(known) else [0.0, 1.0]

@@ -50,7 +50,7 @@ class StageTrainer(Trainer):
         if not loss_counts_tokens:
             # The model takes any keyword, from which Trainer concludes that it does.
             self.model_accepts_loss_kwargs = False
-        self._keeps_answers_only = _takes_positions(self.accelerator.unwrap_model(self.model))
+        self._keeps_answers_only = takes_positions(self.accelerator.unwrap_model(self.model))
         self._guard = NonFiniteGuard(Path(self.args.output_dir), self.train_dataset.names)
         use_stage_progress(self)
         if hasattr(self.train_dataset, "set_epoch"):
@@ -138,7 +138,7 @@ def answer_positions(labels: torch.Tensor) -> dict[str, torch.Tensor]:
     return {"logits_to_keep": kept, "shift_labels": following[:, kept].contiguous()}
 
 
-def _takes_positions(model: Any) -> bool:
+def takes_positions(model: Any) -> bool:
     """Whether the language model computes logits of chosen positions only; a few families compute all or nothing."""
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     if not isinstance(base, ECGLLMForConditionalGeneration):

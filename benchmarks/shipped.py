@@ -1,0 +1,244 @@
+"""How often a checkpoint answers rightly about real records that it never saw: figures for its model card.
+
+    python benchmarks/shipped.py CHECKPOINT ludb=FOLDER cinc2021=FOLDER ptbxl=FOLDER [-o F.json] [--section F.md]
+
+CHECKPOINT is a run folder of `ecgllm train` that ends in questions, or a checkpoint from one; none of the records may
+have been in its training. Asked, in wordings that no recipe trains on, and answered by the likelier of yes and no:
+
+- verify questions, for each wording as many that are answered yes as no, and their pairs: two ECGs, the same question,
+  once yes and once no, right only if both are;
+- questions about what is new or gone in the second of two ECGs, of two patients where nobody has two;
+- every finding that the simulator knows about every record that decides it: AUROC of P(yes).
+
+Beside each, the same with random ECGs in place of the right ones: what the wording alone gives. Intervals are 95 %,
+over patients. How far measured heart rates and intervals are off is in docs/measurements.md.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from carry_over import learned_findings, print_findings, read_corpus, targets_of
+from datasets import Dataset, concatenate_datasets
+
+from ecgllm import ECGFeatureExtractor, ECGLLMForConditionalGeneration, ECGProcessor
+from ecgllm.corpora import build_questions, debias
+from ecgllm.corpora.findings import GROUPS
+from ecgllm.corpora.phrasings import PHRASINGS
+from ecgllm.corpora.question_rows import in_a_sentence
+from ecgllm.training.encoded_signals import EncodedSignals, encode_signals
+from ecgllm.training.prepared_signals import load_signals, prepare_signals
+from ecgllm.training.pretraining_metrics import zero_shot
+from ecgllm.training.yes_no import opposite_pairs, share, yes_probabilities
+
+
+class Answerer:
+    """A checkpoint, asked about records each of which is encoded once."""
+
+    def __init__(self, checkpoint: Path, corpora: list[Dataset], folder: Path):
+        self.model = ECGLLMForConditionalGeneration.from_pretrained(checkpoint).eval()
+        self.processor = ECGProcessor.from_pretrained(checkpoint)
+        extractor: ECGFeatureExtractor = self.processor.feature_extractor
+        records = concatenate_datasets([corpus.select_columns(["id", "ecg"]) for corpus in corpora])
+        prepare_signals(records, extractor, folder / "signals")
+        signals = load_signals(folder / "signals")
+        self.refused = signals.refused
+        encode_signals(self.model.ecg_encoder, extractor, signals, signals, folder / "encoded")
+        self.signals = EncodedSignals(folder / "encoded")
+
+    def yes(self, questions: Sequence[str], ecg_ids: Sequence[Sequence[str]]) -> np.ndarray:
+        """P(yes) relative to P(no), [questions]."""
+        return yes_probabilities(self.model, self.processor, questions, ecg_ids, self.signals)
+
+
+class Asked:
+    """Balanced yes/no questions about some corpora, and how a checkpoint answers them."""
+
+    def __init__(self, corpora: list[Dataset], kind: str, names: list[str], number: int, seed: int):
+        per_record = max(number / sum(map(len, corpora)), 0.1) * (2 if kind == "comparison" else 1)
+        parts = []
+        for corpus in corpora:
+            own = {name for findings in corpus["findings"] for name in findings}
+            attributes = [name for name in names if name in own]
+            if kind == "verify":
+                attributes += ["any abnormality", *GROUPS]
+            built = build_questions(
+                corpus, types=(kind,), phrasings="test", seed=seed, per_record=per_record, attributes=attributes
+            )
+            if any(answers in (["yes"], ["no"]) for answers in built["answers"]):
+                parts.append(debias(built, seed, by_split=False))
+        if not parts:
+            raise SystemExit(f"no {kind} question can be asked with yes as often as no; take more records")
+        self.rows = concatenate_datasets(parts)
+        self.wanted = np.array([answers == ["yes"] for answers in self.rows["answers"]])
+        self.patient = {
+            record_id: patient
+            for corpus in corpora
+            for record_id, patient in zip(corpus["id"], corpus["patient_id"], strict=True)
+        }
+        self.seed = seed
+
+    def figures(self, answerer: Answerer) -> dict[str, Any]:
+        """{"answers", "answers_random_ecgs", "pairs", "pairs_random_ecgs"}, each as `share` gives it."""
+        pairs, found = opposite_pairs(self.rows[:]), {}
+        for suffix, ids in (("", list(self.rows["ecg_ids"])), ("_random_ecgs", self._others())):
+            right = (answerer.yes(self.rows["question"], ids) > 0.5) == self.wanted
+            patients = [[self.patient[record_id] for record_id in own] for own in ids]
+            found["answers" + suffix] = share(right, patients, self.seed)
+            both = [right[yes] and right[no] for yes, no in pairs]
+            found["pairs" + suffix] = share(both, [patients[yes] + patients[no] for yes, no in pairs], self.seed)
+        return found
+
+    def _others(self) -> list[list[str]]:
+        """For every question other ECGs: as many, of different patients that it is not about."""
+        rng, every = np.random.default_rng([self.seed, 11]), sorted(self.patient)
+        drawn = []
+        for ids in self.rows["ecg_ids"]:
+            taken, others = {self.patient[record_id] for record_id in ids}, []
+            while len(others) < len(ids):
+                other = every[int(rng.integers(len(every)))]
+                if self.patient[other] not in taken:
+                    taken.add(self.patient[other])
+                    others.append(other)
+            drawn.append(others)
+        return drawn
+
+
+def findings_of(answerer: Answerer, corpora: list[Dataset], names: list[str]) -> dict[str, Any]:
+    """`zero_shot` of P(yes) to the first test wording of each finding, over all records that decide it."""
+    targets = np.concatenate([targets_of(corpus, names) for corpus in corpora])
+    ids = [record_id for corpus in corpora for record_id in corpus["id"]]
+    patients = [patient for corpus in corpora for patient in corpus["patient_id"]]
+    scores = np.zeros(targets.shape)
+    rows, columns = np.nonzero(targets >= 0)
+    texts = [wording(name) for name in names]
+    scores[rows, columns] = answerer.yes([texts[column] for column in columns], [[ids[row]] for row in rows])
+    return zero_shot(scores, targets, names, patients)
+
+
+def wording(name: str) -> str:
+    """The question after a finding that is asked about every record."""
+    if name == "normal ecg":
+        return PHRASINGS["verify-normal"]["test"][0]
+    return PHRASINGS["verify-finding"]["test"][0].format(**in_a_sentence(name))
+
+
+def named_apart(name: str, corpus: Dataset, limit: int | None) -> Dataset:
+    """A corpus whose records and patients cannot be taken for those of another one; `limit` spread over all of it."""
+    if limit is not None and limit < len(corpus):
+        corpus = corpus.select(np.linspace(0, len(corpus) - 1, limit).astype(int))
+    for column in ("id", "patient_id"):
+        values = [f"{name}/{value}" for value in corpus[column]]
+        corpus = corpus.remove_columns(column).add_column(column, values)
+    return corpus
+
+
+_SHOWN = (
+    ("verify", "answers", "yes/no questions about one ECG"),
+    ("verify", "pairs", "pairs of these, both right"),
+    ("comparison", "answers", "yes/no questions about two ECGs"),
+    ("comparison", "pairs", "pairs of these, both right"),
+)
+
+
+def section(figures: dict[str, Any]) -> str:
+    """Markdown for the model card."""
+    records = ", ".join(f"{count} of {name}" for name, count in figures["records"].items())
+    lines = [
+        "## On real records that it never saw",
+        "",
+        f"Measured by `benchmarks/shipped.py` on {records}, in wordings that were not trained on. Yes is the answer "
+        "as often as no. Intervals are 95 %, over patients. With random ECGs in place of the right ones, the "
+        "wording is all there is to go by.",
+        "",
+        "| asked | right | interval | with random ECGs | number |",
+        "|---|---|---|---|---|",
+    ]
+    for kind, what, title in _SHOWN:
+        one, control = figures[kind][what], figures[kind][f"{what}_random_ecgs"]
+        lines.append(
+            f"| {title} | {one['share']:.1%} | {one['low']:.1%} to {one['high']:.1%} | {control['share']:.1%} "
+            f"| {one['number']} |"
+        )
+    found = figures["findings"]
+    macro, low, high = found["macro"]
+    lines += [
+        "",
+        f'AUROC of P(yes) to "{wording("atrial fibrillation")}" and the like, over all records whose source decides '
+        "it; labels of different sources follow different habits.",
+        "",
+        "| finding | AUROC | interval | with | without |",
+        "|---|---|---|---|---|",
+        f"| mean of {len(found['findings'])} | {macro:.3f} | {low:.3f} to {high:.3f} | | |",
+    ]
+    lines += [
+        f"| {name} | {one['auroc']:.3f} | {one['low']:.3f} to {one['high']:.3f} | {one['positives']} "
+        f"| {one['negatives']} |"
+        for name, one in sorted(found["findings"].items())
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("corpora", nargs="+", help="NAME=FOLDER, as for `ecgllm prepare`")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file for all figures")
+    parser.add_argument("--section", type=Path, help="Markdown file for the model card")
+    parser.add_argument("--questions", type=int, default=2000, help="about so many of each kind")
+    parser.add_argument("--limit", type=int, help="take so many records of each corpus")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    started = time.monotonic()
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    corpora = {}
+    for name, _, folder in (pair.partition("=") for pair in given.corpora):
+        corpora[name] = named_apart(name, read_corpus(name, folder), given.limit)
+    with tempfile.TemporaryDirectory(prefix="ecgllm-shipped-") as folder:
+        answerer = Answerer(given.checkpoint, list(corpora.values()), Path(folder))
+        for record_id, reason in answerer.refused.items():
+            print(f"left out: {record_id}: {reason}")
+        usable = {
+            name: corpus.select([row for row, record_id in enumerate(corpus["id"]) if record_id in answerer.signals])
+            for name, corpus in corpora.items()
+        }
+        asked = list(usable.values())
+        names = learned_findings(asked)
+        figures: dict[str, Any] = {
+            "trained_on": answerer.model.config.trained_on,
+            "records": {name: len(corpus) for name, corpus in usable.items()},
+            "seed": given.seed,
+        }
+        print(f"encoded after {time.monotonic() - started:.0f} s")
+        for kind in ("verify", "comparison"):
+            figures[kind] = Asked(asked, kind, names, given.questions, given.seed).figures(answerer)
+        figures["findings"] = findings_of(answerer, asked, names)
+    if not figures["findings"]:
+        raise SystemExit("no finding has five records that show it and five that do not; take more records")
+    print(f"{'':<40}{'right [95 %]':>24}{'random ECGs':>14}{'number':>8}")
+    for kind, what, title in _SHOWN:
+        one, control = figures[kind][what], figures[kind][f"{what}_random_ecgs"]
+        right = f"{one['share']:.1%} [{one['low']:.1%}, {one['high']:.1%}]"
+        print(f"{title:<40}{right:>24}{control['share']:>14.1%}{one['number']:>8}")
+    print_findings(figures["findings"])
+    print(f"{time.monotonic() - started:.0f} s")
+    if given.output is not None:
+        given.output.write_text(json.dumps(figures, indent=1))
+    if given.section is not None:
+        given.section.write_text(section(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""How likely a model answers yes: P(yes) against P(no) for many questions at once, and shares of right answers.
+
+In: a model, its processor, questions and signals that are prepared or encoded. Out: one probability a question, the
+same as the pipeline's with candidates=["yes", "no"]; shares with intervals over patients. Decided here: questions of
+like length share a batch, with both their answers, and resampling takes whole patients, not questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..modeling_ecgllm import ECGLLMForConditionalGeneration
+from ..processing_ecgllm import ECGProcessor
+from .encoded_signals import EncodedSignals
+from .prepared_signals import PreparedSignals
+from .pretraining_metrics import interval, patient_draws
+from .trainer import answer_positions, takes_positions
+
+ANSWERS = ("yes", "no")
+
+
+@torch.no_grad()
+def yes_probabilities(
+    model: ECGLLMForConditionalGeneration,
+    processor: ECGProcessor,
+    questions: Sequence[str],
+    ecg_ids: Sequence[Sequence[str]],
+    signals: PreparedSignals | EncodedSignals,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """P(yes) relative to P(no), float64 [questions], each the probability of the whole answer.
+
+    Args: questions, ecg_ids: what is asked, and the records that it is asked about. signals: holds all of them;
+        encoded ones (`encode_signals`) cost one pass of the encoder a record instead of two a question.
+    """
+
+    @lru_cache(maxsize=100_000)
+    def encode(question: str, answer: str, lengths: tuple[int, ...]) -> Mapping[str, list[int]]:
+        conversation = processor.build_conversation(question, [{}] * len(lengths), answer=answer)
+        return processor.encode_conversation(conversation, lengths)
+
+    model.eval()
+    lengths = [tuple(signals.length(record_id) for record_id in ids) for ids in ecg_ids]
+    tokens = [len(encode(text, "yes", own)["input_ids"]) for text, own in zip(questions, lengths, strict=True)]
+    keeps_answers_only = takes_positions(model)
+    found = np.empty(len(questions))
+    order = np.argsort(tokens, kind="stable")
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        encoded = [encode(questions[row], answer, lengths[row]) for row in rows for answer in ANSWERS]
+        ecgs = [[signals[record_id] for record_id in ecg_ids[row]] for row in rows for _ in ANSWERS]
+        inputs = dict(processor.collate(encoded, ecgs).to(model.device))
+        labels = inputs.pop("labels")
+        following = labels[:, 1:]
+        if keeps_answers_only:
+            kept = answer_positions(labels)
+            inputs["logits_to_keep"], following = kept["logits_to_keep"], kept["shift_labels"]
+        logits = model(**inputs).logits.double()
+        logits = logits if keeps_answers_only else logits[:, :-1]
+        each = logits.log_softmax(dim=-1).gather(2, following.clamp(min=0)[..., None])[..., 0]
+        answers = (each * (following != -100)).sum(dim=1).reshape(len(rows), len(ANSWERS))
+        found[rows] = answers.softmax(dim=1)[:, 0].cpu().numpy()
+    return found
+
+
+def share(right: Sequence[bool] | np.ndarray, patients: Sequence[Sequence[str]], seed: int = 0) -> dict[str, Any]:
+    """Share of right answers with its 95 % interval: {"share", "low", "high", "number"}.
+
+    Args: patients: whose ECGs each question is about, one or several. They are drawn with replacement (percentile
+        bootstrap); a question about several counts as often as the product of how often each of them was drawn.
+    Raises: ValueError for no question at all.
+    """
+    right = np.asarray(right, dtype=float)
+    if not len(right):
+        raise ValueError("no question was answered, so that no share of them is right")
+    names = sorted({name for own in patients for name in own})
+    column = {name: number for number, name in enumerate(names)}
+    draws = patient_draws(names, seed)
+    weights = np.stack([np.prod(draws[:, [column[name] for name in set(own)]], axis=1) for own in patients], axis=1)
+    with np.errstate(invalid="ignore"):
+        resampled = (weights * right).sum(axis=1) / weights.sum(axis=1)
+    low, high = interval(resampled)
+    return {"share": float(right.mean()), "low": low, "high": high, "number": len(right)}
+
+
+def opposite_pairs(questions: Mapping[str, Sequence[Any]]) -> list[tuple[int, int]]:
+    """Positions (yes, no) of questions of the same words that are answered by yes and by no, each in one pair at most.
+
+    Args: questions: columns "question" and "answers", as of `build_questions`.
+    """
+    by_words: dict[str, tuple[list[int], list[int]]] = {}
+    for position, (words, answers) in enumerate(zip(questions["question"], questions["answers"], strict=True)):
+        if answers in (["yes"], ["no"]):
+            by_words.setdefault(words, ([], []))[answers == ["no"]].append(position)
+    return [pair for yes, no in by_words.values() for pair in zip(yes, no, strict=False)]
