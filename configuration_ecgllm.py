@@ -150,6 +150,8 @@ class ECGTextDualEncoderConfig(PreTrainedConfig):
             loss, ln(1/0.07) or ln(10). logit_bias_init_value: start of the sigmoid loss' bias (-10 as published).
         statement_targets: whether the model also learns which statements hold of an ECG (`statement_loss`), with a
             temperature and a bias of their own.
+        statement_names: names of statements that get a learned vector beside their wordings, in the order of the
+            targets (`ECGTextDualEncoder.get_statement_prototypes`); None: wordings alone.
     """
 
     model_type = "ecgllm_dual_encoder"
@@ -162,6 +164,7 @@ class ECGTextDualEncoderConfig(PreTrainedConfig):
     logit_scale_init_value: float | None = None
     logit_bias_init_value: float = -10.0
     statement_targets: bool = False
+    statement_names: list[str] | None = None
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
@@ -171,6 +174,8 @@ class ECGTextDualEncoderConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         if self.loss_type not in ("infonce", "sigmoid"):
             raise ValueError(f"loss_type is {self.loss_type!r}; expected 'infonce' or 'sigmoid'.")
+        if self.statement_names and not self.statement_targets:
+            raise ValueError("statement_names are given, but statement_targets is False; set it to True.")
 
 
 class ECGLLMConfig(PreTrainedConfig):

@@ -246,6 +246,8 @@ class ECGPreTrainedModel(PreTrainedModel):
             if module.statement_scale is not None:
                 init.constant_(module.statement_scale, _STATEMENT_SCALE)
                 init.zeros_(module.statement_bias)
+            if module.statement_prototypes is not None:
+                init.normal_(module.statement_prototypes, mean=0.0, std=self.config.initializer_range)
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
         """Save weights, configuration and the code files; load with `AutoModel.from_pretrained(...,
@@ -499,6 +501,8 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         statements = config.statement_targets
         self.statement_scale = nn.Parameter(torch.tensor(_STATEMENT_SCALE)) if statements else None
         self.statement_bias = nn.Parameter(torch.zeros(())) if statements else None
+        names = config.statement_names
+        self.statement_prototypes = nn.Parameter(torch.zeros(len(names), config.projection_dim)) if names else None
         self.post_init()
 
     @classmethod
@@ -581,6 +585,15 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         features = self.get_text_features(input_ids, attention_mask, return_dict=True)
         return nn.functional.normalize(features.pooler_output, dim=-1)
 
+    def get_statement_prototypes(self) -> torch.Tensor:
+        """Unit vectors [statements, projection_dim] of `config.statement_names`, learned as they are, without words.
+
+        Raises: ValueError for a model that has none.
+        """
+        if self.statement_prototypes is None:
+            raise ValueError("config.statement_names is empty: this model knows statements by their wordings alone.")
+        return nn.functional.normalize(self.statement_prototypes, dim=-1)
+
     def get_statement_logits(self, ecg_embeds: torch.Tensor, statement_embeds: torch.Tensor) -> torch.Tensor:
         """Logits [ecgs, statements] that a statement holds of an ECG, from unit vectors [.., projection_dim].
 
@@ -605,6 +618,9 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
     ) -> torch.Tensor:
         """The loss as a function of unit vectors [.., projection_dim] alone: `contrastive_loss` of ECGs and their
         reports, plus `statement_loss` of ECGs and statements, each where it is given.
+
+        With `config.statement_names`, ECGs are held against the prototypes, too: an untrained text encoder learns over
+        hundreds of steps to tell statements apart, and until then hides from the ECG encoder what it shall see.
         """
         loss = ecg_embeds.new_zeros(())
         if text_embeds is not None:
@@ -615,6 +631,11 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         if statement_targets is not None:
             logits = self.get_statement_logits(ecg_embeds, statement_embeds)
             loss = loss + statement_loss(logits, statement_targets, statement_weights)
+            if self.statement_prototypes is not None:
+                logits = self.get_statement_logits(ecg_embeds, self.get_statement_prototypes())
+                # Further texts, which are only measured, have no target.
+                logits = nn.functional.pad(logits, (0, statement_targets.shape[1] - logits.shape[1]))
+                loss = loss + statement_loss(logits, statement_targets, statement_weights)
         return loss
 
     @can_return_tuple

@@ -17,6 +17,7 @@ from ecgllm import (
     ECGLLMForConditionalGeneration,
     ECGProcessor,
     ECGTextDualEncoder,
+    ECGTextDualEncoderConfig,
 )
 from ecgllm.modeling_ecgllm import contrastive_loss, statement_loss
 
@@ -262,6 +263,39 @@ def test_dual_encoder_learns_from_statements_alone_or_beside_reports(tiny_encode
     plain = ECGTextDualEncoder.from_encoder_and_text_encoder(tiny_encoder_config, text_encoder, projection_dim=16)
     with pytest.raises(ValueError, match=r"statement_targets is False.*text: findings"):
         plain(**ecg, **held)
+
+
+def test_statement_prototypes_add_their_loss_and_learn(tiny_encoder_config, text_encoder, tmp_path):
+    torch.manual_seed(0)
+    dual = ECGTextDualEncoder.from_encoder_and_text_encoder(
+        tiny_encoder_config, text_encoder, projection_dim=16, statement_targets=True, statement_names=["a", "b", "c"]
+    ).eval()
+    prototypes = dual.get_statement_prototypes()
+    torch.testing.assert_close(prototypes.norm(dim=-1), torch.ones(3))
+    ecgs = torch.nn.functional.normalize(torch.randn(5, 16), dim=-1)
+    texts = torch.nn.functional.normalize(torch.randn(3, 16), dim=-1)
+    targets, weights = torch.randint(-1, 2, (5, 3)), torch.rand(2, 3)
+    loss = dual.loss_of_embeds(ecgs, None, None, texts, targets, weights)
+    by_words, by_prototypes = (
+        statement_loss(dual.get_statement_logits(ecgs, each), targets, weights) for each in (texts, prototypes)
+    )
+    torch.testing.assert_close(loss, by_words + by_prototypes)
+    # Two more texts that are only measured, with weights that keep the mean: the same loss.
+    more = torch.cat((texts, texts[:2]))
+    padded = torch.nn.functional.pad(targets, (0, 2), value=-1), torch.nn.functional.pad(weights * 5 / 3, (0, 2))
+    torch.testing.assert_close(dual.loss_of_embeds(ecgs, None, None, more, *padded), loss)
+    loss.backward()
+    assert dual.statement_prototypes.grad.abs().sum() > 0
+    dual.save_pretrained(tmp_path)
+    loaded = ECGTextDualEncoder.from_pretrained(tmp_path)
+    assert loaded.config.statement_names == ["a", "b", "c"]
+    assert torch.equal(loaded.get_statement_prototypes(), prototypes)
+    with pytest.raises(ValueError, match="statement_targets is False"):
+        ECGTextDualEncoderConfig(statement_names=["a"])
+    with pytest.raises(ValueError, match="by their wordings alone"):
+        ECGTextDualEncoder.from_encoder_and_text_encoder(
+            tiny_encoder_config, text_encoder, statement_targets=True
+        ).get_statement_prototypes()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

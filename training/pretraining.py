@@ -27,6 +27,8 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
     recipe, folder = context.recipe, context.run.stage("pretrain")
     feature_extractor = context.feature_extractor
 
+    statements = _statements(context, stage)
+
     def build() -> tuple[ECGTextDualEncoder, Any]:
         set_seed(recipe.seed)
         text_encoder, tokenizer = build_text_encoder(recipe.text_encoder, context.texts)
@@ -39,6 +41,7 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
             projection_dim=stage.projection_dim,
             loss_type=stage.loss,
             statement_targets=stage.text != "report",
+            statement_names=None if stage.text == "report" else list(statements.names),
         )
         if recipe.text_encoder.tune == "frozen":
             model.text_encoder.requires_grad_(False)
@@ -50,7 +53,6 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
         return model, tokenizer
 
     model, tokenizer = build()
-    statements = _statements(context, stage)
     signals, text = context.signals, stage.text
     train: PretrainingExamples | StreamedExamples
     if stage.stream:
