@@ -1,6 +1,6 @@
 """How far what was learned from simulated ECGs carries over to real ones: AUROC of every finding, never trained on.
 
-    python benchmarks/carry_over.py RUN/pretrain/model ludb=FOLDER cinc2021=FOLDER ptbxl=FOLDER [-o FIGURES.json] [--prototypes]
+    python benchmarks/carry_over.py RUN/pretrain/model ludb=FOLDER cinc2021=FOLDER ptbxl=FOLDER [--prototypes]
 
 RUN is a run folder of `ecgllm train` whose stage `pretrain` learned from statements of findings or from reports. Each
 record of the corpora is held against the plain statement of every finding that the simulator knows; what a source
@@ -109,6 +109,9 @@ def main() -> None:
     reader = Reader(given.checkpoint)
     corpora = [read_corpus(*pair.partition("=")[::2]) for pair in given.corpora]
     names = learned_findings(corpora)
+    prototypes = reader.prototypes() if given.prototypes else {}
+    if given.prototypes:
+        names = [name for name in names if name in prototypes]
     vectors, targets, patients = [], [], []
     for corpus in corpora:
         for row, target in zip(corpus, targets_of(corpus, names), strict=True):
