@@ -44,6 +44,7 @@ from .sweep import said, shares_pretrain, sweep_recipes, tokens_per_ecg
 from .tuning import count_parameters, trainable_table
 
 _STEPS = 3
+_MOST_SCALED = 4.0  # times the sample's batch that a step may have and still be taken from its time
 _AFFORDABLE = 90.0  # seconds that measuring may take, by formula at a tenth of the machine's rate
 _USUAL_SECONDS = 10.0  # of an ECG, where none can be looked at
 _USUAL_WORDS = 12  # of a question, likewise
@@ -237,10 +238,10 @@ def _step_seconds(
     if len(known) == len(plans) and affordable and not pretrained and processes == 1:
         try:
             if survey.records is not None:
-                return _measured_seconds(recipe, survey), "three steps measured on this machine"
+                return _measured_seconds(recipe, survey, known), "three steps measured on this machine"
             # What a step costs hardly depends on whose ECGs they are.
             stand_in = dataclasses.replace(recipe, corpus="simulation", data=None, limit=SAMPLE)
-            seconds = _measured_seconds(stand_in, survey_data(stand_in))
+            seconds = _measured_seconds(stand_in, survey_data(stand_in), known)
             return seconds, "three steps measured on this machine, on simulated ECGs in place of what is not there"
         except (ValueError, OSError) as error:  # too few records in the sample, for example
             how = f"not measured, because {str(error).rstrip('.')}; "
@@ -252,8 +253,12 @@ def _step_seconds(
     return {plan.name: plan.flops / (rate * processes) for plan in known}, how + text
 
 
-def _measured_seconds(recipe: Recipe, survey: DataSurvey) -> dict[str, float]:
-    """Take three steps of every stage on the sample; the first, which warms up, does not count."""
+def _measured_seconds(recipe: Recipe, survey: DataSurvey, plans: list[_Plan]) -> dict[str, float]:
+    """Take three steps of every stage on the sample; the first, which warms up, does not count.
+
+    A stage of whose batch the sample has a small part only takes the rate of the others, where there are some: what a
+    step costs whatever its size would be multiplied.
+    """
     small = copy.deepcopy(recipe)
     scale = {}
     for name, stage in small.stages.items():
@@ -274,7 +279,14 @@ def _measured_seconds(recipe: Recipe, survey: DataSurvey) -> dict[str, float]:
         small.data, small.limit, small.output = str(Path(folder) / "sample"), None, str(Path(folder) / "run")
         with redirect_stdout(io.StringIO()):
             run_recipe(small, [clock])
-    return {name: clock.seconds[name] * scale[name] for name in small.stages}
+    seconds = {name: clock.seconds[name] * scale[name] for name in small.stages}
+    flops = {plan.name: plan.flops for plan in plans}
+    sure = [name for name in seconds if scale[name] <= _MOST_SCALED]
+    for name in seconds:
+        if sure and name not in sure:
+            rate = sum(flops[other] for other in sure) / sum(seconds[other] for other in sure)
+            seconds[name] = min(seconds[name], flops[name] / rate)
+    return seconds
 
 
 class _Clock(TrainerCallback):

@@ -15,7 +15,7 @@ from .swapping import swapped
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 # Enough for one of its batches.
-RECORDS = {"mimic-llama3-8b": 1350, "anyecg-compatible": 350, "ptbxl-qwen2.5-0.5b": 350}
+RECORDS = {"mimic-llama3-8b": 1350, "anyecg-compatible": 350, "ptbxl-qwen2.5-0.5b": 350, "sim-tiny": 350}
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
