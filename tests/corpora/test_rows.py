@@ -61,3 +61,13 @@ def test_a_missing_file_and_a_damaged_list_are_named(saved: Path) -> None:
         saved_rows(saved)
     with pytest.raises(FileNotFoundError):
         saved_rows(saved / "nowhere")
+
+
+def test_the_same_rows_saved_twice_are_the_same_bytes_in_every_file(tmp_path: Path) -> None:
+    def save(name: str, first: int) -> dict[str, bytes]:
+        rows = ({"id": f"r{number}"} for number in range(first, 1200))
+        dataset_from_rows(rows, Features({"id": Value("string")})).save_to_disk(tmp_path / name)
+        return {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
+
+    assert save("one", 0) == save("again", 0)
+    assert save("other", 1)["state.json"] != save("one more", 0)["state.json"]
