@@ -110,7 +110,7 @@ class ECGBeatEmbedding(nn.Module):
         super().__init__()
         self.sampling_rate = float(config.beat_sampling_rate)
         self.before, self.after = (round(seconds * self.sampling_rate) for seconds in config.beat_window)
-        self.patch_size = config.patch_size
+        self.config = config
         waveform = config.num_leads * (self.before + self.after)
         size = config.beat_hidden_size
         self.beat_waveform = nn.Linear(waveform, size)
@@ -133,7 +133,7 @@ class ECGBeatEmbedding(nn.Module):
         hidden = self.beat_waveform(windows.flatten(2).to(dtype)) + self.beat_intervals(intervals.to(dtype))
         beats = self.beat_out(nn.functional.gelu(hidden)) * is_beat[..., None]
         patch = torch.arange(num_patches, device=position.device)
-        lies_in = (position // self.patch_size)[:, None] == patch[:, None]  # [ecgs, patches, beats]
+        lies_in = self._patches(position, lengths)[:, None] == patch[:, None]  # [ecgs, patches, beats]
         tokens = lies_in.to(dtype) @ beats  # as a product, since sums of scattered values are not deterministic
 
         median = windows.masked_fill(~is_beat[..., None, None], torch.nan).nanmedian(dim=1).values.nan_to_num(0.0)
@@ -143,6 +143,11 @@ class ECGBeatEmbedding(nn.Module):
         hidden = self.median_waveform(both.to(dtype)) + self.median_intervals(record_intervals.to(dtype))
         hidden = nn.functional.gelu(self.median_hidden(nn.functional.gelu(hidden)))
         return tokens + self.median_out(hidden)[:, None]
+
+    def _patches(self, position: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Patch of each beat, [ecgs, beats]. Where the stem shortens the signal, the ends have the patch beside."""
+        patch = (position - self.config.samples_trimmed // 2) // self.config.patch_size
+        return torch.minimum(patch.clamp(min=0), self.config.num_patches(lengths)[:, None] - 1)
 
     def _windows(self, ecg_values: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
         """[ecgs, beats, leads, before + after], zero outside the recording."""

@@ -36,6 +36,20 @@ def describe_difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
     )
 
 
+def count_tokens(lengths: Any, samples_per_token: int, samples_trimmed: int = 0) -> Any:
+    """Tokens of ECGs: the one formula, for encoder, language model and processor.
+
+    Args:
+        lengths: samples, an int or a tensor of ints. samples_trimmed: those that the encoder's stem takes away. With 0
+            a last token that is not full counts; above 0 it is left out, but every ECG has one token.
+    Returns: what `lengths` is, of the same shape.
+    """
+    if samples_trimmed == 0:
+        return (lengths + samples_per_token - 1) // samples_per_token
+    full = (lengths - samples_trimmed) // samples_per_token
+    return full.clamp(min=1) if hasattr(full, "clamp") else max(full, 1)
+
+
 def _as_sub_config(value: Any, default_model_type: str, field: str) -> PreTrainedConfig:
     """Turn a dict (as read from config.json) into the configuration class that its `model_type` names."""
     if isinstance(value, PreTrainedConfig):
@@ -58,6 +72,9 @@ class ECGEncoderConfig(PreTrainedConfig):
         patch_size: input samples per patch (token); 20 samples at 100 Hz are 0.2 s.
         stem_channels, stem_kernel_sizes, stem_strides: the convolutions ahead of the patch convolution. Kernels 15 and
             7 follow the authors' anyECG-chat code; the product of the strides must divide `patch_size`.
+        stem_padding: "same", or "valid" as the authors have it: convolutions without padding, which shorten the signal
+            by the sum of kernel - 1 (`samples_trimmed`), and samples that fill no patch are left out. An ECG too short
+            for one patch is completed with zeros to one. For strides of 1.
         hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, hidden_act, hidden_dropout,
             attention_dropout, layer_norm_eps, initializer_range: as in every transformer. Defaults are ViT-base.
         rope_theta: base of the rotary positions; they extrapolate to any duration.
@@ -76,6 +93,7 @@ class ECGEncoderConfig(PreTrainedConfig):
     stem_channels: list[int] | tuple[int, ...] = (64, 64)
     stem_kernel_sizes: list[int] | tuple[int, ...] = (15, 7)
     stem_strides: list[int] | tuple[int, ...] = (1, 1)
+    stem_padding: str = "same"
     hidden_size: int = 768
     num_hidden_layers: int = 12
     num_attention_heads: int = 12
@@ -111,7 +129,24 @@ class ECGEncoderConfig(PreTrainedConfig):
                 f"patch_size {self.patch_size} is not a multiple of the stem's total stride {prod(self.stem_strides)}"
                 "; choose strides whose product divides patch_size."
             )
+        self._check_stem_padding()
         self._check_beats()
+
+    def _check_stem_padding(self) -> None:
+        if self.stem_padding not in ("same", "valid"):
+            raise ValueError(f"stem_padding is {self.stem_padding!r}; expected 'same' or 'valid'.")
+        if self.stem_padding == "same":
+            return
+        if any(stride != 1 for stride in self.stem_strides):
+            raise ValueError(
+                f"stem_padding is 'valid' with stem_strides {self.stem_strides}; expected strides of 1, or "
+                "stem_padding 'same'."
+            )
+        if self.samples_trimmed == 0:
+            raise ValueError(
+                f"stem_padding is 'valid' with stem_kernel_sizes {self.stem_kernel_sizes}, which need no padding; "
+                "expected a kernel above 1, or stem_padding 'same'."
+            )
 
     def _check_beats(self) -> None:
         if self.beat_sampling_rate is None:
@@ -132,6 +167,15 @@ class ECGEncoderConfig(PreTrainedConfig):
                 f"beat_window is {self.beat_window}; expected seconds before and behind QRS, both above 0, such as "
                 "[0.4, 0.6]."
             )
+
+    @property
+    def samples_trimmed(self) -> int:
+        """Samples that the stem takes away from an ECG, half of them at either end; an even number."""
+        return 0 if self.stem_padding == "same" else sum(kernel - 1 for kernel in self.stem_kernel_sizes)
+
+    def num_patches(self, lengths: Any) -> Any:
+        """Patches of ECGs of these lengths (samples), for an int an int and for a tensor a tensor."""
+        return count_tokens(lengths, self.patch_size, self.samples_trimmed)
 
     @property
     def preprocessing_id(self) -> int | None:
@@ -187,7 +231,7 @@ class ECGLLMConfig(PreTrainedConfig):
         projector_hidden_size: width of the MLP projector; None takes the language model's hidden size.
         projector_hidden_act: activation of the MLP projector.
         patches_per_token: neighbouring patches that are joined into one token for the language model, whose cost grows
-            linearly with tokens.
+            linearly with tokens; 1 where the encoder has the stem_padding "valid".
         ecg_token_id: id of the placeholder token in the language model's vocabulary.
         trained_on: one line that says what the checkpoint learned from; shown with answers and in the model card.
     """
@@ -217,6 +261,12 @@ class ECGLLMConfig(PreTrainedConfig):
             raise ValueError(f"projector_type is {self.projector_type!r}; expected 'linear' or 'mlp'.")
         if self.patches_per_token < 1:
             raise ValueError(f"patches_per_token is {self.patches_per_token}; expected 1 or more.")
+        if self.patches_per_token > 1 and self.encoder_config.samples_trimmed:
+            # The processor knows samples per token alone: a token that is not full would count, a patch would not.
+            raise ValueError(
+                f"patches_per_token is {self.patches_per_token} with the encoder's stem_padding 'valid'; expected 1, "
+                "or stem_padding 'same'."
+            )
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "ECGLLMConfig":
@@ -231,6 +281,15 @@ class ECGLLMConfig(PreTrainedConfig):
     def samples_per_token(self) -> int:
         """Input samples behind one ECG token of the language model."""
         return self.encoder_config.patch_size * self.patches_per_token
+
+    @property
+    def samples_trimmed(self) -> int:
+        """Input samples that the encoder's stem takes away; see `ECGEncoderConfig`."""
+        return self.encoder_config.samples_trimmed
+
+    def num_ecg_tokens(self, lengths: Any) -> Any:
+        """Language model tokens of ECGs of these lengths (samples), for an int an int and for a tensor a tensor."""
+        return count_tokens(lengths, self.samples_per_token, self.samples_trimmed)
 
 
 def _without_model_type(values: dict[str, Any] | None) -> dict[str, Any]:

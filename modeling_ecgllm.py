@@ -166,16 +166,21 @@ class ECGPatchEmbedding(nn.Module):
 
     There is no normalisation in the stem, because it would take the amplitude away that voltage criteria need. Samples
     past a record's length are set to zero after every convolution, so that a padded ECG gives the tokens it gives
-    alone. A missing lead is a zero row plus a learned vector that says which lead is missing.
+    alone. With `stem_padding` "valid" the convolutions shorten the signal and a last patch that is not full is left
+    out. A missing lead is a zero row plus a learned vector that says which lead is missing.
     """
 
     def __init__(self, config: ECGEncoderConfig):
         super().__init__()
         channels = [config.num_leads, *config.stem_channels]
         self.strides = list(config.stem_strides)
-        self.patch_size = config.patch_size
+        self.patch_size, self.samples_trimmed = config.patch_size, config.samples_trimmed
+        padded = config.stem_padding == "same"
+        self.trims = [0 if padded else kernel - 1 for kernel in config.stem_kernel_sizes]
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(channels[i], channels[i + 1], kernel_size=kernel, stride=stride, padding=kernel // 2)
+            nn.Conv1d(
+                channels[i], channels[i + 1], kernel_size=kernel, stride=stride, padding=kernel // 2 if padded else 0
+            )
             for i, (kernel, stride) in enumerate(zip(config.stem_kernel_sizes, config.stem_strides, strict=True))
         )
         self.activation = ACT2FN[config.hidden_act]
@@ -188,10 +193,16 @@ class ECGPatchEmbedding(nn.Module):
     def forward(self, ecg_values: torch.Tensor, lead_mask: torch.Tensor | None, ecg_lengths: torch.Tensor | None):
         hidden, lengths = _as_recorded(ecg_values, lead_mask, ecg_lengths)
         hidden = hidden.to(self.patch_convolution.weight.dtype)
-        # A last patch that is not full is completed with zeros: no sample is lost.
-        hidden = nn.functional.pad(hidden, (0, -hidden.shape[-1] % self.patch_size))
-        for convolution, stride in zip(self.convolutions, self.strides, strict=True):
-            lengths = (lengths + stride - 1) // stride
+        if self.samples_trimmed:
+            # The zeros that complete a short ECG to one patch are part of it.
+            shortest = self.samples_trimmed + self.patch_size
+            hidden = nn.functional.pad(hidden, (0, max(0, shortest - hidden.shape[-1])))
+            lengths = lengths.clamp(min=shortest)
+        else:
+            # A last patch that is not full is completed with zeros: no sample is lost.
+            hidden = nn.functional.pad(hidden, (0, -hidden.shape[-1] % self.patch_size))
+        for convolution, stride, trim in zip(self.convolutions, self.strides, self.trims, strict=True):
+            lengths = (lengths - trim + stride - 1) // stride
             hidden = _zero_past(self.activation(convolution(hidden)), lengths)
         tokens = self.patch_convolution(hidden).transpose(1, 2)
         # Without a mask no lead is missing. The vectors join in with weight zero all the same: a parameter that some
@@ -312,7 +323,7 @@ class ECGEncoder(ECGPreTrainedModel):
 
     def num_patches(self, ecg_lengths: torch.Tensor) -> torch.Tensor:
         """Valid patches of ECGs of these lengths (samples)."""
-        return (ecg_lengths + self.config.patch_size - 1) // self.config.patch_size
+        return self.config.num_patches(ecg_lengths)
 
     @merge_with_config_defaults
     @capture_outputs
@@ -919,8 +930,8 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         return encoded
 
     def num_ecg_tokens(self, ecg_lengths: torch.Tensor) -> torch.Tensor:
-        """Language model tokens of ECGs of these lengths (samples): one per `config.samples_per_token`, rounded up."""
-        return (ecg_lengths + self.config.samples_per_token - 1) // self.config.samples_per_token
+        """Language model tokens of ECGs of these lengths (samples)."""
+        return self.config.num_ecg_tokens(ecg_lengths)
 
     def get_placeholder_mask(
         self,
@@ -967,13 +978,14 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         ecg_mask: torch.Tensor | None,
         ecg_lengths: torch.Tensor | None,
     ) -> torch.Tensor:
-        if ecg_lengths is None:
-            if ecg_values is not None:
-                given, samples = ecg_values, ecg_values.shape[3]
-            else:
-                given, samples = ecg_embeds, ecg_embeds.shape[2] * self.config.encoder_config.patch_size
-            ecg_lengths = torch.full(given.shape[:2], samples, device=given.device)
-        tokens = self.num_ecg_tokens(ecg_lengths)
+        if ecg_lengths is not None:
+            tokens = self.num_ecg_tokens(ecg_lengths)
+        elif ecg_values is not None:
+            count = self.config.num_ecg_tokens(ecg_values.shape[3])
+            tokens = torch.full(ecg_values.shape[:2], count, device=ecg_values.device)
+        else:
+            count = -(-ecg_embeds.shape[2] // self.config.patches_per_token)
+            tokens = torch.full(ecg_embeds.shape[:2], count, device=ecg_embeds.device)
         return (tokens if ecg_mask is None else tokens * ecg_mask.bool()).sum(dim=1)
 
     @can_return_tuple

@@ -26,7 +26,7 @@ from transformers.configuration_utils import PreTrainedConfig
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from .configuration_ecgllm import ECG_TOKEN, describe_difference, preprocessing_fingerprint
+from .configuration_ecgllm import ECG_TOKEN, count_tokens, describe_difference, preprocessing_fingerprint
 from .signal_ecgllm import (
     LEADS,
     ECGInputError,
@@ -519,6 +519,7 @@ class ECGProcessor(ProcessorMixin):
         chat_template: Jinja template; the tokenizer's own by default, a plain one where it has none.
         samples_per_token: input samples per ECG token of the language model (`ECGLLMConfig.samples_per_token`).
         ecg_token: the placeholder, added to the tokenizer when it is not there.
+        samples_trimmed: samples that the encoder's stem takes away first (`ECGLLMConfig.samples_trimmed`).
     """
 
     def __init__(
@@ -528,10 +529,12 @@ class ECGProcessor(ProcessorMixin):
         chat_template: str | None = None,
         samples_per_token: int = 20,
         ecg_token: str = ECG_TOKEN,
+        samples_trimmed: int = 0,
     ):
         if feature_extractor is None or tokenizer is None:
             raise ValueError("ECGProcessor needs a feature_extractor and a tokenizer; at least one of them is None.")
         self.samples_per_token = samples_per_token
+        self.samples_trimmed = samples_trimmed
         self.ecg_token = ecg_token
         self.ecg_token_id = add_ecg_token(tokenizer, ecg_token)
         if tokenizer.pad_token_id is None:
@@ -587,7 +590,12 @@ class ECGProcessor(ProcessorMixin):
             feature_extractor = ECGFeatureExtractor(
                 **{name: value for name, value in stated if name in settings and value is not None}
             )
-        processor = cls(feature_extractor, tokenizer, samples_per_token=config.samples_per_token)
+        processor = cls(
+            feature_extractor,
+            tokenizer,
+            samples_per_token=config.samples_per_token,
+            samples_trimmed=config.samples_trimmed,
+        )
         processor.check_model(config)
         return processor
 
@@ -599,8 +607,8 @@ class ECGProcessor(ProcessorMixin):
     def check_model(self, model: Any) -> None:
         """Check that a model (or its configuration) was trained on what this processor makes.
 
-        Raises: ValueError naming the first difference in leads, preprocessing (all of its fields), samples per token
-            or the ECG token's id.
+        Raises: ValueError naming the first difference in leads, preprocessing (all of its fields), samples per token,
+            samples trimmed or the ECG token's id.
         """
         config = getattr(model, "config", model)
         if not hasattr(config, "encoder_config") or not hasattr(config, "samples_per_token"):
@@ -626,6 +634,11 @@ class ECGProcessor(ProcessorMixin):
                 f"The processor makes one ECG token per {self.samples_per_token} samples, the model one per "
                 f"{config.samples_per_token}; make it with ECGProcessor.for_model(model, tokenizer)."
             )
+        if self.samples_trimmed != config.samples_trimmed:
+            raise ValueError(
+                f"The processor counts on a stem that takes {self.samples_trimmed} samples away, the model's takes "
+                f"{config.samples_trimmed}; make it with ECGProcessor.for_model(model, tokenizer)."
+            )
         if config.ecg_token_id is not None and self.ecg_token_id != config.ecg_token_id:
             raise ValueError(
                 f"The tokenizer gives {self.ecg_token} the id {self.ecg_token_id}, the model expects "
@@ -634,7 +647,7 @@ class ECGProcessor(ProcessorMixin):
 
     def num_ecg_tokens(self, ecg_length: int) -> int:
         """Placeholder tokens for an ECG of this many samples (at the model's rate)."""
-        return -(-int(ecg_length) // self.samples_per_token)
+        return count_tokens(int(ecg_length), self.samples_per_token, self.samples_trimmed)
 
     def __call__(
         self,

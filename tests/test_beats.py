@@ -97,6 +97,26 @@ def test_padded_ecg_has_the_beats_it_has_alone(encoder, ecgs):
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
+def test_beats_lie_in_the_patches_of_a_stem_without_padding(ecgs):
+    torch.manual_seed(0)
+    sizes = SIZES | {"patch_size": 16, "stem_strides": [1, 1], "stem_padding": "valid"}
+    encoder = ECGEncoder(ECGEncoderConfig(**sizes, beat_sampling_rate=100)).eval()
+    position, lengths = torch.tensor([[0, 9, 25, 26, 499], [0, 9, 25, 26, 999]]), torch.tensor([500, 1000])
+    # The first patch is of the samples 10 to 25, the last of the 30 and 61 ends at sample 489 and 985.
+    expected = [[0, 0, 0, 1, 29], [0, 0, 0, 1, 60]]
+    assert encoder.beat_embedding._patches(position, lengths).tolist() == expected
+
+    values = prepared(ecgs)["ecg_values"]
+    ends = find_beats(values[..., :700], torch.full((len(ecgs),), 700), 100)[:, 10 + 42 * 16 :]
+    assert ends.any()  # behind the last patch
+    padded = values.clone()
+    padded[..., 700:] = 9.0
+    with torch.no_grad():
+        together = encoder(padded, ecg_lengths=torch.full((len(ecgs),), 700)).last_hidden_state[:, :42]
+        alone = encoder(values[..., :700]).last_hidden_state
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
 def test_missing_lead_is_not_read(encoder, ecgs):
     values = prepared(ecgs[:8])["ecg_values"]
     mask = torch.ones(8, 12, dtype=torch.bool)

@@ -1,20 +1,24 @@
 """Configurations: round trips through JSON, the preprocessing that travels along, and what is refused."""
 
 import pytest
+import torch
 from transformers import AutoConfig, GPT2Config, LlamaConfig
 
 from ecgllm import ECGEncoderConfig, ECGFeatureExtractor, ECGLLMConfig, ECGTextDualEncoderConfig
 from ecgllm.configuration_ecgllm import describe_difference, preprocessing_fingerprint
+
+VALID = {"stem_padding": "valid"}
 
 
 @pytest.mark.parametrize(
     "config",
     [
         ECGEncoderConfig(hidden_size=32, num_attention_heads=4, stem_channels=(8, 8), preprocessing={"scaling": "x"}),
+        ECGEncoderConfig(stem_padding="valid"),
         ECGTextDualEncoderConfig(encoder_config={"hidden_size": 32}, projection_dim=5, loss_type="sigmoid"),
         ECGLLMConfig(text_config=GPT2Config(n_embd=48), projector_type="mlp", patches_per_token=3, ecg_token_id=7),
     ],
-    ids=["encoder", "dual encoder", "language model"],
+    ids=["encoder", "valid", "dual encoder", "language model"],
 )
 def test_round_trip(config, tmp_path):
     config.save_pretrained(tmp_path)
@@ -58,6 +62,23 @@ def test_samples_per_token():
     assert ECGLLMConfig(encoder_config={"patch_size": 50}, patches_per_token=3).samples_per_token == 150
 
 
+@pytest.mark.parametrize(
+    ("padding", "counts"),
+    [
+        ("same", {1: 1, 16: 1, 17: 2, 980: 62, 1000: 63, 5000: 313}),
+        # anyECG-chat: 1000 samples are 61 tokens
+        ("valid", {1: 1, 20: 1, 35: 1, 36: 1, 51: 1, 52: 2, 996: 61, 1000: 61, 1011: 61, 1012: 62, 5000: 311}),
+    ],
+)
+def test_patches_are_counted_alike_for_ints_and_tensors(padding, counts):
+    encoder = ECGEncoderConfig(patch_size=16, stem_padding=padding)
+    config = ECGLLMConfig(encoder_config=encoder)
+    lengths, expected = torch.tensor(list(counts)), list(counts.values())
+    for count in (encoder.num_patches, config.num_ecg_tokens):
+        assert [count(length) for length in counts] == count(lengths).tolist() == expected
+    assert encoder.samples_trimmed == config.samples_trimmed == (20 if padding == "valid" else 0)
+
+
 def test_preprocessing_id_is_that_of_the_feature_extractor():
     extractor = ECGFeatureExtractor(sampling_rate=125)
     config = ECGEncoderConfig(preprocessing=extractor.preprocessing)
@@ -78,9 +99,13 @@ def test_difference_names_the_fields():
         (ECGEncoderConfig, {"stem_channels": [8]}, "1 stem_channels, 2 stem_kernel_sizes"),
         (ECGEncoderConfig, {"stem_kernel_sizes": [4, 7]}, "expected odd sizes"),
         (ECGEncoderConfig, {"stem_strides": [3, 1]}, "not a multiple of the stem's total stride 3"),
+        (ECGEncoderConfig, {"stem_padding": "full"}, "stem_padding is 'full'; expected 'same' or 'valid'"),
+        (ECGEncoderConfig, {"stem_padding": "valid", "stem_strides": [2, 1]}, "expected strides of 1"),
+        (ECGEncoderConfig, {"stem_padding": "valid", "stem_kernel_sizes": [1, 1]}, "expected a kernel above 1"),
         (ECGTextDualEncoderConfig, {"loss_type": "triplet"}, "expected 'infonce' or 'sigmoid'"),
         (ECGLLMConfig, {"projector_type": "conv"}, "expected 'linear' or 'mlp'"),
         (ECGLLMConfig, {"patches_per_token": 0}, "expected 1 or more"),
+        (ECGLLMConfig, {"encoder_config": VALID, "patches_per_token": 2}, "patches_per_token is 2 .* expected 1"),
         (ECGLLMConfig, {"text_config": {"model_type": "no-such-model"}}, "text_config has model_type 'no-such-model'"),
     ],
 )

@@ -60,6 +60,46 @@ def test_padded_ecg_gives_the_tokens_it_gives_alone(encoder, attention):
             torch.testing.assert_close(batch.pooler_output[row], alone.pooler_output[0], atol=1e-5, rtol=1e-4)
 
 
+@pytest.fixture
+def valid_encoder(tiny_encoder_config):
+    """As anyECG-chat has it: kernels of 15 and 7 without padding, patches of 16."""
+    tiny_encoder_config.update({"stem_padding": "valid", "stem_strides": [1, 1], "patch_size": 16})
+    torch.manual_seed(0)
+    return ECGEncoder(tiny_encoder_config).eval()
+
+
+def test_stem_without_padding_sees_each_patch_and_its_neighbours_alone(valid_encoder):
+    values = torch.randn(1, 12, 1000)
+    embed = valid_encoder.patch_embedding
+    with torch.no_grad():
+        tokens = embed(values, None, None)
+        assert tokens.shape == (1, 61, 32) == valid_encoder(values).last_hidden_state.shape
+        # A patch of 16 samples after the stem is made of 16 + 14 + 6, whatever stands beside them.
+        cut = values[0].unfold(1, 36, 16).transpose(0, 1)
+        torch.testing.assert_close(embed(cut, None, None).transpose(0, 1), tokens, atol=1e-5, rtol=1e-4)
+        last = values.clone()
+        last[..., 996:] = 9.0
+        assert torch.equal(embed(last, None, None), tokens)
+
+
+def test_padded_ecg_gives_the_tokens_it_gives_alone_without_stem_padding(valid_encoder):
+    lengths = torch.tensor([1000, 513, 52, 51, 36, 35, 7])
+    values = torch.randn(len(lengths), 12, 1000)
+    with torch.no_grad():
+        batch = valid_encoder(values, ecg_lengths=lengths)
+        short = valid_encoder(values[-2:, :, :35], ecg_lengths=lengths[-2:])
+        torch.testing.assert_close(short.pooler_output, batch.pooler_output[-2:], atol=1e-5, rtol=1e-4)
+        for row, (length, patches) in enumerate(zip(lengths.tolist(), (61, 30, 2, 1, 1, 1, 1), strict=True)):
+            alone = valid_encoder(values[row : row + 1, :, :length]).last_hidden_state[0]
+            assert len(alone) == patches == valid_encoder.num_patches(torch.tensor(length))
+            torch.testing.assert_close(batch.last_hidden_state[row, :patches], alone, atol=1e-5, rtol=1e-4)
+            assert not batch.last_hidden_state[row, patches:].any()
+        completed = torch.nn.functional.pad(values[-1:, :, :7], (0, 29))
+        torch.testing.assert_close(
+            valid_encoder(completed).last_hidden_state[0], batch.last_hidden_state[-1, :1], atol=1e-5, rtol=1e-4
+        )
+
+
 def test_missing_lead_is_ignored_and_named(encoder):
     values, mask = torch.randn(1, 12, 200), torch.ones(1, 12, dtype=torch.bool)
     with torch.no_grad():
@@ -476,6 +516,36 @@ def test_ecg_features_follow_the_conventions(tiny_llm, make_ecg):
     assert tuple(features.pooler_output.shape) == (3 + 5, 32)
     assert len(features.hidden_states) == 3 and len(features.attentions) == 2
     assert isinstance(model.get_ecg_features(**ecg_inputs, return_dict=False), tuple)
+
+
+def test_processor_and_model_count_alike_without_stem_padding(
+    tiny_encoder_config, tiny_llm, tiny_tokenizer, make_ecg, tmp_path
+):
+    tiny_encoder_config.update({"stem_padding": "valid", "stem_strides": [1, 1], "patch_size": 16})
+    model, processor = tiny_llm(patches_per_token=1)
+    texts, ecgs = ["<|ecg|>?", "<|ecg|> <|ecg|>"], [[make_ecg(10.0)], [make_ecg(1.0, 1), make_ecg(5.13, 2)]]
+    inputs = processor(texts, ecgs, padding=True)
+    placed = (inputs["input_ids"] == model.config.ecg_token_id).sum(dim=1)
+    assert placed.tolist() == [61, 5 + 30]
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    again = ECGProcessor.from_pretrained(tmp_path)
+    again.check_model(model)
+    with torch.no_grad():
+        logits = model(**inputs).logits
+        loaded = ECGLLMForConditionalGeneration.from_pretrained(tmp_path).eval()
+        assert torch.equal(loaded(**again(texts, ecgs, padding=True)).logits, logits)
+        # Encoder outputs of one ECG without its length are all its own
+        one = processor(texts[0], ecgs[0])
+        embeds = model.ecg_encoder(one["ecg_values"][0]).last_hidden_state[None]
+        ids = {name: one[name] for name in ("input_ids", "attention_mask")}
+        expected = model(**one).logits
+        torch.testing.assert_close(model(**ids, ecg_embeds=embeds).logits, expected, atol=1e-5, rtol=1e-4)
+        values = model(**ids, ecg_values=one["ecg_values"]).logits
+        torch.testing.assert_close(values, expected, atol=1e-5, rtol=1e-4)
+    padded = ECGProcessor(processor.feature_extractor, tiny_tokenizer, samples_per_token=16)
+    with pytest.raises(ValueError, match="takes 0 samples away, the model's takes 20"):
+        padded.check_model(model)
 
 
 def test_placeholders_must_fit_the_ecgs(tiny_llm, make_ecg):

@@ -169,9 +169,9 @@ def _steps(stage: StageRecipe, examples: int | None) -> int | None:
 def _parts(recipe: Recipe, name: str, model: Any, survey: DataSurvey, at_once: int) -> list[Part]:
     """The transformers of a stage and the tokens that each sees of `at_once` examples."""
     stage = recipe.stages[name]
-    extractor, encoder = ECGFeatureExtractor(**recipe.feature_extractor), recipe.encoder.get("patch_size", 20)
-    patches = math.ceil(_usual_seconds(survey) * extractor.sampling_rate / encoder)
+    extractor = ECGFeatureExtractor(**recipe.feature_extractor)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    patches = base.ecg_encoder.config.num_patches(math.ceil(_usual_seconds(survey) * extractor.sampling_rate))
     if name == "pretrain":
         words = _usual_text([report for report in survey.sample["report"][:500] if report] if survey.sample else [])
         return [Part(base.ecg_encoder, at_once * patches), Part(base.text_encoder, at_once * min(words, 512))]

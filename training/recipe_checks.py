@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import CONFIG_MAPPING, TrainingArguments
 from transformers.integrations import get_available_reporting_integrations, get_reporting_integration_callbacks
 
-from ..configuration_ecgllm import ECGEncoderConfig
+from ..configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
 from ..corpora import QUESTION_FEATURES, build_questions
 from ..corpora.prepare import CORPORA
 from ..processing_ecgllm import ECGFeatureExtractor
@@ -97,8 +97,10 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     # These classes take any keyword, so that a typo would go unnoticed.
     check_keys(f"{where}: encoder", recipe.encoder, fields_of(ECGEncoderConfig) - {"preprocessing"})
     check_keys(f"{where}: feature_extractor", recipe.feature_extractor, fields_of(ECGFeatureExtractor))
+    joined = recipe.projector.patches_per_token
     for key, build, values in (
         ("encoder", ECGEncoderConfig, recipe.encoder),
+        ("projector", ECGLLMConfig, {"encoder_config": recipe.encoder, "patches_per_token": joined}),
         ("feature_extractor", ECGFeatureExtractor, recipe.feature_extractor),
     ):
         try:

@@ -21,6 +21,7 @@ from typing import Any
 from accelerate import PartialState
 from transformers import TrainerCallback
 
+from ..configuration_ecgllm import ECGEncoderConfig
 from ..processing_ecgllm import ECGFeatureExtractor
 from .recipe import Recipe, recipe_from_dict, set_value
 from .run import run_recipe
@@ -137,8 +138,8 @@ def _link(source: str, target: str) -> None:
 
 def tokens_per_ecg(recipe: Recipe) -> int:
     """Tokens that the language model reads of an ECG of ten seconds."""
-    samples = _SECONDS * ECGFeatureExtractor(**recipe.feature_extractor).sampling_rate
-    patches = math.ceil(samples / recipe.encoder.get("patch_size", 20))
+    samples = math.ceil(_SECONDS * ECGFeatureExtractor(**recipe.feature_extractor).sampling_rate)
+    patches = ECGEncoderConfig(**recipe.encoder).num_patches(samples)
     return math.ceil(patches / recipe.projector.patches_per_token)
 
 

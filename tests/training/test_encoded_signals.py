@@ -42,7 +42,10 @@ def signals(extractor: ECGFeatureExtractor, tmp_path: Path) -> PreparedSignals:
     return load_signals(tmp_path / "signals")
 
 
-def test_they_are_what_the_encoder_gives(encoder, extractor, signals, tmp_path) -> None:
+@pytest.mark.parametrize("stem", [{}, {"stem_padding": "valid", "patch_size": 16}], ids=["same", "valid"])
+def test_they_are_what_the_encoder_gives(stem, extractor, signals, tmp_path) -> None:
+    torch.manual_seed(0)
+    encoder = ECGEncoder(ECGEncoderConfig(**SIZES, **stem, preprocessing=extractor.preprocessing)).eval()
     encode_signals(encoder, extractor, signals, signals, tmp_path / "encoded", batch_size=4)
     encoded = EncodedSignals(tmp_path / "encoded")
     assert set(encoded) == set(signals)

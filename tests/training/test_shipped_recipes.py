@@ -8,7 +8,7 @@ import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
 from ecgllm.training import load_recipe, run_recipe, run_sweep
-from ecgllm.training.sweep import sweep_recipes
+from ecgllm.training.sweep import sweep_recipes, tokens_per_ecg
 
 from .conftest import ROOT
 from .swapping import swapped
@@ -37,6 +37,10 @@ def test_it_runs_swapped_for_tiny_models_and_data(file: Path, finished_run: Path
     assert list(metrics) == list(own.stages)
     for stage in metrics.values():
         assert stage["steps"] == 4 and stage["validation"]["eval_loss"] > 0
+
+
+def test_ten_seconds_are_as_many_tokens_as_in_anyecg_chat() -> None:
+    assert tokens_per_ecg(load_recipe("anyecg-compatible")) == 61
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "recipes" / "accelerate").glob("*.yaml")), ids=lambda file: file.stem)
