@@ -40,7 +40,8 @@ class DebiasReport:
     record that most kept questions are about, mean_used: the mean over the records used. effective, heaviest: of
     weights, how many questions of equal weight would estimate as well (Kish 1965), and the largest; None if matched.
     uneven_splits: split -> share of its kept questions that it would lose if it were balanced by itself. unknown:
-    records asked about that the corpus lacks, so that nothing is known to match them on.
+    records asked about that the corpus lacks, so that nothing is known to match them on. kept_besides: questions not
+    answered by yes or no that whoever asked for the report kept all the same.
     """
 
     questions: int = 0
@@ -55,6 +56,7 @@ class DebiasReport:
     method: str = "match"
     uneven_splits: dict[str, float] = field(default_factory=dict)
     unknown: int = 0
+    kept_besides: int = 0
     effective: float | None = None
     heaviest: float | None = None
 
@@ -87,7 +89,8 @@ class DebiasReport:
             lines.append(f"split {split} is not balanced by itself: {share:.0%} of it are too many; use by_split")
         unbalanced = self.questions - self.not_verify - self.kept
         lines.append(
-            f"kept {self.kept} of {self.questions} questions; {self.not_verify} are not answered by yes or no, "
+            f"kept {self.kept} of {self.questions} questions; {self.not_verify} are not answered by yes or no"
+            f"{f' (kept besides: {self.kept_besides})' if self.kept_besides else ''}, "
             f"{unbalanced} could not be balanced"
         )
         return "\n".join(lines)

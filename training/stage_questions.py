@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from ..corpora import QUESTION_FEATURES, DebiasReport, build_questions, debias_with_report, resampled
 from ..corpora.rows import saved_rows
@@ -37,9 +37,18 @@ def is_balanced(recipe: Recipe, stage: str) -> bool:
 def balanced_questions(
     recipe: Recipe, stage: str, questions: Dataset, records: Dataset
 ) -> tuple[Dataset, DebiasReport]:
-    """The de-biased set of a stage's questions. Raises: ValueError when nothing is left."""
+    """The de-biased set of a stage's questions. Raises: ValueError when no yes/no question is left.
+
+    In `debias` it is all there is. Another stage keeps the questions that are not answered by yes or no: a model that
+    shall choose and name findings has to be asked to.
+    """
     match_on = recipe.stages[stage].match_on
-    return debias_with_report(questions, recipe.seed, records if match_on else None, match_on)
+    balanced, report = debias_with_report(questions, recipe.seed, records if match_on else None, match_on)
+    if stage == "debias" or not report.not_verify:
+        return balanced, report
+    others = [row for row, answers in enumerate(questions["answers"]) if answers not in (["yes"], ["no"])]
+    report.kept_besides = len(others)
+    return concatenate_datasets([balanced, questions.select(others)]).shuffle(recipe.seed), report
 
 
 def open_questions(folder: str | Path) -> Dataset:

@@ -1,0 +1,37 @@
+"""Questions of a stage: what balancing leaves of them."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+
+from ecgllm.corpora import records_to_corpus
+from ecgllm.signals.simulation import simulate_ecgs
+from ecgllm.training import load_recipe
+from ecgllm.training.stage_questions import balanced_questions, stage_questions
+
+
+@pytest.fixture(scope="module")
+def records() -> Dataset:
+    return records_to_corpus(simulate_ecgs(120, seed=6), source="simulation")
+
+
+def test_a_later_stage_keeps_what_is_not_answered_by_yes_or_no(
+    write_recipe: Callable[..., Path], records: Dataset
+) -> None:
+    settings = {"questions": {"per_record": 3}, "balance": True, "match_on": ["severity"]}
+    recipe = load_recipe(write_recipe(stages={"debias": settings, "finetune": settings}))
+    questions = stage_questions(recipe, "finetune", records, "train")
+    balanced, report = balanced_questions(recipe, "finetune", questions, records)
+    others = [row["question_id"] for row in questions if row["answers"] not in (["yes"], ["no"])]
+    assert {"choose", "query"} <= set(questions["type"])
+    assert sorted(others) == sorted(row["question_id"] for row in balanced if row["answers"] not in (["yes"], ["no"]))
+    assert f"(kept besides: {len(others)})" in str(report)
+    answers = Counter((row["question"], *row["answers"]) for row in balanced if row["type"] == "verify")
+    assert answers and all(answers[question, "yes"] == answers[question, "no"] for question, _ in answers)
+    # The stage debias is made of yes/no questions, whatever it is given.
+    assert set(balanced_questions(recipe, "debias", questions, records)[0]["type"]) == {
+        kind for kind in questions["type"] if kind.endswith("verify")
+    }
