@@ -14,8 +14,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def tiny() -> Path:
-    if not shipped.TINY.is_dir():
-        pytest.skip("checkpoints/ecgllm-tiny is not in this checkout")
     return shipped.shipped_checkpoint()
 
 
