@@ -66,8 +66,9 @@ def test_every_text_trains_and_is_measured(text: str, pretrain: Callable[..., tu
 
 def test_statements_teach_what_they_state(pretrain: Callable[..., tuple[Path, dict]]) -> None:
     """Of validation records, by words and by vectors; 320 ECGs and 150 steps are no basis for more."""
-    records = prepare("simulation", limit=480, seed=5)
-    records = records.map(lambda row, number: {"split": "validation" if number % 3 == 0 else "train"}, with_indices=True)
+    records = prepare("simulation", limit=480, seed=5).map(
+        lambda row, number: {"split": "validation" if number % 3 == 0 else "train"}, with_indices=True
+    )
     losses = {}
     for steps in (1, 150):
         what = ("stages.pretrain.text=findings", f"stages.pretrain.training.max_steps={steps}")
