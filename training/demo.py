@@ -91,7 +91,7 @@ def _train(folder: Path) -> None:
     from .run import run_recipe
 
     started = time.monotonic()
-    print("Training on simulated ECGs takes some four minutes on two CPU cores; a second demo takes the same model.")
+    print("Training on simulated ECGs takes some five minutes on two CPU cores; a second demo takes the same model.")
     run_recipe(load_recipe("sim-demo", [f"output={folder}"]))
     print(f"\nThe model is in {folder} ({time.monotonic() - started:.0f} s). On held-out ECGs and unseen wordings:")
     _print_figures(folder)

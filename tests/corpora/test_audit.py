@@ -11,8 +11,6 @@ from datasets import Dataset
 from ecgllm.corpora import QUESTION_FEATURES, audit, debias
 from ecgllm.corpora.blindness import blind_credits, information, score
 
-ECG_QA = Path(__file__).resolve().parents[3] / "shared" / "data" / "ecg-qa" / "ptbxl"
-
 
 def rows(answers, attribute="x", wording="Is there x?", split="train", start=0):
     return [
@@ -115,10 +113,12 @@ def test_what_cannot_be_audited_is_refused() -> None:
         audit(questions(rows(["yes"])).select([]))
 
 
-@pytest.mark.skipif(not ECG_QA.is_dir(), reason="needs ../shared/data/ecg-qa")
 @pytest.mark.parametrize("wording", ["paraphrased", "template"])
-def test_ecg_qa_is_biased_and_its_debiased_set_is_not(wording: str) -> None:
-    shard = json.loads((ECG_QA / wording / "train" / "120000.json").read_text())
+def test_ecg_qa_is_biased_and_its_debiased_set_is_not(wording: str, shared_data: Path) -> None:
+    folder = shared_data / "ecg-qa" / "ptbxl"
+    if not folder.is_dir():
+        pytest.skip(f"no ECG-QA in {shared_data}")
+    shard = json.loads((folder / wording / "train" / "120000.json").read_text())
     built = [
         {
             "question_id": str(row["sample_id"]), "template": str(row["template_id"]),
