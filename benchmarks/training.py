@@ -4,9 +4,9 @@
 
 The plain loop does what released code in this field does: the frozen encoder runs in every step, every prompt is
 padded to `--max-length` tokens (released code takes 512 and more), and logits are computed for all of them. Ours is
-the stage's Trainer: records encoded once beforehand (that time is part of its figure), batches of like length, logits
-of answers. Both see the same examples in the same order from the same weights, and their losses are compared. Each
-runs in a process of its own, whose peak memory is printed. Last: the encoder's throughput as a share of what the
+the stage's Trainer: records encoded once beforehand (that time is part of its figure), batches of like length in which
+questions about one ECG share a row, logits of answers. Both see the same examples in the same order from the same
+weights, and their losses are compared. Each runs in a process of its own, whose peak memory is printed. Last: the encoder's throughput as a share of what the
 machine reaches in float32 matrix multiplication, both measured here.
 """
 
@@ -35,12 +35,13 @@ from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.examples import QuestionCollator, QuestionExamples
 from ecgllm.training.prepared_signals import load_signals, prepare_signals
-from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe
+from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, StageRecipe
 from ecgllm.training.text_models import build_language_model
-from ecgllm.training.trainer import LengthGroupedSampler, StageTrainer
+from ecgllm.training.trainer import GroupedSampler, StageTrainer
 from ecgllm.training.tuning import prepare_for_tuning
 
 RECORDS = 240
+TOGETHER = StageRecipe().questions_per_row
 LEARNING_RATE = 1e-3
 # A quarter of the paper's sizes in each direction: ViT-base and an 8B language model do not train on a CPU.
 ENCODER = {"hidden_size": 192, "num_hidden_layers": 8, "num_attention_heads": 4, "intermediate_size": 768,
@@ -79,7 +80,7 @@ def plain(steps: int, batch_size: int, max_length: int, folder: Path) -> dict:
     model, processor = build()
     questions, signals = data(folder, processor)
     examples, collate = QuestionExamples(questions, signals, processor), QuestionCollator(processor)
-    order = list(LengthGroupedSampler(examples.lengths(), batch_size, seed=0))
+    order = list(GroupedSampler(examples.lengths(), batch_size, 0, examples.groups(), TOGETHER))
     longest = int(examples.lengths().max())
     if longest > max_length:
         raise SystemExit(f"the longest prompt has {longest} tokens; pass --max-length of at least that")
@@ -119,7 +120,7 @@ def ours(steps: int, batch_size: int, max_length: int, folder: Path) -> dict:
     examples = QuestionExamples(questions, EncodedSignals(folder / "encoded"), processor)
     trainer = StageTrainer(
         model=model, args=arguments, train_dataset=examples, data_collator=QuestionCollator(processor),
-        group_by_length=True,
+        train_collator=QuestionCollator(processor, share=True), group_by_length=True, together=TOGETHER,
     )  # fmt: skip
     start = time.perf_counter()
     trainer.train()

@@ -1,7 +1,8 @@
 """Examples of question stages: what their Trainer reads.
 
 In: questions and prepared signals. Out: the torch data set of questions with answers for `debias` and `finetune`, and
-the collator that makes batches of them, padded to their longest. Those of `pretrain` are in `pretraining_examples.py`.
+the collator that makes batches of them, padded to their longest, in which questions about the same ECGs may share a
+row. Those of `pretrain` are in `pretraining_examples.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 
@@ -17,6 +19,7 @@ from ..processing_ecgllm import ECGProcessor
 from .augmentations import Augmenter
 from .encoded_signals import EncodedSignals
 from .prepared_signals import PreparedSignals
+from .shared_ecgs import attention_of, share_beginning
 
 
 def answer_text(answers: Sequence[str]) -> str:
@@ -32,7 +35,8 @@ def answer_set(text: str) -> frozenset[str]:
 class QuestionExamples(torch.utils.data.Dataset):
     """Questions with answers, as token ids and labels; those over a refused record are left out (`skipped`).
 
-    signals: prepared ones, or encoded ones where the encoder is frozen. augmenter: varies prepared ones.
+    signals: prepared ones, or encoded ones where the encoder is frozen. augmenter: varies prepared ones, once in an epoch
+        for all questions about the same ECGs, so that these can share a row.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class QuestionExamples(torch.utils.data.Dataset):
             return processor.encode_conversation(conversation, lengths)
 
         self._encode = encode
+        self._groups = self.groups() if augmenter is not None else None
+        self._varied: tuple[int, list[dict[str, Any]]] | None = None  # of the group that was asked for last
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -72,29 +78,55 @@ class QuestionExamples(torch.utils.data.Dataset):
             lengths[row] = len(self._encode(question, answer_text(answers), self._samples(ids))["input_ids"])
         return lengths
 
+    def groups(self) -> np.ndarray:
+        """int [examples], the same number for questions about the same ECGs in the same order."""
+        numbers: dict[tuple[str, ...], int] = {}
+        return np.array([numbers.setdefault(tuple(ids), len(numbers)) for ids in self.questions["ecg_ids"]])
+
     def _samples(self, ids: Sequence[str]) -> tuple[int, ...]:
         return tuple(self.signals.length(record_id) for record_id in ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.questions[index]
         question, answers, ids = row["question"], row["answers"], row["ecg_ids"]
-        ecgs, lengths = [self.signals[record_id] for record_id in ids], self._samples(ids)
-        if self.augmenter is not None:
-            ecgs = [self.augmenter(ecg, index, position) for position, ecg in enumerate(ecgs)]
+        if self.augmenter is None:
+            ecgs, lengths = [self.signals[record_id] for record_id in ids], self._samples(ids)
+        else:
+            ecgs = self._vary(int(self._groups[index]), ids)
             lengths = tuple(ecg["ecg_values"].shape[1] for ecg in ecgs)
-        return {**self._encode(question, answer_text(answers), lengths), "ecgs": ecgs, "example_id": index}
+        encoded = self._encode(question, answer_text(answers), lengths)
+        return {**encoded, "ecgs": ecgs, "records": tuple(ids), "example_id": index}
+
+    def _vary(self, group: int, ids: Sequence[str]) -> list[dict[str, Any]]:
+        if self._varied is None or self._varied[0] != group:
+            ecgs = [self.augmenter(self.signals[own], group, position) for position, own in enumerate(ids)]
+            self._varied = group, ecgs
+        return self._varied[1]
 
     def set_epoch(self, epoch: int) -> None:
         if self.augmenter is not None:
             self.augmenter.set_epoch(epoch)
+            self._varied = None
 
 
 class QuestionCollator:
-    """Batch of questions for `ECGLLMForConditionalGeneration`; `example_ids` are for the trainer."""
+    """Batch of questions for `ECGLLMForConditionalGeneration`; `example_ids` are for the trainer.
 
-    def __init__(self, processor: ECGProcessor):
-        self.processor = processor
+    share: put questions about the same ECGs into one row (`shared_ecgs`). A batch that holds no two such questions is as
+        it would be without.
+    """
+
+    def __init__(self, processor: ECGProcessor, share: bool = False):
+        self.processor, self.share = processor, share
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = dict(self.processor.collate(examples, [example["ecgs"] for example in examples]))
-        return batch | {"example_ids": torch.tensor([example["example_id"] for example in examples])}
+        example_ids = torch.tensor([example["example_id"] for example in examples])
+        rows: dict[Any, list[dict[str, Any]]] = {}
+        for number, example in enumerate(examples):
+            rows.setdefault(example["records"] if self.share else number, []).append(example)
+        if len(rows) == len(examples):
+            batch = dict(self.processor.collate(examples, [example["ecgs"] for example in examples]))
+            return batch | {"example_ids": example_ids}
+        shared = [share_beginning(row) for row in rows.values()]
+        batch = dict(self.processor.collate(shared, [row[0]["ecgs"] for row in rows.values()]))
+        return batch | attention_of(shared, batch["input_ids"].shape[1]) | {"example_ids": example_ids}

@@ -91,6 +91,8 @@ class StageRecipe:
     `language_model.tune`. tune_encoder, tune_projector: whether these learn (in pretrain the encoder always does).
     cache_encoder: a frozen encoder encodes every record once, before the first step, instead of in every step.
     group_by_length: a batch of questions holds prompts of about one length, so that little is padded.
+    questions_per_row: so many questions about the same ECGs share a row of the batch at most, and their ECGs are read
+    once (`shared_ecgs.py`); 1: none do, as where the language model cannot.
     text: what an ECG is held against (pretrain): its "report", statements of "findings", or "both". loss: "infonce" or
     "sigmoid", of reports (pretrain). projection_dim: of the common space (pretrain). cache_chunk: how many examples of
     a process are in memory at once, whatever the batch (pretrain; `contrastive.py`). augment: fields of
@@ -112,6 +114,7 @@ class StageRecipe:
     tune_projector: bool = True
     cache_encoder: bool = True
     group_by_length: bool = True
+    questions_per_row: int = 8
     text: str = "report"
     loss: str = "infonce"
     projection_dim: int = 256

@@ -190,7 +190,9 @@ def _texts(corpus: Dataset) -> list[str]:
         "User: Here is an electrocardiogram: \nAssistant: yes",
         "User: Here are two electrocardiograms. The first is , and the second is .\nAssistant: no, none, both",
     ]
-    return [*reports, *findings, *wordings, *prompts]
+    # As many of these as of reports: a language model learns from questions alone, and few tokens are quick to read.
+    asked = [*findings, *(f"{prompt} {wording}" for prompt in prompts for wording in wordings)]
+    return [*reports, *asked * max(1, len(reports) // len(asked))]
 
 
 def _finish(context: StageContext) -> None:

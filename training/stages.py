@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from datasets import Dataset
@@ -29,6 +30,7 @@ from .prepared_signals import PreparedSignals
 from .progress import data_bars
 from .recipe import STAGES, Recipe, RecipeError, StageRecipe
 from .run_folder import RunFolder, versions, written_whole
+from .shared_ecgs import sharing_is_exact
 from .start import Start
 from .stopping import stopping_arguments, stopping_callbacks
 from .text_models import build_language_model
@@ -129,6 +131,7 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
     validation = QuestionExamples(questions["validation"], signals, processor)
     print_skipped(train.skipped, "questions are about records without a usable signal")
     collator = QuestionCollator(processor)
+    sharing = stage.questions_per_row > 1 and _can_share(model, train, processor)
     if isinstance(model, PeftModel):
         batch = collator([train[0]])
         check_adapters_are_called(model, {key: value for key, value in batch.items() if key != EXAMPLE_IDS})
@@ -138,7 +141,9 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
         data_collator=collator,
+        train_collator=QuestionCollator(processor, share=True) if sharing else None,
         group_by_length=stage.group_by_length,
+        together=stage.questions_per_row if sharing else 1,
     )
     metrics = train_stage(trainer, context, name)
     model = whole_model(trainer, model, lambda: build()[0])
@@ -158,6 +163,26 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
     metrics["answers_about"] = stage.evaluate_split
     _print_answers(metrics["answers"], stage.evaluate_split)
     context.run.mark_done(name, metrics)
+
+
+def _can_share(model: Any, examples: QuestionExamples, processor: ECGProcessor) -> bool:
+    """Whether questions about the same ECGs can share a row: whether there are such, and the model can do it."""
+    groups = examples.groups()
+    first = np.flatnonzero(groups == np.bincount(groups).argmax())[:2].tolist()
+    if len(first) < 2:
+        return False
+    chosen = [examples[number] for number in first]
+    longest = max(len(example["input_ids"]) for example in chosen)
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)  # which a mask of our own would not respect
+    if window is not None and longest > window:
+        return False
+    apart, together = (QuestionCollator(processor, share)(chosen) for share in (False, True))
+    del apart[EXAMPLE_IDS], together[EXAMPLE_IDS]
+    if sharing_is_exact(model, apart, together):
+        return True
+    PartialState().print("  this language model cannot read several questions in one row; one question a row")
+    return False
 
 
 def _encoded(

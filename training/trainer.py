@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from peft import PeftModel
 from torch.utils.data import DataLoader, Sampler
@@ -36,9 +37,19 @@ class StageTrainer(Trainer):
     The training data have `names(number)`, what an example is called: {"records": ids, "question_id": id}.
     loss_counts_tokens: whether the model divides its loss by a count of labels that Trainer gives it.
     group_by_length: let each batch hold examples of about one length; the training data then have `lengths()`.
+    together: how many examples about the same ECGs follow one another at most; above 1 the training data have
+        `groups()`. train_collator: makes training batches where `data_collator` makes those for validation alone.
     """
 
-    def __init__(self, *args: Any, loss_counts_tokens: bool = True, group_by_length: bool = False, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        loss_counts_tokens: bool = True,
+        group_by_length: bool = False,
+        together: int = 1,
+        train_collator: Callable | None = None,
+        **kwargs: Any,
+    ):
         settings = kwargs["args"]
         if kwargs.get("eval_dataset") is None and settings.eval_strategy != "no":
             raise RecipeError(
@@ -46,7 +57,8 @@ class StageTrainer(Trainer):
                 "take more records, or leave out early_stopping_patience, load_best_model_at_end and eval_strategy."
             )
         super().__init__(*args, **kwargs)
-        self.group_by_length = group_by_length
+        self.group_by_length, self.together = group_by_length, together
+        self._train_collator = train_collator or self.data_collator
         if not loss_counts_tokens:
             # The model takes any keyword, from which Trainer concludes that it does.
             self.model_accepts_loss_kwargs = False
@@ -97,6 +109,13 @@ class StageTrainer(Trainer):
             inputs = inputs | answer_positions(inputs["labels"])
         return super().compute_loss(model, inputs, *args, **kwargs)
 
+    def get_train_dataloader(self) -> DataLoader:
+        validation, self.data_collator = self.data_collator, self._train_collator
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self.data_collator = validation
+
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         # Trainer drops an incomplete last batch in both loaders or in none.
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
@@ -107,10 +126,12 @@ class StageTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        if self.group_by_length:
-            # Groups of the whole batch: a process takes its part of each, however many there are.
-            together = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-            return LengthGroupedSampler(dataset.lengths(), together, seed=self.args.seed)
+        if self.group_by_length or self.together > 1:
+            # The whole batch: a process takes its part of each, however many there are.
+            batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+            lengths = dataset.lengths() if self.group_by_length else None
+            groups = dataset.groups() if self.together > 1 else None
+            return GroupedSampler(lengths, batch, self.args.seed, groups, self.together)
         return super()._get_train_sampler(train_dataset)
 
 
@@ -146,32 +167,59 @@ def takes_positions(model: Any) -> bool:
     return "logits_to_keep" in inspect.signature(base.language_model.forward).parameters
 
 
-class LengthGroupedSampler(Sampler):
-    """Examples in a random order in which each batch holds examples of about one length.
+class GroupedSampler(Sampler):
+    """Examples in a random order in which each batch holds examples of about one length, and of few groups.
 
-    Shuffled, sorted by length within some batches' worth, cut into batches, and the batches shuffled: unlike
-    transformers' sampler, no epoch runs from long to short. The order follows from seed and epoch alone.
+    Args: lengths: of the examples; None: whatever their length. groups: numbers by which examples belong together,
+        such as those about one ECG; None: none do. together: how many of a group follow one another at most.
+    Shuffled, those of a group put together, sorted by length within some batches' worth, cut into batches, and the
+    batches shuffled: unlike transformers' sampler, no epoch runs from long to short. The order follows from seed and
+    epoch alone.
     """
 
-    def __init__(self, lengths: Sequence[int] | torch.Tensor, batch_size: int, seed: int):
-        self.lengths = torch.as_tensor(lengths) // _LENGTH_STEP
-        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+    def __init__(
+        self,
+        lengths: Sequence[int] | torch.Tensor | None,
+        batch_size: int,
+        seed: int,
+        groups: Sequence[int] | np.ndarray | None = None,
+        together: int = 1,
+    ):
+        self.lengths = None if lengths is None else np.asarray(lengths, dtype=np.int64) // _LENGTH_STEP
+        self.groups = None if groups is None or together == 1 else np.asarray(groups)
+        self.number = len(lengths if lengths is not None else groups)
+        self.batch_size, self.together, self.seed, self.epoch = batch_size, together, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return self.number
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator)
-        sorted_together = self.batch_size * _BATCHES_SORTED_TOGETHER
-        for start in range(0, len(order), sorted_together):
-            part = order[start : start + sorted_together]
-            order[start : start + sorted_together] = part[self.lengths[part].argsort(stable=True, descending=True)]
+        order = torch.randperm(self.number, generator=generator).numpy()
+        bundles = np.arange(self.number)
+        if self.groups is not None:
+            order, bundles = self._bundled(order, generator)
+        if self.lengths is not None:
+            window = np.arange(self.number) // (self.batch_size * _BATCHES_SORTED_TOGETHER)
+            window = window[np.searchsorted(bundles, bundles)]  # of a bundle's first example
+            length = np.bincount(bundles, weights=self.lengths[order])[bundles]
+            # By bundle before place: bundles of one length stay whole.
+            order = order[np.lexsort((np.arange(self.number), bundles, -length, window))]
         # A short batch stays last, where a loader that drops it drops no more than it would of any order.
-        batches = len(order) // self.batch_size
+        batches = self.number // self.batch_size
         for index in torch.randperm(batches, generator=generator).tolist():
             yield from order[index * self.batch_size : (index + 1) * self.batch_size].tolist()
         yield from order[batches * self.batch_size :].tolist()
+
+    def _bundled(self, order: np.ndarray, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """(order in which up to `together` of a group follow one another, number of each one's bundle: 0, 0, 1 ..)."""
+        by_group = order[np.argsort(self.groups[order], kind="stable")]
+        groups = self.groups[by_group]
+        rank = np.arange(self.number) - np.searchsorted(groups, groups)
+        bundle = np.cumsum((rank % self.together) == 0) - 1
+        place = torch.randperm(int(bundle[-1]) + 1, generator=generator).numpy()[bundle]
+        sequence = np.argsort(place, kind="stable")
+        return by_group[sequence], np.sort(place)

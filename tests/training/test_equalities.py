@@ -1,4 +1,6 @@
-"""What must make no difference: in how many parts a batch is worked off, and whether encodings come from the cache."""
+"""What must make no difference: in how many parts a batch is worked off, whether questions share a row, and whether
+encodings come from the cache.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +12,15 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from ecgllm import ECGEncoder
-from ecgllm.training import load_recipe, run_recipe
+from ecgllm.training import examples, load_recipe, run_recipe
 
 ASKED = {
     "batch_size": 8,
     "evaluate": 0,
     "tune": "full",
     # Answers of one word and of several, so that a mean of means would be another number.
-    "questions": {"per_record": 2, "types": ["verify", "query", "comparison"]},
+    "questions": {"per_record": 4, "types": ["verify", "query", "comparison"]},
+    "group_by_length": False,
     "training": {"max_steps": 1, "learning_rate": 1e-3, "logging_steps": 1, "max_grad_norm": 1e9},
 }
 
@@ -38,7 +41,8 @@ class FirstGradients(TrainerCallback):
 def gradients(write_recipe: Callable[..., Path]) -> Callable[..., dict[str, torch.Tensor]]:
     def of(**changes: Any) -> dict[str, torch.Tensor]:
         callback = FirstGradients()
-        run_recipe(load_recipe(write_recipe(stages={"finetune": ASKED | changes})), [callback])
+        whole = {"lora": changes.pop("lora")} if "lora" in changes else {}
+        run_recipe(load_recipe(write_recipe(stages={"finetune": ASKED | changes}, **whole)), [callback])
         return callback.found
 
     return of
@@ -62,6 +66,42 @@ def test_a_mean_of_means_would_be_seen(gradients: Callable[..., dict[str, torch.
     monkeypatch.setattr("ecgllm.training.trainer.StageTrainer._get_num_items_in_batch", lambda *_: None)
     parts = gradients(gradient_accumulation_steps=4)
     assert max(float((whole[name] - parts[name]).abs().max()) for name in whole) > 1e-4
+
+
+VARIED = {"augment": {"crop": 0.3, "amplitude": 0.2, "lead_dropout": 0.2}, "cache_encoder": False}
+
+
+@pytest.mark.parametrize(("tune", "changes"), [("full", {}), ("lora", {}), ("full", VARIED)])
+def test_questions_that_share_a_row_teach_what_they_teach_apart(
+    tune: str,
+    changes: dict[str, Any],
+    gradients: Callable[..., dict[str, torch.Tensor]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = []
+
+    def collator(processor: Any, share: bool = False) -> Any:
+        collate = examples.QuestionCollator(processor, share=share and sharing)
+
+        def counted(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+            collated = collate(batch)
+            rows.append(len(collated["input_ids"]))
+            return collated
+
+        return counted
+
+    monkeypatch.setattr("ecgllm.training.stages.QuestionCollator", collator)
+    found = []
+    for sharing in (True, False):
+        rows.clear()
+        found.append(gradients(tune=tune, batch_size=16, lora={"r": 4, "dropout": 0.0}, **changes))
+        assert min(rows) < 10 if sharing else 16 in rows
+    shared, apart = found
+    assert shared.keys() == apart.keys() and len(shared) > 5
+    largest = max(float(value.abs().max()) for value in apart.values())
+    differences = {name: float((shared[name] - apart[name]).abs().max()) for name in apart}
+    print(f"{tune}: largest gradient {largest:.2g}, largest difference {max(differences.values()):.1e}")
+    assert max(differences.values()) < 1e-6 * max(largest, 1.0)
 
 
 @pytest.mark.parametrize("tune", ["full", "lora", "frozen"])

@@ -22,7 +22,7 @@ from ecgllm.training.examples import QuestionExamples
 from ecgllm.training.prepared_signals import _FEATURES, load_signals
 from ecgllm.training.record_index import encoded_ids
 from ecgllm.training.run_folder import write_json
-from ecgllm.training.trainer import LengthGroupedSampler
+from ecgllm.training.trainer import GroupedSampler
 
 def anonymous():
     gc.collect()
@@ -50,7 +50,7 @@ del ids, writer
 before = anonymous()
 signals, encoded = load_signals(folder), EncodedSignals(folder)
 examples = QuestionExamples(Dataset.from_file(str(folder / "questions.arrow")), encoded, processor)
-for number, index in enumerate(LengthGroupedSampler(examples.lengths(), 8, seed=0)):
+for number, index in enumerate(GroupedSampler(examples.lengths(), 8, seed=0)):
     examples[index]
     if number == 2000:
         break

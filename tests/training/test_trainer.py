@@ -1,12 +1,14 @@
 """Answer-only logits give the loss of all logits; batches of like length come in the same order for everyone."""
 
+import itertools
+
 import pytest
 import torch
 
 from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration
 from ecgllm.training.recipe import LanguageModelRecipe
 from ecgllm.training.text_models import build_language_model
-from ecgllm.training.trainer import LengthGroupedSampler, answer_positions
+from ecgllm.training.trainer import GroupedSampler, answer_positions
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -42,20 +44,20 @@ def test_a_batch_without_an_answer_keeps_one_position() -> None:
 LENGTHS = [30 + 200 * (i % 3 == 0) for i in range(203)]
 
 
-def batches(sampler: LengthGroupedSampler, size: int = 8) -> list[list[int]]:
+def batches(sampler: GroupedSampler, size: int = 8) -> list[list[int]]:
     order = list(sampler)
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def test_every_example_once_and_like_lengths_together() -> None:
-    found = batches(LengthGroupedSampler(LENGTHS, 8, seed=0))
+    found = batches(GroupedSampler(LENGTHS, 8, seed=0))
     assert sorted(index for batch in found for index in batch) == list(range(203))
     mixed = sum(len({LENGTHS[index] for index in batch}) > 1 for batch in found[:-1])
     assert mixed <= 2  # one for each part that is sorted together
 
 
 def test_the_order_follows_from_seed_and_epoch() -> None:
-    sampler, again = (LengthGroupedSampler(LENGTHS, 8, seed=5) for _ in range(2))
+    sampler, again = (GroupedSampler(LENGTHS, 8, seed=5) for _ in range(2))
     first = list(sampler)
     assert first == list(again) == list(sampler)
     sampler.set_epoch(1)
@@ -63,11 +65,28 @@ def test_the_order_follows_from_seed_and_epoch() -> None:
     assert second != first
     again.set_epoch(1)
     assert list(again) == second
-    assert list(LengthGroupedSampler(LENGTHS, 8, seed=6)) != first
+    assert list(GroupedSampler(LENGTHS, 8, seed=6)) != first
 
 
 def test_long_and_short_batches_are_mixed_over_the_epoch() -> None:
-    found = batches(LengthGroupedSampler(LENGTHS, 8, seed=0))[:-1]
+    found = batches(GroupedSampler(LENGTHS, 8, seed=0))[:-1]
     is_long = [LENGTHS[batch[0]] > 100 for batch in found]
     changes = sum(a != b for a, b in zip(is_long, is_long[1:], strict=False))
     assert changes >= 4
+
+
+GROUPS = [i // 5 for i in range(203)]
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_examples_of_a_group_stand_together(lengths: list[int] | None) -> None:
+    sampler = GroupedSampler(lengths, 8, seed=0, groups=GROUPS, together=4)
+    found = batches(sampler)
+    assert sorted(index for batch in found for index in batch) == list(range(203))
+    groups = sum(len({GROUPS[index] for index in batch}) for batch in found[:-1]) / len(found[:-1])
+    assert groups < 4.5  # alone it would be 7 or 8
+    sampler.set_epoch(1)
+    again = [GROUPS[index] for index in sampler]
+    assert again != [GROUPS[index] for batch in found for index in batch]
+    longest = max(len(list(own)) for _, own in itertools.groupby(again))
+    assert longest <= 5

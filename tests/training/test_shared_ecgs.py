@@ -1,0 +1,134 @@
+"""Questions in one row are answered as in rows of their own, in every language model that is let do it."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration, ECGProcessor
+from ecgllm.processing_ecgllm import ECGFeatureExtractor
+from ecgllm.training.examples import QuestionCollator
+from ecgllm.training.recipe import LanguageModelRecipe
+from ecgllm.training.shared_ecgs import share_beginning, sharing_is_exact
+from ecgllm.training.text_models import build_language_model
+from ecgllm.training.trainer import answer_positions
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+QUESTIONS = [("Is there atrial fibrillation?", "yes"), ("What is the rhythm?", "sinus rhythm"), ("Is it slow?", "no")]
+FAMILIES = {
+    "llama": {"num_key_value_heads": 2, **SIZES},
+    "qwen2": {"num_key_value_heads": 1, **SIZES},
+    "gemma2": {"num_key_value_heads": 2, "head_dim": 16, **SIZES},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 256},
+    "gpt_neox": SIZES,
+    "opt": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "ffn_dim": 32,
+            "word_embed_proj_dim": 32},
+    "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 2},
+    "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
+}  # fmt: skip
+
+
+def build(config: dict[str, Any]) -> tuple[ECGLLMForConditionalGeneration, ECGProcessor]:
+    torch.manual_seed(0)
+    recipe = LanguageModelRecipe(config=config, vocab_size=300)
+    language_model, tokenizer = build_language_model(recipe, ["a text"])
+    extractor = ECGFeatureExtractor()
+    encoder = ECGEncoderConfig(**SIZES, preprocessing=extractor.preprocessing)
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        encoder, language_model, tokenizer=tokenizer, patches_per_token=5
+    )
+    return model.train(), ECGProcessor.for_model(model, tokenizer, extractor)
+
+
+def batches(processor: ECGProcessor, make_ecg: Any) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """(apart, together) of questions about two ECGs and, once, about a third and fourth."""
+    examples = []
+    ecgs = {name: make_ecg(seconds=4 + seed, seed=seed) for seed, name in enumerate("abcd")}
+    for records, asked in ((("a",), QUESTIONS), (("b",), QUESTIONS[:2]), (("c", "d"), QUESTIONS[:1])):
+        lengths = [processor.feature_extractor(ecgs[name])["ecg_lengths"][0] for name in records]
+        for question, answer in asked:
+            conversation = processor.build_conversation(question, [{}] * len(records), answer=answer)
+            encoded = processor.encode_conversation(conversation, lengths)
+            examples.append({**encoded, "records": records, "ecgs": [ecgs[name] for name in records]})
+    for number, example in enumerate(examples):
+        example["example_id"] = number
+    found = []
+    for share in (False, True):
+        batch = QuestionCollator(processor, share)(examples)
+        assert batch.pop("example_ids").tolist() == list(range(6))
+        found.append(batch)
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_called_exact_has_the_loss_and_the_gradients_of_rows_apart(family: str, make_ecg: Any) -> None:
+    model, processor = build({"model_type": family, **FAMILIES[family]})
+    apart, together = batches(processor, make_ecg)
+    assert len(apart["input_ids"]) == 6 and len(together["input_ids"]) == 3
+    exact = sharing_is_exact(model, apart, together)
+    assert model.training
+    # Positions that are told by the place, a state that is handed on from token to token, and attention to which masks
+    # are added instead of taken as true and false, can share nothing.
+    assert exact == (family not in ("bloom", "mamba", "gemma2")), family
+    if not exact:
+        return
+    model.eval()  # dropout would draw other numbers
+    gradients = []
+    for batch in (apart, together):
+        model.zero_grad()
+        loss = model(**batch | answer_positions(batch["labels"])).loss
+        loss.backward()
+        own = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        gradients.append(own | {"loss": loss.detach()})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_logits_are_needed_at_the_start_of_the_rows_alone(make_ecg: Any) -> None:
+    _, processor = build({"model_type": "llama", **FAMILIES["llama"]})
+    apart, together = batches(processor, make_ecg)
+    kept = answer_positions(together["labels"])["logits_to_keep"]
+    learned = (together["labels"] != -100).sum()
+    assert learned == (apart["labels"] != -100).sum()
+    longest_answers = (together["labels"] != -100).sum(dim=1).max() + 3  # with the token before each of three answers
+    assert len(kept) <= longest_answers and kept.max() < longest_answers
+    assert together["input_ids"].numel() < 0.75 * apart["input_ids"].numel()
+
+
+def test_a_question_sees_nothing_of_another(make_ecg: Any) -> None:
+    """Other words in one question change nothing of what is foretold for the others."""
+    model, processor = build({"model_type": "llama", **FAMILIES["llama"]})
+    model.eval()
+    ecg = make_ecg(seconds=5)
+    lengths = processor.feature_extractor(ecg)["ecg_lengths"]
+    found = []
+    for other in ("Is there noise?", "Yes or no: is it fast, and wide, and irregular?"):
+        rows = []
+        for question, answer in (("Is there a pause?", "yes"), (other, "no")):
+            conversation = processor.build_conversation(question, [{}], answer=answer)
+            encoded = processor.encode_conversation(conversation, lengths)
+            rows.append({**encoded, "records": ("a",), "ecgs": [ecg], "example_id": len(rows)})
+        batch = QuestionCollator(processor, share=True)(rows)
+        assert len(batch["input_ids"]) == 1
+        del batch["example_ids"], batch["labels"]
+        with torch.no_grad():
+            found.append(model(**batch).logits[0, :2])  # the token before "yes", and "yes"
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_a_row_keeps_every_token_once_and_its_place() -> None:
+    one = {"input_ids": [1, 2, 3, 4, 5], "labels": [-100, -100, -100, 4, 5]}
+    other = {"input_ids": [1, 2, 6, 7, 8, 9], "labels": [-100, -100, -100, -100, 8, 9]}
+    row = share_beginning([one, other])
+    assert row["input_ids"] == [3, 4, 5, 7, 8, 9, 1, 2, 6]
+    assert row["labels"] == [-100, 4, 5, -100, 8, 9, -100, -100, -100]
+    assert row["position_ids"] == [2, 3, 4, 3, 4, 5, 0, 1, 2]
+    assert row["segments"] == [1, 1, 1, 2, 2, 2, 0, 0, 2]
+
+
+def test_the_same_question_twice_is_still_learned_twice() -> None:
+    one = {"input_ids": [1, 2, 3, 4], "labels": [-100, -100, 3, 4]}
+    row = share_beginning([one, one])
+    assert sorted(row["input_ids"]) == [1, 2, 2, 3, 3, 4, 4] and row["labels"].count(4) == 2
+    assert row["labels"][0] == -100

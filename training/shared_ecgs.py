@@ -1,0 +1,105 @@
+"""Questions about the same ECGs in one row: the ECGs go through the language model once, not once per question.
+
+In: conversations of a batch that begin alike (`ECGProcessor.encode_conversation`). Out: rows in which that beginning
+stands once, followed by what is different; `position_ids` and an attention mask by which every question sees the
+beginning and itself, and no other question. Losses and gradients are those of one row per question: no question can be
+answered by what another one gave away, which in a conversation of several turns it could.
+Decided here: answers stand at the start of a row, so that the positions whose logits are needed are the same in all
+rows; attention takes its order from the mask, not from the place. `sharing_is_exact` finds out by trial whether a
+language model does so too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+_PADDING = -1
+_BEGINNING = 0
+
+
+def share_beginning(encoded: Sequence[Mapping[str, list[int]]]) -> dict[str, list[int]]:
+    """One row of several conversations.
+
+    Args: encoded: their {"input_ids", "labels"}.
+    Returns: {"input_ids", "labels", "position_ids", "segments"}: 0 is what they share, from 1 the conversations. First
+        come the answers of all, each with the token before it; then what they share; then the rest.
+    """
+    shared = _shared_length(encoded)
+    first, last = [], []
+    for number, one in enumerate(encoded, start=1):
+        length = len(one["input_ids"])
+        # From the token that foretells the first learned one.
+        start = next((place for place, label in enumerate(one["labels"]) if label != -100), length) - 1
+        start = max(start, shared)
+        first += [(number, one, place) for place in range(start, length)]
+        last += [(number, one, place) for place in range(shared, start)]
+    middle = [(_BEGINNING, encoded[0], place) for place in range(shared)]
+    row: dict[str, list[int]] = {"input_ids": [], "labels": [], "position_ids": [], "segments": []}
+    for number, one, place in [*first, *middle, *last]:
+        row["input_ids"].append(one["input_ids"][place])
+        row["labels"].append(one["labels"][place])
+        row["position_ids"].append(place)
+        row["segments"].append(number)
+    return row
+
+
+def _shared_length(encoded: Sequence[Mapping[str, list[int]]]) -> int:
+    """Tokens at the start that are the same in all and that nothing is learned of, one less than the shortest has."""
+    columns = zip(*(one["input_ids"] for one in encoded), strict=False)
+    alike = sum(1 for _ in itertools.takewhile(lambda tokens: len(set(tokens)) == 1, columns))
+    for one in encoded:
+        learned = next((place for place, label in enumerate(one["labels"]) if label != -100), len(one["labels"]))
+        # The token before the first learned one belongs to the answer, which begins with a token without a label.
+        alike = min(alike, max(learned - 1, 0))
+    return alike
+
+
+def attention_of(rows: Sequence[Mapping[str, list[int]]], length: int) -> dict[str, torch.Tensor]:
+    """What a model is told of rows padded on the right to `length` tokens.
+
+    Returns: position_ids int [rows, tokens]; attention_mask bool [rows, 1, tokens, tokens], true where a token (third
+        dimension) sees another (fourth).
+    """
+    segments = np.full((len(rows), length), _PADDING)
+    positions = np.zeros((len(rows), length), dtype=np.int64)
+    for number, row in enumerate(rows):
+        segments[number, : len(row["segments"])] = row["segments"]
+        positions[number, : len(row["position_ids"])] = row["position_ids"]
+    own = segments[:, :, None] == segments[:, None, :]
+    sees = (own | (segments == _BEGINNING)[:, None, :]) & (positions[:, :, None] >= positions[:, None, :])
+    # Padding sees padding: a token that sees nothing would be divided by zero.
+    sees &= (segments != _PADDING)[:, :, None] == (segments != _PADDING)[:, None, :]
+    return {"position_ids": torch.from_numpy(positions), "attention_mask": torch.from_numpy(sees)[:, None]}
+
+
+@torch.no_grad()
+def sharing_is_exact(model: Any, apart: Mapping[str, Any], together: Mapping[str, Any]) -> bool:
+    """Whether a language model foretells the same answers of the same conversations with and without sharing.
+
+    Args: apart, together: batches with `labels`, whose conversations stand in the same order.
+    False for models whose attention is not a sum over what the mask shows in whatever order: state space models,
+    positions that are told by the place (ALiBi), attention that takes no mask of true and false ("eager").
+    """
+    training = model.training
+    model.eval()
+    try:
+        expected, found = (_foretelling_logits(model, batch) for batch in (apart, together))
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
+        return False
+    finally:
+        model.train(training)
+    if expected.shape != found.shape:
+        return False
+    allowed = 2 * torch.finfo(expected.dtype).eps ** 0.5 * expected.std()
+    return bool((expected - found).abs().max() <= allowed)
+
+
+def _foretelling_logits(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
+    """[learned tokens, vocabulary]"""
+    learned = batch["labels"][:, 1:] != -100
+    return model(**{name: value for name, value in batch.items() if name != "labels"}).logits[:, :-1][learned]
