@@ -75,12 +75,9 @@ def learned_findings(corpora: list[Dataset]) -> list[str]:
 
 
 def targets_of(corpus: Dataset, names: list[str]) -> np.ndarray:
-    """int [records, findings]: 1, 0, or -1 where the source leaves it open.
-
-    A corpus that never states a finding does not deny it either.
-    """
+    """int [records, findings]: 1, 0, or -1 where the source leaves it open."""
     stated = frozenset(name for own in corpus["findings"] for name in own)
-    answers = [[holds(own, name, stated) if name in stated else None for name in names] for own in corpus["findings"]]
+    answers = [[holds(own, name, stated) for name in names] for own in corpus["findings"]]
     return np.array([[-1 if answer is None else int(answer) for answer in row] for row in answers])
 
 

@@ -161,20 +161,21 @@ def severity(findings: Iterable[str]) -> int:
     return sum(VOCABULARY[name].abnormal for name in most_specific(findings))
 
 
-def truth(findings: Iterable[str], name: str, stated_in_corpus: Iterable[str] = VOCABULARY) -> bool | None:
+def truth(findings: Iterable[str], name: str, stated_by_source: Iterable[str] = VOCABULARY) -> bool | None:
     """Whether `name` holds of a record with these findings: True, False, or None where the source leaves it open.
 
-    Closed world with three exceptions. A specific finding is open when its broad one is stated and no sibling is
-    ("bundle branch block" alone neither affirms nor denies a left one). A finding is open when another blurs it
-    (`Finding.blurs`). And the unremarkable ("normal ecg", "sinus rhythm", an axis, noise) is denied only by something
-    stated against it. `stated_in_corpus`: all findings that the corpus ever states.
+    Closed world with four exceptions. What the source never states of any record it does not deny either. A specific
+    finding is open when its broad one is stated and no sibling is ("bundle branch block" alone neither affirms nor
+    denies a left one). A finding is open when another blurs it (`Finding.blurs`). And the unremarkable ("normal ecg",
+    "sinus rhythm", an axis, noise) is denied only by something stated against it. `stated_by_source`: all findings
+    that the record's source ever states, with the broader ones.
     """
     present = findings if isinstance(findings, (set, frozenset)) else frozenset(findings)
     if name in present:
         return True
-    if not present:
-        return None
     finding = VOCABULARY[name]
+    if not present or name not in stated_by_source:
+        return None
     if name == "normal ecg":
         return False if any(VOCABULARY[other].abnormal for other in present) else None
     if any(name in VOCABULARY[other].blurs for other in present):
@@ -182,9 +183,9 @@ def truth(findings: Iterable[str], name: str, stated_in_corpus: Iterable[str] = 
     if name == "sinus rhythm" and not any(VOCABULARY[other].category in ("rhythm", "pacing") for other in present):
         return None
     unremarkable = _UNREMARKABLE.get(finding.category)
-    if unremarkable in stated_in_corpus and finding.category not in {VOCABULARY[other].category for other in present}:
+    if unremarkable in stated_by_source and finding.category not in {VOCABULARY[other].category for other in present}:
         return None
-    answers = {truth(present, parent, stated_in_corpus) for parent in finding.broader}
+    answers = {truth(present, parent, stated_by_source) for parent in finding.broader}
     if False in answers:
         return False
     if None in answers:
@@ -196,10 +197,11 @@ def truth(findings: Iterable[str], name: str, stated_in_corpus: Iterable[str] = 
     return False
 
 
-def group_truth(findings: Iterable[str], group: str, stated_in_corpus: Iterable[str] = VOCABULARY) -> bool | None:
+def group_truth(findings: Iterable[str], group: str, stated_by_source: Iterable[str] = VOCABULARY) -> bool | None:
     """Whether a record shows any finding of a broad group (`GROUPS`) or "any abnormality"; None where that is open.
 
     A record called normal that bears an abnormal finding all the same (PTB-XL has such) is open for "any abnormality".
+    What would make it true and the record's source never states (`stated_by_source`) it does not deny either.
     """
     present = set(findings)
     if not present:
@@ -208,18 +210,22 @@ def group_truth(findings: Iterable[str], group: str, stated_in_corpus: Iterable[
         abnormal = any(VOCABULARY[name].abnormal for name in present)
         if "normal ecg" in present:
             return None if abnormal else False
-        # Where a corpus calls ECGs normal, one that is neither called normal nor abnormal has been left open.
-        return True if abnormal else (None if "normal ecg" in stated_in_corpus else False)
+        # Where a source calls ECGs normal, one that is neither called normal nor abnormal has been left open.
+        says = "normal ecg" not in stated_by_source and any(VOCABULARY[name].abnormal for name in stated_by_source)
+        return True if abnormal else (False if says else None)
     category = GROUPS[group]
-    members = [name for name in present if VOCABULARY[name].category == category]
-    if category == "noise":
-        if any(name != "no noise" for name in members):
-            return True
-    elif any(VOCABULARY[name].abnormal for name in members):
+    if any(_shows(name, category) for name in present):
         return True
-    if not members and _UNREMARKABLE.get(category) in stated_in_corpus:
+    if not any(_shows(name, category) for name in stated_by_source):
         return None
-    return False
+    assessed = any(VOCABULARY[name].category == category for name in present)
+    return None if not assessed and _UNREMARKABLE.get(category) in stated_by_source else False
+
+
+def _shows(name: str, category: str) -> bool:
+    """Whether a finding makes the group of its category true."""
+    finding = VOCABULARY[name]
+    return finding.category == category and (name != "no noise" if category == "noise" else finding.abnormal)
 
 
 def describe(findings: Iterable[str]) -> str:

@@ -47,11 +47,10 @@ def _compared(stated: Stated, rows: Rows, template: str, kind: str, name: str, p
     if pairs is not None:
         strata = defaultdict(list)
         for pair in pairs:
-            strata[tuple(stated.truth(record.findings, name) for record in pair[::order])].append(pair)
+            strata[tuple(stated.truth(record, name) for record in pair[::order])].append(pair)
     else:
         shown, absent = (
-            [record for record in stated.records if stated.truth(record.findings, name) is answer]
-            for answer in (True, False)
+            [record for record in stated.records if stated.truth(record, name) is answer] for answer in (True, False)
         )
         # As many as could be asked, with some to choose from
         n = 2 * each + 8
@@ -70,7 +69,7 @@ def _difference(stated: Stated, before: Facts, after: Facts) -> tuple[str, ...] 
     if not before.findings or not after.findings:
         return None
     abnormal = [name for name in after.findings if vocabulary.VOCABULARY[name].abnormal]
-    earlier = {name: stated.truth(before.findings, name) for name in abnormal}
+    earlier = {name: stated.truth(before, name) for name in abnormal}
     if None in earlier.values():
         return None
     return vocabulary.most_specific(name for name, shown in earlier.items() if not shown)

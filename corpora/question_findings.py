@@ -1,14 +1,14 @@
 """Questions about the findings of one record: is it there, which of two, which of a group.
 
 In: records. Out: rows of the types verify, choose and query. Decided here: which attributes are asked (those that the
-corpus states at all), that a record is only asked what its statements decide (`findings.truth`), and how often "none"
-is an answer.
+corpus states at all), that a record is only asked what its statements decide, and its silence by what its source ever
+states (`findings.truth`), and how often "none" is an answer.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 
 from . import findings as vocabulary
@@ -31,23 +31,13 @@ STAGES = frozenset(
 
 
 class Stated:
-    """What a corpus states, and what may be asked of its records. findings, groups: the attributes to ask for.
+    """What records state, and what may be asked of them. findings, groups: the attributes to ask for."""
 
-    ever: all that the corpus states of any record, where `records` are a part of it.
-    """
-
-    def __init__(
-        self,
-        records: list[Facts],
-        min_positives: int,
-        attributes: Iterable[str] | None,
-        ever: frozenset[str] | None = None,
-    ) -> None:
+    def __init__(self, records: list[Facts], min_positives: int, attributes: Iterable[str] | None) -> None:
         self.records = records
         counts = Counter(name for record in records for name in record.findings)
-        self.stated = frozenset(counts) if ever is None else ever
         self.groups = ["any abnormality", *vocabulary.GROUPS]
-        vocabulary.check_findings(self.stated)
+        vocabulary.check_findings(counts)
         self.wanted = None if attributes is None else set(attributes)
         if self.wanted is not None:
             self.groups = [name for name in self.groups if name in self.wanted]
@@ -57,12 +47,17 @@ class Stated:
             # "Does this ECG show no noise?" reads both ways; the group "noise" asks it the right way round
             if n >= min_positives and self.asks(name) and name != "no noise"
         )
-        self.truth: Callable[[frozenset[str], str], bool | None] = lru_cache(maxsize=None)(
-            lambda present, name: vocabulary.truth(present, name, self.stated)
-        )
-        self.group_truth: Callable[[frozenset[str], str], bool | None] = lru_cache(maxsize=None)(
-            lambda present, name: vocabulary.group_truth(present, name, self.stated)
-        )
+        # Records share findings, and those of a source what it states.
+        self._truth = lru_cache(maxsize=None)(vocabulary.truth)
+        self._group_truth = lru_cache(maxsize=None)(vocabulary.group_truth)
+
+    def truth(self, record: Facts, name: str) -> bool | None:
+        """Whether a record shows a finding; None where its source leaves that open."""
+        return self._truth(record.findings, name, record.stated)
+
+    def group_truth(self, record: Facts, name: str) -> bool | None:
+        """Whether a record shows any finding of a group; None where its source leaves that open."""
+        return self._group_truth(record.findings, name, record.stated)
 
     def asks(self, attribute: str) -> bool:
         """Whether the caller wants questions about it."""
@@ -85,7 +80,7 @@ def verify(stated: Stated, rows: Rows, budget: int) -> None:
         )
         answered = defaultdict(list)
         for record in stated.records:
-            answered[decide(record.findings, name)].append((record,))
+            answered[decide(record, name)].append((record,))
         fields = {"group": name, **in_a_sentence(name)}
         cells.append(Cell(template, "verify", name, answered[True], answered[False], fields))
     rows.balanced(cells, budget)
@@ -102,7 +97,7 @@ def choose(stated: Stated, rows: Rows, budget: int) -> None:
     asked, wording = 0, rows.wordings("choose-finding", "choose")
     for turn, position in enumerate(cycle(rng, len(records), budget * 4)):
         record = records[position]
-        true = [name for name in names if truth(record.findings, name)]
+        true = [name for name in names if truth(record, name)]
         # Of five questions three have one right answer, one has two and one has none.
         right = (1, 2, 1, 0, 1)[turn % 5]
         if asked >= budget or used[record.id] > 4 * budget / len(records):
@@ -115,7 +110,7 @@ def choose(stated: Stated, rows: Rows, budget: int) -> None:
             same = [name for name in true if not _related(first, name)] or true
         near = right == 2 or (len(same) > 1 and rng.random() < 0.7)
         second = str(rng.choice(same if near else names))
-        answers = [truth(record.findings, first), truth(record.findings, second)]
+        answers = [truth(record, first), truth(record, second)]
         if None in answers or sum(answers) != right or _related(first, second):
             continue
         a, b = (first, second) if rng.random() < 0.5 else (second, first)
@@ -125,7 +120,7 @@ def choose(stated: Stated, rows: Rows, budget: int) -> None:
             "choose",
             wording[asked % len(wording)].format(a=a, b=b),
             (record,),
-            [name for name in (first, second) if truth(record.findings, name)],
+            [name for name in (first, second) if truth(record, name)],
         )
         asked, used[record.id] = asked + added, used[record.id] + added
 
@@ -141,7 +136,7 @@ def query(stated: Stated, rows: Rows, budget: int) -> None:
     for category in categories:
         answered: dict[bool, list] = {True: [], False: []}
         for record in stated.records:
-            answer = _query_answer(stated, record.findings, category)
+            answer = _query_answer(stated, record, category)
             if answer is not None:
                 answered[bool(answer)].append((record,))
         if not answered[True]:
@@ -156,30 +151,31 @@ def query(stated: Stated, rows: Rows, budget: int) -> None:
         attribute = "infarction stage" if category == "stage" else category
         for turn, records in enumerate(interleave(some, none)):
             question = wording[turn % len(wording)].format(findings=_QUERY_NOUNS.get(category, ""))
-            answer = _query_answer(stated, records[0].findings, category)
+            answer = _query_answer(stated, records[0], category)
             rows.add(template, attribute, "query", question, records, answer or ())
 
 
-def _query_answer(stated: Stated, present: frozenset[str], category: str) -> tuple[str, ...] | None:
+def _query_answer(stated: Stated, record: Facts, category: str) -> tuple[str, ...] | None:
+    present = record.findings
     if category == "abnormalities":
-        if stated.group_truth(present, "any abnormality") is None:
+        if stated.group_truth(record, "any abnormality") is None:
             return None
         return tuple(name for name in vocabulary.most_specific(present) if vocabulary.VOCABULARY[name].abnormal)
     if category == "stage":
         # An infarction whose stage is not said has one all the same.
         stages = vocabulary.most_specific(present & STAGES) if present & STAGES else ()
         return tuple(name for name in stages if name in STAGES) or (
-            () if stated.truth(present, _INFARCTION) is False else None
+            () if stated.truth(record, _INFARCTION) is False else None
         )
     names = [name for name in present if vocabulary.VOCABULARY[name].category == category]
     if category in ("rhythm", "axis"):
         return vocabulary.most_specific(names) or None
     if category == "noise":
-        if stated.group_truth(present, "noise") is None:
+        if stated.group_truth(record, "noise") is None:
             return None
         return tuple(sorted(name for name in names if name != "no noise"))
     group = next(group for group, member in vocabulary.GROUPS.items() if member == category)
-    if stated.group_truth(present, group) is None:
+    if stated.group_truth(record, group) is None:
         return None
     return vocabulary.most_specific(name for name in names if vocabulary.VOCABULARY[name].abnormal)
 

@@ -22,7 +22,7 @@ def located(stated: Stated) -> list[str]:
 
 def in_lead(stated: Stated, record: Facts, name: str, lead: str) -> bool | None:
     """Whether a record shows a finding in a lead; None where its source leaves that open."""
-    shown = stated.truth(record.findings, name)
+    shown = stated.truth(record, name)
     if not shown:
         return shown
     return lead in record.leads[name] if name in record.leads else None
@@ -51,7 +51,7 @@ def query_leads(stated: Stated, rows: Rows, budget: int) -> None:
         share = -(-budget // len(names))
         rng, used = rows.rng("query-leads", name), Counter()
         some = draw([(record,) for record in stated.records if name in record.leads], share, rng, used)
-        absent = [(record,) for record in stated.records if stated.truth(record.findings, name) is False]
+        absent = [(record,) for record in stated.records if stated.truth(record, name) is False]
         none = draw(absent, min(share // 4, len(some) // 3), rng, used)
         wording = rows.wordings("query-leads", name)
         for turn, records in enumerate(interleave(some[: share - len(none)], none)):

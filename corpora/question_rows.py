@@ -17,6 +17,7 @@ import numpy as np
 from datasets import Dataset, Features, List, Value
 
 from .phrasings import PHRASINGS
+from .sources import sources_of, stated_by_source
 
 QUESTION_FEATURES = Features(
     {
@@ -36,7 +37,8 @@ QUESTION_FEATURES = Features(
 @dataclass(frozen=True, eq=False)
 class Facts:
     """What a corpus states of one record. leads: finding -> leads that show it, where the source names them.
-    measurements: name -> value (bpm, ms, degrees); age in years, sex "female" or "male", None where unknown."""
+    measurements: name -> value (bpm, ms, degrees); age in years, sex "female" or "male", None where unknown. stated:
+    all that the record's source states of any record, by which its silence is judged."""
 
     id: str
     patient_id: str
@@ -48,6 +50,7 @@ class Facts:
     measurements: Mapping[str, float]
     age: float | None
     sex: str | None
+    stated: frozenset[str]
 
 
 @dataclass
@@ -76,6 +79,9 @@ class Cell:
 def facts_of(corpus: Dataset) -> list[Facts]:
     """The records of a corpus. Columns that older corpora lack (leads, measurements, age, sex) are then unknown.
 
+    What a source states anywhere in this corpus decides what its silence means in every record of that source, in each
+    of its splits; what another source states decides nothing.
+
     Raises: ValueError if a needed column is missing.
     """
     needed = ["id", "patient_id", "findings", "severity", "split", "recorded_at"]
@@ -83,6 +89,9 @@ def facts_of(corpus: Dataset) -> list[Facts]:
     if missing:
         raise ValueError(f"the corpus lacks the column {', '.join(missing)}; make it by prepare or records_to_corpus")
     optional = [name for name in ("finding_leads", "measurements", "age", "sex") if name in corpus.column_names]
+    sources = sources_of(corpus)
+    stated = stated_by_source(corpus.select_columns(["findings"]).with_format(None)["findings"], sources)
+    rows = corpus.select_columns([*needed, *optional]).with_format(None)
     return [
         Facts(
             row["id"],
@@ -95,8 +104,9 @@ def facts_of(corpus: Dataset) -> list[Facts]:
             {name: value for name, value in (row.get("measurements") or {}).items() if value is not None},
             row.get("age"),
             row.get("sex"),
+            stated[source],
         )
-        for row in corpus.select_columns([*needed, *optional]).with_format(None)
+        for row, source in zip(rows, sources, strict=True)
     ]
 
 

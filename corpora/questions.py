@@ -46,9 +46,11 @@ def build_questions(
     """Ask questions about a corpus.
 
     Args:
-        corpus: records as `prepare` makes them. Filter it to one split to get that split's questions; two records
-            that are compared are always of one split. Leads and measurements are asked about where the columns
-            finding_leads and measurements hold some; what could not be asked stands in `info.description`.
+        corpus: records as `prepare` makes them, of one source or joined from several (column source): what a source
+            states anywhere in it decides what its own records' silence means, and no other's. Filter it to one split
+            to get that split's questions; two records that are compared are always of one split. Leads and
+            measurements are asked about where the columns finding_leads and measurements hold some; what could not be
+            asked stands in `info.description`.
         types: any of "verify", "choose", "query", "comparison".
         phrasings: "train" or "test", two disjoint sets of wordings; or "split": those for training where a record's
             split is "train", those for testing in all other splits, each of which is asked about by itself.
@@ -77,14 +79,12 @@ def build_questions(
     features = {feature.name.lower() for feature in FEATURES.values()}
     vocabulary.check_findings((attributes or set()) - features - {"any abnormality", *vocabulary.GROUPS})
     records = facts_of(corpus)
-    # What a corpus states anywhere decides what its silence means, in each of its splits.
-    ever = frozenset(name for record in records for name in record.findings)
     rows = Rows("train" if phrasings == "split" else phrasings, seed, no_per_yes)
     unasked: set[str] = set()
     for part in _parts(records) if phrasings == "split" else [records]:
         if phrasings == "split" and part:
             rows.phrasings = "train" if part[0].split == "train" else "test"
-        unasked.update(_ask(Stated(part, min_positives, attributes, ever), rows, types, per_record))
+        unasked.update(_ask(Stated(part, min_positives, attributes), rows, types, per_record))
     dataset = rows.dataset()
     dataset.info.description = "\n".join(_why(corpus, what) for what in sorted(unasked))
     return dataset

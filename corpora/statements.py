@@ -120,8 +120,8 @@ def wordings(name: str, which: str = "train") -> tuple[str, ...]:
     return tuple(sentence.format(each) for sentence in _SENTENCES[which] for each in names)
 
 
-def holds(findings: Iterable[str], name: str, stated_in_corpus: Iterable[str]) -> bool | None:
+def holds(findings: Iterable[str], name: str, stated_by_source: Iterable[str]) -> bool | None:
     """Whether a statement holds of a record: True, False, or None where its source leaves it open (`truth`)."""
     if name in VOCABULARY:
-        return truth(findings, name, stated_in_corpus)
-    return group_truth(findings, name, stated_in_corpus)
+        return truth(findings, name, stated_by_source)
+    return group_truth(findings, name, stated_by_source)

@@ -218,8 +218,20 @@ def test_groups():
     assert group_truth(["sinus rhythm"], "conduction disturbance") is False
     assert group_truth(["normal ecg", "low qrs voltage"], "any abnormality") is None
     assert group_truth(["normal ecg", "sinus rhythm"], "any abnormality") is False
-    assert group_truth(["sinus rhythm"], "any abnormality", {"sinus rhythm"}) is False
+    assert group_truth(["sinus rhythm"], "any abnormality", {"sinus rhythm", "atrial fibrillation"}) is False
     assert group_truth(["no noise"], "noise") is False
+
+
+def test_what_a_source_never_states_it_does_not_deny():
+    stated = {"sinus rhythm", "atrial fibrillation"}
+    assert truth(["sinus rhythm"], "atrial fibrillation", stated) is False
+    assert truth(["sinus rhythm"], "t wave inversion", stated) is None
+    assert truth(["atrial fibrillation"], "normal ecg", stated) is None
+    assert group_truth(["sinus rhythm"], "arrhythmia", stated) is False
+    assert group_truth(["sinus rhythm"], "st-t abnormality", stated) is None
+    assert group_truth(["sinus rhythm"], "noise", {*stated, "no noise"}) is None
+    assert group_truth(["sinus rhythm"], "any abnormality", {"sinus rhythm"}) is None
+    assert group_truth(["sinus rhythm", "normal ecg"], "any abnormality", {"sinus rhythm", "normal ecg"}) is False
 
 
 def test_unknown_findings_are_refused_and_described():

@@ -5,7 +5,7 @@ from string import Formatter
 
 import numpy as np
 import pytest
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from ecgllm.corpora import (
     QUESTION_FEATURES,
@@ -91,6 +91,31 @@ def test_only_what_the_corpus_states_is_asked(questions, corpus):
     stated = {name for findings in corpus["findings"] for name in findings}
     asked = {row["attribute"] for row in questions if row["template"] in ("verify-finding", "compare-new")}
     assert asked <= stated and "atrial flutter" in asked
+
+
+def test_of_joined_corpora_a_source_denies_only_what_it_ever_states(corpus):
+    """A source of two findings, joined to one of many: its silence about the others means nothing."""
+    signal, findings = np.zeros((1, 10), dtype=np.float32), [("sinus rhythm",), ("atrial fibrillation",)]
+    records = [ECGRecord(signal, 10.0, ("I",), id=f"n{i}", findings=findings[i % 2]) for i in range(60)]
+    joined = concatenate_datasets([corpus, records_to_corpus(records, "narrow")])
+    shown = {row["id"]: set(row["findings"]) for row in joined}
+    narrow = {row["id"] for row in joined if row["source"] == "narrow"}
+    stated = {"sinus rhythm", "atrial fibrillation", "arrhythmia", "any abnormality"}
+    denied = set()
+    for row in build_questions(joined, per_record=12):
+        for record_id in narrow.intersection(row["ecg_ids"]):
+            # Whatever the answer, a finding that is asked about and not shown was taken to be absent.
+            asked = {name for name in row["attribute"].split(" or ") if name in VOCABULARY}
+            assert asked <= shown[record_id] | stated, row
+            if row["answers"] == ["no"]:
+                assert row["attribute"] in stated, row
+                denied.add(row["attribute"])
+            assert row["template"] != "query-group", row
+    assert denied == stated
+
+
+def test_records_without_a_source_are_of_one(corpus):
+    assert build_questions(corpus.remove_columns("source"))[:] == build_questions(corpus)[:]
 
 
 def test_yes_and_no_are_drawn_alike(corpus):
