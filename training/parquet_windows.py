@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..corpora import ECG
+from ..corpora.sources import stated_by_source
 from .streams import StreamedRecord, Window
 
 _COLUMNS = ("id", "patient_id", "ecg", "report", "findings", "split")
@@ -37,7 +38,8 @@ class ParquetWindows:
     """Training records of a folder of Parquet files.
 
     Args: needed: "report" or "findings", which a record must have. excluded: patients who must not be trained on.
-    Attributes: usable: records; left_out: those without `needed`, of other splits or of excluded patients.
+    Attributes: usable: records; left_out: those without `needed`, of other splits or of excluded patients. stated:
+        source -> every finding that it states in some record of the folder; files without the column source: None.
     Raises: ValueError that names the folder or file, for files without a corpus' columns or nothing usable.
     """
 
@@ -48,6 +50,7 @@ class ParquetWindows:
             raise ValueError(f"{folder} holds no *.parquet file; expected what corpus.to_parquet(...) writes.")
         patients = set(excluded)
         self._groups: list[_Group] = []
+        self.stated: dict[str | None, frozenset[str]] = {}
         total = 0
         for file in files:
             with pq.ParquetFile(file) as opened:
@@ -57,7 +60,10 @@ class ParquetWindows:
                         f"{file} lacks the columns {', '.join(missing)} of a corpus; see docs/corpora.md."
                     )
                 for number in range(opened.num_row_groups):
-                    table = opened.read_row_group(number, columns=["patient_id", "split", needed])
+                    small = {"patient_id", "split", "findings", "source", needed}
+                    table = opened.read_row_group(number, columns=sorted(small & set(opened.schema_arrow.names)))
+                    for source, names in stated_by_source(table["findings"].to_pylist(), _sources(table)).items():
+                        self.stated[source] = self.stated.get(source, frozenset()) | names
                     rows = _usable(table, needed, patients)
                     self._groups.append(_Group(file, number, total, rows))
                     total += table.num_rows
@@ -133,11 +139,16 @@ def _usable(table: pa.Table, needed: str, excluded: set[str]) -> np.ndarray:
 def _records(group: _Group, rows: Iterable[int]) -> list[StreamedRecord]:
     """Records of a row group; their signals stay packed (int16) until the feature extractor asks for them."""
     with pq.ParquetFile(group.file) as opened:
-        table = opened.read_row_group(group.number, columns=["ecg", "report", "findings"])
+        known = {"ecg", "report", "findings", "source"} & set(opened.schema_arrow.names)
+        table = opened.read_row_group(group.number, columns=sorted(known))
     table = table.take(pa.array(np.asarray(rows)))
     columns = (table[name].to_pylist() for name in ("ecg", "report", "findings"))
     decode = ECG().decode_example
     return [
-        StreamedRecord(group.first + int(row), partial(decode, ecg), report, tuple(findings or ()))
-        for row, ecg, report, findings in zip(rows, *columns, strict=True)
+        StreamedRecord(group.first + int(row), partial(decode, ecg), report, tuple(findings or ()), source)
+        for row, ecg, report, findings, source in zip(rows, *columns, _sources(table), strict=True)
     ]
+
+
+def _sources(table: pa.Table) -> list[str | None]:
+    return table["source"].to_pylist() if "source" in table.column_names else [None] * table.num_rows

@@ -5,12 +5,14 @@ In: a `StageContext` and the stage's recipe. Out: `pretrain/model`, a dual encod
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from accelerate import PartialState
 from transformers import PreTrainedModel, set_seed
 
 from ..configuration_ecgllm import ECGEncoderConfig
+from ..corpora.sources import sources_of, stated_by_source
 from ..modeling_ecgllm import ECGTextDualEncoder
 from .parquet_windows import ParquetWindows
 from .pretraining_examples import PretrainingCollator, PretrainingExamples
@@ -27,7 +29,8 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
     recipe, folder = context.recipe, context.run.stage("pretrain")
     feature_extractor = context.feature_extractor
 
-    statements = _statements(context, stage)
+    windows = _windows(context, stage) if stage.stream else None
+    statements = _statements(context, stage, windows.stated if windows else {})
 
     def build() -> tuple[ECGTextDualEncoder, Any]:
         set_seed(recipe.seed)
@@ -55,8 +58,10 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
     model, tokenizer = build()
     signals, text = context.signals, stage.text
     train: PretrainingExamples | StreamedExamples
-    if stage.stream:
-        train = _streamed(context, stage, statements)
+    if windows is not None:
+        state, augmenter = PartialState(), context.augmenter(stage)
+        batch, share = stage.batch_size // state.num_processes, (state.process_index, state.num_processes)
+        train = StreamedExamples(windows, feature_extractor, batch, *share, text, statements, augmenter)
     else:
         train = PretrainingExamples(context.split("train"), signals, text, statements, context.augmenter(stage))
         what = "findings" if text == "findings" else "report"
@@ -81,43 +86,40 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
         context.run.mark_done("pretrain", metrics)
 
 
-def _streamed(context: StageContext, stage: StageRecipe, statements: StatementTargets | None) -> StreamedExamples:
-    """This process' share of a stream. Raises: RecipeError for a folder that cannot be trained on."""
+def _windows(context: StageContext, stage: StageRecipe) -> Windows:
+    """The records of a stream. Raises: RecipeError for a folder that cannot be trained on."""
     recipe, state = context.recipe, PartialState()
     if stage.stream is True:
-        windows: Windows = SimulatedWindows(recipe.seed, context.corpus["id"])
-    else:
-        held = context.corpus.select_columns(["patient_id", "split"])
-        excluded = {row["patient_id"] for row in held if row["split"] != "train"}
-        needed = "findings" if stage.text == "findings" else "report"
-        try:
-            windows = ParquetWindows(stage.stream, needed, excluded, recipe.seed)
-            # Too few row groups are better found here than in a worker.
-            next(windows.lane(0, state.num_processes * max(stage.training.get("dataloader_num_workers", 0), 1)))
-        except (ValueError, OSError) as error:
-            raise RecipeError(f"stages.pretrain.stream: {error}") from error
-        state.print(f"  {windows.usable:,} records to stream from {stage.stream}")
-        print_skipped(windows.left_out, f"records have no {needed}, another split or a patient who validates")
-    return StreamedExamples(
-        windows,
-        context.feature_extractor,
-        stage.batch_size // state.num_processes,
-        state.process_index,
-        state.num_processes,
-        stage.text,
-        statements,
-        context.augmenter(stage),
-    )
+        return SimulatedWindows(recipe.seed, context.corpus["id"])
+    held = context.corpus.select_columns(["patient_id", "split"])
+    excluded = {row["patient_id"] for row in held if row["split"] != "train"}
+    needed = "findings" if stage.text == "findings" else "report"
+    try:
+        windows = ParquetWindows(stage.stream, needed, excluded, recipe.seed)
+        # Too few row groups are better found here than in a worker.
+        next(windows.lane(0, state.num_processes * max(stage.training.get("dataloader_num_workers", 0), 1)))
+    except (ValueError, OSError) as error:
+        raise RecipeError(f"stages.pretrain.stream: {error}") from error
+    state.print(f"  {windows.usable:,} records to stream from {stage.stream}")
+    print_skipped(windows.left_out, f"records have no {needed}, another split or a patient who validates")
+    return windows
 
 
-def _statements(context: StageContext, stage: StageRecipe) -> StatementTargets | None:
+def _statements(
+    context: StageContext, stage: StageRecipe, streamed: Mapping[str | None, frozenset[str]]
+) -> StatementTargets | None:
     """Statements about the corpus, to learn from or to measure by; None where no training record has findings.
 
+    streamed: what the sources of a stream state; counts for those that the corpus lacks.
     Raises: RecipeError when they are to be learned from and there are none.
     """
-    findings = [own for own in context.split("train")["findings"] if own]
-    stated = {name for own in context.corpus["findings"] for name in own or ()}
-    statements = StatementTargets(findings, stated, context.recipe.seed) if findings else None
+    train = context.split("train")
+    told = [(own, source) for own, source in zip(train["findings"], sources_of(train), strict=True) if own]
+    stated = {**streamed, **stated_by_source(context.corpus["findings"], sources_of(context.corpus))}
+    statements = None
+    if told:
+        findings, sources = zip(*told, strict=True)
+        statements = StatementTargets(findings, stated, context.recipe.seed, sources)
     if stage.text != "report" and not statements:
         raise RecipeError(
             f"pretrain's text is {stage.text!r}, and no finding of the corpus {context.recipe.corpus} tells one of "

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
+from ..corpora.sources import sources_of
 from ..processing_ecgllm import ECGFeatureExtractor
 from .augmentations import Augmenter
 from .prepared_signals import PreparedSignals
@@ -45,9 +46,11 @@ class PretrainingExamples(torch.utils.data.Dataset):
             if what and record_id in signals
         ]
         self.skipped = len(corpus) - len(kept)
-        columns = corpus.select_columns(["id", "report", "findings", "patient_id"]).select(kept)
+        corpus = corpus.select(kept)
+        columns = corpus.select_columns(["id", "report", "findings", "patient_id"])
         self.ids, self.reports = columns["id"][:], columns["report"][:]
         self.findings, self.patients = columns["findings"][:], columns["patient_id"][:]
+        self.sources = sources_of(corpus)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,7 +63,8 @@ class PretrainingExamples(torch.utils.data.Dataset):
         ecg = self.signals[self.ids[index]]
         if self.augmenter is not None:
             ecg = self.augmenter(ecg, index)
-        return example(index, ecg, self.reports[index], self.findings[index], self.text, self.statements)
+        said = self.reports[index], self.findings[index], self.sources[index]
+        return example(index, ecg, *said, self.text, self.statements)
 
     def set_epoch(self, epoch: int) -> None:
         if self.augmenter is not None:
@@ -72,6 +76,7 @@ def example(
     ecg: dict[str, Any],
     report: str | None,
     findings: Sequence[str] | None,
+    source: str | None,
     text: str,
     statements: StatementTargets | None,
 ) -> dict[str, Any]:
@@ -80,7 +85,7 @@ def example(
     if text != "findings":
         found["report"] = report
     if text != "report":
-        targets = statements.targets(findings or ())
+        targets = statements.targets(findings or (), source)
         found["targets"] = statements.open_about_noise(targets) if ecg.get("noise_added") else targets
     return found
 

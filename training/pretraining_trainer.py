@@ -157,7 +157,8 @@ class PretrainingTrainer(StageTrainer):
             measured |= retrieval(ecgs, found["text"][rows], [examples.reports[index] for index in ids])
         self.zero_shot = {}
         if "statement" in found and len(self.statements):
-            targets = np.stack([self.statements.targets(examples.findings[index] or ()) for index in ids])
+            said = ((examples.findings[index] or (), examples.sources[index]) for index in ids)
+            targets = np.stack([self.statements.targets(*own) for own in said])
             measured |= self._told_apart(
                 ecgs, found["statement"], targets, [examples.patients[index] for index in ids]
             )

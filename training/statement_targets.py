@@ -1,13 +1,14 @@
 """Statements as targets: which texts every ECG of a batch is held against, what holds, and what each answer weighs.
 
-In: the findings of a corpus' records. Out: `StatementTargets`: names, a row of targets per record, weights, and texts
-for a training step or for measuring. Decided here: the wordings of a step follow from the seed and its number alone,
-so that all processes, and a run that was taken up again, use the same; and how yes and no are balanced.
+In: the findings of a corpus' records, and what each source ever states. Out: `StatementTargets`: names, a row of
+targets per record, weights, and texts for a training step or for measuring. Decided here: the wordings of a step
+follow from the seed and its number alone, so that all processes, and a run that was taken up again, use the same; and
+how yes and no are balanced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -22,8 +23,10 @@ class StatementTargets:
     """Statements about a corpus.
 
     Args:
-        findings: of the training records, from which the shares of yes and no are counted. stated: every finding that
-            the corpus ever states, in any split. seed: of the wordings.
+        findings: of the training records, from which the shares of yes and no are counted. stated: source -> every
+            finding that it ever states, in any split (`corpora.sources.stated_by_source`); what a source never states
+            is open in its records. seed: of the wordings. sources: of the records of `findings`; None: all of the
+            source None.
     Attributes: names: of the statements that hold of some training record and not of another. weights: float32
         [2, statements], of no (first row) and yes.
 
@@ -34,21 +37,25 @@ class StatementTargets:
     make the gradient follow single ECGs.
     """
 
-    def __init__(self, findings: Iterable[Sequence[str]], stated: Iterable[str], seed: int = 0):
+    def __init__(
+        self,
+        findings: Sequence[Sequence[str]],
+        stated: Mapping[str | None, Iterable[str]],
+        seed: int = 0,
+        sources: Iterable[str | None] | None = None,
+    ):
         self.seed = seed
-        self._stated = frozenset(stated)
-        self._rows: dict[frozenset[str], np.ndarray] = {}
-        self.names = statement_names([sorted(self._stated)])
+        self._stated = {source: frozenset(names) for source, names in stated.items()}
+        self._rows: dict[tuple[frozenset[str], str | None], np.ndarray] = {}
+        self.names = statement_names(self._stated.values())
         counts = np.zeros((2, len(self.names)))
-        records = 0
-        for own in findings:
-            row = self.targets(own)
+        for own, source in zip(findings, [None] * len(findings) if sources is None else sources, strict=True):
+            row = self.targets(own, source)
             counts += [row == 0, row == 1]
-            records += 1
         kept = np.flatnonzero((counts > 0).all(axis=0))
         self.names = tuple(self.names[position] for position in kept)
-        self._rows = {own: row[kept] for own, row in self._rows.items()}
-        self.weights = (0.5 / np.maximum(counts[:, kept] / max(records, 1), _RAREST)).astype(np.float32)
+        self._rows = {key: row[kept] for key, row in self._rows.items()}
+        self.weights = (0.5 / np.maximum(counts[:, kept] / max(len(findings), 1), _RAREST)).astype(np.float32)
         categories = [VOCABULARY[name].category if name in VOCABULARY else GROUPS.get(name) for name in self.names]
         self._of_noise = np.array([category == "noise" for category in categories], dtype=bool)
         self._no_noise = np.array([name == "no noise" for name in self.names], dtype=bool)
@@ -58,16 +65,21 @@ class StatementTargets:
     def __len__(self) -> int:
         return len(self.names)
 
-    def targets(self, findings: Iterable[str]) -> np.ndarray:
-        """int8 [statements]: 1 where the statement holds, 0 where it does not, -1 where the source leaves it open."""
-        own = frozenset(findings)
-        row = self._rows.get(own)
+    def targets(self, findings: Iterable[str], source: str | None = None) -> np.ndarray:
+        """int8 [statements]: 1 where the statement holds, 0 where it does not, -1 where the source leaves it open.
+
+        Raises: ValueError for a source of which it is not known what it states.
+        """
+        if source not in self._stated:
+            raise ValueError(f"source is {source!r}; expected one of {', '.join(map(repr, self._stated))}")
+        key = frozenset(findings), source
+        row = self._rows.get(key)
         if row is None:
-            answers = (holds(own, name, self._stated) for name in self.names)
+            answers = (holds(key[0], name, self._stated[source]) for name in self.names)
             row = np.array([UNKNOWN if answer is None else int(answer) for answer in answers], dtype=np.int8)
             # Records share findings; a stream of ever new ones must not fill the memory.
             if len(self._rows) < 200_000:
-                self._rows[own] = row
+                self._rows[key] = row
         return row
 
     def open_about_noise(self, targets: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ record to Arrow and read it back costs twice the simulation (375 records/s by `s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -23,10 +23,12 @@ from ..corpora.findings import implied
 from ..processing_ecgllm import ECGFeatureExtractor
 from ..signal_ecgllm import ECGInputError
 from ..signals import ECGRecord
-from ..signals.simulation import CHUNK, simulate_ecgs
+from ..signals.simulation import CHUNK, FINDINGS, simulate_ecgs
 from .augmentations import Augmenter
 from .pretraining_examples import example
 from .statement_targets import StatementTargets
+
+_SIMULATED = "simulation"  # the source, as `prepare` calls it
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class StreamedRecord:
     ecg: Callable[[], Any]
     report: str | None
     findings: tuple[str, ...]
+    source: str | None
 
 
 class Window(Protocol):
@@ -51,8 +54,10 @@ class Windows(Protocol):
     """A source of records.
 
     lane: which share of it, of `lanes` without overlap. Windows come without end; where a source is finite, it begins
-    again in another order, and `pass_number` of a window says how often it did.
+    again in another order, and `pass_number` of a window says how often it did. stated: source -> what it ever states.
     """
+
+    stated: Mapping[str | None, frozenset[str]]
 
     def lane(self, lane: int, lanes: int) -> Iterator[tuple[int, Window]]: ...
 
@@ -135,7 +140,8 @@ class StreamedExamples(torch.utils.data.IterableDataset):
         }
         if self.augmenter is not None and pass_number is not None:
             ecg = self.augmenter(ecg, pass_number, record.number)
-        return example(record.number, ecg, record.report, record.findings, self.text, self.statements)
+        said = record.report, record.findings, record.source
+        return example(record.number, ecg, *said, self.text, self.statements)
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,9 @@ class _Chunk:
         made = simulate_ecgs(CHUNK, self.seed, first=self.first)
         return [
             # As a corpus has them: with the broader findings that follow, which else would count as denied.
-            StreamedRecord(self.first + row, partial(_same, record), record.report, implied(record.findings))
+            StreamedRecord(
+                self.first + row, partial(_same, record), record.report, implied(record.findings), _SIMULATED
+            )
             for row, record in enumerate(made)
         ]
 
@@ -168,6 +176,7 @@ class SimulatedWindows:
 
     def __init__(self, seed: int, known: Iterable[str]):
         self.seed = seed
+        self.stated = {_SIMULATED: frozenset(implied(FINDINGS))}
         own = re.compile(rf"sim-{seed}-(\d+)")
         numbers = [int(found.group(1)) for found in map(own.fullmatch, known) if found]
         self.first = -(-(max(numbers, default=-1) + 1) // CHUNK) * CHUNK

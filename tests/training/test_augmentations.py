@@ -199,7 +199,7 @@ def test_a_folder_without_noise_is_refused(tmp_path: Path) -> None:
 
 def test_added_noise_leaves_open_whether_there_is_noise() -> None:
     findings = [["static noise", "sinus rhythm"], ["sinus rhythm"], ["atrial fibrillation", "baseline drift"]]
-    statements = StatementTargets(findings, {name for own in findings for name in own})
+    statements = StatementTargets(findings, {None: {name for own in findings for name in own}})
     clean = dict(zip(statements.names, statements.targets(["sinus rhythm"]), strict=True))
     noisy = dict(zip(statements.names, statements.open_about_noise(statements.targets(["sinus rhythm"])), strict=True))
     assert clean["static noise"] == clean["noise"] == 0 and noisy["static noise"] == noisy["noise"] == -1

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from torch.utils.data import DataLoader
 
 from ecgllm.corpora import prepare, simulated_stream
@@ -78,6 +78,22 @@ def test_simulated_records_say_what_those_of_a_corpus_say() -> None:
     for record, row in zip(streamed, simulated_stream(5, n=CHUNK), strict=True):
         assert list(record.findings) == row["findings"] and record.report == row["report"]
         np.testing.assert_allclose(record.ecg().signal, row["ecg"]["signal"], atol=0.001)  # stored in microvolts
+
+
+def test_records_say_their_source_and_a_stream_what_its_sources_state(corpus: Dataset, tmp_path: Path) -> None:
+    assert {record.source for record in next(SimulatedWindows(5, []).lane(0, 1))[1].records()} == {"simulation"}
+    other = corpus.select(range(20, 40)).map(lambda row: {"source": "other", "findings": ["sinus rhythm"]})
+    joined = concatenate_datasets([corpus.select(range(20)), other])
+    joined.to_parquet(tmp_path / "joined" / "a.parquet", batch_size=7)
+    windows = ParquetWindows(tmp_path / "joined", "report", [], seed=1)
+    sources = dict(zip(joined["id"], joined["source"], strict=True))
+    drawn = next(windows.lane(0, 1))[1].records()
+    assert [record.source for record in drawn] == [sources[windows.name(record.number)] for record in drawn]
+    assert windows.stated["other"] == {"sinus rhythm"}
+    assert windows.stated["simulation"] == {name for own in corpus["findings"][:20] for name in own}
+    joined.remove_columns("source").to_parquet(tmp_path / "unknown" / "a.parquet")
+    windows = ParquetWindows(tmp_path / "unknown", "findings", [], seed=1)
+    assert list(windows.stated) == [None] and windows.record(0).source is None
 
 
 @pytest.mark.parametrize("workers", [0, 2])
