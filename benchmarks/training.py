@@ -6,8 +6,8 @@ The plain loop does what released code in this field does: the frozen encoder ru
 padded to `--max-length` tokens (released code takes 512 and more), and logits are computed for all of them. Ours is
 the stage's Trainer: records encoded once beforehand (that time is part of its figure), batches of like length in which
 questions about one ECG share a row, logits of answers. Both see the same examples in the same order from the same
-weights, and their losses are compared. Each runs in a process of its own, whose peak memory is printed. Last: the encoder's throughput as a share of what the
-machine reaches in float32 matrix multiplication, both measured here.
+weights, and their losses are compared. Each runs in a process of its own, whose peak memory is printed. Last: the
+encoder's throughput as a share of what the machine reaches in float32 matrix multiplication, both measured here.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ def answer_set(text: str) -> frozenset[str]:
 class QuestionExamples(torch.utils.data.Dataset):
     """Questions with answers, as token ids and labels; those over a refused record are left out (`skipped`).
 
-    signals: prepared ones, or encoded ones where the encoder is frozen. augmenter: varies prepared ones, once in an epoch
-        for all questions about the same ECGs, so that these can share a row.
+    signals: prepared ones, or encoded ones where the encoder is frozen. augmenter: varies prepared ones, once in an
+        epoch for all questions about the same ECGs, so that these can share a row.
     """
 
     def __init__(
@@ -112,8 +112,8 @@ class QuestionExamples(torch.utils.data.Dataset):
 class QuestionCollator:
     """Batch of questions for `ECGLLMForConditionalGeneration`; `example_ids` are for the trainer.
 
-    share: put questions about the same ECGs into one row (`shared_ecgs`). A batch that holds no two such questions is as
-        it would be without.
+    share: put questions about the same ECGs into one row (`shared_ecgs`). A batch that holds no two such questions is
+        as it would be without.
     """
 
     def __init__(self, processor: ECGProcessor, share: bool = False):
