@@ -9,6 +9,8 @@ cannot be learned from a wording. `SUSPECTING`: the wordings that sound as if th
 
 from __future__ import annotations
 
+from .comparison_phrasings import COMPARISON_PHRASINGS
+
 PHRASINGS: dict[str, dict[str, tuple[str, ...]]] = {
     "verify-finding": {
         "train": (
@@ -163,78 +165,7 @@ PHRASINGS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "test": ("List the pathological findings on this tracing.", "What abnormalities does this recording exhibit?"),
     },
-    "compare-new": {
-        "train": (
-            "{Is} {finding} new in the second ECG?",
-            "{Is} there {finding} in the second ECG that the first ECG does not show?",
-            "Compared with the first ECG, {has} {finding} appeared in the second ECG?",
-            "Does the second ECG, unlike the first, show {finding}?",
-            "{Is} {finding} present in the second ECG but not in the first?",
-            "{Has} {finding} newly appeared in the second ECG?",
-            "Relative to the first ECG, {is_} {finding} new in the second?",
-            "{Has} {finding} developed between the first and the second recording?",
-            "{Is} {finding} new on the second tracing?",
-            "Does the second recording show {finding} while the first does not?",
-        ),
-        "test": (
-            "{Has} {finding} newly developed on the second tracing?",
-            "Relative to the first recording, {is_} {finding} new on the second?",
-        ),
-    },
-    "compare-resolved": {
-        "train": (
-            "{Has} {finding} resolved in the second ECG?",
-            "{Is} there {finding} in the first ECG that the second ECG no longer shows?",
-            "Compared with the first ECG, {has} {finding} disappeared in the second ECG?",
-            "Does the first ECG, unlike the second, show {finding}?",
-            "{Is} {finding} present in the first ECG but not in the second?",
-            "{Has} {finding} vanished in the second ECG?",
-            "{Is} {finding} gone in the second ECG?",
-            "Relative to the first ECG, {has} {finding} disappeared in the second?",
-            "{Is} {finding} no longer seen on the second tracing?",
-            "Does the first recording show {finding} while the second does not?",
-        ),
-        "test": (
-            "{Is} {finding} gone on the second tracing?",
-            "Relative to the first recording, {has} {finding} vanished on the second?",
-        ),
-    },
-    "compare-new-query": {
-        "train": (
-            "Which findings are new in the second ECG?",
-            "What has newly appeared in the second ECG?",
-            "Which abnormal findings does the second ECG show that the first does not?",
-            "Compared with the first ECG, what is new in the second ECG?",
-            "Name the findings of the second ECG that are missing in the first.",
-            "List what is new in the second ECG.",
-            "What has newly developed in the second ECG?",
-            "Relative to the first ECG, which abnormalities are added in the second?",
-            "Which findings appear on the second tracing only?",
-            "State the findings that are new on the second recording.",
-        ),
-        "test": (
-            "List what has newly developed on the second tracing.",
-            "Relative to the first recording, what abnormalities are added on the second?",
-        ),
-    },
-    "compare-resolved-query": {
-        "train": (
-            "Which findings have resolved in the second ECG?",
-            "What has disappeared in the second ECG?",
-            "Which abnormal findings does the first ECG show that the second does not?",
-            "Compared with the first ECG, what is gone in the second ECG?",
-            "Name the findings of the first ECG that are missing in the second.",
-            "List what has disappeared in the second ECG.",
-            "Which findings are gone on the second tracing?",
-            "Relative to the first ECG, which abnormalities have vanished in the second?",
-            "Which findings appear on the first recording only?",
-            "State the findings that have resolved on the second recording.",
-        ),
-        "test": (
-            "List what is gone on the second tracing.",
-            "Relative to the first recording, what abnormalities have vanished on the second?",
-        ),
-    },
+    **COMPARISON_PHRASINGS,
     "query-stage": {
         "train": (
             "Which stage of myocardial infarction does this ECG show?",
@@ -354,22 +285,6 @@ PHRASINGS: dict[str, dict[str, tuple[str, ...]]] = {
         "test": (
             "What range does the {feature} on this tracing lie in?",
             "Judge the {feature} of this recording: is it low, normal or high?",
-        ),
-    },
-    "compare-measurement": {
-        "train": (
-            "Is the {feature} {change} in the second ECG?",
-            "Is the {feature} {change} in the second ECG than in the first?",
-            "Compared with the first ECG, is the {feature} {change} in the second ECG?",
-            "Has the {feature} become {change} from the first to the second ECG?",
-            "Does the second ECG have a {feature} that is {change} than the first ECG's?",
-            "Relative to the first ECG, has the {feature} become {change} in the second?",
-            "Is the {feature} {change} on the second recording?",
-            "Does the second tracing show a {feature} {change} than the first?",
-        ),
-        "test": (
-            "Relative to the first recording, is the {feature} {change} on the second?",
-            "Has the {feature} become {change} on the second tracing?",
         ),
     },
 }

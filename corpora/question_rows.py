@@ -58,7 +58,7 @@ class Cell:
     """One question with the records (tuples of one or two) that answer it yes and no.
 
     fields: what fills the wording. key: tells this cell from others of its template. in_order: whether `no` comes
-    with the telling ones first and is to be taken in that order.
+    with the telling ones first and is to be taken in that order; yes_in_order: the same of `yes`.
     """
 
     template: str
@@ -69,6 +69,7 @@ class Cell:
     fields: Mapping[str, str]
     key: str = ""
     in_order: bool = False
+    yes_in_order: bool = False
 
     @property
     def name(self) -> tuple[str, ...]:
@@ -170,8 +171,9 @@ class Rows:
             if cell.name not in drawn:
                 continue
             rng = self.rng(*cell.name)
-            yes = draw(cell.yes, drawn[cell.name], rng, used)
-            wanted = round(drawn[cell.name] * self.no_per_yes)
+            asked = drawn[cell.name]
+            yes = cell.yes[:asked] if cell.yes_in_order else draw(cell.yes, asked, rng, used)
+            wanted = round(asked * self.no_per_yes)
             no = cell.no[:wanted] if cell.in_order else draw(cell.no, wanted, rng, used)
             wording = self.wordings(*cell.name)
             for answer, chosen in (("yes", yes), ("no", no)):
