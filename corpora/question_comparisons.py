@@ -63,7 +63,10 @@ def _compared(stated: Stated, rows: Rows, template: str, kind: str, name: str, p
         no = interleave(interleave(both, gone), neither)
         return Cell(template, kind, name, come, no, fields, in_order=True)
     most = len(come) + len(gone)  # more that show it in both or neither would make it matter less which one is asked
-    yes, no = _in_turn(come, both[:most]), _in_turn(gone, neither[:most])
+    sides = [(come, both[:most]), (gone, neither[:most])]
+    if rows.rng("turn", kind, name).integers(2):  # a finding asked about once or twice would always begin alike
+        sides = [side[::-1] for side in sides]
+    yes, no = (_in_turn(*side) for side in sides)
     return Cell(template, kind, name, yes, no, fields, in_order=True, yes_in_order=True)
 
 

@@ -85,6 +85,15 @@ def test_of_either_answer_half_show_the_finding_in_exactly_one_ecg(questions, sh
                 assert np.mean([asked != other for asked, other in pairs]) == pytest.approx(0.5, abs=0.1)
 
 
+def test_half_do_so_even_where_a_finding_is_asked_about_once(corpus, shown) -> None:
+    told = []
+    for seed in range(10):
+        rows = of_one(build_questions(corpus, types=("comparison",), per_record=0.1, seed=seed))
+        assert 8 <= len(rows) <= 20
+        told += [len(set(asked_and_other(row, shown))) == 2 for row in rows]
+    assert np.mean(told) == pytest.approx(0.5, abs=0.15)
+
+
 def test_a_pair_that_shows_it_in_one_ecg_is_asked_about_both(questions, shown) -> None:
     asked = {template: set() for template in ONE}
     for row in of_one(questions):
