@@ -10,8 +10,12 @@ have been in its training. Asked, in wordings that no recipe trains on, and answ
 - questions about what is new or gone in the second of two ECGs, of two patients where nobody has two;
 - every finding that the simulator knows about every record that decides it: AUROC of P(yes).
 
+How sure it says it is, the probability of the likelier answer relative to the other, is held against how often it is
+right.
+
 Beside each, the same with random ECGs in place of the right ones: what the wording alone gives. Intervals are 95 %,
-over patients. How far measured heart rates and intervals are off is in docs/measurements.md.
+over patients. The heart rate stands beside every answer and is measured (`signals.measure`): how far it is off the
+rate of the beats that LUDB marks. Intervals are held against LUDB's in docs/measurements.md.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import wfdb
 from carry_over import learned_findings, print_findings, read_corpus, targets_of
 from datasets import Dataset, concatenate_datasets
 
@@ -38,6 +43,7 @@ from ecgllm.corpora import build_questions, debias
 from ecgllm.corpora.findings import GROUPS
 from ecgllm.corpora.phrasings import PHRASINGS
 from ecgllm.corpora.question_rows import in_a_sentence
+from ecgllm.signals import measure, read_ecg
 from ecgllm.training.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.prepared_signals import load_signals, prepare_signals
 from ecgllm.training.pretraining_metrics import zero_shot
@@ -91,14 +97,28 @@ class Asked:
         self.seed = seed
 
     def figures(self, answerer: Answerer) -> dict[str, Any]:
-        """{"answers", "answers_random_ecgs", "pairs", "pairs_random_ecgs"}, each as `share` gives it."""
+        """{"answers", "answers_random_ecgs", "pairs", "pairs_random_ecgs"}, each as `share` gives it, and "sure", by
+        `_SURE` the shares of right answers."""
         pairs, found = opposite_pairs(self.rows[:]), {}
         for suffix, ids in (("", list(self.rows["ecg_ids"])), ("_random_ecgs", self._others())):
-            right = (answerer.yes(self.rows["question"], ids) > 0.5) == self.wanted
+            yes = answerer.yes(self.rows["question"], ids)
+            right = (yes > 0.5) == self.wanted
             patients = [[self.patient[record_id] for record_id in own] for own in ids]
             found["answers" + suffix] = share(right, patients, self.seed)
-            both = [right[yes] and right[no] for yes, no in pairs]
-            found["pairs" + suffix] = share(both, [patients[yes] + patients[no] for yes, no in pairs], self.seed)
+            both = [right[one] and right[other] for one, other in pairs]
+            found["pairs" + suffix] = share(both, [patients[one] + patients[other] for one, other in pairs], self.seed)
+            if not suffix:
+                found["sure"] = self._by_sureness(np.maximum(yes, 1 - yes), right, patients)
+        return found
+
+    def _by_sureness(self, sure: np.ndarray, right: np.ndarray, patients: list[list[str]]) -> list[dict[str, Any]]:
+        """{"from", "to", "stated" (mean), and `share` of right answers} for every range of `_SURE` with an answer."""
+        found = []
+        for low, high in zip(_SURE, (*_SURE[1:], 1.0), strict=True):
+            rows = np.flatnonzero((sure >= low) & ((sure < high) | (high == 1.0)))
+            if len(rows):
+                one = share(right[rows], [patients[row] for row in rows], self.seed)
+                found.append({"from": low, "to": high, "stated": float(sure[rows].mean())} | one)
         return found
 
     def _others(self) -> list[list[str]]:
@@ -135,6 +155,20 @@ def wording(name: str) -> str:
     return PHRASINGS["verify-finding"]["test"][0].format(**in_a_sentence(name))
 
 
+def rate_errors(folder: Path) -> np.ndarray:
+    """Absolute errors in bpm of the measured rate over the stretch in which LUDB marks beats, one a record; a record
+    without a measured rate has an infinite one."""
+    errors = []
+    for header in sorted((folder / "data").glob("*.hea")):
+        marks = wfdb.rdann(str(header.with_suffix("")), "ii")
+        record = read_ecg(header)
+        marked = marks.sample[np.array(marks.symbol) == "N"] / record.sampling_rate
+        beats = np.array(measure(record).beats or ())
+        beats = beats[(beats > marked[0] - _NEAR_S) & (beats < marked[-1] + _NEAR_S)]
+        errors.append(abs(60 / np.diff(beats).mean() - 60 / np.diff(marked).mean()) if len(beats) > 1 else np.inf)
+    return np.array(errors)
+
+
 def named_apart(name: str, corpus: Dataset, limit: int | None) -> Dataset:
     """A corpus whose records and patients cannot be taken for those of another one; `limit` spread over all of it."""
     if limit is not None and limit < len(corpus):
@@ -145,6 +179,8 @@ def named_apart(name: str, corpus: Dataset, limit: int | None) -> Dataset:
     return corpus
 
 
+_NEAR_S = 0.15
+_SURE = (0.5, 0.7, 0.9, 0.97)
 _SHOWN = (
     ("verify", "answers", "yes/no questions about one ECG"),
     ("verify", "pairs", "pairs of these, both right"),
@@ -172,6 +208,26 @@ def section(figures: dict[str, Any]) -> str:
             f"| {title} | {one['share']:.1%} | {one['low']:.1%} to {one['high']:.1%} | {control['share']:.1%} "
             f"| {one['number']} |"
         )
+    lines += [
+        "",
+        "How sure it says it is of yes or no about one ECG, and how often it is right:",
+        "",
+        "| probability of its answer | mean | right | interval | number |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {one['from']:.0%} to {one['to']:.0%} | {one['stated']:.1%} | {one['share']:.1%} "
+        f"| {one['low']:.1%} to {one['high']:.1%} | {one['number']} |"
+        for one in figures["verify"]["sure"]
+    ]
+    if "heart_rate" in figures:
+        one = figures["heart_rate"]
+        lines += [
+            "",
+            f"The heart rate is measured beside every answer. On LUDB its median error is {one['median_error']:.2f} "
+            f"bpm, and {one['within_2_bpm']} of {one['records']} records are within 2 bpm of the marked beats (the "
+            "detector's settings were chosen on LUDB).",
+        ]
     found = figures["findings"]
     macro, low, high = found["macro"]
     lines += [
@@ -225,6 +281,15 @@ def main() -> None:
         for kind in ("verify", "comparison"):
             figures[kind] = Asked(asked, kind, names, given.questions, given.seed).figures(answerer)
         figures["findings"] = findings_of(answerer, asked, names)
+    for name, _, folder in (pair.partition("=") for pair in given.corpora):
+        if name == "ludb":
+            errors = rate_errors(Path(folder))
+            figures["heart_rate"] = {
+                "median_error": float(np.median(errors)),
+                "within_2_bpm": int((errors <= 2).sum()),
+                "records": len(errors),
+            }
+            print(f"heart rate: {figures['heart_rate']}")
     if not figures["findings"]:
         raise SystemExit("no finding has five records that show it and five that do not; take more records")
     print(f"{'':<40}{'right [95 %]':>24}{'random ECGs':>14}{'number':>8}")

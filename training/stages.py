@@ -171,12 +171,10 @@ def _can_share(model: Any, examples: QuestionExamples, processor: ECGProcessor) 
     first = np.flatnonzero(groups == np.bincount(groups).argmax())[:2].tolist()
     if len(first) < 2:
         return False
+    window = getattr(model.config.get_text_config(), "sliding_window", None)
+    if window is not None and int(examples.lengths().max()) > window:
+        return False  # a mask of our own would not respect it
     chosen = [examples[number] for number in first]
-    longest = max(len(example["input_ids"]) for example in chosen)
-    config = model.config.get_text_config()
-    window = getattr(config, "sliding_window", None)  # which a mask of our own would not respect
-    if window is not None and longest > window:
-        return False
     apart, together = (QuestionCollator(processor, share)(chosen) for share in (False, True))
     del apart[EXAMPLE_IDS], together[EXAMPLE_IDS]
     if sharing_is_exact(model, apart, together):
