@@ -120,7 +120,7 @@ def ours(steps: int, batch_size: int, max_length: int, folder: Path) -> dict:
     examples = QuestionExamples(questions, EncodedSignals(folder / "encoded"), processor)
     trainer = StageTrainer(
         model=model, args=arguments, train_dataset=examples, data_collator=QuestionCollator(processor),
-        train_collator=QuestionCollator(processor, share=True), group_by_length=True, together=TOGETHER,
+        train_collator=QuestionCollator(processor, TOGETHER), group_by_length=True, together=TOGETHER,
     )  # fmt: skip
     start = time.perf_counter()
     trainer.train()

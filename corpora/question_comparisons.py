@@ -1,8 +1,8 @@
 """Questions about two records: what is new in the second, what has gone, what one of them shows.
 
 In: records. Out: rows of the types comparison (one patient, the earlier record first) and comparison-irrelevant (two
-patients), verify and query. Decided here: which two records are asked about, that what changed can be told from
-neither of them alone, and that what one shows cannot be told without knowing which one is asked about.
+patients), verify and query. Decided here: which two records are asked about, that what changed is not always told by
+one of them alone, and that what one shows cannot be told without knowing which one is asked about.
 """
 
 from __future__ import annotations

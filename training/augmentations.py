@@ -89,6 +89,10 @@ class Augmenter:
         if recipe.baseline:
             self._wander = self._as_prepared(_wander(rng, self._times()) * np.float32(recipe.baseline))
 
+    @property
+    def epoch(self) -> int:
+        return int(self._epoch)
+
     def set_epoch(self, epoch: int) -> None:
         """What was varied in one way is varied in another from here on."""
         self._epoch.fill_(epoch)

@@ -46,7 +46,7 @@ class QuestionExamples(torch.utils.data.Dataset):
         processor: ECGProcessor,
         augmenter: Augmenter | None = None,
     ):
-        self.signals, self.augmenter = signals, augmenter
+        self.signals, self.processor, self.augmenter = signals, processor, augmenter
         # Rows stay on the disk, where there may be more of them than memory has room for.
         usable = [row for row, ids in enumerate(questions["ecg_ids"]) if all(own in signals for own in ids)]
         self.questions = questions.select(usable)
@@ -60,7 +60,7 @@ class QuestionExamples(torch.utils.data.Dataset):
 
         self._encode = encode
         self._groups = self.groups() if augmenter is not None else None
-        self._varied: tuple[int, list[dict[str, Any]]] | None = None  # of the group that was asked for last
+        self._varied: tuple[Any, list[dict[str, Any]]] = (None, [])  # (epoch, group) that was asked for last
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -93,40 +93,55 @@ class QuestionExamples(torch.utils.data.Dataset):
             ecgs, lengths = [self.signals[record_id] for record_id in ids], self._samples(ids)
         else:
             ecgs = self._vary(int(self._groups[index]), ids)
-            lengths = tuple(ecg["ecg_values"].shape[1] for ecg in ecgs)
+            lengths = tuple(self._whole_tokens(ecg["ecg_values"].shape[1]) for ecg in ecgs)
         encoded = self._encode(question, answer_text(answers), lengths)
         return {**encoded, "ecgs": ecgs, "records": tuple(ids), "example_id": index}
 
+    def _whole_tokens(self, samples: int) -> int:
+        """The most samples with as many tokens: crops of any length shall not fill the memory of encoded questions."""
+        tokens = self.processor.num_ecg_tokens(samples)
+        return tokens * self.processor.samples_per_token + self.processor.samples_trimmed
+
     def _vary(self, group: int, ids: Sequence[str]) -> list[dict[str, Any]]:
-        if self._varied is None or self._varied[0] != group:
-            ecgs = [self.augmenter(self.signals[own], group, position) for position, own in enumerate(ids)]
-            self._varied = group, ecgs
+        # By the epoch, too: workers that live through epochs have this cache each.
+        key = self.augmenter.epoch, group
+        if self._varied[0] != key:
+            varied = [self.augmenter(self.signals[own], group, position) for position, own in enumerate(ids)]
+            self._varied = key, varied
         return self._varied[1]
 
     def set_epoch(self, epoch: int) -> None:
         if self.augmenter is not None:
             self.augmenter.set_epoch(epoch)
-            self._varied = None
 
 
 class QuestionCollator:
     """Batch of questions for `ECGLLMForConditionalGeneration`; `example_ids` are for the trainer.
 
-    share: put questions about the same ECGs into one row (`shared_ecgs`). A batch that holds no two such questions is
-        as it would be without.
+    together: put so many questions about the same ECGs at most into one row (`shared_ecgs`). A batch that holds no two
+        such questions is as it would be without.
     """
 
-    def __init__(self, processor: ECGProcessor, share: bool = False):
-        self.processor, self.share = processor, share
+    def __init__(self, processor: ECGProcessor, together: int = 1):
+        self.processor, self.together = processor, together
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         example_ids = torch.tensor([example["example_id"] for example in examples])
-        rows: dict[Any, list[dict[str, Any]]] = {}
-        for number, example in enumerate(examples):
-            rows.setdefault(example["records"] if self.share else number, []).append(example)
-        if len(rows) == len(examples):
+        rows = self._rows(examples) if self.together > 1 else []
+        if len(rows) in (0, len(examples)):
             batch = dict(self.processor.collate(examples, [example["ecgs"] for example in examples]))
             return batch | {"example_ids": example_ids}
-        shared = [share_beginning(row) for row in rows.values()]
-        batch = dict(self.processor.collate(shared, [row[0]["ecgs"] for row in rows.values()]))
+        shared = [share_beginning(row) for row in rows]
+        batch = dict(self.processor.collate(shared, [row[0]["ecgs"] for row in rows]))
         return batch | attention_of(shared, batch["input_ids"].shape[1]) | {"example_ids": example_ids}
+
+    def _rows(self, examples: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        rows: list[list[dict[str, Any]]] = []
+        open_rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for example in examples:
+            row = open_rows.get(example["records"])
+            if row is None or len(row) == self.together:
+                row = open_rows[example["records"]] = []
+                rows.append(row)
+            row.append(example)
+        return rows

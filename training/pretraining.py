@@ -110,12 +110,14 @@ def _statements(
 ) -> StatementTargets | None:
     """Statements about the corpus, to learn from or to measure by; None where no training record has findings.
 
-    streamed: what the sources of a stream state; counts for those that the corpus lacks.
+    streamed: what the sources of a stream state.
     Raises: RecipeError when they are to be learned from and there are none.
     """
     train = context.split("train")
     told = [(own, source) for own, source in zip(train["findings"], sources_of(train), strict=True) if own]
-    stated = {**streamed, **stated_by_source(context.corpus["findings"], sources_of(context.corpus))}
+    stated = dict(stated_by_source(context.corpus["findings"], sources_of(context.corpus)))
+    for source, names in streamed.items():
+        stated[source] = stated.get(source, frozenset()) | names
     statements = None
     if told:
         findings, sources = zip(*told, strict=True)

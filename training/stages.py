@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, set_seed
@@ -30,7 +31,7 @@ from .prepared_signals import PreparedSignals
 from .progress import data_bars
 from .recipe import STAGES, Recipe, RecipeError, StageRecipe
 from .run_folder import RunFolder, versions, written_whole
-from .shared_ecgs import sharing_is_exact
+from .shared_ecgs import sharing_is_exact, why_not_shared
 from .start import Start
 from .stopping import stopping_arguments, stopping_callbacks
 from .text_models import build_language_model
@@ -131,7 +132,9 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
     validation = QuestionExamples(questions["validation"], signals, processor)
     print_skipped(train.skipped, "questions are about records without a usable signal")
     collator = QuestionCollator(processor)
-    sharing = stage.questions_per_row > 1 and _can_share(model, train, processor)
+    together = stage.questions_per_row
+    if together > 1 and not _can_share(model, train, processor):
+        together = 1
     if isinstance(model, PeftModel):
         batch = collator([train[0]])
         check_adapters_are_called(model, {key: value for key, value in batch.items() if key != EXAMPLE_IDS})
@@ -141,9 +144,9 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
         data_collator=collator,
-        train_collator=QuestionCollator(processor, share=True) if sharing else None,
+        train_collator=QuestionCollator(processor, together),
         group_by_length=stage.group_by_length,
-        together=stage.questions_per_row if sharing else 1,
+        together=together,
     )
     metrics = train_stage(trainer, context, name)
     model = whole_model(trainer, model, lambda: build()[0])
@@ -166,20 +169,28 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
 
 
 def _can_share(model: Any, examples: QuestionExamples, processor: ECGProcessor) -> bool:
-    """Whether questions about the same ECGs can share a row: whether there are such, and the model can do it."""
+    """Whether questions about the same ECGs can share a row: whether there are such, and the model can do it.
+
+    Found out by the main process, so that all have the same order of examples.
+    """
+    found = [_shares(model, examples, processor) if PartialState().is_main_process else None]
+    return broadcast_object_list(found)[0]
+
+
+def _shares(model: Any, examples: QuestionExamples, processor: ECGProcessor) -> bool:
     groups = examples.groups()
-    first = np.flatnonzero(groups == np.bincount(groups).argmax())[:2].tolist()
-    if len(first) < 2:
+    pair = np.flatnonzero(groups == np.bincount(groups).argmax())[:2].tolist()
+    if len(pair) < 2:
         return False
-    window = getattr(model.config.get_text_config(), "sliding_window", None)
-    if window is not None and int(examples.lengths().max()) > window:
-        return False  # a mask of our own would not respect it
-    chosen = [examples[number] for number in first]
-    apart, together = (QuestionCollator(processor, share)(chosen) for share in (False, True))
-    del apart[EXAMPLE_IDS], together[EXAMPLE_IDS]
-    if sharing_is_exact(model, apart, together):
-        return True
-    PartialState().print("  this language model cannot read several questions in one row; one question a row")
+    reason = why_not_shared(model, int(examples.lengths().max()))
+    if reason is None:
+        chosen = [examples[number] for number in pair]
+        apart, together = (QuestionCollator(processor, count)(chosen) for count in (1, 2))
+        del apart[EXAMPLE_IDS], together[EXAMPLE_IDS]
+        if sharing_is_exact(model, apart, together):
+            return True
+        reason = "it answers otherwise then"
+    print(f"  several questions in a row are too much for this language model ({reason}): one question a row")
     return False
 
 
@@ -194,9 +205,11 @@ def _encoded(
     there = EncodedSignals(folder).keys() if folder.is_dir() else set()
     if PartialState().is_main_process and not wanted <= there:
         wanted |= there
-        encoder = encoder.to(PartialState().device)
+        before = encoder.device
+        encoder.to(PartialState().device)
         with data_bars():
             encode_signals(encoder, feature_extractor, context.signals, wanted, folder)
+        encoder.to(before)  # where the rest of the model still is
     context.wait()
     return EncodedSignals(folder)
 

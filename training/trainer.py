@@ -65,8 +65,8 @@ class StageTrainer(Trainer):
         self._keeps_answers_only = takes_positions(self.accelerator.unwrap_model(self.model))
         self._guard = NonFiniteGuard(Path(self.args.output_dir), self.train_dataset.names)
         use_stage_progress(self)
-        if hasattr(self.train_dataset, "set_epoch"):
-            self.add_callback(_EpochOfData())
+        self.order: GroupedSampler | None = None
+        self.add_callback(_EpochOfData(self))
 
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()
@@ -126,23 +126,41 @@ class StageTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        if self.group_by_length or self.together > 1:
-            # The whole batch: a process takes its part of each, however many there are.
-            batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-            lengths = dataset.lengths() if self.group_by_length else None
-            groups = dataset.groups() if self.together > 1 else None
-            return GroupedSampler(lengths, batch, self.args.seed, groups, self.together)
-        return super()._get_train_sampler(train_dataset)
+        if not hasattr(dataset, "__len__") or self.args.train_sampling_strategy != "random":
+            return super()._get_train_sampler(train_dataset)
+        # The whole batch: a process takes its part of each, however many there are.
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        self.order = GroupedSampler(
+            dataset.lengths() if self.group_by_length else None,
+            batch,
+            self.args.seed,
+            dataset.groups() if self.together > 1 else None,
+            self.together,
+            number=len(dataset),
+        )
+        return self.order
 
 
 class _EpochOfData(TrainerCallback):
-    """Tells the training data which epoch begins, on which what an augmenter does depends."""
+    """Tells the training data and their order which epoch begins.
+
+    Accelerate tells a sampler, too, but not one below the layers that several processes and a run that is taken up
+    again put around it.
+    """
+
+    def __init__(self, trainer: StageTrainer):
+        self._trainer = trainer
 
     def on_epoch_begin(
         self, args: Any, state: Any, control: Any, train_dataloader: DataLoader | None = None, **kwargs: Any
     ) -> None:
         # In an epoch that is taken up again the state says how much of it is over.
-        train_dataloader.dataset.set_epoch(int(state.epoch or 0))
+        epoch = int(state.epoch or 0)
+        if self._trainer.order is not None:
+            self._trainer.order.set_epoch(epoch)
+        dataset = getattr(train_dataloader, "dataset", None)
+        if hasattr(dataset, "set_epoch"):
+            dataset.set_epoch(epoch)
 
 
 def answer_positions(labels: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -184,10 +202,12 @@ class GroupedSampler(Sampler):
         seed: int,
         groups: Sequence[int] | np.ndarray | None = None,
         together: int = 1,
+        number: int | None = None,
     ):
+        given = lengths if lengths is not None else groups
+        self.number = number if given is None else len(given)
         self.lengths = None if lengths is None else np.asarray(lengths, dtype=np.int64) // _LENGTH_STEP
         self.groups = None if groups is None or together == 1 else np.asarray(groups)
-        self.number = len(lengths if lengths is not None else groups)
         self.batch_size, self.together, self.seed, self.epoch = batch_size, together, seed, 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -50,7 +50,7 @@ del ids, writer
 before = anonymous()
 signals, encoded = load_signals(folder), EncodedSignals(folder)
 examples = QuestionExamples(Dataset.from_file(str(folder / "questions.arrow")), encoded, processor)
-for number, index in enumerate(GroupedSampler(examples.lengths(), 8, seed=0)):
+for number, index in enumerate(GroupedSampler(examples.lengths(), 8, 0, examples.groups(), 8)):
     examples[index]
     if number == 2000:
         break

@@ -9,7 +9,7 @@ from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration, ECGProcesso
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.training.examples import QuestionCollator
 from ecgllm.training.recipe import LanguageModelRecipe
-from ecgllm.training.shared_ecgs import share_beginning, sharing_is_exact
+from ecgllm.training.shared_ecgs import share_beginning, sharing_is_exact, why_not_shared
 from ecgllm.training.text_models import build_language_model
 from ecgllm.training.trainer import answer_positions
 
@@ -53,8 +53,8 @@ def batches(processor: ECGProcessor, make_ecg: Any) -> tuple[dict[str, torch.Ten
     for number, example in enumerate(examples):
         example["example_id"] = number
     found = []
-    for share in (False, True):
-        batch = QuestionCollator(processor, share)(examples)
+    for count in (1, 8):
+        batch = QuestionCollator(processor, count)(examples)
         assert batch.pop("example_ids").tolist() == list(range(6))
         found.append(batch)
     return found[0], found[1]
@@ -65,7 +65,8 @@ def test_what_is_called_exact_has_the_loss_and_the_gradients_of_rows_apart(famil
     model, processor = build({"model_type": family, **FAMILIES[family]})
     apart, together = batches(processor, make_ecg)
     assert len(apart["input_ids"]) == 6 and len(together["input_ids"]) == 3
-    exact = sharing_is_exact(model, apart, together)
+    allowed = why_not_shared(model, 200) is None
+    exact = allowed and sharing_is_exact(model, apart, together)
     assert model.training
     # Positions that are told by the place, a state that is handed on from token to token, and attention to which masks
     # are added instead of taken as true and false, can share nothing.
@@ -109,7 +110,7 @@ def test_a_question_sees_nothing_of_another(make_ecg: Any) -> None:
             conversation = processor.build_conversation(question, [{}], answer=answer)
             encoded = processor.encode_conversation(conversation, lengths)
             rows.append({**encoded, "records": ("a",), "ecgs": [ecg], "example_id": len(rows)})
-        batch = QuestionCollator(processor, share=True)(rows)
+        batch = QuestionCollator(processor, 8)(rows)
         assert len(batch["input_ids"]) == 1
         del batch["example_ids"], batch["labels"]
         with torch.no_grad():
@@ -132,3 +133,41 @@ def test_the_same_question_twice_is_still_learned_twice() -> None:
     row = share_beginning([one, one])
     assert sorted(row["input_ids"]) == [1, 2, 2, 3, 3, 4, 4] and row["labels"].count(4) == 2
     assert row["labels"][0] == -100
+
+
+def test_a_row_has_no_more_questions_than_it_may(make_ecg: Any) -> None:
+    _, processor = build({"model_type": "llama", **FAMILIES["llama"]})
+    ecg = make_ecg(seconds=5)
+    lengths = processor.feature_extractor(ecg)["ecg_lengths"]
+    conversation = processor.build_conversation("Is it slow?", [{}], answer="no")
+    one = {**processor.encode_conversation(conversation, lengths), "records": ("a",), "ecgs": [ecg]}
+    batch = QuestionCollator(processor, 4)([one | {"example_id": number} for number in range(9)])
+    assert (batch["labels"] != -100).any(dim=1).tolist() == [True] * 3
+    answers = (batch["labels"] != -100).sum(dim=1)
+    assert answers[0] == answers[1] == 4 * answers[2]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_not_let_try_and_why(dtype: torch.dtype) -> None:
+    model, _ = build({"model_type": "llama", **FAMILIES["llama"]})
+    model.to(dtype)
+    assert why_not_shared(model, 4000) is None
+    model.set_attn_implementation("eager")
+    assert "eager" in why_not_shared(model, 100)
+    model.set_attn_implementation("sdpa")
+    config = model.config.get_text_config()
+    config.sliding_window = 128
+    assert why_not_shared(model, 128) is None and "sliding_window is 128" in why_not_shared(model, 129)
+    config.sliding_window, config.layer_types = None, ["full_attention", "conv"]
+    assert "conv" in why_not_shared(model, 100)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
+def test_bfloat16_is_exact_enough(family: str, make_ecg: Any) -> None:
+    model, processor = build({"model_type": family, **FAMILIES[family]})
+    apart, together = batches(processor, make_ecg)
+    assert sharing_is_exact(model.to(torch.bfloat16), apart, together)
+    # Each token sees all others when nothing tells it not to.
+    assert not sharing_is_exact(
+        model, apart, together | {"attention_mask": torch.ones_like(together["attention_mask"])}
+    )

@@ -1,14 +1,17 @@
 """Answer-only logits give the loss of all logits; batches of like length come in the same order for everyone."""
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.data_loader import prepare_data_loader, skip_first_batches
+from torch.utils.data import DataLoader
 
 from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration
 from ecgllm.training.recipe import LanguageModelRecipe
 from ecgllm.training.text_models import build_language_model
-from ecgllm.training.trainer import GroupedSampler, answer_positions
+from ecgllm.training.trainer import GroupedSampler, _EpochOfData, answer_positions
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -90,3 +93,28 @@ def test_examples_of_a_group_stand_together(lengths: list[int] | None) -> None:
     assert again != [GROUPS[index] for batch in found for index in batch]
     longest = max(len(list(own)) for _, own in itertools.groupby(again))
     assert longest <= 5
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_epoch_taken_up_again_goes_on_in_its_own_order(processes: int) -> None:
+    """Through the loaders that accelerate makes, which do not reach the sampler in every case."""
+    data = list(range(96))
+
+    def loader() -> tuple[GroupedSampler, DataLoader]:
+        sampler = GroupedSampler([30] * 96, 8, seed=0, groups=[i // 4 for i in data], together=4)
+        plain = DataLoader(data, batch_size=8 // processes, sampler=sampler, drop_last=True, collate_fn=list)
+        device = torch.device("cpu")
+        shard = prepare_data_loader(plain, device, num_processes=processes, process_index=0, put_on_device=False)
+        return sampler, shard
+
+    def begin(sampler: GroupedSampler, batches: DataLoader, epoch: float) -> list[list[int]]:
+        batches.set_epoch(int(epoch))  # as Trainer does
+        trainer, state = SimpleNamespace(order=sampler), SimpleNamespace(epoch=epoch)
+        _EpochOfData(trainer).on_epoch_begin(None, state, None, train_dataloader=batches)
+        return list(batches)
+
+    sampler, whole = loader()
+    first, second = begin(sampler, whole, 0.0), begin(sampler, whole, 1.0)
+    assert first != second
+    sampler, whole = loader()
+    assert begin(sampler, skip_first_batches(whole, 3), 1.25) == second[3:]
