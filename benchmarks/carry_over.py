@@ -39,7 +39,7 @@ class Reader:
 
     def __init__(self, checkpoint: Path):
         self.model = ECGTextDualEncoder.from_pretrained(checkpoint).eval()
-        self.tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        self.tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
         self.feature_extractor = ECGFeatureExtractor.from_pretrained(checkpoint)
 
     @torch.no_grad()
