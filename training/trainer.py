@@ -206,7 +206,7 @@ class GroupedSampler(Sampler):
     ):
         given = lengths if lengths is not None else groups
         self.number = number if given is None else len(given)
-        self.lengths = None if lengths is None else np.asarray(lengths, dtype=np.int64) // _LENGTH_STEP
+        self.lengths = None if lengths is None else np.asarray(lengths, dtype=np.int32) // _LENGTH_STEP
         self.groups = None if groups is None or together == 1 else np.asarray(groups)
         self.batch_size, self.together, self.seed, self.epoch = batch_size, together, seed, 0
 
@@ -218,21 +218,26 @@ class GroupedSampler(Sampler):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(self.number, generator=generator).numpy()
-        bundles = np.arange(self.number)
-        if self.groups is not None:
-            order, bundles = self._bundled(order, generator)
-        if self.lengths is not None:
-            window = np.arange(self.number) // (self.batch_size * _BATCHES_SORTED_TOGETHER)
-            window = window[np.searchsorted(bundles, bundles)]  # of a bundle's first example
-            length = np.bincount(bundles, weights=self.lengths[order])[bundles]
-            # By bundle before place: bundles of one length stay whole.
-            order = order[np.lexsort((np.arange(self.number), bundles, -length, window))]
+        order = self._ordered(generator)
         # A short batch stays last, where a loader that drops it drops no more than it would of any order.
         batches = self.number // self.batch_size
         for index in torch.randperm(batches, generator=generator).tolist():
             yield from order[index * self.batch_size : (index + 1) * self.batch_size].tolist()
         yield from order[batches * self.batch_size :].tolist()
+
+    def _ordered(self, generator: torch.Generator) -> np.ndarray:
+        """int32 [examples], of which batches are cut."""
+        order = torch.randperm(self.number, generator=generator).numpy().astype(np.int32)
+        bundles = np.arange(self.number, dtype=np.int32)
+        if self.groups is not None:
+            order, bundles = self._bundled(order, generator)
+        if self.lengths is None:
+            return order
+        window = np.arange(self.number) // (self.batch_size * _BATCHES_SORTED_TOGETHER)
+        window = window[np.searchsorted(bundles, bundles)]  # of a bundle's first example
+        length = np.bincount(bundles, weights=self.lengths[order])[bundles]
+        # By bundle before place: bundles of one length stay whole.
+        return order[np.lexsort((np.arange(self.number), bundles, -length, window))]
 
     def _bundled(self, order: np.ndarray, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(order in which up to `together` of a group follow one another, number of each one's bundle: 0, 0, 1 ..)."""
@@ -242,4 +247,4 @@ class GroupedSampler(Sampler):
         bundle = np.cumsum((rank % self.together) == 0) - 1
         place = torch.randperm(int(bundle[-1]) + 1, generator=generator).numpy()[bundle]
         sequence = np.argsort(place, kind="stable")
-        return by_group[sequence], np.sort(place)
+        return by_group[sequence], np.sort(place).astype(np.int32)

@@ -10,7 +10,7 @@ import pytest
 # Runs in a process of its own. In: records, a run's folder with a processor, an empty folder. Out: MB of anonymous
 # memory that signals, encodings, questions and their order take (memory-mapped files are not among it).
 MEASURE = """
-import gc, re, sys
+import ctypes, gc, re, sys
 from pathlib import Path
 import numpy as np
 from datasets import Dataset
@@ -26,6 +26,8 @@ from ecgllm.training.trainer import GroupedSampler
 
 def anonymous():
     gc.collect()
+    # What is free and was not yet given back varies from run to run by more than what is held.
+    getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: None)(0)
     return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 count, run, folder = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
@@ -71,4 +73,4 @@ def test_ten_times_the_records_take_some_bytes_each(finished_run: Path, tmp_path
     per_record = (taken[20_000] - taken[2_000]) * 1e6 / 18_000
     print(f"{taken[2_000]:.1f} MB of 2,000 records, {taken[20_000]:.1f} MB of 20,000: {per_record:.0f} bytes each")
     # Of which 8 questions take 8 x 20; in dictionaries and lists it was 1,100.
-    assert per_record < 750
+    assert per_record < 500
