@@ -54,7 +54,7 @@ COMPARISON_PHRASINGS: dict[str, dict[str, tuple[str, ...]]] = {
             "{Is} {finding} present in the first ECG, whatever the second shows?",
             "Does the first recording show {finding}?",
             "{Is} {finding} visible on the first tracing?",
-            "{Is} there evidence of {finding} on the first recording?",
+            "Is there evidence of {finding} on the first recording?",
         ),
         "test": (
             "Looking at the first recording, do you find {finding}?",
@@ -72,7 +72,7 @@ COMPARISON_PHRASINGS: dict[str, dict[str, tuple[str, ...]]] = {
             "{Is} {finding} present in the second ECG, whatever the first shows?",
             "Does the second recording show {finding}?",
             "{Is} {finding} visible on the second tracing?",
-            "{Is} there evidence of {finding} on the second recording?",
+            "Is there evidence of {finding} on the second recording?",
         ),
         "test": (
             "Looking at the second recording, do you find {finding}?",

@@ -7,60 +7,75 @@ one of them alone, and that what one shows cannot be told without knowing which 
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from . import findings as vocabulary
 from .question_findings import Stated
-from .question_rows import Cell, Facts, Rows, draw, in_a_sentence, interleave, other_pairs, own_pairs
+from .question_rows import (
+    QUESTIONS_PER_PAIR,
+    Cell,
+    Facts,
+    Rows,
+    draw,
+    in_a_sentence,
+    interleave,
+    other_pairs,
+    own_pairs,
+)
 
 _CHANGES = ("compare-new", "compare-resolved")
 _ONE = ("compare-first", "compare-second")
+# Of the questions about findings: about what changed, about one of the two, and each of the two lists.
+_VERIFY, _LIST = 3 / 8, 1 / 8
 
 
 def compare(stated: Stated, rows: Rows, budget: int) -> None:
     own, start = own_pairs(stated.records), len(rows)
-    for kind, pairs in (("comparison", own), ("comparison-irrelevant", None)):
+    for kind in ("comparison", "comparison-irrelevant"):
         share = budget - (len(rows) - start)
-        if share <= 0 or pairs == []:
+        if share <= 0 or (kind == "comparison" and not own):
             continue
-        each = -(-share // max(1, len(stated.findings)))
+        pairs = own if kind == "comparison" else _pairs_of_others(stated, rows, share)
         for templates in (_CHANGES, _ONE):
             cells = [
-                _compared(stated, rows, template, f"{kind}-verify", name, pairs, each)
+                _compared(stated, rows, template, f"{kind}-verify", name, pairs)
                 for name in stated.findings
                 if name != "normal ecg"
                 for template in templates
             ]
-            rows.balanced(cells, -(-share // 4))
-        candidates = pairs or other_pairs(stated.records, stated.records, share, rows.rng("pairs", "query"))
+            rows.balanced(cells, math.ceil(share * _VERIFY))
+        most = math.ceil(share * _LIST)
         for template, order in (("compare-new-query", 1), ("compare-resolved-query", -1)):
             rng = rows.rng(template, kind)
-            answers = {pair: _difference(stated, *pair[::order]) for pair in candidates}
-            some = draw([pair for pair in candidates if answers[pair]], -(-share // 4), rng, Counter())
-            none = draw([pair for pair in candidates if answers[pair] == ()], len(some) // 3, rng, Counter())
+            answers = {pair: _difference(stated, *pair[::order]) for pair in pairs}
+            some = draw([pair for pair in pairs if answers[pair]], most, rng, Counter())
+            none = draw([pair for pair in pairs if answers[pair] == ()], len(some) // 3, rng, Counter())
             wording = rows.wordings(template, kind)
-            for turn, pair in enumerate(interleave(some, none)[: -(-share // 4)]):
+            for turn, pair in enumerate(interleave(some, none)[:most]):
                 question = wording[turn % len(wording)]
                 rows.add(template, "abnormalities", f"{kind}-query", question, pair, answers[pair] or ())
 
 
-def _compared(stated: Stated, rows: Rows, template: str, kind: str, name: str, pairs: list | None, each: int) -> Cell:
-    """Pairs that answer a question yes and no. `pairs`: those to choose from, None: of any two patients.
+def _compared(stated: Stated, rows: Rows, template: str, kind: str, name: str, pairs: list) -> Cell:
+    """Those of some pairs that answer a question yes and no.
 
-    Of a change, half of the no-pairs show the finding in at least one ECG where there are such: from neither ECG alone
-    can the answer then be told. Of one ECG, half of the yes-pairs and half of the no-pairs show the finding in exactly
-    one; the first and the second are asked about in the same pairs, so that which one is asked about decides.
+    Of a change, half of the no-pairs show the finding in both ECGs and half in neither, where there are such: either
+    ECG alone tells three of four answers, both tell all. Of one ECG, half of the yes-pairs and half of the no-pairs
+    show the finding in exactly one; the first and the second are asked about in the same pairs, so that which one is
+    asked about decides.
     """
     order = -1 if template in ("compare-resolved", "compare-first") else 1
     # By what the other ECG shows and what the one asked about shows; where either is open, the pair is not asked.
-    strata = _strata(stated, rows, name if template in _ONE else f"{template}{name}", name, pairs, each)
+    strata = _strata(stated, rows, name if template in _ONE else f"{template}{name}", name, pairs)
     both, gone, come, neither = (
         strata.get(key[::order], []) for key in ((True, True), (True, False), (False, True), (False, False))
     )
     fields = in_a_sentence(name)
     if template in _CHANGES:
-        no = interleave(interleave(both, gone), neither)
+        no = [*_in_turn(both, neither), *gone]
         return Cell(template, kind, name, come, no, fields, in_order=True)
     most = len(come) + len(gone)  # more that show it in both or neither would make it matter less which one is asked
     sides = [(come, both[:most]), (gone, neither[:most])]
@@ -71,24 +86,36 @@ def _compared(stated: Stated, rows: Rows, template: str, kind: str, name: str, p
 
 
 def _strata(
-    stated: Stated, rows: Rows, seed: str, name: str, pairs: list | None, each: int
+    stated: Stated, rows: Rows, seed: str, name: str, pairs: list
 ) -> Mapping[tuple[bool | None, bool | None], list[tuple[Facts, Facts]]]:
     """Pairs by whether their first and their second record show a finding, in a seeded order."""
-    if pairs is not None:
-        strata = defaultdict(list)
-        for position in rows.rng("pairs", seed).permutation(len(pairs)):
-            pair = pairs[position]
-            strata[tuple(stated.truth(record, name) for record in pair)].append(pair)
-        return strata
-    records = {
-        shown: [record for record in stated.records if stated.truth(record, name) is shown] for shown in (True, False)
-    }
-    n = 2 * each + 8  # as many as could be asked, with some to choose from
-    return {
-        (first, second): other_pairs(records[first], records[second], n, rows.rng("pairs", seed))
-        for first in records
-        for second in records
-    }
+    strata = defaultdict(list)
+    for position in rows.rng("pairs", seed).permutation(len(pairs)):
+        pair = pairs[position]
+        strata[tuple(stated.truth(record, name) for record in pair)].append(pair)
+    return strata
+
+
+def _pairs_of_others(stated: Stated, rows: Rows, share: int) -> list[tuple[Facts, Facts]]:
+    """Pairs of two patients' records for `share` questions: any, and where these hold too few with a finding in both,
+    in one or in neither, more such. All findings are asked about in all of them, not each in pairs of its own."""
+    records = stated.records
+    pairs = other_pairs(records, records, -(-share // QUESTIONS_PER_PAIR), rows.rng("pairs", "any"))
+    # Each kind of pair answers a quarter of a finding's questions, and of frequent findings more are asked.
+    least = 2 + math.ceil(share * _VERIFY / (4 * max(1, len(stated.findings))))
+    truths = {name: [stated.truth(record, name) for record in records] for name in stated.findings}
+    for name in sorted(truths, key=lambda name: (truths[name].count(True), name)):
+        shown = {
+            which: [record for record, truth in zip(records, truths[name], strict=True) if truth is which]
+            for which in (True, False)
+        }
+        there = Counter(tuple(stated.truth(record, name) for record in pair) for pair in pairs)
+        for first, second in itertools.product(shown, repeat=2):
+            lacking = least - there[first, second]
+            if lacking > 0:
+                rng = rows.rng("pairs", name, str(first), str(second))
+                pairs += other_pairs(shown[first], shown[second], lacking, rng)
+    return list(dict.fromkeys(pairs))
 
 
 def _in_turn(some: list, others: list) -> list:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .question_findings import Stated
-from .question_rows import Cell, Facts, Rows, interleave, other_pairs, own_pairs
+from .question_rows import QUESTIONS_PER_PAIR, Cell, Facts, Rows, interleave, other_pairs, own_pairs
 
 ADULT_AGE = 18.0  # years; a record of unknown age counts as an adult's
 RANGES = ("below", "within", "above")
@@ -155,6 +155,9 @@ def compare_measurements(stated: Stated, rows: Rows, budget: int) -> None:
     found = measured(stated)
     own = [(kind, own_pairs(records)) for kind, records in found.items()]
     same_patient = any(pairs for _, pairs in own)
+    # All measurements are asked about in the same pairs; twice as many, because of a pair not all answers are known.
+    everyone = list(dict.fromkeys(record for records in found.values() for record in records))
+    pool = other_pairs(everyone, everyone, -(-2 * budget // QUESTIONS_PER_PAIR), rows.rng("pairs", "measurements"))
     for kind, by_column in (
         ("comparison-verify", dict(own)),
         ("comparison-irrelevant-verify", None),
@@ -163,13 +166,15 @@ def compare_measurements(stated: Stated, rows: Rows, budget: int) -> None:
             continue
         cells = []
         for column, records in found.items():
-            pairs = (
-                by_column[column]
-                if by_column is not None
-                else other_pairs(records, records, budget + 8, rows.rng("pairs", "measurements", column))
-            )
+            pairs = by_column[column] if by_column is not None else _of_pool(pool, column, records, rows)
             cells += _changes(FEATURES[column], column, pairs, kind)
         rows.balanced(cells, -(-budget // (2 if same_patient else 1)))
+
+
+def _of_pool(pool: list, column: str, records: list[Facts], rows: Rows) -> list[tuple[Facts, Facts]]:
+    """The pairs both of whose records hold a measurement; others besides, where these are few."""
+    pairs = [pair for pair in pool if all(column in record.measurements for record in pair)]
+    return pairs + other_pairs(records, records, max(0, 8 - len(pairs)), rows.rng("pairs", "measurements", column))
 
 
 def _changes(feature: Feature, column: str, pairs: Sequence[tuple[Facts, Facts]], kind: str) -> list[Cell]:

@@ -32,6 +32,8 @@ QUESTION_FEATURES = Features(
         "split": Value("string"),
     }
 )
+# Of two patients' ECGs: a model that has read two of them can answer more than one question about them.
+QUESTIONS_PER_PAIR = 6
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,8 @@ there are and how many of each; what they ask is decided in `question_findings`,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 
 from datasets import Dataset
 
@@ -25,7 +26,7 @@ from .question_measurements import (
 )
 from .question_rows import QUESTION_FEATURES, Facts, Rows, facts_of
 
-__all__ = ["QUESTION_FEATURES", "TYPES", "build_questions"]
+__all__ = ["QUESTION_FEATURES", "TYPES", "build_questions", "questions_per_type"]
 
 _SETS = ("train", "test")
 TYPES = ("verify", "choose", "query", "comparison")
@@ -35,10 +36,10 @@ _LEADS, _MEASUREMENTS = 0.15, 0.2
 
 def build_questions(
     corpus: Dataset,
-    types: Sequence[str] = TYPES,
+    types: Sequence[str] | None = None,
     phrasings: str = "train",
     seed: int = 0,
-    per_record: float = 4.0,
+    per_record: float | Mapping[str, float] = 4.0,
     no_per_yes: float = 1.0,
     min_positives: int = 1,
     attributes: Iterable[str] | None = None,
@@ -51,11 +52,12 @@ def build_questions(
             to get that split's questions; two records that are compared are always of one split. Leads and
             measurements are asked about where the columns finding_leads and measurements hold some; what could not be
             asked stands in `info.description`.
-        types: any of "verify", "choose", "query", "comparison".
+        types: any of "verify", "choose", "query", "comparison". None: those that per_record names, else all.
         phrasings: "train" or "test", two disjoint sets of wordings; or "split": those for training where a record's
             split is "train", those for testing in all other splits, each of which is asked about by itself.
         seed: same corpus, arguments and seed: same questions in the same order.
-        per_record: questions of each type per record, on average and at most.
+        per_record: questions of each type per record, on average and at most; or a number for each type, such as
+            {"verify": 2, "comparison": 8}.
         no_per_yes: how many "no" are drawn for one "yes" of a verify question, where there are enough records.
         min_positives: ask only for findings that at least so many records show.
         attributes: ask only for these findings, groups and features (`question_measurements.FEATURES`, such as "pr
@@ -64,17 +66,14 @@ def build_questions(
         "comparison-query" (two records of one patient, the earlier one first) or "comparison-irrelevant-verify" and
         "comparison-irrelevant-query" (of two patients). answers: sorted, lower case; ["yes"], ["no"], ["none"],
         findings, leads ("lead v1") or ranges ("above the normal range").
-    Raises: ValueError for an unknown type, set of wordings or attribute.
+    Raises: ValueError for an unknown type, set of wordings or attribute, and for numbers of other types than those
+        asked.
     """
-    unknown = [name for name in types if name not in TYPES]
-    if unknown:
-        raise ValueError(f"unknown question types {unknown}; expected some of {', '.join(TYPES)}")
+    per_type = questions_per_type(types, per_record)
     if phrasings not in (*_SETS, "split"):
         raise ValueError(f"phrasings={phrasings!r}; expected 'train', 'test' or 'split'")
-    if per_record <= 0 or no_per_yes < 0:
-        raise ValueError(
-            f"per_record={per_record}, no_per_yes={no_per_yes}; expected a positive number and one from 0"
-        )
+    if no_per_yes < 0:
+        raise ValueError(f"no_per_yes={no_per_yes}; expected a number from 0")
     attributes = None if attributes is None else {name.lower() for name in attributes}
     features = {feature.name.lower() for feature in FEATURES.values()}
     vocabulary.check_findings((attributes or set()) - features - {"any abnormality", *vocabulary.GROUPS})
@@ -84,10 +83,33 @@ def build_questions(
     for part in _parts(records) if phrasings == "split" else [records]:
         if phrasings == "split" and part:
             rows.phrasings = "train" if part[0].split == "train" else "test"
-        unasked.update(_ask(Stated(part, min_positives, attributes), rows, types, per_record))
+        unasked.update(_ask(Stated(part, min_positives, attributes), rows, per_type))
     dataset = rows.dataset()
     dataset.info.description = "\n".join(_why(corpus, what) for what in sorted(unasked))
     return dataset
+
+
+def questions_per_type(types: Sequence[str] | None, per_record: float | Mapping[str, float]) -> dict[str, float]:
+    """Questions per record of each type, in the order in which types are asked.
+
+    Args: as of `build_questions`. Raises: ValueError for unknown types, numbers of other types than those asked, and
+    what is no positive number.
+    """
+    given = per_record if isinstance(per_record, Mapping) else None
+    types = (TYPES if given is None else tuple(given)) if types is None else types
+    unknown = [name for name in dict.fromkeys((*types, *(given or ()))) if name not in TYPES]
+    if unknown:
+        raise ValueError(f"unknown question types {unknown}; expected some of {', '.join(TYPES)}")
+    if given is not None and set(given) != set(types):
+        raise ValueError(
+            f"per_record has numbers for {', '.join(given)}, types are {', '.join(types)}; give one for each type, "
+            "or leave types out"
+        )
+    numbers = {name: per_record if given is None else given[name] for name in TYPES if name in types}
+    wrong = [number for number in numbers.values() if not isinstance(number, Real) or not number > 0]
+    if wrong:
+        raise ValueError(f"per_record={per_record}: found {wrong[0]!r}; expected positive numbers")
+    return numbers
 
 
 def _why(corpus: Dataset, what: str) -> str:
@@ -102,15 +124,13 @@ def _parts(records: list[Facts]) -> list[list[Facts]]:
     return [[record for record in records if record.split == name] for name in names]
 
 
-def _ask(stated: Stated, rows: Rows, types: Sequence[str], per_record: float) -> list[str]:
+def _ask(stated: Stated, rows: Rows, per_type: Mapping[str, float]) -> list[str]:
     """Add the questions about some records; returns of leads and measurements what they gave no ground to ask."""
-    budget = max(1, round(per_record * len(stated.records)))
     has_leads, has_measurements = bool(located(stated)), bool(measured(stated))
     # Nothing but leads or measurements was wanted, or the corpus states no finding: they get it all.
     only = not stated.findings and not stated.groups
-    for name in TYPES:
-        if name not in types:
-            continue
+    for name, per_record in per_type.items():
+        budget = max(1, round(per_record * len(stated.records)))
         on_leads = round(budget * _LEADS) if has_leads and name in ("verify", "query") else 0
         on_measurements = budget - on_leads if only else round(budget * _MEASUREMENTS) if has_measurements else 0
         if not only:

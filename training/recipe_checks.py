@@ -21,6 +21,7 @@ from transformers.integrations import get_available_reporting_integrations, get_
 from ..configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
 from ..corpora import QUESTION_FEATURES, build_questions
 from ..corpora.prepare import CORPORA
+from ..corpora.questions import questions_per_type
 from ..processing_ecgllm import ECGFeatureExtractor
 from .augmentations import AugmentRecipe
 from .stopping import stopping_arguments
@@ -217,6 +218,10 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
 def _check_questions(where: str, questions: dict[str, Any]) -> None:
     if "path" not in questions:
         check_keys(f"{where}: questions", questions, fields_of(build_questions) - {"corpus", "phrasings", "seed"})
+        try:
+            questions_per_type(questions.get("types"), questions.get("per_record", 1))
+        except (ValueError, TypeError) as error:
+            raise RecipeError(f"{where}: questions: {error}") from error
     elif len(questions) > 1:
         others, key = [name for name in questions if name != "path"], where.rpartition(": ")[2]
         raise RecipeError(

@@ -6,6 +6,7 @@ validation in the test wordings; the stage debias asks yes/no questions where th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets
@@ -23,7 +24,7 @@ def stage_questions(recipe: Recipe, stage: str, records: Dataset, split: str) ->
     if "path" in settings:
         questions = _given_questions(Path(settings["path"]), split, set(records["id"]))
         return resampled(questions, recipe.seed) if "weight" in questions.column_names else questions
-    if stage == "debias":
+    if stage == "debias" and not isinstance(settings.get("per_record"), Mapping):
         settings.setdefault("types", ["verify"])
     return build_questions(records, phrasings=_PHRASINGS[split], seed=recipe.seed, **settings)
 

@@ -9,6 +9,7 @@ from datasets import Dataset, concatenate_datasets
 from ecgllm.corpora import build_questions, debias, records_to_corpus
 from ecgllm.corpora.phrasings import PHRASINGS
 from ecgllm.signals import ECGRecord
+from ecgllm.signals.simulation import simulate_ecgs
 
 ONE = {"compare-first": 0, "compare-second": 1}
 KINDS = ("comparison-verify", "comparison-irrelevant-verify")
@@ -43,6 +44,15 @@ def questions(corpus) -> Dataset:
 @pytest.fixture(scope="module")
 def shown(corpus) -> dict[str, set[str]]:
     return {row["id"]: set(row["findings"]) for row in corpus}
+
+
+@pytest.fixture(scope="module")
+def strangers() -> Dataset:
+    """One record of each patient."""
+    rng = np.random.default_rng(1)
+    shows = rng.random((160, len(FINDINGS))) < 0.3
+    findings = [tuple(name for name, shown in zip(FINDINGS, row, strict=True) if shown) for row in shows]
+    return records_to_corpus([record(2 * i, own) for i, own in enumerate(findings)], "test")
 
 
 def of_one(rows: Dataset) -> list[dict]:
@@ -130,14 +140,55 @@ def test_findings_that_rarely_change_are_asked_about_as_often_as_they_do() -> No
     assert sum(one) >= 2 and len(rows) <= 4 * sum(one)
 
 
-def test_as_many_as_of_what_changed(questions) -> None:
+def test_as_many_as_of_what_changed_and_lists_beside_them() -> None:
+    corpus = records_to_corpus(
+        [record(2 * i, FINDINGS[i % 3 : 2 + i % 3]) for i in range(160)], "test"
+    )  # no own pairs
+    questions = build_questions(corpus, types=("comparison",), per_record=4)
     counts = Counter(row["template"] for row in questions)
     one = counts["compare-first"] + counts["compare-second"]
     changes = counts["compare-new"] + counts["compare-resolved"]
-    assert one == pytest.approx(changes, rel=0.15)
-    assert len(questions) <= 4 * 160 + 8
+    assert one == pytest.approx(changes, rel=0.1)
     lists = counts["compare-new-query"] + counts["compare-resolved-query"]
-    assert lists > 0.3 * len(questions)
+    assert lists > 0.2 * len(questions)
+    assert 4 * 160 * 0.9 < len(questions) <= 4 * 160 + 8
+
+
+def test_two_patients_ecgs_are_asked_about_several_times() -> None:
+    """A model that has read two ECGs can answer more than one question about them."""
+    corpus = records_to_corpus(simulate_ecgs(400, seed=0), "simulation")
+    rows = build_questions(corpus, types=("comparison",), per_record=4)
+    asked = Counter(tuple(row["ecg_ids"]) for row in rows)
+    assert sum(asked.values()) / len(asked) > 3
+
+
+def test_a_rare_finding_is_asked_about_all_the_same() -> None:
+    """Two of 400 records show it: of as many pairs as there are questions, some do."""
+    records = [record(2 * i, FINDINGS[: 1 + (i % 200 == 7)]) for i in range(400)]
+    rows = build_questions(records_to_corpus(records, "test"), types=("comparison",), per_record=1)
+    rare = [row for row in rows if row["attribute"] == FINDINGS[1]]
+    assert {(row["template"], *row["answers"]) for row in rare} == {
+        (template, answer) for template in (*ONE, "compare-new", "compare-resolved") for answer in ("yes", "no")
+    }
+    asked = {(row["template"], row["answers"][0], *row["ecg_ids"]) for row in rare}
+    assert len(asked) > 40
+
+
+def test_neither_ecg_alone_tells_a_change(strangers) -> None:
+    """The best rule by one ECG is right in three of four questions about what came or went."""
+    shown = {row["id"]: set(row["findings"]) for row in strangers}
+    questions = build_questions(strangers, types=("comparison",), per_record=4)
+    for template, changed in (("compare-new", 1), ("compare-resolved", 0)):
+        rows = [row for row in questions if row["template"] == template]
+        by_kind: dict[tuple[bool, bool], Counter] = {}
+        for row in rows:
+            pair = tuple(row["attribute"] in shown[name] for name in row["ecg_ids"])
+            for asked, seen in enumerate(pair):
+                by_kind.setdefault((asked, seen), Counter())[row["answers"][0]] += 1
+            assert row["answers"] == ["yes" if pair[changed] and not pair[1 - changed] else "no"]
+        for asked in (0, 1):
+            right = sum(max(by_kind[asked, seen].values()) for seen in (True, False))
+            assert right / len(rows) == pytest.approx(0.75, abs=0.06), (template, asked)
 
 
 def test_what_a_source_leaves_open_is_not_asked() -> None:

@@ -154,6 +154,16 @@ def test_size_follows_per_record(corpus):
         assert few["type"][:].count(kind) <= 1.1 * len(corpus) + 10
 
 
+def test_each_type_has_a_number_of_its_own(corpus):
+    rows = build_questions(corpus, per_record={"choose": 2, "verify": 0.5})
+    counts = Counter(rows["type"])
+    assert set(counts) == {"verify", "choose"}
+    assert counts["verify"] == pytest.approx(0.5 * len(corpus), rel=0.2)
+    assert counts["choose"] == pytest.approx(2 * len(corpus), rel=0.2)
+    alone = build_questions(corpus, types=["choose"], per_record=2)
+    assert [row for row in rows if row["type"] == "choose"] == list(alone)
+
+
 def test_same_seed_same_questions(corpus):
     first, again, other = (build_questions(corpus, seed=seed, per_record=1)[:] for seed in (5, 5, 6))
     assert first == again and first != other
@@ -178,7 +188,11 @@ def test_built_questions_share_no_wording(corpus):
         ({"types": ["why"]}, "why"),
         ({"phrasings": "dev"}, "dev"),
         ({"attributes": ["flu"]}, "flu"),
-        ({"per_record": 0}, "0"),
+        ({"per_record": 0}, "found 0; expected positive numbers"),
+        ({"per_record": {"verify": "many"}}, "found 'many'; expected positive numbers"),
+        ({"per_record": {"why": 1}}, "unknown question types .'why'"),
+        ({"per_record": {"verify": 1}, "types": ["verify", "query"]}, "numbers for verify, types are verify, query"),
+        ({"no_per_yes": -1}, "no_per_yes=-1; expected a number from 0"),
     ],
 )
 def test_refusals(corpus, arguments, message):

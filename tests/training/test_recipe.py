@@ -77,6 +77,8 @@ def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) 
         ("stages.pretrian.batch_size=3", "unknown stage 'pretrian'; expected pretrain, debias, finetune"),
         ("stages.debias.training.max_step=3", "unknown key 'max_step'; did you mean 'max_steps'"),
         ("stages.debias.questions.per_recrd=3", "unknown key 'per_recrd'; did you mean 'per_record'"),
+        ("stages.debias.questions.per_record={verfy: 2}", "debias: questions: unknown question types ['verfy']"),
+        ("stages.debias.questions.per_record=-1", "debias: questions: per_record=-1: found -1; expected positive"),
         ("stages.debias.questions.phrasings=test", "unknown key 'phrasings'"),
         ("encoder.hiden_size=3", "encoder has the unknown key 'hiden_size'; did you mean 'hidden_size'"),
         ("encoder={stem_padding: valid, stem_strides: [2, 1]}", "encoder: stem_padding is 'valid' with stem_strides"),
