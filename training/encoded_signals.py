@@ -2,12 +2,13 @@
 
 In: an encoder and prepared signals. Out: `EncodedSignals`, a mapping from record id to what `ECGProcessor.collate`
 takes in place of a signal. Decided here: the folder's name is a fingerprint of the encoder's weights and of the
-preprocessing, so that nothing encoded by other weights can be taken for these; and a frozen encoder costs one pass
-over the records instead of one per step.
+preprocessing, and of how records were varied before, so that nothing encoded by other weights can be taken for these;
+and a frozen encoder costs one pass over the records instead of one per step.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,7 @@ from datasets.utils import tqdm
 
 from ..modeling_ecgllm import ECGEncoder
 from ..processing_ecgllm import ECGFeatureExtractor
+from .augmentations import Augmenter
 from .prepared_signals import PreparedSignals
 from .record_index import RecordIndex, encoded_ids
 from .run_folder import write_json, written_whole
@@ -62,9 +64,13 @@ class EncodedSignals(Mapping):
         return int(self._rows[self._index[record_id], 2])
 
 
-def fingerprint(encoder: ECGEncoder, feature_extractor: ECGFeatureExtractor) -> str:
-    """16 hex digits that change with any weight or setting of the encoder, and with the preprocessing."""
+def fingerprint(
+    encoder: ECGEncoder, feature_extractor: ECGFeatureExtractor, augmenter: Augmenter | None = None
+) -> str:
+    """16 hex digits that change with any weight or setting of the encoder, the preprocessing, and what varies ECGs."""
     digest = hashlib.sha256(_FORMAT + str(feature_extractor.preprocessing_id).encode())
+    if augmenter is not None:
+        digest.update(json.dumps([augmenter.seed, dataclasses.asdict(augmenter.recipe)]).encode())
     settings = {key: value for key, value in encoder.config.to_dict().items() if key not in _NOT_OF_THE_FUNCTION}
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(encoder.state_dict().items()):
@@ -81,10 +87,12 @@ def encode_signals(
     record_ids: Iterable[str],
     folder: Path,
     batch_size: int = 64,
+    augmenter: Augmenter | None = None,
 ) -> None:
     """Encode records and write them to `folder`, which appears only once it is complete.
 
-    Records are taken in the order of their length, so that little is padded; each is stored without padding.
+    augmenter: varies each record once, before it is encoded. Records are taken in the order of their length, so that
+    little is padded; each is stored without padding.
     """
     ids = sorted(set(record_ids), key=lambda record_id: (signals.length(record_id), record_id))
     training = encoder.training
@@ -94,15 +102,19 @@ def encode_signals(
     with written_whole(folder) as partial, open(partial / _VALUES, "wb") as file:
         for start in tqdm(range(0, len(ids), batch_size), desc="Encoding ECGs", unit="batch"):
             batch = ids[start : start + batch_size]
-            features = feature_extractor([signals[record_id] for record_id in batch], return_tensors="pt")
+            prepared = [signals[record_id] for record_id in batch]
+            if augmenter is not None:
+                prepared = [augmenter(ecg, _number(own)) for own, ecg in zip(batch, prepared, strict=True)]
+            features = feature_extractor(prepared, return_tensors="pt")
             # Not the fingerprint of the preprocessing, which is the model's to check, not the encoder's.
             inputs = {name: features[name].to(encoder.device) for name in ("ecg_values", "lead_mask", "ecg_lengths")}
             inputs["ecg_values"] = inputs["ecg_values"].to(encoder.dtype)
             encoded = encoder(**inputs).last_hidden_state.float().cpu().numpy().astype("<f4", copy=False)
             counts = encoder.num_patches(features["ecg_lengths"]).tolist()
-            for record_id, patches, count in zip(batch, encoded, counts, strict=True):
+            lengths = features["ecg_lengths"].tolist()
+            for patches, count, length in zip(encoded, counts, lengths, strict=True):
                 file.write(np.ascontiguousarray(patches[:count]).tobytes())
-                rows[done] = total, count, signals.length(record_id)
+                rows[done] = total, count, length
                 total, done = total + count, done + 1
         write_json(
             partial / _INDEX,
@@ -115,3 +127,8 @@ def encode_signals(
         np.save(partial / _IDS, encoded_ids(ids))
         np.save(partial / _ROWS, rows)
     encoder.train(training)
+
+
+def _number(record_id: str) -> int:
+    """What names a record to an augmenter: the same whichever records are encoded with it."""
+    return int.from_bytes(hashlib.blake2b(record_id.encode(), digest_size=8).digest(), "big")

@@ -36,8 +36,8 @@ def answer_set(text: str) -> frozenset[str]:
 class QuestionExamples(torch.utils.data.Dataset):
     """Questions with answers, as token ids and labels; those over a refused record are left out (`skipped`).
 
-    signals: prepared ones, or encoded ones where the encoder is frozen. augmenter: varies prepared ones, once in an
-        epoch for all questions about the same ECGs, so that these can share a row.
+    signals: prepared ones, or encoded ones where the encoder is frozen. augmenter: varies prepared ones, anew in each
+        epoch and once for all questions about the same ECGs, so that these can share a row.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class QuestionExamples(torch.utils.data.Dataset):
         return np.unique(digests, return_inverse=True)[1].astype(np.int32)
 
     def _samples(self, ids: Sequence[str]) -> tuple[int, ...]:
-        return tuple(self.signals.length(record_id) for record_id in ids)
+        return tuple(self._whole_tokens(self.signals.length(record_id)) for record_id in ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.questions[index]

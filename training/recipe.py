@@ -96,9 +96,9 @@ class StageRecipe:
     text: what an ECG is held against (pretrain): its "report", statements of "findings", or "both". loss: "infonce" or
     "sigmoid", of reports (pretrain). projection_dim: of the common space (pretrain). cache_chunk: how many examples of
     a process are in memory at once, whatever the batch (pretrain; `contrastive.py`). augment: fields of
-    `AugmentRecipe`, how ECGs are varied while their encoder learns. stream: train on ever new simulated records (true,
-    with the corpus simulation), or on those of a folder of Parquet files, instead of the corpus' training records
-    (pretrain). questions: arguments of
+    `AugmentRecipe`, how training ECGs are varied: anew in every epoch, or once where they are encoded once. stream:
+    train on ever new simulated records (true, with the corpus simulation), or on those of a folder of Parquet files,
+    instead of the corpus' training records (pretrain). questions: arguments of
     `corpora.build_questions` (debias, finetune), or {"path": folder of questions with their own splits}. balance:
     whether they are de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing
     matches, such as severity, age and sex. evaluate: how many questions are answered at the end, about records of

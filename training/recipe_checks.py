@@ -292,11 +292,6 @@ def _check_augment(where: str, name: str, stage: StageRecipe, scaling: str) -> N
         AugmentRecipe(**stage.augment).check(scaling)
     except (ValueError, TypeError) as error:
         raise RecipeError(f"{where}: augment: {error}") from error
-    if name != "pretrain" and stage.cache_encoder and not stage.tune_encoder:
-        raise RecipeError(
-            f"{where}: augment varies an ECG every time, and cache_encoder encodes it once; set tune_encoder: true "
-            "or cache_encoder: false."
-        )
 
 
 def _check_text_model(where: str, key: str, recipe: LanguageModelRecipe | TextEncoderRecipe) -> None:

@@ -123,13 +123,14 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
         )
 
     model, processor = build()
-    signals: PreparedSignals | EncodedSignals = context.signals
+    signals: dict[str, PreparedSignals | EncodedSignals] = dict.fromkeys(("train", "validation"), context.signals)
+    augmenter = context.augmenter(stage)
     if stage.cache_encoder and not stage.tune_encoder:
         base = model.get_base_model() if isinstance(model, PeftModel) else model
-        signals = _encoded(context, base.ecg_encoder, processor.feature_extractor, questions)
-    augmenter = context.augmenter(stage)
-    train = QuestionExamples(questions["train"], signals, processor, augmenter)
-    validation = QuestionExamples(questions["validation"], signals, processor)
+        signals = _encoded(context, base.ecg_encoder, processor.feature_extractor, questions, augmenter)
+        augmenter = None  # its work is done
+    train = QuestionExamples(questions["train"], signals["train"], processor, augmenter)
+    validation = QuestionExamples(questions["validation"], signals["validation"], processor)
     print_skipped(train.skipped, "questions are about records without a usable signal")
     collator = QuestionCollator(processor)
     together = stage.questions_per_row
@@ -195,23 +196,38 @@ def _shares(model: Any, examples: QuestionExamples, processor: ECGProcessor) -> 
 
 
 def _encoded(
-    context: StageContext, encoder: ECGEncoder, feature_extractor: ECGFeatureExtractor, questions: dict[str, Dataset]
-) -> EncodedSignals:
-    """The records that the questions are about, encoded by the main process unless an earlier stage did it."""
-    folder = context.run.folder / "encoded" / fingerprint(encoder, feature_extractor)
-    learned = (questions[split] for split in ("train", "validation"))
-    asked = {record_id for rows in learned for ids in rows["ecg_ids"] for record_id in ids}
-    wanted = {record_id for record_id in asked if record_id in context.signals}
-    there = EncodedSignals(folder).keys() if folder.is_dir() else set()
-    if PartialState().is_main_process and not wanted <= there:
-        wanted |= there
-        before = encoder.device
-        encoder.to(PartialState().device)
-        with data_bars():
-            encode_signals(encoder, feature_extractor, context.signals, wanted, folder)
-        encoder.to(before)  # where the rest of the model still is
+    context: StageContext,
+    encoder: ECGEncoder,
+    feature_extractor: ECGFeatureExtractor,
+    questions: dict[str, Dataset],
+    augmenter: Augmenter | None,
+) -> dict[str, PreparedSignals | EncodedSignals]:
+    """Split -> the records that its questions are about, encoded by the main process unless an earlier stage did it.
+
+    Those of train are varied first, where there is an augmenter."""
+    splits = {"train": augmenter, "validation": None}
+    folders = {
+        split: context.run.folder / "encoded" / fingerprint(encoder, feature_extractor, vary)
+        for split, vary in splits.items()
+    }
+    if PartialState().is_main_process:
+        for folder in dict.fromkeys(folders.values()):
+            own = [split for split in splits if folders[split] == folder]
+            asked = {name for split in own for ids in questions[split]["ecg_ids"] for name in ids}
+            wanted = {record_id for record_id in asked if record_id in context.signals}
+            there = EncodedSignals(folder).keys() if folder.is_dir() else set()
+            if wanted <= there:
+                continue
+            before = encoder.device
+            encoder.to(PartialState().device)
+            with data_bars():
+                encode_signals(
+                    encoder, feature_extractor, context.signals, wanted | there, folder, augmenter=splits[own[0]]
+                )
+            encoder.to(before)  # where the rest of the model still is
     context.wait()
-    return EncodedSignals(folder)
+    # Nothing is encoded for a split without questions.
+    return {split: EncodedSignals(own) if own.is_dir() else context.signals for split, own in folders.items()}
 
 
 def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditionalGeneration, ECGProcessor]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import wfdb
+from datasets import load_from_disk
 from torch.utils.data import DataLoader
 
 from ecgllm.corpora import prepare
@@ -17,6 +18,7 @@ from ecgllm.signals import ECGReadError
 from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.augmentations import Augmenter, AugmentRecipe
+from ecgllm.training.encoded_signals import EncodedSignals
 from ecgllm.training.prepared_signals import load_signals, prepare_signals
 from ecgllm.training.pretraining_examples import PretrainingExamples
 from ecgllm.training.recipe import RecipeError
@@ -227,7 +229,7 @@ def test_workers_that_live_on_hear_of_the_next_epoch(tmp_path: Path) -> None:
         ("stages.pretrain.augment={sharpness: 2}", "sharpness is 2; expected a share from 0 to 1"),
         ("stages.pretrain.augment={crop: 1}", "augment: crop is 1; expected a share from 0 to 0.9"),
         ("stages.pretrain.augment={baseline: -1}", "baseline is -1; expected 0 or more"),
-        ("stages.debias.augment={crop: 0.1}", "cache_encoder encodes it once; set tune_encoder: true or cache_enc"),
+        ("stages.debias.augment={crop: -0.1}", "debias: augment: crop is -0.1; expected a share from 0 to 0.9"),
     ],
 )
 def test_recipes_that_cannot_be_are_refused(write_recipe: Callable[..., Path], override: str, message: str) -> None:
@@ -273,3 +275,28 @@ def test_questions_are_asked_about_varied_ecgs_where_the_encoder_learns(write_re
     run = run_recipe(load_recipe(write_recipe(stages={"finetune": stage})))
     metrics = json.loads((run / "metrics.json").read_text())["finetune"]
     assert np.isfinite(metrics["train"]["train_loss"]) and not (run / "encoded").exists()
+
+
+def test_a_frozen_encoder_encodes_training_ecgs_varied_once_and_others_as_they_are(
+    write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    stage = {
+        "tune": "full", "batch_size": 4, "evaluate": 0, "augment": {"crop": 0.3},
+        "questions": {"per_record": 1, "types": ["verify", "comparison"]},
+        "training": {"max_steps": 3, "save_steps": 2},
+    }  # fmt: skip
+    recipe = load_recipe(write_recipe(stages={"finetune": stage}))
+    run = run_recipe(recipe)
+    stores = [EncodedSignals(folder) for folder in (run / "encoded").iterdir()]
+    assert len(stores) == 2
+    split = dict(zip(*(load_from_disk(str(run / "corpus"))[name] for name in ("id", "split")), strict=True))
+    varied, plain = sorted(stores, key=lambda store: sum(store.length(name) == 1000 for name in store) / len(store))
+    assert {split[name] for name in varied} == {"train"} and {split[name] for name in plain} == {"validation"}
+    assert sum(varied.length(name) < 1000 for name in varied) > 0.8 * len(varied)
+    assert all(plain.length(name) == 1000 for name in plain)
+    weights = (run / "model.safetensors").read_bytes()
+    for left in ("metrics.json", "model", "checkpoint-3"):
+        path = run / "finetune" / left
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    run_recipe(recipe)
+    assert (run / "model.safetensors").read_bytes() == weights

@@ -14,6 +14,7 @@ from ecgllm.corpora import records_to_corpus
 from ecgllm.processing_ecgllm import ECGFeatureExtractor, ECGInputError
 from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training import load_recipe, run_recipe
+from ecgllm.training.augmentations import Augmenter, AugmentRecipe
 from ecgllm.training.encoded_signals import EncodedSignals, encode_signals, fingerprint
 from ecgllm.training.prepared_signals import PreparedSignals, load_signals, prepare_signals
 
@@ -56,6 +57,35 @@ def test_they_are_what_the_encoder_gives(stem, extractor, signals, tmp_path) -> 
         row = encoded[record_id]
         np.testing.assert_allclose(row["ecg_embeds"], expected, atol=1e-5)
         assert row["ecg_length"] == encoded.length(record_id) == signals.length(record_id)
+
+
+def test_varied_ones_are_what_the_encoder_gives_of_varied_ecgs(encoder, extractor, signals, tmp_path) -> None:
+    augmenter = Augmenter(AugmentRecipe(crop=0.3, amplitude=0.2, lead_dropout=0.2), extractor)
+    plain, varied, few = (tmp_path / name for name in ("plain", "varied", "few"))
+    encode_signals(encoder, extractor, signals, signals, plain)
+    encode_signals(encoder, extractor, signals, signals, varied, augmenter=augmenter)
+    encode_signals(encoder, extractor, signals, ["r4", "r1"], few, augmenter=augmenter)
+    plain, varied, few = map(EncodedSignals, (plain, varied, few))
+    lengths = {name: varied.length(name) for name in signals}
+    assert all(0.7 * signals.length(name) - 1 <= lengths[name] <= signals.length(name) for name in signals)
+    assert len(set(lengths.values())) == len(lengths)  # each in its own way
+    for name in signals:
+        patches = encoder.num_patches(torch.tensor(lengths[name]))
+        assert varied[name]["ecg_embeds"].shape == (patches, SIZES["hidden_size"])
+        assert not np.allclose(varied[name]["ecg_embeds"], plain[name]["ecg_embeds"][:patches], atol=1e-2)
+    for name in few:  # whichever others are there
+        assert few.length(name) == lengths[name]
+        np.testing.assert_allclose(few[name]["ecg_embeds"], varied[name]["ecg_embeds"], atol=1e-5)
+
+
+def test_what_varied_them_has_a_part_in_the_fingerprint(encoder, extractor) -> None:
+    augmenters = [
+        None,
+        Augmenter(AugmentRecipe(crop=0.3), extractor),
+        Augmenter(AugmentRecipe(crop=0.2), extractor),
+        Augmenter(AugmentRecipe(crop=0.3), extractor, seed=1),
+    ]
+    assert len({fingerprint(encoder, extractor, augmenter) for augmenter in augmenters}) == 4
 
 
 def test_other_weights_or_preprocessing_have_another_fingerprint(encoder, extractor) -> None:
