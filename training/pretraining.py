@@ -77,6 +77,7 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
         data_collator=PretrainingCollator(feature_extractor, tokenizer, _max_text_length(model.text_encoder)),
         statements=statements,
         cache_chunk=stage.cache_chunk,
+        optimizer=stage.optimizer,
     )
     metrics = train_stage(trainer, context, "pretrain")
     metrics["zero_shot"] = trainer.zero_shot

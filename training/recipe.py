@@ -87,7 +87,9 @@ class StageRecipe:
     """One stage.
 
     batch_size: over all processes and accumulation steps, so that a recipe means the same on any machine.
-    gradient_accumulation_steps: parts in which a process works a batch off (1 in pretrain). tune: overrides
+    gradient_accumulation_steps: parts in which a process works a batch off (1 in pretrain).
+    optimizer: "adamw" (or whatever `training.optim` names), or "muon" for the weights of linear layers
+    (`optimizer.py`). tune: overrides
     `language_model.tune`. tune_encoder, tune_projector: whether these learn (in pretrain the encoder always does).
     cache_encoder: a frozen encoder encodes every record once, before the first step, instead of in every step.
     group_by_length: a batch of questions holds prompts of about one length, so that little is padded.
@@ -109,6 +111,7 @@ class StageRecipe:
 
     batch_size: int = 32
     gradient_accumulation_steps: int = 1
+    optimizer: str = "adamw"
     tune: str | None = None
     tune_encoder: bool = False
     tune_projector: bool = True

@@ -173,6 +173,11 @@ def _check_split(where: str, split: dict[str, Any]) -> None:
 def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
     if stage.tune is not None:
         _check_choice(where, "tune", stage.tune, TUNE)
+    _check_choice(where, "optimizer", stage.optimizer, ("adamw", "muon"))
+    if stage.optimizer == "muon" and "optim" in stage.training:
+        raise RecipeError(
+            f"{where}: optimizer is muon and training.optim {stage.training['optim']}; leave one of them out."
+        )
     _check_choice(where, "loss", stage.loss, ("infonce", "sigmoid"))
     _check_choice(where, "evaluate_split", stage.evaluate_split, ("validation", "test"))
     _check_choice(where, "text", stage.text, ("report", "findings", "both"))

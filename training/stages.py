@@ -148,6 +148,7 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
         train_collator=QuestionCollator(processor, together),
         group_by_length=stage.group_by_length,
         together=together,
+        optimizer=stage.optimizer,
     )
     metrics = train_stage(trainer, context, name)
     model = whole_model(trainer, model, lambda: build()[0])

@@ -20,6 +20,7 @@ from transformers import Trainer, TrainerCallback
 
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
 from .non_finite import NonFiniteGuard
+from .optimizer import muon
 from .progress import use_stage_progress
 from .recipe_checks import RecipeError
 
@@ -37,6 +38,7 @@ class StageTrainer(Trainer):
     The training data have `names(number)`, what an example is called: {"records": ids, "question_id": id}.
     loss_counts_tokens: whether the model divides its loss by a count of labels that Trainer gives it.
     group_by_length: let each batch hold examples of about one length; the training data then have `lengths()`.
+    optimizer: "adamw", which is whatever `TrainingArguments.optim` names, or "muon" (`optimizer.py`).
     together: how many examples about the same ECGs follow one another at most; above 1 the training data have
         `groups()`. train_collator: makes training batches where `data_collator` makes those for validation alone.
     """
@@ -48,6 +50,7 @@ class StageTrainer(Trainer):
         group_by_length: bool = False,
         together: int = 1,
         train_collator: Callable | None = None,
+        optimizer: str = "adamw",
         **kwargs: Any,
     ):
         settings = kwargs["args"]
@@ -57,6 +60,12 @@ class StageTrainer(Trainer):
                 "take more records, or leave out early_stopping_patience, load_best_model_at_end and eval_strategy."
             )
         super().__init__(*args, **kwargs)
+        self.optimizer_name = optimizer
+        if optimizer == "muon" and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise RecipeError(
+                "optimizer muon needs whole matrices, and FSDP and DeepSpeed divide them; take adamw, or train with "
+                "plain torchrun."
+            )
         self.group_by_length, self.together = group_by_length, together
         self._train_collator = train_collator or self.data_collator
         if not loss_counts_tokens:
@@ -90,6 +99,12 @@ class StageTrainer(Trainer):
         loss = super().training_step(model, inputs, *args, **kwargs)
         self._guard.add(examples, loss)
         return loss
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None and self.optimizer_name == "muon":
+            model = self.model if model is None else model
+            self.optimizer = muon(model, self.args, self.get_decay_parameter_names(model))
+        return super().create_optimizer(model)
 
     def _loss_alone(self) -> Callable[[int], float] | None:
         """The loss of one training example; None where processes would have to compute it together."""
