@@ -12,6 +12,8 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
+import numpy as np
+
 from . import findings as vocabulary
 from .question_findings import Stated
 from .question_rows import (
@@ -34,15 +36,17 @@ _VERIFY, _LIST = 3 / 8, 1 / 8
 
 def compare(stated: Stated, rows: Rows, budget: int) -> None:
     own, start = own_pairs(stated.records), len(rows)
+    # By record, because every finding is looked up in every pair.
+    truths = {name: {record: stated.truth(record, name) for record in stated.records} for name in stated.findings}
     for kind in ("comparison", "comparison-irrelevant"):
         share = budget - (len(rows) - start)
         if share <= 0 or (kind == "comparison" and not own):
             continue
-        pairs = own if kind == "comparison" else _pairs_of_others(stated, rows, share)
+        pairs = own if kind == "comparison" else _pairs_of_others(truths, rows, share)
         for templates in (_CHANGES, _ONE):
             cells = [
-                _compared(stated, rows, template, f"{kind}-verify", name, pairs)
-                for name in stated.findings
+                _compared(truth, rows, template, f"{kind}-verify", name, pairs)
+                for name, truth in truths.items()
                 if name != "normal ecg"
                 for template in templates
             ]
@@ -59,7 +63,9 @@ def compare(stated: Stated, rows: Rows, budget: int) -> None:
                 rows.add(template, "abnormalities", f"{kind}-query", question, pair, answers[pair] or ())
 
 
-def _compared(stated: Stated, rows: Rows, template: str, kind: str, name: str, pairs: list) -> Cell:
+def _compared(
+    truth: Mapping[Facts, bool | None], rows: Rows, template: str, kind: str, name: str, pairs: list
+) -> Cell:
     """Those of some pairs that answer a question yes and no.
 
     Of a change, half of the no-pairs show the finding in both ECGs and half in neither, where there are such: either
@@ -69,7 +75,7 @@ def _compared(stated: Stated, rows: Rows, template: str, kind: str, name: str, p
     """
     order = -1 if template in ("compare-resolved", "compare-first") else 1
     # By what the other ECG shows and what the one asked about shows; where either is open, the pair is not asked.
-    strata = _strata(stated, rows, name if template in _ONE else f"{template}{name}", name, pairs)
+    strata = _strata(truth, pairs, rows.rng("pairs", name if template in _ONE else f"{template}{name}"))
     both, gone, come, neither = (
         strata.get(key[::order], []) for key in ((True, True), (True, False), (False, True), (False, False))
     )
@@ -86,30 +92,29 @@ def _compared(stated: Stated, rows: Rows, template: str, kind: str, name: str, p
 
 
 def _strata(
-    stated: Stated, rows: Rows, seed: str, name: str, pairs: list
+    truth: Mapping[Facts, bool | None], pairs: list, rng: np.random.Generator
 ) -> Mapping[tuple[bool | None, bool | None], list[tuple[Facts, Facts]]]:
     """Pairs by whether their first and their second record show a finding, in a seeded order."""
     strata = defaultdict(list)
-    for position in rows.rng("pairs", seed).permutation(len(pairs)):
-        pair = pairs[position]
-        strata[tuple(stated.truth(record, name) for record in pair)].append(pair)
+    for position in rng.permutation(len(pairs)):
+        first, second = pair = pairs[position]
+        strata[truth[first], truth[second]].append(pair)
     return strata
 
 
-def _pairs_of_others(stated: Stated, rows: Rows, share: int) -> list[tuple[Facts, Facts]]:
+def _pairs_of_others(
+    truths: Mapping[str, Mapping[Facts, bool | None]], rows: Rows, share: int
+) -> list[tuple[Facts, Facts]]:
     """Pairs of two patients' records for `share` questions: any, and where these hold too few with a finding in both,
     in one or in neither, more such. All findings are asked about in all of them, not each in pairs of its own."""
-    records = stated.records
+    records = list(next(iter(truths.values()), ()))
     pairs = other_pairs(records, records, -(-share // QUESTIONS_PER_PAIR), rows.rng("pairs", "any"))
     # Each kind of pair answers a quarter of a finding's questions, and of frequent findings more are asked.
-    least = 2 + math.ceil(share * _VERIFY / (4 * max(1, len(stated.findings))))
-    truths = {name: [stated.truth(record, name) for record in records] for name in stated.findings}
-    for name in sorted(truths, key=lambda name: (truths[name].count(True), name)):
-        shown = {
-            which: [record for record, truth in zip(records, truths[name], strict=True) if truth is which]
-            for which in (True, False)
-        }
-        there = Counter(tuple(stated.truth(record, name) for record in pair) for pair in pairs)
+    least = 2 + math.ceil(share * _VERIFY / (4 * max(1, len(truths))))
+    for name in sorted(truths, key=lambda name: (list(truths[name].values()).count(True), name)):
+        truth = truths[name]
+        shown = {which: [record for record in records if truth[record] is which] for which in (True, False)}
+        there = Counter((truth[one], truth[other]) for one, other in pairs)
         for first, second in itertools.product(shown, repeat=2):
             lacking = least - there[first, second]
             if lacking > 0:

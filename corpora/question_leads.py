@@ -11,7 +11,7 @@ from collections import Counter
 
 from ..signal_ecgllm import LEADS
 from .question_findings import Stated
-from .question_rows import Cell, Facts, Rows, draw, in_a_sentence, interleave
+from .question_rows import Cell, Rows, draw, in_a_sentence, interleave
 
 
 def located(stated: Stated) -> list[str]:
@@ -20,25 +20,16 @@ def located(stated: Stated) -> list[str]:
     return sorted(name for name in names if name in stated.findings)
 
 
-def in_lead(stated: Stated, record: Facts, name: str, lead: str) -> bool | None:
-    """Whether a record shows a finding in a lead; None where its source leaves that open."""
-    shown = stated.truth(record, name)
-    if not shown:
-        return shown
-    return lead in record.leads[name] if name in record.leads else None
-
-
 def verify_leads(stated: Stated, rows: Rows, budget: int) -> None:
     cells = []
     for name in located(stated):
+        truths = [(record, stated.truth(record, name)) for record in stated.records]
+        showing = [record for record, truth in truths if truth and name in record.leads]
+        without = [(record,) for record, truth in truths if truth is False]
         for lead in LEADS:
-            answers = [(record, in_lead(stated, record, name, lead)) for record in stated.records]
-            no = [(record,) for record, answer in answers if answer is False]
-            elsewhere = [one for one in no if name in one[0].leads]
-            without = [one for one in no if name not in one[0].leads]
-            rng, used = rows.rng("lead", name, lead), Counter()
-            in_turn = interleave(draw(elsewhere, len(no), rng, used), draw(without, len(no), rng, used))
-            yes = [(record,) for record, answer in answers if answer]
+            yes, elsewhere = ([(one,) for one in showing if (lead in one.leads[name]) is has] for has in (True, False))
+            rng = rows.rng("lead", name, lead)
+            in_turn = interleave(*([no[i] for i in rng.permutation(len(no))] for no in (elsewhere, without)))
             fields = {"lead": lead, **in_a_sentence(name)}
             cells.append(Cell("verify-lead", "verify", name, yes, in_turn, fields, key=lead, in_order=True))
     rows.balanced(cells, budget)

@@ -33,7 +33,7 @@ QUESTION_FEATURES = Features(
     }
 )
 # Of two patients' ECGs: a model that has read two of them can answer more than one question about them.
-QUESTIONS_PER_PAIR = 6
+QUESTIONS_PER_PAIR = 8
 
 
 @dataclass(frozen=True, eq=False)
