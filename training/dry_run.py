@@ -149,7 +149,7 @@ def _plan(recipe: Recipe, name: str, survey: DataSurvey, processes: int) -> _Pla
     names = ("gradient_checkpointing", "activation_checkpointing")  # transformers renames it
     checkpointed = any(stage.training.get(name, False) for name in names)
     in_parts = _parts(recipe, name, model, survey, at_once)
-    plan.memory = memory_of(model, in_parts, number, checkpointed)
+    plan.memory = memory_of(model, in_parts, number, checkpointed, stage.optimizer)
     plan.flops = sum(part.flops() for part in in_parts) * parts * (4 / 3 if checkpointed else 1)
     plan.lines += _memory_lines(plan.memory, processes)
     plan.lines.append(f"  work: {plan.flops / 1e12:.3g} TFLOP a step")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from .optimizer import matrices_of
+
 # An A100's dense bf16 peak is 312 TFLOP/s (NVIDIA's data sheet); well-tuned training of large models reaches some 40 %
 # (PaLM, arXiv 2204.02311, table 3: 20 to 46 %).
 STATED_RATE = 0.4 * 312e12
@@ -92,12 +94,23 @@ class Part:
         return self.model.get_output_embeddings() if hasattr(self.model, "get_output_embeddings") else None
 
 
-def memory_of(model: torch.nn.Module, parts: list[Part], bytes_per_number: int, checkpointed: bool) -> Memory:
-    """Of a model with AdamW: a gradient and two moments for every number that learns, each of the weight's type."""
+def memory_of(
+    model: torch.nn.Module,
+    parts: list[Part],
+    bytes_per_number: int,
+    checkpointed: bool,
+    optimizer: str = "adamw",
+) -> Memory:
+    """A gradient and two moments for every number that learns, each of the weight's type; one moment of what Muon
+    moves."""
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     learning = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     activations = sum(part.activations(bytes_per_number, checkpointed) for part in parts)
-    return Memory(weights, learning, 2 * learning, activations)
+    with_one = matrices_of(model) if optimizer == "muon" else ()
+    moments = sum(
+        (1 if id(p) in with_one else 2) * p.numel() * p.element_size() for p in model.parameters() if p.requires_grad
+    )
+    return Memory(weights, learning, moments, activations)
 
 
 def measured_rate(seconds: float = 0.3) -> float:

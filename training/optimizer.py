@@ -56,7 +56,7 @@ def muon(model: nn.Module, args: TrainingArguments, decayed: Iterable[str]) -> M
 
     decayed: names of parameters with weight decay. Raises: ValueError where no linear layer learns.
     """
-    decayed, matrices = set(decayed), _matrices(model)
+    decayed, matrices = set(decayed), matrices_of(model)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -81,8 +81,8 @@ def muon(model: nn.Module, args: TrainingArguments, decayed: Iterable[str]) -> M
     )
 
 
-def _matrices(model: nn.Module) -> set[int]:
-    """Ids of the weights of linear layers that are no embeddings."""
+def matrices_of(model: nn.Module) -> set[int]:
+    """Ids of the parameters that Muon is for: the weights of linear layers that are no embeddings."""
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for module in model.modules():
         output = module.get_output_embeddings() if hasattr(module, "get_output_embeddings") else None

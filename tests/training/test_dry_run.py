@@ -137,6 +137,7 @@ def test_a_step_of_a_large_model_by_hand(write_recipe: Callable[..., Path]) -> N
     parameters = sum(p.numel() for p in model.parameters())
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert (memory.weights, memory.gradients, memory.optimizer) == (4 * parameters, 4 * learning, 8 * learning)
+    assert 4 * learning < memory_of(model, [], 4, False, "muon").optimizer < 8 * learning  # one moment for matrices
     encoder = Part(model.ecg_encoder, tokens=10)
     body = sum(p.numel() for p in model.ecg_encoder.parameters())
     assert encoder.flops() == 2 * body * 10 and encoder.activations(4, False) == 0  # frozen, and nothing learns below
