@@ -27,7 +27,7 @@ class BuildWithoutSetup(build_py):
 
 
 CORE = [
-    "torch>=2.7",
+    "torch>=2.9",  # has Muon
     "transformers>=5.16,<6",
     "peft>=0.19",
     "accelerate>=1.10",

@@ -39,7 +39,7 @@ PHRASINGS: dict[str, dict[str, tuple[str, ...]]] = {
             "Does this tracing exhibit {finding}?",
             "{Is} {finding} evident on this recording?",
             "Looking at this electrocardiogram, do you find {finding}?",
-            "Any {finding}?",
+            "{finding} here?",
         ),
     },
     "verify-normal": {

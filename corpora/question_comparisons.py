@@ -42,7 +42,7 @@ def compare(stated: Stated, rows: Rows, budget: int) -> None:
         share = budget - (len(rows) - start)
         if share <= 0 or (kind == "comparison" and not own):
             continue
-        pairs = own if kind == "comparison" else _pairs_of_others(truths, rows, share)
+        pairs = own if kind == "comparison" else _pairs_of_others(stated.records, truths, rows, share)
         for templates in (_CHANGES, _ONE):
             cells = [
                 _compared(truth, rows, template, f"{kind}-verify", name, pairs)
@@ -68,8 +68,9 @@ def _compared(
 ) -> Cell:
     """Those of some pairs that answer a question yes and no.
 
-    Of a change, half of the no-pairs show the finding in both ECGs and half in neither, where there are such: either
-    ECG alone tells three of four answers, both tell all. Of one ECG, half of the yes-pairs and half of the no-pairs
+    Of a change, a third each of the no-pairs show the finding in both ECGs, in neither, and in the wrong one, where
+    there are such: what the first shows, what the second shows, and that they differ, each alone, tells five of six
+    answers. Of one ECG, half of the yes-pairs and half of the no-pairs
     show the finding in exactly one; the first and the second are asked about in the same pairs, so that which one is
     asked about decides.
     """
@@ -81,7 +82,7 @@ def _compared(
     )
     fields = in_a_sentence(name)
     if template in _CHANGES:
-        no = [*_in_turn(both, neither), *gone]
+        no = [pair for three in itertools.zip_longest(both, neither, gone) for pair in three if pair is not None]
         return Cell(template, kind, name, come, no, fields, in_order=True)
     most = len(come) + len(gone)  # more that show it in both or neither would make it matter less which one is asked
     sides = [(come, both[:most]), (gone, neither[:most])]
@@ -103,11 +104,10 @@ def _strata(
 
 
 def _pairs_of_others(
-    truths: Mapping[str, Mapping[Facts, bool | None]], rows: Rows, share: int
+    records: list[Facts], truths: Mapping[str, Mapping[Facts, bool | None]], rows: Rows, share: int
 ) -> list[tuple[Facts, Facts]]:
     """Pairs of two patients' records for `share` questions: any, and where these hold too few with a finding in both,
     in one or in neither, more such. All findings are asked about in all of them, not each in pairs of its own."""
-    records = list(next(iter(truths.values()), ()))
     pairs = other_pairs(records, records, -(-share // QUESTIONS_PER_PAIR), rows.rng("pairs", "any"))
     # Each kind of pair answers a quarter of a finding's questions, and of frequent findings more are asked.
     least = 2 + math.ceil(share * _VERIFY / (4 * max(1, len(truths))))

@@ -8,6 +8,7 @@ range of the other depends on the rate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -166,15 +167,24 @@ def compare_measurements(stated: Stated, rows: Rows, budget: int) -> None:
             continue
         cells = []
         for column, records in found.items():
-            pairs = by_column[column] if by_column is not None else _of_pool(pool, column, records, rows)
+            pairs = (
+                by_column[column]
+                if by_column is not None
+                else _of_pool(pool, column, records, 8 + math.ceil(budget / len(found)), rows)
+            )
             cells += _changes(FEATURES[column], column, pairs, kind)
         rows.balanced(cells, -(-budget // (2 if same_patient else 1)))
 
 
-def _of_pool(pool: list, column: str, records: list[Facts], rows: Rows) -> list[tuple[Facts, Facts]]:
-    """The pairs both of whose records hold a measurement; others besides, where these are few."""
+def _of_pool(
+    pool: list[tuple[Facts, Facts]], column: str, records: list[Facts], least: int, rows: Rows
+) -> list[tuple[Facts, Facts]]:
+    """The pairs both of whose records hold a measurement; others besides, where these are fewer than `least`."""
     pairs = [pair for pair in pool if all(column in record.measurements for record in pair)]
-    return pairs + other_pairs(records, records, max(0, 8 - len(pairs)), rows.rng("pairs", "measurements", column))
+    lacking = max(0, least - len(pairs))
+    return list(
+        dict.fromkeys(pairs + other_pairs(records, records, lacking, rows.rng("pairs", "measurements", column)))
+    )
 
 
 def _changes(feature: Feature, column: str, pairs: Sequence[tuple[Facts, Facts]], kind: str) -> list[Cell]:

@@ -7,6 +7,7 @@ there are and how many of each; what they ask is decided in `question_findings`,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 
@@ -96,6 +97,8 @@ def questions_per_type(types: Sequence[str] | None, per_record: float | Mapping[
     what is no positive number.
     """
     given = per_record if isinstance(per_record, Mapping) else None
+    if given == {}:
+        raise ValueError("per_record is an empty mapping; give a number for some of the types, or one number for all")
     types = (TYPES if given is None else tuple(given)) if types is None else types
     unknown = [name for name in dict.fromkeys((*types, *(given or ()))) if name not in TYPES]
     if unknown:
@@ -106,7 +109,7 @@ def questions_per_type(types: Sequence[str] | None, per_record: float | Mapping[
             "or leave types out"
         )
     numbers = {name: per_record if given is None else given[name] for name in TYPES if name in types}
-    wrong = [number for number in numbers.values() if not isinstance(number, Real) or not number > 0]
+    wrong = [number for number in numbers.values() if not isinstance(number, Real) or not 0 < number < math.inf]
     if wrong:
         raise ValueError(f"per_record={per_record}: found {wrong[0]!r}; expected positive numbers")
     return numbers

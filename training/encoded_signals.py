@@ -28,7 +28,8 @@ from .run_folder import write_json, written_whole
 
 _VALUES, _INDEX, _IDS, _ROWS = "patches.bin", "index.json", "ids.npy", "rows.npy"
 _FORMAT = b"2"  # of the folder: raised when older ones can no longer be read
-_NOT_OF_THE_FUNCTION = ("_name_or_path", "architectures", "auto_map", "transformers_version")
+# A new encoder's settings have no dtype and a loaded one's have; that of the weights is in their bytes.
+_NOT_OF_THE_FUNCTION = ("_name_or_path", "architectures", "auto_map", "dtype", "transformers_version")
 
 
 class EncodedSignals(Mapping):

@@ -174,10 +174,13 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
     if stage.tune is not None:
         _check_choice(where, "tune", stage.tune, TUNE)
     _check_choice(where, "optimizer", stage.optimizer, ("adamw", "muon"))
-    if stage.optimizer == "muon" and "optim" in stage.training:
-        raise RecipeError(
-            f"{where}: optimizer is muon and training.optim {stage.training['optim']}; leave one of them out."
-        )
+    for key in ("optim", "optim_args", "fsdp", "deepspeed"):
+        if stage.optimizer == "muon" and stage.training.get(key):
+            why = "it needs whole matrices" if key in ("fsdp", "deepspeed") else "that is for other optimizers"
+            raise RecipeError(
+                f"{where}: optimizer is muon and training.{key} {stage.training[key]}, but {why}; leave one "
+                "of them out."
+            )
     _check_choice(where, "loss", stage.loss, ("infonce", "sigmoid"))
     _check_choice(where, "evaluate_split", stage.evaluate_split, ("validation", "test"))
     _check_choice(where, "text", stage.text, ("report", "findings", "both"))

@@ -24,8 +24,8 @@ def stage_questions(recipe: Recipe, stage: str, records: Dataset, split: str) ->
     if "path" in settings:
         questions = _given_questions(Path(settings["path"]), split, set(records["id"]))
         return resampled(questions, recipe.seed) if "weight" in questions.column_names else questions
-    if stage == "debias" and not isinstance(settings.get("per_record"), Mapping):
-        settings.setdefault("types", ["verify"])
+    if stage == "debias" and settings.get("types") is None and not isinstance(settings.get("per_record"), Mapping):
+        settings["types"] = ["verify"]
     return build_questions(records, phrasings=_PHRASINGS[split], seed=recipe.seed, **settings)
 
 

@@ -103,7 +103,10 @@ class StageTrainer(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None and self.optimizer_name == "muon":
             model = self.model if model is None else model
-            self.optimizer = muon(model, self.args, self.get_decay_parameter_names(model))
+            try:
+                self.optimizer = muon(model, self.args, self.get_decay_parameter_names(model))
+            except ValueError as error:
+                raise RecipeError(f"{Path(self.args.output_dir).name}: {error}") from error
         return super().create_optimizer(model)
 
     def _loss_alone(self) -> Callable[[int], float] | None:

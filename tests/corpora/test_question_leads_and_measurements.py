@@ -159,3 +159,12 @@ def test_what_is_not_known_is_not_asked_and_that_is_said(corpus) -> None:
 def test_features_can_be_asked_for_alone(corpus) -> None:
     rows = build_questions(corpus, attributes=["pr interval"], types=("verify", "query"))
     assert set(rows["attribute"]) == {"pr interval"} and len(rows) > 80
+
+
+@pytest.mark.parametrize("attributes", [["heart rate"], None])
+def test_comparisons_of_measurements_are_as_many_as_asked_for(corpus, attributes) -> None:
+    """Of one measurement, too, where pairs are not shared with others."""
+    rows = build_questions(corpus, types=["comparison"], attributes=attributes, per_record=4)
+    compared = [row for row in rows if row["template"] == "compare-measurement"]
+    share = 1.0 if attributes else 0.2
+    assert len(compared) > 0.6 * share * 4 * len(corpus)

@@ -188,6 +188,8 @@ def test_built_questions_share_no_wording(corpus):
         ({"types": ["why"]}, "why"),
         ({"phrasings": "dev"}, "dev"),
         ({"attributes": ["flu"]}, "flu"),
+        ({"per_record": {}}, "per_record is an empty mapping"),
+        ({"per_record": float("inf")}, "found inf; expected positive numbers"),
         ({"per_record": 0}, "found 0; expected positive numbers"),
         ({"per_record": {"verify": "many"}}, "found 'many'; expected positive numbers"),
         ({"per_record": {"why": 1}}, "unknown question types .'why'"),

@@ -141,9 +141,11 @@ def test_a_run_taken_up_again_ends_in_the_same_weights(write_recipe: Callable[..
     assert (run / "model.safetensors").read_bytes() == weights
 
 
-def test_two_optimizers_are_refused(write_recipe: Callable[..., Path]) -> None:
+def test_what_does_not_go_with_it_is_refused(write_recipe: Callable[..., Path]) -> None:
     overrides = ["stages.debias.optimizer=muon", "stages.debias.training.optim=adafactor"]
-    with pytest.raises(RecipeError, match="optimizer is muon and training.optim adafactor; leave one"):
+    with pytest.raises(RecipeError, match="muon and training.optim adafactor, but that is for other optimizers"):
         load_recipe(write_recipe(), overrides)
+    with pytest.raises(RecipeError, match="muon and training.fsdp full_shard, but it needs whole matrices"):
+        load_recipe(write_recipe(), ["stages.debias.optimizer=muon", "stages.debias.training.fsdp=full_shard"])
     with pytest.raises(RecipeError, match="optimizer is 'moun'"):
         load_recipe(write_recipe(), ["stages.debias.optimizer=moun"])
