@@ -230,6 +230,9 @@ NOTICE = "Not a medical device: no answer may guide the care of a person."
 # Of the whole answer, which a model trained by cross-entropy gives as its chance to be the recorded one; not the mean
 # per token, which grows with every repetition of a text that runs in circles ("lead iiiii"). One chance in ten.
 UNSURE_BELOW = 0.1
+# Of the likelier of yes and no, relative to the other: where the model that ships gave less about real records, it was
+# right no more often than a coin (the table of certainty in its card).
+UNDECIDED_BELOW = 0.7
 
 
 @app.command()
@@ -345,14 +348,15 @@ def answer_question(
     candidates are given or the model wrote yes or no, when they are yes and no); the answer's probability, relative to
     the candidates where there are some; generated {text, probability}, what the model wrote freely (None where
     candidates are given); unsure: whether the model gives what it wrote, or yes and no together, a probability below
-    `UNSURE_BELOW` (None where candidates are given); trained_on.
+    `UNSURE_BELOW`, or the likelier of yes and no one below `UNDECIDED_BELOW` (None where candidates are given);
+    trained_on.
     """
     chosen = {} if candidates is None else {"candidates": candidates}
     found = answerer(question, ecgs=records, **chosen, **ecg_options)
     scores = found.get("candidates")
     answer, probability = found["generated_text"], found["probability"]
     generated = None if candidates is not None else {"text": answer, "probability": probability}
-    known = probability  # of all the answers that are compared
+    known, undecided = probability, False  # known: of all the answers that are compared
     if candidates is None and answer.lower() in ("yes", "no"):
         # In the spelling of the answer, as a model that says "Yes" gives "yes" little.
         asked = [word.capitalize() if answer[0].isupper() else word for word in ("yes", "no")]
@@ -360,12 +364,13 @@ def answer_question(
         scores = {word.lower(): score for word, score in scored.items()}  # likeliest first
         known = min(1.0, probability / max(scores[answer.lower()], 1e-12))
         answer, probability = max(scores.items(), key=lambda pair: pair[1])
+        undecided = probability < UNDECIDED_BELOW
     return {
         "answer": answer,
         "probability": probability,
         "candidates": scores,
         "generated": generated,
-        "unsure": None if generated is None else known < UNSURE_BELOW,
+        "unsure": None if generated is None else known < UNSURE_BELOW or undecided,
         "trained_on": getattr(answerer.model.config, "trained_on", None),
     }
 
@@ -385,7 +390,9 @@ def _as_answer(result: dict[str, Any]) -> str:
         lines.append(f"relative to each other: {relative}")
     if generated is not None and generated["text"].lower() != answer.lower():
         lines.append(f"note: token by token the model wrote {generated['text']!r}, the less likely answer as a whole")
-    if result["unsure"]:
+    if result["unsure"] and scores and result["probability"] < UNDECIDED_BELOW:
+        lines.append("note: the model is undecided between yes and no; take this for no answer")
+    elif result["unsure"]:
         doubted = "yes and no together have" if scores else "this one has"
         lines.append(
             f"note: the model is not sure of any answer; {doubted} a probability below {UNSURE_BELOW:g} "

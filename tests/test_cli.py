@@ -386,6 +386,15 @@ def test_the_answer_is_the_likelier_of_yes_and_no_whatever_was_written(yes: str,
     assert _as_answer({**chosen, **BARE}).lower().startswith("no  (0.809 of ")
 
 
+def test_an_answer_between_yes_and_no_is_marked() -> None:
+    for yes, undecided in ((0.55, True), (0.69, True), (0.71, False)):
+        free = answer_question(Answerer("yes", yes, {"yes": yes, "no": 1 - yes}), [], "Is it?")
+        assert free["answer"] == "yes" and free["unsure"] is undecided
+        assert ("undecided between yes and no" in _as_answer({**free, **BARE})) is undecided
+        chosen = answer_question(Answerer("yes", yes, {"yes": yes, "no": 1 - yes}), [], "Is it?", ["yes", "no"])
+        assert chosen["unsure"] is None and "undecided" not in _as_answer({**chosen, **BARE})
+
+
 def test_an_answer_of_vanishing_probability_is_marked() -> None:
     lines = {
         probability: _as_answer({**answer_question(Answerer("av block", probability, {}), [], "What?"), **BARE})
