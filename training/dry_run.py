@@ -121,7 +121,8 @@ def _print_sweep(recipe: Recipe) -> Recipe:
 
 def _plan(recipe: Recipe, name: str, survey: DataSurvey, processes: int) -> _Plan:
     stage = recipe.stages[name]
-    examples = survey.examples(name)
+    # What is streamed is not the corpus.
+    examples = None if stage.stream else survey.examples(name)
     plan = _Plan(name, [], _steps(stage, examples))
     epochs = ""
     if plan.steps is not None and examples:

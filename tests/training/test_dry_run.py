@@ -87,6 +87,13 @@ def test_what_would_be_refused_is_said(write_recipe: Callable[..., Path], capsys
     assert "finetune, train: questions not counted" in said
 
 
+def test_a_stream_is_not_the_corpus(write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_recipe(stages={"pretrain": {"batch_size": 8, "stream": True, "training": {"max_steps": 7}}})
+    dry_run(load_recipe(file))
+    said = capsys.readouterr().out
+    assert "7 steps of 8 examples (1 process)" in said and "times each of" not in said
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
