@@ -2,7 +2,8 @@
 
 In: records. Out: rows of the types comparison (one patient, the earlier record first) and comparison-irrelevant (two
 patients), verify and query. Decided here: which two records are asked about, that what changed is not always told by
-one of them alone, and that what one shows cannot be told without knowing which one is asked about.
+one of them alone nor by whether they differ, and that what one shows cannot be told without knowing which one is
+asked about.
 """
 
 from __future__ import annotations
