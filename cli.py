@@ -634,6 +634,10 @@ def simulate(
         typer.Option(help='What every ECG shows, separated by commas: "atrial fibrillation,st depression".'),
     ] = None,
     heart_rate: Annotated[float | None, typer.Option(help="Beats per minute of every ECG.")] = None,
+    reader_spread: Annotated[
+        float,
+        typer.Option(help="0 for findings by published limits, to 1: each read by the limits of another reader."),
+    ] = 0.0,
     follow_ups: Annotated[
         bool, typer.Option("--follow-ups", help="Write pairs: two ECGs of one patient, of which a third is unchanged.")
     ] = False,
@@ -647,7 +651,12 @@ def simulate(
     from .corpora import records_to_corpus
     from .signals.simulation import stream_ecgs, stream_follow_ups
 
-    options = {"sampling_rate": sampling_rate, "duration": duration, "noise": noise}
+    options = {
+        "sampling_rate": sampling_rate,
+        "duration": duration,
+        "noise": noise,
+        "reader_spread": reader_spread,
+    }
     if follow_ups:
         if findings is not None or heart_rate is not None:
             raise ValueError("--follow-ups draws what changes; leave --findings and --heart-rate out")

@@ -9,6 +9,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from accelerate import PartialState
+
 # Absolute, because this file is also run as a script, where it belongs to no package.
 from ecgllm.training import dry_run, load_recipe, run_recipe, run_sweep
 
@@ -28,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
         dry_run(recipe, arguments.processes)
         return None
     folder = run_sweep(recipe) if recipe.sweep else run_recipe(recipe)
-    print(f"Done: {folder}")
+    PartialState().print(f"Done: {folder}")  # once, whatever the number of processes
     return folder
 
 

@@ -134,17 +134,18 @@ def prepare_with_report(
         limit: read only the first so many records.
         min_likelihood: least likelihood (percent) of PTB-XL's diagnostic statements; see `findings_from_statements`.
         options: of the corpus: `sampling_rate` (ptbxl: 500 or 100 Hz), `unit` (code15), `table` (folder: the CSV
-            file).
+            file), `reader_spread` (simulation, see `simulate_ecgs`).
     Returns: (data set with `CORPUS_FEATURES`, report).
     Raises: ValueError for an unknown name or option, a patient in two splits or a corpus without one readable record,
         FileNotFoundError for a folder that does not hold the corpus.
     """
     if name == "simulation":
-        if src is not None or options:
-            extra = ", ".join([*([f"the folder {src}"] if src is not None else []), *sorted(options)])
-            raise ValueError(f"the corpus 'simulation' takes no folder and no options; found {extra}")
+        unknown = sorted(set(options) - {"reader_spread"})
+        if src is not None or unknown:
+            extra = ", ".join([*([f"the folder {src}"] if src is not None else []), *unknown])
+            raise ValueError(f"the corpus 'simulation' takes no folder and no option but reader_spread; found {extra}")
         simulate = import_module("..signals.simulation", __package__).stream_ecgs
-        records = simulate(1000 if limit is None else limit, seed=seed)
+        records = simulate(1000 if limit is None else limit, seed=seed, **options)
         return _from_records(records, name, seed, min_likelihood)
     found = find_entries(name, src, **options)
     return corpus_of(name, found, seed=seed, limit=limit, min_likelihood=min_likelihood)

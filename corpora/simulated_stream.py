@@ -27,6 +27,7 @@ def simulated_stream(
     noise: float = 1.0,
     findings: Iterable[str] | None = None,
     heart_rate: float | None = None,
+    reader_spread: float = 0.0,
 ) -> IterableDataset:
     """A stream of fresh simulated records, the records of `simulate_ecgs(n, seed, ...)` one by one.
 
@@ -48,6 +49,7 @@ def simulated_stream(
         "noise": noise,
         "findings": findings if findings is None or isinstance(findings, str) else tuple(findings),
         "heart_rate": heart_rate,
+        "reader_spread": reader_spread,
     }
     simulate_ecgs(1, **wishes)  # what cannot be made is refused now, not in a worker
     # A list is what `datasets` shards by; the wishes travel as one value that is none.

@@ -19,6 +19,7 @@ from .simulation_change import changed_plans, is_intended
 from .simulation_heart import Hearts, draw_hearts, rendered, truth_of
 from .simulation_noise import draw_noise
 from .simulation_plan import FINDINGS, NOISES, NORMAL, checked_findings, draw_plan, may_show
+from .simulation_readers import draw_limits
 from .simulation_reports import write_report
 from .simulation_rhythm import ATRIAL, VENTRICULAR, seen
 from .simulation_truth import Truth
@@ -77,6 +78,7 @@ def simulate_ecgs(
     findings: Iterable[str] | None = None,
     heart_rate: float | None = None,
     first: int = 0,
+    reader_spread: float = 0.0,
 ) -> list[ECGRecord]:
     """Simulate `n` 12-lead ECGs; the same arguments give the same bytes.
 
@@ -88,6 +90,8 @@ def simulate_ecgs(
         first: number of the first record, a multiple of `CHUNK`. A seed is one endless series of records, of which
             each chunk can be made alone: `simulate_ecgs(256, 0)` is `simulate_ecgs(128, 0)` and then
             `simulate_ecgs(128, 0, first=128)`.
+        reader_spread: 0 to 1: how far the limits by which each record is read lie from the published ones, from the
+            one to the next, as readers differ (`simulation_readers`). Signals are the same.
 
     Returns: records of float32 [12, duration * sampling_rate] in mV, each of its own patient, with all findings that
     hold, the leads of those that are local (`finding_leads`), an English report, age, sex, and measurements:
@@ -95,7 +99,7 @@ def simulate_ecgs(
     (degrees, from the net amplitudes in I and aVF).
     Raises: ValueError for unknown or contradictory findings, or a heart rate that they exclude.
     """
-    return list(stream_ecgs(n, seed, sampling_rate, duration, noise, findings, heart_rate, first))
+    return list(stream_ecgs(n, seed, sampling_rate, duration, noise, findings, heart_rate, first, reader_spread))
 
 
 def stream_ecgs(
@@ -107,9 +111,10 @@ def stream_ecgs(
     findings: Iterable[str] | None = None,
     heart_rate: float | None = None,
     first: int = 0,
+    reader_spread: float = 0.0,
 ) -> Iterator[ECGRecord]:
     """The records of `simulate_ecgs` one by one, made as they are asked for: for more than memory holds."""
-    for record, _ in _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate, first):
+    for record, _ in _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate, first, reader_spread):
         yield record
 
 
@@ -140,7 +145,12 @@ def simulate_with_waves(
 
 
 def simulate_follow_ups(
-    n: int, seed: int, sampling_rate: float = 100.0, duration: float = 10.0, noise: float = 1.0
+    n: int,
+    seed: int,
+    sampling_rate: float = 100.0,
+    duration: float = 10.0,
+    noise: float = 1.0,
+    reader_spread: float = 0.0,
 ) -> list[FollowUp]:
     """Simulate `n` pairs of ECGs of one patient each, in about equal parts with a new finding, with one that is gone,
     and without a change.
@@ -149,11 +159,16 @@ def simulate_follow_ups(
     electrodes sit a little differently, its noise is its own. Noise is no change. Same arguments, same bytes.
     Raises: ValueError as `simulate_ecgs`.
     """
-    return list(stream_follow_ups(n, seed, sampling_rate, duration, noise))
+    return list(stream_follow_ups(n, seed, sampling_rate, duration, noise, reader_spread))
 
 
 def stream_follow_ups(
-    n: int, seed: int, sampling_rate: float = 100.0, duration: float = 10.0, noise: float = 1.0
+    n: int,
+    seed: int,
+    sampling_rate: float = 100.0,
+    duration: float = 10.0,
+    noise: float = 1.0,
+    reader_spread: float = 0.0,
 ) -> Iterator[FollowUp]:
     """The pairs of `simulate_follow_ups` one by one, made as they are asked for."""
     _check(n, sampling_rate, duration, noise)
@@ -167,7 +182,9 @@ def stream_follow_ups(
             draw_hearts(np.random.default_rng([*seeds, 2]), np.random.default_rng([*seeds, 3 + visit]), plan, duration)
             for visit, plan in enumerate((before, after))
         ]
-        truths = [truth_of(each, duration) for each in hearts]
+        # One reader for both visits: another one would see changes where there are none.
+        limits = draw_limits(np.random.default_rng([*seeds, 7]), CHUNK, reader_spread)
+        truths = [truth_of(each, duration, limits) for each in hearts]
         rows = [row for row in range(CHUNK) if is_intended(*(truth.findings(row) for truth in truths), *intended[row])]
         rows = np.array(rows[: n - number], dtype=int)
         made = []
@@ -198,6 +215,7 @@ def _simulated(
     findings: Iterable[str] | None,
     heart_rate: float | None,
     start: int = 0,
+    reader_spread: float = 0.0,
 ) -> Iterator[tuple[ECGRecord, Hearts]]:
     """Records one by one, each with its heart (a batch of one)."""
     _check(n, sampling_rate, duration, noise)
@@ -210,7 +228,7 @@ def _simulated(
         raise ValueError(f"noise is 0, which excludes {min(wanted.intersection(NOISES))!r}; leave one of them out.")
     for first in range(start, start + n, CHUNK):
         seeds, count = [seed, first], min(CHUNK, start + n - first)
-        hearts, truth = _drawn(seeds, count, wanted, heart_rate, duration)
+        hearts, truth = _drawn(seeds, count, wanted, heart_rate, duration, reader_spread)
         rng = np.random.default_rng([*seeds, 9])
         kinds = None if wanted is None else wanted.intersection(NOISES)
         made = _records(rng, hearts, truth, sampling_rate, duration, noise, kinds)
@@ -228,7 +246,12 @@ def _check(n: int, sampling_rate: float, duration: float, noise: float) -> None:
 
 
 def _drawn(
-    seeds: list[int], count: int, wanted: frozenset[str] | None, heart_rate: float | None, duration: float
+    seeds: list[int],
+    count: int,
+    wanted: frozenset[str] | None,
+    heart_rate: float | None,
+    duration: float,
+    reader_spread: float,
 ) -> tuple[Hearts, Truth]:
     """`count` hearts; where something was wished, only those whose waves show it and nothing else."""
     parts: list[tuple[Hearts, Truth]] = []
@@ -241,7 +264,8 @@ def _drawn(
         size = missing if wanted is None else min(CHUNK, 2 * missing + 10)
         plan = draw_plan(body, size, wanted, heart_rate)
         hearts = draw_hearts(body, visit, plan, duration)
-        truth = truth_of(hearts, duration)
+        limits = draw_limits(np.random.default_rng([*seeds, attempt, 2]), size, reader_spread)
+        truth = truth_of(hearts, duration, limits)
         if wanted is None:
             return hearts, truth
         fits = [must <= found <= shown for found in (frozenset(truth.findings(row)) for row in range(size))]

@@ -13,6 +13,7 @@ import numpy as np
 
 from .simulation_plan import Plan
 from .simulation_qrs import draw_qrs, draw_ventricular_beats
+from .simulation_readers import Limits
 from .simulation_repolarization import draw_p_waves, draw_pr, draw_qt, draw_repolarization
 from .simulation_rhythm import VENTRICULAR, Rhythm, draw_rhythm
 from .simulation_truth import Truth, measured_truth
@@ -73,12 +74,12 @@ def draw_hearts(body: np.random.Generator, visit: np.random.Generator, plan: Pla
     )  # fmt: skip
 
 
-def truth_of(hearts: Hearts, duration: float) -> Truth:
-    """Findings and measurements of a batch, read off its waves as the recorder passes them."""
+def truth_of(hearts: Hearts, duration: float, limits: Limits) -> Truth:
+    """Findings and measurements of a batch, read off its waves as the recorder passes them, by limits [records]."""
     beat, p = (waves.smoothed(hearts.smoothing) for waves in (hearts.beat, hearts.p))
     return measured_truth(
         hearts.plan, hearts.rhythm, beat, _QRS_SLOTS, hearts.qrs, hearts.qt, p, hearts.p_length, hearts.electrodes,
-        duration,
+        duration, limits,
     )  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def rendered(hearts: Hearts, times: np.ndarray) -> np.ndarray:
     add(hearts.back_p, rhythm.retrograde_p)
     paced = (plan.rhythm == "ventricular pacing")[:, None] & ~ventricular
     add(hearts.spike, np.where(paced, rhythm.qrs - 0.004, np.nan))
-    add(hearts.spike, np.where((plan.rhythm == "atrial pacing")[:, None], rhythm.p - 0.004, np.nan))
+    add(hearts.spike, np.where(rhythm.paced_p[:, None], rhythm.p - 0.004, np.nan))
     for rhythm_name, waves in (("fibrillation", _fibrillation_waves), ("flutter", _flutter_waves)):
         rows = np.flatnonzero(plan.rhythm == rhythm_name)
         for row in rows:
@@ -146,6 +147,6 @@ def _flutter_waves(rng: np.random.Generator, times: np.ndarray, cycle: float) ->
     phase = 2 * np.pi * (times / cycle + rng.random())
     shift = rng.uniform(-0.4, 0.4, 3)
     wave = sum(np.sin(h * phase + shift[h - 1]) / h ** rng.uniform(1, 1.4) for h in (1, 2, 3))
-    gains = np.array([0.12, -0.85, 0.6, 0.3, 0.1, -0.1, -0.2, -0.25]) * rng.lognormal(0, 0.3, 8)
-    size = np.exp(rng.uniform(np.log(0.045), np.log(0.20))) * rng.choice([1, -1], p=[0.7, 0.3])
+    gains = np.array([0.12, -0.85, 0.6, 0.3, 0.1, -0.1, -0.2, -0.25]) * rng.lognormal(0, 0.4, 8)
+    size = np.exp(rng.uniform(np.log(0.03), np.log(0.20))) * rng.choice([1, -1], p=[0.7, 0.3])
     return (size * gains[:, None] * wave).astype(np.float32)

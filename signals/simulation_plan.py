@@ -117,7 +117,7 @@ _ACUTE = ("acute myocardial infarction", "st elevation myocardial infarction")
 _COMPANIONS: dict[str, tuple[str, ...]] = {
     "junctional rhythm": ("accelerated junctional rhythm", "bradycardia"),
     "ventricular tachycardia": _AXES,
-    "ventricular pacing": _AXES,
+    "ventricular pacing": (*_AXES, "atrial pacing"),  # of two chambers
     "second degree av block": ("mobitz type i av block", "mobitz type ii av block", "bradycardia"),
     "mobitz type i av block": ("bradycardia",),
     "mobitz type ii av block": ("bradycardia",),
@@ -164,7 +164,7 @@ _RHYTHM_MIX = {
     "third degree block": (0.02, 1.0),
 }  # fmt: skip
 _CONDUCTION_MIX = {
-    "rbbb": (0.095, 0.8), "irbbb": (0.06, 0.0), "lbbb": (0.085, 0.9), "delay": (0.05, 0.7),
+    "rbbb": (0.095, 0.8), "irbbb": (0.09, 0.0), "lbbb": (0.085, 0.9), "delay": (0.05, 0.7),
     "preexcitation": (0.025, -0.5),
 }  # fmt: skip
 _REPOLARIZATION_MIX = {
@@ -388,6 +388,8 @@ def _draw_axis(rng: np.random.Generator, causes: dict[str, np.ndarray], age: np.
     axis = np.where(causes["fascicle"] == "posterior", rng.uniform(95, 140, n), axis)
     lbbb = (causes["conduction"] == "lbbb") & (causes["axis"] == "usual")
     axis = np.where(lbbb, np.clip(axis - rng.uniform(0, 45, n), -29, 85), axis)
-    axis = np.where(causes["rhythm"] == "ventricular pacing", rng.uniform(-110, -40, n), axis)
+    other = rng.spawn(1)[0]
+    paced = np.where(other.random(n) < 0.75, rng.uniform(-110, -40, n), other.uniform(-150, 80, n))
+    axis = np.where(causes["rhythm"] == "ventricular pacing", paced, axis)
     anywhere = (causes["rhythm"] == "ventricular tachycardia") | (causes["conduction"] == "escape")
     return np.where(anywhere, rng.uniform(-180, 180, n), axis)

@@ -54,6 +54,11 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
         return rng.uniform(low, high, n)
 
     paced, ventricular = plan.rhythm == "ventricular pacing", plan.rhythm == "ventricular tachycardia"
+    # Most pacemakers stimulate the right ventricle. Some the left one, too, and in some beats conduction comes first.
+    pacing = rng.spawn(1)[0]
+    site = pacing.random(n)
+    fused, from_left = paced & (site < 0.18), paced & (site > 0.8)
+    paced = paced & ~fused
     ventricular |= plan.conduction == "escape"
     left = (plan.conduction == "lbbb") & ~paced & ~ventricular
     right = (plan.conduction == "rbbb") & ~paced & ~ventricular
@@ -67,6 +72,7 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     choices = {
         "right": (right, u(122, 170)), "left": (left, u(124, 175)), "incomplete": (incomplete, u(96, 118)),
         "delay": (delay, u(114, 150)), "delta": (delta, u(112, 150)), "paced": (paced, u(138, 195)),
+        "from left": (from_left, pacing.uniform(118, 185, n)), "fused": (fused, pacing.uniform(92, 138, n)),
         "ventricular": (ventricular, u(126, 190)),
     }  # fmt: skip
     for chosen, length in choices.values():
@@ -154,6 +160,8 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     x[:, _R2] = np.where(paced, u(-0.5, 0.85), x[:, _R2])
     # Paced from the apex V4 to V6 are negative, from the septum not.
     x[:, _NOTCH1] = np.where(paced, x[:, _R2] + u(-0.3, 0.3), x[:, _NOTCH1])
+    forwards = np.where(from_left, -pacing.uniform(0.3, 1.1, n), 1)[:, None]  # R in V1
+    z = z * np.where(np.isin(np.arange(_SLOTS), (_R1, _R2, _NOTCH1)), forwards, 1)
     around = u(-np.pi, np.pi)
     turn = np.stack([zero, u(-0.7, 0.7), zero], axis=1)
     for column, name in enumerate((_Q, _R1, _R2)):
@@ -174,13 +182,14 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     poor = plan.poor_r & ~paced & ~ventricular
     x[:, _R1], z[:, _R1] = np.where(poor, u(0.02, 0.15), x[:, _R1]), np.where(poor, -u(0.02, 0.12), z[:, _R1])
     x[:, _R2], z[:, _R2] = np.where(poor, u(0.4, 0.75), x[:, _R2]), np.where(poor, u(0.75, 1.1), z[:, _R2])
-    # The late right ventricle points to the right and forwards.
+    # The late right ventricle points to the right and forwards; without a block there is every size of its r' in V1.
+    faint = np.exp(rng.spawn(1)[0].uniform(np.log(0.18), 0, n))
     z[:, _S] *= np.where(right | incomplete, 0.3, 1)
-    x[:, _LATE] = np.select([right, incomplete], [-u(0.28, 0.75), -u(0.12, 0.32)], 0)
-    z[:, _LATE] = np.select([right, incomplete], [-u(0.35, 0.85), -u(0.20, 0.45)], 0)
+    x[:, _LATE] = np.select([right, incomplete], [-u(0.28, 0.75), -u(0.12, 0.32) * faint], 0)
+    z[:, _LATE] = np.select([right, incomplete], [-u(0.35, 0.85), -u(0.20, 0.45) * faint], 0)
 
     waves = Waves(centers, widths, frontal_vectors(size * scale[:, None], angle + plan.axis[:, None]), np.empty(0))
-    late = np.select([right, incomplete], [u(0.22, 0.5), u(0.08, 0.22)], 0) * chest
+    late = np.select([right, incomplete], [u(0.22, 0.5), u(0.08, 0.22) * faint], 0) * chest
     waves.frontal[:, _LATE] = frontal_vectors(late, 180 + u(-28, 28))
     # A scar takes the early forces away from its wall: a Q wave there, a taller R on the other side.
     scarred = plan.repolarization == "old infarction"

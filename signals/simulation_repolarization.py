@@ -121,8 +121,8 @@ def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length
 def draw_pr(rng: np.random.Generator, plan: Plan) -> np.ndarray:
     """PR interval in seconds; above 200 ms it is a first degree AV block."""
     n, rr = len(plan.rate), 60 / plan.rate
-    normal = np.clip(rng.normal(0.157, 0.020, n) * rr**0.15, 0.121, 0.194)
-    long = 0.216 + np.minimum(rng.random(n) ** 1.5 * 0.14, np.maximum(0.46 * rr - 0.216, 0.004))
+    normal = np.clip(rng.normal(0.157, 0.020, n) * rr**0.15, 0.121, 0.199)
+    long = 0.202 + np.minimum(rng.random(n) ** 1.5 * 0.154, np.maximum(0.46 * rr - 0.202, 0.004))
     normal = np.where(plan.rhythm == "mobitz 1", np.clip(normal, 0.14, 0.19), normal)
     pr = np.where(plan.pr == "long", long, normal)
     return np.where(plan.conduction == "preexcitation", rng.uniform(0.070, 0.112, n), pr)
@@ -133,8 +133,8 @@ def draw_p_waves(rng: np.random.Generator, plan: Plan) -> tuple[Waves, np.ndarra
     to the left and backwards."""
     n = len(plan.rate)
     left, right = (plan.left_atrium == "large")[:, None], (plan.right_atrium == "large")[:, None]
-    width = np.where(left, rng.uniform(0.121, 0.145, (n, 1)), rng.uniform(0.082, 0.114, (n, 1)))
-    size = np.clip(rng.lognormal(np.log(0.158), 0.26, (n, 1)), 0.06, 0.215)
+    width = np.where(left, rng.uniform(0.120, 0.145, (n, 1)), rng.uniform(0.078, 0.119, (n, 1)))
+    size = np.clip(rng.lognormal(np.log(0.155), 0.36, (n, 1)), 0.055, 0.28)
     axis = np.clip(rng.normal(54, 13, (n, 1)), 15, 80)
     share = np.where(right, [2.3, 0.5], np.where(left, [0.75, 0.85], [0.75, 0.70]))
     size = np.where(right, np.clip(size, 0.13, 0.2), size)

@@ -27,7 +27,7 @@ class Rhythm(Batch):
     qrs, kind [records, beats]: onsets and what kind of beat each is. p [records, waves]: P onsets; early_p: those of
     premature atrial beats; retrograde_p: those that the ventricles cause. pr [records, beats]: of conducted beats,
     else NaN. rate [records]: bpm within the record. cycle [records]: seconds of one flutter wave. size [records,
-    beats]: of the QRS, as breath moves the heart.
+    beats]: of the QRS, as breath moves the heart. paced_p [records]: whether a pacemaker makes the P waves, too.
     """
 
     qrs: np.ndarray
@@ -39,6 +39,7 @@ class Rhythm(Batch):
     rate: np.ndarray
     cycle: np.ndarray
     size: np.ndarray
+    paced_p: np.ndarray
 
 
 def draw_rhythm(rng: np.random.Generator, plan: Plan, pr: np.ndarray, duration: float) -> Rhythm:
@@ -84,7 +85,8 @@ def draw_rhythm(rng: np.random.Generator, plan: Plan, pr: np.ndarray, duration: 
     cycle = np.where(plan.rhythm == "flutter", (60 / plan.rate) / ratio[:, 0], 1.0)
     size = 1 + (rng.uniform(0, 0.07, (n, 1)) * breath + rng.normal(0, 0.012, (n, count)))
     waves = np.concatenate([usual, dropped, own], axis=1)
-    return Rhythm(onsets, kinds, waves, early, retrograde, lag, rate, cycle, size)
+    paced_p = (plan.rhythm == "atrial pacing") | (tracked & (rng.spawn(1)[0].random(n) < 0.3))  # one chamber, or two
+    return Rhythm(onsets, kinds, waves, early, retrograde, lag, rate, cycle, size, paced_p)
 
 
 def _relative(
@@ -106,8 +108,10 @@ def _relative(
     # Flutter of 230 to 340 waves a minute: a whole number of waves for each beat.
     wanted = rng.uniform(235, 335, (n, 1)) * mean / 60
     constant = np.maximum(np.round(wanted), 2.0)
-    varied = np.maximum(np.round(wanted + rng.choice([-1.0, 0.0, 1.0], (n, count), p=[0.3, 0.4, 0.3])), 2.0)
-    uneven = (rng.random((n, 1)) < 0.4) & (constant > 2)
+    varied = np.maximum(
+        np.round(wanted + rng.choice([-1.0, 0.0, 1.0, 2.0], (n, count), p=[0.3, 0.35, 0.25, 0.1])), 2.0
+    )
+    uneven = rng.random((n, 1)) < 0.55
     ratios = np.where(uneven, varied, constant)
     ratio = np.where(uneven, ratios.mean(axis=1, keepdims=True), constant)
     rhythm = plan.rhythm[:, None]

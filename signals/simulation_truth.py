@@ -1,10 +1,11 @@
 """What a simulated ECG shows: its waves measured without noise, findings by published criteria out.
 
 The normal beat of each record is drawn in twelve leads and measured; a finding holds if the signal fulfils its
-criterion, whatever was planned, and a plan that failed its criterion is not claimed. Decided here: the criteria.
-Sources: AHA/ACCF/HRS Recommendations for the Standardization and Interpretation of the ECG, parts III to VI (2009);
-Fourth Universal Definition of Myocardial Infarction (2018) for ST and Q; Sokolow and Lyon 1949, Casale (Cornell) 1987
-for hypertrophy. ST and T that follow a wide QRS belong to it and are not stated.
+criterion, whatever was planned, and a plan that failed its criterion is not claimed. Decided here: the criteria, whose
+limits are those of whoever reads the record (`simulation_readers`). Sources: AHA/ACCF/HRS Recommendations for the
+Standardization and Interpretation of the ECG, parts III to VI (2009); Fourth Universal Definition of Myocardial
+Infarction (2018) for ST and Q; Sokolow and Lyon 1949, Casale (Cornell) 1987 for hypertrophy. ST and T that follow a
+wide QRS belong to it and are not stated.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from .simulation_plan import (
     TERRITORIES,
     Plan,
 )
+from .simulation_readers import Limits
 from .simulation_rhythm import ATRIAL, VENTRICULAR, Rhythm, seen
 from .wave_model import LEADS, Waves, template
 
@@ -91,12 +93,12 @@ def _in_two(shows: np.ndarray) -> np.ndarray:
 
 def measured_truth(
     plan: Plan, rhythm: Rhythm, beat: Waves, slots: int, qrs: np.ndarray, qt: np.ndarray, p: Waves,
-    p_length: np.ndarray, electrodes: np.ndarray, duration: float,
+    p_length: np.ndarray, electrodes: np.ndarray, duration: float, limits: Limits,
 ) -> Truth:  # fmt: skip
     """The truth of a batch.
 
     beat: QRS (its first `slots` Gaussians) and repolarization of the normal beat. qrs, qt, p_length: seconds.
-    electrodes: as from `chest_electrodes`. duration: of the record, seconds.
+    electrodes: as from `chest_electrodes`. duration: of the record, seconds. limits: of whoever reads each record.
     """
     n = len(qrs)
     depolarization = Waves(
@@ -106,22 +108,22 @@ def measured_truth(
     r, s = pure.max(axis=2), pure.min(axis=2)  # mV, s is negative
     net = r + s
     axis = np.rad2deg(np.arctan2(2 / np.sqrt(3) * net[:, 5], net[:, 0]))
-    measurements, holds = _rhythm_truth(plan, rhythm, duration)
+    measurements, holds = _rhythm_truth(plan, rhythm, duration, limits)
     rate = measurements["heart_rate"]
     holds |= {
-        LEFT_AXIS: (axis < -30) & (axis >= -90),
-        RIGHT_AXIS: (axis > 90) & (axis <= 180),
+        LEFT_AXIS: (axis < limits["left axis"]) & (axis >= -90),
+        RIGHT_AXIS: (axis > limits["right axis"]) & (axis <= 180),
         "indeterminate axis": axis < -90,
     }
     measurements |= {"qrs": qrs * 1000, "qt": qt * 1000, "qtc": qt * 1000 * np.sqrt(rate / 60), "axis": axis}
-    holds |= _conduction_truth(plan, qrs, axis, r, s, _late_in_v1(pure, qrs))
-    holds |= _voltage_truth(plan, r, s, axis)
-    holds |= _atrial_truth(plan, rhythm, p, p_length, electrodes)
-    local = _repolarization_truth(plan, qrs, qt, pure, whole, r, s)
+    holds |= _conduction_truth(plan, qrs, axis, r, s, _late_in_v1(pure, qrs), limits)
+    holds |= _voltage_truth(plan, r, s, axis, limits)
+    holds |= _atrial_truth(plan, rhythm, p, p_length, electrodes, limits)
+    local = _repolarization_truth(plan, qrs, qt, pure, whole, r, s, limits)
     leads = {finding: rows for finding, rows in local.items() if rows.ndim == 2}
     holds |= {finding: rows.any(axis=1) if rows.ndim == 2 else rows for finding, rows in local.items()}
     # Both corrections must agree: Bazett's alone calls every fast heart's QT long (AHA/ACCF/HRS 2009 part IV).
-    limit = np.where(plan.female, 460, 450) + np.maximum(qrs * 1000 - 110, 0)
+    limit = np.where(plan.female, 460, 450) + limits["qtc"] + np.maximum(qrs * 1000 - 110, 0)
     fridericia = qt * 1000 * np.cbrt(rate / 60)
     holds["prolonged qt interval"] = (fridericia >= limit) & (measurements["qtc"] >= limit)
     holds["left ventricular strain"] = (
@@ -138,7 +140,7 @@ def measured_truth(
     return Truth(measurements, {name: holds[name] for name in order if name in holds}, leads)
 
 
-def _rhythm_truth(plan: Plan, rhythm: Rhythm, duration: float) -> tuple[dict, dict]:
+def _rhythm_truth(plan: Plan, rhythm: Rhythm, duration: float, limits: Limits) -> tuple[dict, dict]:
     kind, rate = plan.rhythm, rhythm.rate
     beats, waves = seen(rhythm.qrs, duration), seen(rhythm.p, duration)
     pvc = (beats & (rhythm.kind == VENTRICULAR)).sum(axis=1)
@@ -152,7 +154,7 @@ def _rhythm_truth(plan: Plan, rhythm: Rhythm, duration: float) -> tuple[dict, di
     spread = longest - shortest
     # A dropped beat: two P waves, and no QRS between them. One such pause must be seen from end to end.
     dropped = (waves.sum(axis=1) > beats.sum(axis=1)) & (longest > 0)
-    slow = rate < 60
+    slow = rate < limits["slow"]
     measurements = {"heart_rate": rate}
     constant = np.where(np.isin(kind, ("sinus", "atrial pacing", "mobitz 2", "2:1 block")), 1.0, np.nan)
     conducted = np.where(beats & (rhythm.kind == 0), rhythm.pr, np.nan)
@@ -162,8 +164,12 @@ def _rhythm_truth(plan: Plan, rhythm: Rhythm, duration: float) -> tuple[dict, di
     holds = {
         SINUS: sinus,
         BRADYCARDIA: sinus & slow,
-        TACHYCARDIA: sinus & (rate > 100),
-        "sinus arrhythmia": sinus & plan.arrhythmic & (pvc + pac == 0) & (spread > 0.12) & (spread > 0.15 * 60 / rate),
+        TACHYCARDIA: sinus & (rate > limits["fast"]),
+        "sinus arrhythmia": sinus
+        & plan.arrhythmic
+        & (pvc + pac == 0)
+        & (spread > limits["sinus arrhythmia"])
+        & (spread > 0.15 * 60 / rate),
         "bradycardia": ~sinus & slow & ~np.isin(kind, ("ventricular pacing", "atrial pacing")),
         FIBRILLATION: kind == "fibrillation",
         "atrial flutter": kind == "flutter",
@@ -171,9 +177,9 @@ def _rhythm_truth(plan: Plan, rhythm: Rhythm, duration: float) -> tuple[dict, di
         "junctional rhythm": (kind == "junctional") & (rate <= 60),
         "accelerated junctional rhythm": (kind == "junctional") & (rate > 60),
         "ventricular tachycardia": kind == "ventricular tachycardia",
-        "atrial pacing": kind == "atrial pacing",
+        "atrial pacing": rhythm.paced_p,
         "ventricular pacing": kind == "ventricular pacing",
-        FIRST_DEGREE: np.isin(kind, ("sinus", "atrial pacing")) & (measurements["pr"] > 200),
+        FIRST_DEGREE: np.isin(kind, ("sinus", "atrial pacing")) & (measurements["pr"] > limits["pr"]),
         "second degree av block": (kind == "2:1 block") & dropped,
         "mobitz type i av block": (kind == "mobitz 1") & dropped,
         "mobitz type ii av block": (kind == "mobitz 2") & dropped,
@@ -200,41 +206,51 @@ def _late_in_v1(pure: np.ndarray, qrs: np.ndarray) -> np.ndarray:
 
 
 def _conduction_truth(
-    plan: Plan, qrs: np.ndarray, axis: np.ndarray, r: np.ndarray, s: np.ndarray, late: np.ndarray
+    plan: Plan, qrs: np.ndarray, axis: np.ndarray, r: np.ndarray, s: np.ndarray, late: np.ndarray, limits: Limits
 ) -> dict:
     own = ~np.isin(plan.rhythm, ("ventricular tachycardia", "ventricular pacing"))  # through the bundles
     kind = np.where(own, plan.conduction, "none")
     anterior = own & (plan.fascicle == "anterior") & (kind != "lbbb")
     posterior = own & (plan.fascicle == "posterior") & (kind != "lbbb")
+    complete = limits["qrs"] / 1000
     inferior = -s[:, _lead("II", "III", "aVF")] > r[:, _lead("II", "III", "aVF")]  # rS
     return {
         "wolff-parkinson-white syndrome": kind == "preexcitation",
         "short pr interval": kind == "preexcitation",
-        RBBB: (kind == "rbbb") & (qrs >= 0.120),
-        LBBB: (kind == "lbbb") & (qrs >= 0.120),
-        "incomplete right bundle branch block": (kind == "irbbb") & (qrs < 0.120) & (late > 0.1),
-        "left anterior fascicular block": anterior & (axis <= -45) & (axis >= -90) & inferior.all(axis=1),
+        RBBB: (kind == "rbbb") & (qrs >= complete),
+        LBBB: (kind == "lbbb") & (qrs >= complete),
+        "incomplete right bundle branch block": (kind == "irbbb") & (qrs < complete) & (late > limits["r prime"]),
+        "left anterior fascicular block": anterior
+        & (axis <= limits["anterior fascicle axis"])
+        & (axis >= -90)
+        & inferior.all(axis=1),
         "left posterior fascicular block": posterior & (axis > 90),
-        "nonspecific intraventricular conduction disturbance": (kind == "delay") & (qrs > 0.110),
+        "nonspecific intraventricular conduction disturbance": (kind == "delay")
+        & (1000 * qrs > limits["delayed qrs"]),
     }
 
 
-def _voltage_truth(plan: Plan, r: np.ndarray, s: np.ndarray, axis: np.ndarray) -> dict:
+def _voltage_truth(plan: Plan, r: np.ndarray, s: np.ndarray, axis: np.ndarray, limits: Limits) -> dict:
     narrow = ~plan.wide & ~np.isin(plan.conduction, ("rbbb", "lbbb", "delay"))
     v1, v2, v3, v5, v6 = (LEADS.index(name) for name in ("V1", "V2", "V3", "V5", "V6"))
     sokolow = -s[:, v1] + np.maximum(r[:, v5], r[:, v6])
     cornell = r[:, LEADS.index("aVL")] - s[:, v3]
-    over = (sokolow > 3.5) | (cornell > np.where(plan.female, 2.0, 2.8))  # Sokolow and Lyon 1949, Casale 1985
-    right = (plan.voltage == "right hypertrophy") & (r[:, v1] > 0.6) & (r[:, v1] > -s[:, v1]) & (axis > 90)
+    # Sokolow and Lyon 1949, Casale 1985
+    over = (sokolow > limits["sokolow"]) | (cornell > limits["cornell"] * np.where(plan.female, 2.0, 2.8))
+    right = (
+        (plan.voltage == "right hypertrophy") & (r[:, v1] > limits["right r"]) & (r[:, v1] > -s[:, v1]) & (axis > 90)
+    )
     return {
-        "low qrs voltage": (r - s)[:, :6].max(axis=1) < 0.5,
+        "low qrs voltage": (r - s)[:, :6].max(axis=1) < limits["low voltage"],
         "left ventricular hypertrophy": narrow & over & ~right,
         "right ventricular hypertrophy": narrow & right,
-        "poor r wave progression": narrow & ~right & (r[:, v3] < 0.3) & (r[:, v2] < 0.3),
+        "poor r wave progression": narrow & ~right & (np.maximum(r[:, v2], r[:, v3]) < limits["poor r"]),
     }
 
 
-def _atrial_truth(plan: Plan, rhythm: Rhythm, p: Waves, length: np.ndarray, electrodes: np.ndarray) -> dict:
+def _atrial_truth(
+    plan: Plan, rhythm: Rhythm, p: Waves, length: np.ndarray, electrodes: np.ndarray, limits: Limits
+) -> dict:
     times = np.arange(-0.02, 0.20, 0.004)
     wave = template(p, electrodes, times)
     two, one = wave[:, LEADS.index("II")], wave[:, LEADS.index("V1")]
@@ -242,14 +258,15 @@ def _atrial_truth(plan: Plan, rhythm: Rhythm, p: Waves, length: np.ndarray, elec
     force = (-np.minimum(late, 0)).sum(axis=1) * 0.004  # mV s
     there = np.isin(plan.rhythm, ("sinus", "mobitz 1", "mobitz 2", "2:1 block", "third degree block"))
     return {
-        "left atrial enlargement": there & ((length >= 0.120) | (force > 0.004)),
-        "right atrial enlargement": there & (two.max(axis=1) > 0.25),
+        "left atrial enlargement": there & ((length >= limits["p length"]) | (force > limits["p force"])),
+        "right atrial enlargement": there & (two.max(axis=1) > limits["p height"]),
     }
 
 
 def _repolarization_truth(
-    plan: Plan, qrs: np.ndarray, qt: np.ndarray, pure: np.ndarray, whole: np.ndarray, r: np.ndarray, s: np.ndarray
-) -> dict:
+    plan: Plan, qrs: np.ndarray, qt: np.ndarray, pure: np.ndarray, whole: np.ndarray, r: np.ndarray, s: np.ndarray,
+    limits: Limits,
+) -> dict:  # fmt: skip
     n = len(qrs)
     rows = np.arange(n)[:, None]
     primary = ~plan.wide  # nothing is said of ST and T that follow the QRS
@@ -263,12 +280,14 @@ def _repolarization_truth(
     j_point = np.maximum(level(0.008), level(0.016))
     limit = np.full((n, 12), 0.1)
     limit[:, _lead("V2", "V3")] = np.where(plan.female, 0.15, np.where(plan.age < 40, 0.25, 0.2))[:, None]
+    limit *= limits["st elevation"][:, None]
     usable = np.ones((n, 12), dtype=bool)
     usable[:, LEADS.index("aVR")] = False
     early = usable.copy()
     early[:, _lead("V1", "V2", "V3")] &= ~(plan.conduction == "rbbb")[:, None]  # there it is the block's
+    deeper = limits["st depression"][:, None]
     up = _in_two((lift >= limit) & usable & primary[:, None])
-    down = _in_two((sink <= -0.05) & (lift <= -0.03) & early & primary[:, None])
+    down = _in_two((sink <= -0.05 * deeper) & (lift <= -0.03 * deeper) & early & primary[:, None])
 
     since, left = _TIMES - qrs[:, None], qt[:, None] - _TIMES
     after = (since > 0.09) & (left > -0.03)
@@ -277,9 +296,13 @@ def _repolarization_truth(
     facing = early & (r > -s * 0.6)
     facing[:, _lead("V1", "III")] = False
     facing[:, _lead("V2", "V3")] = early[:, _lead("V2", "V3")]
-    inverted = _in_two((deep <= -0.1) & (-deep > high) & facing & primary[:, None])
+    inverted = _in_two((deep <= -limits["t inversion"][:, None]) & (-deep > high) & facing & primary[:, None])
     main = _lead("I", "II", "V4", "V5", "V6")
-    flat = (np.maximum(high, -deep)[:, main] < 0.1).all(axis=1) & primary & ((r - s)[:, main].max(axis=1) > 0.5)
+    flat = (
+        (np.maximum(high, -deep)[:, main] < limits["t low"][:, None]).all(axis=1)
+        & primary
+        & ((r - s)[:, main].max(axis=1) > 0.5)
+    )
 
     # Q: how long and deep the QRS is negative before it first turns positive; all of it where it never does.
     times = _TIMES > -0.004
@@ -289,7 +312,7 @@ def _repolarization_truth(
     before = np.arange(len(_TIMES)) < first[..., None]
     negative = before & (pure < -0.02)
     length, depth = negative.sum(axis=2) * 0.004, -np.where(before, pure, 0).min(axis=2)
-    deep_q = (length >= 0.030) & (depth >= 0.1)
+    deep_q = (length >= limits["q length"][:, None]) & (depth >= 0.1)
     deep_q[:, _lead("V1", "aVR")] = False
     only_q = ~ever & (depth >= 0.2)
     only_q[:, LEADS.index("aVR")] = False
@@ -318,5 +341,6 @@ def _repolarization_truth(
         "st depression": down,
         "t wave inversion": inverted,
         "low amplitude t wave": flat,
-        "early repolarization": (plan.repolarization == "early") & _in_two(j_point >= 0.1).any(axis=1),
+        "early repolarization": (plan.repolarization == "early")
+        & _in_two(j_point >= limits["j point"][:, None]).any(axis=1),
     }

@@ -24,7 +24,8 @@ def load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
         return resplit(corpus, recipe), report
     if recipe.data is None and recipe.corpus != "simulation":
         raise RecipeError(f"The recipe's data is missing: pass data=FOLDER, where the corpus {recipe.corpus} lies.")
-    corpus, report = prepare_with_report(recipe.corpus, recipe.data, seed=recipe.seed, limit=recipe.limit)
+    options = {"reader_spread": recipe.reader_spread} if recipe.corpus == "simulation" else {}
+    corpus, report = prepare_with_report(recipe.corpus, recipe.data, seed=recipe.seed, limit=recipe.limit, **options)
     return resplit(corpus, recipe), str(report)
 
 

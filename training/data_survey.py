@@ -104,7 +104,9 @@ def _find_records(recipe: Recipe, survey: DataSurvey) -> None:
             return
     if recipe.corpus == "simulation":
         wanted = 1000 if recipe.limit is None else recipe.limit
-        survey.sample, _ = prepare_with_report("simulation", seed=recipe.seed, limit=min(wanted, SAMPLE))
+        survey.sample, _ = prepare_with_report(
+            "simulation", seed=recipe.seed, limit=min(wanted, SAMPLE), reader_spread=recipe.reader_spread
+        )
         survey.sample = resplit(survey.sample, recipe)
         survey.whole = survey.exact = wanted <= SAMPLE
         found = Counter(survey.sample["split"][:])

@@ -139,6 +139,7 @@ class Recipe:
     """A training run; see docs/training.md.
 
     corpus: name for `corpora.prepare`. data: its folder, or the folder of a prepared corpus. limit: records at most.
+    reader_spread: 0 to 1: how far the limits by which simulated ECGs are read differ (`signals.simulate_ecgs`).
     split: shares of patients for "validation" and "test", in place of the corpus' own split. start_from: run folder
     whose checkpoint the first stage starts from (`start`). start_weights: false for its sizes and tokenizer alone.
     output: the run folder. encoder: fields of `ECGEncoderConfig`. feature_extractor: of `ECGFeatureExtractor`.
@@ -150,6 +151,7 @@ class Recipe:
     output: str
     data: str | None = None
     limit: int | None = None
+    reader_spread: float = 0.0
     split: dict[str, float] = field(default_factory=dict)
     start_from: str | None = None
     start_weights: bool = True

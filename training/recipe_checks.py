@@ -125,6 +125,13 @@ def is_prepared(folder: str | Path | None) -> bool:
 def _check_data(where: str, recipe: Recipe) -> None:
     if recipe.limit is not None and recipe.limit < 1:
         raise RecipeError(f"{where}: limit is {recipe.limit}; expected 1 or more records, or null for all.")
+    if not 0 <= recipe.reader_spread <= 1:
+        raise RecipeError(f"{where}: reader_spread is {recipe.reader_spread}; expected 0 to 1.")
+    if recipe.reader_spread and (recipe.corpus != "simulation" or is_prepared(recipe.data)):
+        raise RecipeError(
+            f"{where}: reader_spread is {recipe.reader_spread}, and the findings of the corpus {recipe.corpus!r} are "
+            "known already; leave it out, or take corpus: simulation without data."
+        )
     if is_prepared(recipe.data):
         _check_records(where, recipe.data)
     # A sweep over them is checked run by run.

@@ -150,10 +150,11 @@ class _Chunk:
 
     seed: int
     first: int
+    reader_spread: float = 0.0
     size: int = CHUNK
 
     def records(self) -> list[StreamedRecord]:
-        made = simulate_ecgs(CHUNK, self.seed, first=self.first)
+        made = simulate_ecgs(CHUNK, self.seed, first=self.first, reader_spread=self.reader_spread)
         return [
             # As a corpus has them: with the broader findings that follow, which else would count as denied.
             StreamedRecord(
@@ -171,11 +172,11 @@ class SimulatedWindows:
     """Fresh simulated records, those of `simulate_ecgs(..., seed)` that a corpus does not hold.
 
     known: ids of the corpus' records; the stream begins behind the last that the same seed made, so that nothing that
-    validates is ever trained on, and no record comes twice.
+    validates is ever trained on, and no record comes twice. reader_spread: as of `simulate_ecgs`.
     """
 
-    def __init__(self, seed: int, known: Iterable[str]):
-        self.seed = seed
+    def __init__(self, seed: int, known: Iterable[str], reader_spread: float = 0.0):
+        self.seed, self.reader_spread = seed, reader_spread
         self.stated = {_SIMULATED: frozenset(implied(FINDINGS))}
         own = re.compile(rf"sim-{seed}-(\d+)")
         numbers = [int(found.group(1)) for found in map(own.fullmatch, known) if found]
@@ -184,11 +185,11 @@ class SimulatedWindows:
     def lane(self, lane: int, lanes: int) -> Iterator[tuple[int, Window]]:
         first = self.first + lane * CHUNK
         while True:
-            yield 0, _Chunk(self.seed, first)
+            yield 0, _Chunk(self.seed, first, self.reader_spread)
             first += lanes * CHUNK
 
     def record(self, number: int) -> StreamedRecord:
-        return _Chunk(self.seed, number // CHUNK * CHUNK).records()[number % CHUNK]
+        return _Chunk(self.seed, number // CHUNK * CHUNK, self.reader_spread).records()[number % CHUNK]
 
     def name(self, number: int) -> str:
         return f"sim-{self.seed}-{number:06d}"

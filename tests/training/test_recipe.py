@@ -95,6 +95,8 @@ def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) 
         ("stages.debias.questions.path=x", "'stages.debias.questions={path: x}'"),
         ("limit=-5", "limit is -5; expected 1 or more records"),
         ("limit=0", "limit is 0; expected 1 or more records"),
+        ("reader_spread=2", "reader_spread is 2.0; expected 0 to 1"),
+        ("reader_spread=0.5", "the findings of the corpus 'ludb' are known already"),
         ("corpus=ludbb", "corpus is 'ludbb', which is no known corpus; did you mean 'ludb'?"),
         ("corpus=ludbb", "which is not given"),
         ("lora.r=-1", "lora.r is -1; expected 1 or more"),

@@ -80,6 +80,16 @@ def test_simulated_records_say_what_those_of_a_corpus_say() -> None:
         np.testing.assert_allclose(record.ecg().signal, row["ecg"]["signal"], atol=0.001)  # stored in microvolts
 
 
+def test_a_stream_is_read_by_the_readers_of_a_corpus() -> None:
+    streamed = next(SimulatedWindows(5, [], reader_spread=1.0).lane(0, 1))[1]
+    corpus = prepare("simulation", seed=5, limit=CHUNK, reader_spread=1.0)
+    assert [list(record.findings) for record in streamed.records()] == corpus["findings"][:]
+    plain = prepare("simulation", seed=5, limit=CHUNK)
+    assert plain["findings"][:] != corpus["findings"][:]
+    again = SimulatedWindows(5, [], reader_spread=1.0).record(CHUNK - 1)
+    assert again.findings == streamed.records()[-1].findings
+
+
 def test_records_say_their_source_and_a_stream_what_its_sources_state(corpus: Dataset, tmp_path: Path) -> None:
     assert {record.source for record in next(SimulatedWindows(5, []).lane(0, 1))[1].records()} == {"simulation"}
     other = corpus.select(range(20, 40)).map(lambda row: {"source": "other", "findings": ["sinus rhythm"]})

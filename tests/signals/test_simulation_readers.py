@@ -1,0 +1,62 @@
+"""Readers' limits: published ones by default, others from record to record, the signals left as they are."""
+
+import numpy as np
+import pytest
+
+from ecgllm.signals import simulation_readers
+from ecgllm.signals.simulation import simulate_ecgs, simulate_follow_ups
+
+LEFT = "left axis deviation"
+
+
+@pytest.fixture(scope="module")
+def read() -> tuple[list, list]:
+    return simulate_ecgs(1024, 5), simulate_ecgs(1024, 5, reader_spread=1.0)
+
+
+def test_readers_change_findings_and_nothing_else(read):
+    published, others = read
+    for one, other in zip(published, others, strict=True):
+        np.testing.assert_array_equal(one.signal, other.signal)
+        assert one.measurements == other.measurements
+    differing = np.mean([one.findings != other.findings for one, other in zip(*read, strict=True)])
+    assert 0.05 < differing < 0.6
+
+
+def test_readers_agree_on_what_is_far_from_every_limit_and_not_on_what_lies_between(read):
+    published, others = read
+    axis = np.array([record.measurements["axis"] for record in published])
+    by_one, by_many = (np.array([LEFT in record.findings for record in records]) for records in read)
+    np.testing.assert_array_equal(by_one, (axis < -30) & (axis >= -90))
+    assert by_many[(axis < -45) & (axis >= -90)].all() and not by_many[axis > 10].any()
+    low, high = axis < -30, (axis > -20) & (axis < 5)
+    assert by_many[high].mean() > 0.1 and by_many[low & (axis > -40)].mean() < 1.0
+    assert by_many[(axis > -30) & (axis < -20)].mean() > by_many[(axis > -5) & (axis < 10)].mean()
+
+
+def test_a_normal_ecg_is_normal_to_its_reader(read):
+    for record in read[1]:
+        if "normal ecg" in record.findings:
+            assert not {LEFT, "first degree av block", "left ventricular hypertrophy"} & set(record.findings)
+
+
+def test_both_visits_have_one_reader():
+    pairs = simulate_follow_ups(90, 3, reader_spread=1.0)
+    unchanged = [pair for pair in pairs if not pair.new and not pair.resolved]
+    assert len(unchanged) >= 20
+
+
+def test_limits_lie_between_the_lowest_and_the_highest():
+    limits = simulation_readers.draw_limits(np.random.default_rng(0), 2000, 1.0)
+    half = simulation_readers.draw_limits(np.random.default_rng(0), 2000, 0.5)
+    for name, (low, published, high) in simulation_readers._LIMITS.items():
+        assert low <= published <= high
+        assert low <= limits[name].min() and limits[name].max() <= high
+        np.testing.assert_allclose(half[name] - published, (limits[name] - published) / 2, atol=1e-9)
+        assert (simulation_readers.draw_limits(np.random.default_rng(0), 3, 0.0)[name] == published).all()
+
+
+@pytest.mark.parametrize("spread", [-0.1, 1.5, float("nan")])
+def test_a_spread_that_is_none_is_refused(spread):
+    with pytest.raises(ValueError, match="reader_spread is"):
+        simulate_ecgs(1, 0, reader_spread=spread)
