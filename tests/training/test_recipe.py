@@ -96,7 +96,6 @@ def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) 
         ("limit=-5", "limit is -5; expected 1 or more records"),
         ("limit=0", "limit is 0; expected 1 or more records"),
         ("reader_spread=2", "reader_spread is 2.0; expected 0 to 1"),
-        ("reader_spread=0.5", "the findings of the corpus 'ludb' are known already"),
         ("corpus=ludbb", "corpus is 'ludbb', which is no known corpus; did you mean 'ludb'?"),
         ("corpus=ludbb", "which is not given"),
         ("lora.r=-1", "lora.r is -1; expected 1 or more"),
@@ -140,6 +139,16 @@ def test_what_is_refused_is_named(write_recipe: Callable[..., Path], override: s
 def test_the_path_of_questions_stands_alone_as_its_message_says(write_recipe: Callable[..., Path]) -> None:
     recipe = load_recipe(write_recipe(), ["stages.debias.questions={path: x}"])
     assert recipe.stages["debias"].questions == {"path": "x"}
+
+
+def test_only_simulated_ecgs_are_read_by_many(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    file = write_recipe()
+    assert load_recipe(file, ["reader_spread=0.5"]).reader_spread == 0.5
+    with pytest.raises(RecipeError, match="the findings of the corpus 'ludb' are known already; leave it out"):
+        load_recipe(file, ["reader_spread=0.5", "corpus=ludb"])
+    prepare("simulation", limit=8).save_to_disk(tmp_path / "own")
+    with pytest.raises(RecipeError, match="are known already"):
+        load_recipe(file, ["reader_spread=0.5", f"data={tmp_path / 'own'}"])
 
 
 def test_a_prepared_corpus_has_any_name_and_holds_records(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
