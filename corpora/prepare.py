@@ -143,7 +143,10 @@ def prepare_with_report(
         unknown = sorted(set(options) - {"reader_spread"})
         if src is not None or unknown:
             extra = ", ".join([*([f"the folder {src}"] if src is not None else []), *unknown])
-            raise ValueError(f"the corpus 'simulation' takes no folder and no option but reader_spread; found {extra}")
+            raise ValueError(
+                f"the corpus 'simulation' takes no folder and no option but reader_spread "
+                f"(for more: ecgllm simulate); found {extra}"
+            )
         simulate = import_module("..signals.simulation", __package__).stream_ecgs
         records = simulate(1000 if limit is None else limit, seed=seed, **options)
         return _from_records(records, name, seed, min_likelihood)

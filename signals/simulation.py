@@ -95,7 +95,7 @@ def simulate_ecgs(
 
     Returns: records of float32 [12, duration * sampling_rate] in mV, each of its own patient, with all findings that
     hold, the leads of those that are local (`finding_leads`), an English report, age, sex, and measurements:
-    heart_rate (bpm over the record), qrs, qt, qtc (Bazett) and, where one P wave precedes each QRS, pr (ms), axis
+    heart_rate (bpm over the record), qrs, qt, qtc (Bazett) and, where a P wave is conducted to each QRS, pr (ms), axis
     (degrees, from the net amplitudes in I and aVF).
     Raises: ValueError for unknown or contradictory findings, or a heart rate that they exclude.
     """
@@ -125,9 +125,10 @@ def simulate_ecg(
     sampling_rate: float = 100.0,
     duration: float = 10.0,
     noise: float = 1.0,
+    reader_spread: float = 0.0,
 ) -> ECGRecord:
     """Simulate one ECG that shows `findings`, everything else normal; see `simulate_ecgs`."""
-    return simulate_ecgs(1, seed, sampling_rate, duration, noise, findings, heart_rate)[0]
+    return simulate_ecgs(1, seed, sampling_rate, duration, noise, findings, heart_rate, reader_spread=reader_spread)[0]
 
 
 def simulate_with_waves(
@@ -138,9 +139,10 @@ def simulate_with_waves(
     noise: float = 1.0,
     findings: Iterable[str] | None = None,
     heart_rate: float | None = None,
+    reader_spread: float = 0.0,
 ) -> list[tuple[ECGRecord, WaveTruth]]:
     """The records of `simulate_ecgs`, each with the onsets and offsets of its waves."""
-    made = _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate)
+    made = _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate, reader_spread=reader_spread)
     return [(record, _waves(hearts, duration)) for record, hearts in made]
 
 

@@ -56,7 +56,7 @@ _WISHES: dict[str, dict[str, tuple]] = {
     "supraventricular tachycardia": {"rhythm": ("supraventricular tachycardia",)},
     "junctional rhythm": {"rhythm": ("junctional",)},
     "ventricular tachycardia": {"rhythm": ("ventricular tachycardia",)},
-    "atrial pacing": {"rhythm": ("atrial pacing",)},
+    "atrial pacing": {"rhythm": ("atrial pacing", "ventricular pacing")},  # alone, or of both chambers
     "ventricular pacing": {"rhythm": ("ventricular pacing",)},
     FIRST_DEGREE: {"rhythm": ("sinus",), "pr": ("long",)},
     "second degree av block": {"rhythm": ("2:1 block", "mobitz 1", "mobitz 2")},

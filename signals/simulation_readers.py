@@ -18,7 +18,7 @@ Limits = dict[str, np.ndarray]
 # 4.0 mV, QTc against 440 to 470 ms. P is called tall in LUDB from about 0.17 mV on, r' seen from 0.04 mV on. Elsewhere
 # they are what measuring by eye on paper leaves open.
 _LIMITS: dict[str, tuple[float, float, float]] = {
-    "left axis": (-45.0, -30.0, 10.0),  # degrees
+    "left axis": (-45.0, -30.0, 15.0),  # degrees
     "right axis": (80.0, 90.0, 105.0),
     "anterior fascicle axis": (-52.0, -45.0, -33.0),
     "slow": (56.0, 60.0, 61.0),  # bpm
@@ -32,8 +32,8 @@ _LIMITS: dict[str, tuple[float, float, float]] = {
     "right r": (0.5, 0.6, 0.75),  # mV
     "low voltage": (0.45, 0.5, 0.6),
     "poor r": (0.2, 0.3, 0.35),
-    "p length": (0.104, 0.120, 0.128),  # s
-    "p force": (0.002, 0.004, 0.006),  # mV s
+    "p length": (0.110, 0.120, 0.128),  # s
+    "p force": (0.003, 0.004, 0.006),  # mV s
     "p height": (0.14, 0.25, 0.28),  # mV
     "st elevation": (0.7, 1.0, 1.3),  # times the published ones of leads, ages and sexes
     "st depression": (0.6, 1.0, 2.0),

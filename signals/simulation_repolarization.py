@@ -119,7 +119,7 @@ def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length
 
 
 def draw_pr(rng: np.random.Generator, plan: Plan) -> np.ndarray:
-    """PR interval in seconds; above 200 ms it is a first degree AV block."""
+    """PR interval in seconds: usual ones up to 200 ms, and longer ones."""
     n, rr = len(plan.rate), 60 / plan.rate
     normal = np.clip(rng.normal(0.157, 0.020, n) * rr**0.15, 0.121, 0.199)
     long = 0.202 + np.minimum(rng.random(n) ** 1.5 * 0.154, np.maximum(0.46 * rr - 0.202, 0.004))

@@ -75,7 +75,7 @@ def draw_rhythm(rng: np.random.Generator, plan: Plan, pr: np.ndarray, duration: 
     blocked = np.isin(plan.rhythm, ("mobitz 1", "mobitz 2", "2:1 block"))[:, None] & (turn == group - 1)
     following = np.concatenate([caused[:, 1:], caused[:, -1:] + mean], axis=1)
     dropped = np.where(blocked, (caused + following) / 2, np.nan)
-    own = _own_atria(rng, plan, duration)
+    own = np.where(tracked[:, None], np.nan, _own_atria(rng, plan, duration))
     back = np.isin(plan.rhythm, ("junctional", "supraventricular tachycardia"))
     back &= rng.random(n) < np.where(plan.rhythm == "junctional", 0.4, 0.5)
     # Behind QRS, or, from the upper junction, shortly before it.
@@ -107,11 +107,10 @@ def _relative(
     blocked = sinus * atrial * np.where(turn == 0, 2.0, 1.0) + change / mean
     # Flutter of 230 to 340 waves a minute: a whole number of waves for each beat.
     wanted = rng.uniform(235, 335, (n, 1)) * mean / 60
-    constant = np.maximum(np.round(wanted), 2.0)
-    varied = np.maximum(
-        np.round(wanted + rng.choice([-1.0, 0.0, 1.0, 2.0], (n, count), p=[0.3, 0.35, 0.25, 0.1])), 2.0
-    )
-    uneven = rng.random((n, 1)) < 0.55
+    most = np.maximum(np.floor(345 * mean / 60), 2.0)  # rounding must not make the atria faster than they go
+    constant = np.clip(np.round(wanted), 2.0, most)
+    varied = np.maximum(np.round(wanted + rng.choice([-1.0, 0.0, 1.0], (n, count), p=[0.3, 0.4, 0.3])), 2.0)
+    uneven = (rng.random((n, 1)) < 0.55) & (constant > 2)
     ratios = np.where(uneven, varied, constant)
     ratio = np.where(uneven, ratios.mean(axis=1, keepdims=True), constant)
     rhythm = plan.rhythm[:, None]

@@ -174,8 +174,8 @@ def _rhythm_truth(plan: Plan, rhythm: Rhythm, duration: float, limits: Limits) -
         FIBRILLATION: kind == "fibrillation",
         "atrial flutter": kind == "flutter",
         "supraventricular tachycardia": kind == "supraventricular tachycardia",
-        "junctional rhythm": (kind == "junctional") & (rate <= 60),
-        "accelerated junctional rhythm": (kind == "junctional") & (rate > 60),
+        "junctional rhythm": (kind == "junctional") & (rate <= limits["slow"]),
+        "accelerated junctional rhythm": (kind == "junctional") & (rate > limits["slow"]),
         "ventricular tachycardia": kind == "ventricular tachycardia",
         "atrial pacing": rhythm.paced_p,
         "ventricular pacing": kind == "ventricular pacing",
@@ -213,20 +213,22 @@ def _conduction_truth(
     anterior = own & (plan.fascicle == "anterior") & (kind != "lbbb")
     posterior = own & (plan.fascicle == "posterior") & (kind != "lbbb")
     complete = limits["qrs"] / 1000
+    right = (kind == "rbbb") | (kind == "irbbb") & (late > limits["r prime"])
     inferior = -s[:, _lead("II", "III", "aVF")] > r[:, _lead("II", "III", "aVF")]  # rS
     return {
         "wolff-parkinson-white syndrome": kind == "preexcitation",
         "short pr interval": kind == "preexcitation",
-        RBBB: (kind == "rbbb") & (qrs >= complete),
+        RBBB: right & (qrs >= complete),
         LBBB: (kind == "lbbb") & (qrs >= complete),
-        "incomplete right bundle branch block": (kind == "irbbb") & (qrs < complete) & (late > limits["r prime"]),
+        "incomplete right bundle branch block": right & (qrs < complete),
         "left anterior fascicular block": anterior
         & (axis <= limits["anterior fascicle axis"])
         & (axis >= -90)
         & inferior.all(axis=1),
-        "left posterior fascicular block": posterior & (axis > 90),
-        "nonspecific intraventricular conduction disturbance": (kind == "delay")
-        & (1000 * qrs > limits["delayed qrs"]),
+        "left posterior fascicular block": posterior & (axis > limits["right axis"]),
+        # What is not wide enough for a left bundle branch block is not normal either.
+        "nonspecific intraventricular conduction disturbance": (kind == "delay") & (1000 * qrs > limits["delayed qrs"])
+        | (kind == "lbbb") & (qrs < complete),
     }
 
 
@@ -238,7 +240,10 @@ def _voltage_truth(plan: Plan, r: np.ndarray, s: np.ndarray, axis: np.ndarray, l
     # Sokolow and Lyon 1949, Casale 1985
     over = (sokolow > limits["sokolow"]) | (cornell > limits["cornell"] * np.where(plan.female, 2.0, 2.8))
     right = (
-        (plan.voltage == "right hypertrophy") & (r[:, v1] > limits["right r"]) & (r[:, v1] > -s[:, v1]) & (axis > 90)
+        (plan.voltage == "right hypertrophy")
+        & (r[:, v1] > limits["right r"])
+        & (r[:, v1] > -s[:, v1])
+        & (axis > limits["right axis"])
     )
     return {
         "low qrs voltage": (r - s)[:, :6].max(axis=1) < limits["low voltage"],

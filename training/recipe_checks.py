@@ -127,7 +127,8 @@ def _check_data(where: str, recipe: Recipe) -> None:
         raise RecipeError(f"{where}: limit is {recipe.limit}; expected 1 or more records, or null for all.")
     if not 0 <= recipe.reader_spread <= 1:
         raise RecipeError(f"{where}: reader_spread is {recipe.reader_spread}; expected 0 to 1.")
-    if recipe.reader_spread and (recipe.corpus != "simulation" or is_prepared(recipe.data)):
+    streamed = any(stage.stream is True for stage in recipe.stages.values())
+    if recipe.reader_spread and (recipe.corpus != "simulation" or is_prepared(recipe.data) and not streamed):
         raise RecipeError(
             f"{where}: reader_spread is {recipe.reader_spread}, and the findings of the corpus {recipe.corpus!r} are "
             "known already; leave it out, or take corpus: simulation without data."

@@ -107,10 +107,7 @@ def test_from_the_command_line(ecgs, tmp_path, capsys):
     assert end.value.code == 0 and "1 records in" in out and "unreadable: d" in err
     with pytest.raises(SystemExit) as end:
         cli.main(["prepare", "simulation", str(ecgs), "-o", str(tmp_path / "sim")])
-    assert (
-        end.value.code == 2
-        and "takes no folder and no option but reader_spread; found the folder" in capsys.readouterr().err
-    )
+    assert end.value.code == 2 and "(for more: ecgllm simulate); found the folder" in capsys.readouterr().err
     with pytest.raises(SystemExit) as end:
         cli.main(["prepare", "ludb", str(ecgs), "-o", str(tmp_path / "ludb"), "--wording", "template"])
     assert end.value.code == 2 and "are options of ecg-qa" in capsys.readouterr().err

@@ -85,7 +85,7 @@ def test_prepare_names_what_it_knows(tmp_path):
 
 
 def test_simulation_takes_no_folder(tmp_path):
-    with pytest.raises(ValueError, match="no option but reader_spread; found the folder .*, table"):
+    with pytest.raises(ValueError, match="no option but reader_spread .*; found the folder .*, table"):
         prepare("simulation", tmp_path, table="labels.csv")
 
 

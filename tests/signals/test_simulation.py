@@ -12,8 +12,21 @@ from ecgllm.signals.simulation import (
     FINDINGS,
     simulate_ecg,
     simulate_ecgs,
+    simulate_with_waves,
 )
-from ecgllm.signals.simulation_plan import FIBRILLATION, LBBB, LEFT_AXIS, NOISES, NORMAL, PAC, PVC, RBBB, RIGHT_AXIS
+from ecgllm.signals.simulation_plan import (
+    FIBRILLATION,
+    LBBB,
+    LEFT_AXIS,
+    NOISES,
+    NORMAL,
+    PAC,
+    PVC,
+    RBBB,
+    RIGHT_AXIS,
+    draw_plan,
+)
+from ecgllm.signals.simulation_rhythm import draw_rhythm
 
 # What follows from a finding by definition, or belongs to it, and may stand beside it.
 TERRITORIES = ("anteroseptal", "anterior", "anterolateral", "lateral", "inferior", "inferolateral")
@@ -159,3 +172,22 @@ def test_the_mix_is_broad_enough_to_learn_from():
 def test_records_do_not_depend_on_how_many_are_drawn():
     few, many = simulate_ecgs(130, seed=8), simulate_ecgs(256, seed=8)
     assert [ecg.signal.tobytes() for ecg in few[:128]] == [ecg.signal.tobytes() for ecg in many[:128]]
+
+
+def test_a_pacemaker_may_stimulate_both_chambers():
+    for record, waves in simulate_with_waves(4, 0, 500.0, findings=("atrial pacing", "ventricular pacing"), noise=0.0):
+        assert {"atrial pacing", "ventricular pacing"} <= set(record.findings)
+        rows = np.abs(np.diff(record.signal.astype(float), 2, axis=1)).max(axis=0)
+        inside = waves.p[(waves.p[:, 0] > 0.1)]
+        # One spike stands at each P, and no other P wave comes in between.
+        sharp = [rows[round((onset - 0.012) * 500) : round((onset + 0.012) * 500)].max() for onset in inside[:, 0]]
+        assert min(sharp) > 5 * np.median(rows)
+        assert len(inside) <= len(waves.qrs) + 1
+
+
+def test_flutter_waves_have_the_rate_of_flutter():
+    plan = draw_plan(np.random.default_rng(0), 1024, frozenset({"atrial flutter"}), None)
+    rhythm = draw_rhythm(np.random.default_rng(1), plan, np.full(1024, 0.16), 10.0)
+    waves = 60 / rhythm.cycle
+    assert 240 < np.median(waves) < 320 and np.quantile(waves, 0.95) < 345
+    assert waves.min() > 180 and waves.max() < 400

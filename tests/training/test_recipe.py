@@ -149,6 +149,8 @@ def test_only_simulated_ecgs_are_read_by_many(write_recipe: Callable[..., Path],
     prepare("simulation", limit=8).save_to_disk(tmp_path / "own")
     with pytest.raises(RecipeError, match="are known already"):
         load_recipe(file, ["reader_spread=0.5", f"data={tmp_path / 'own'}"])
+    streamed = ["stages.pretrain.stream=true", "stages.pretrain.training.max_steps=2", f"data={tmp_path / 'own'}"]
+    assert load_recipe(file, ["reader_spread=0.5", *streamed]).reader_spread == 0.5
 
 
 def test_a_prepared_corpus_has_any_name_and_holds_records(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
