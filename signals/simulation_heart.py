@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .simulation_plan import Plan
-from .simulation_qrs import draw_qrs, draw_ventricular_beats
+from .simulation_qrs import LONGEST_FUSED, draw_qrs, draw_ventricular_beats
 from .simulation_readers import Limits
 from .simulation_repolarization import draw_p_waves, draw_pr, draw_qt, draw_repolarization
 from .simulation_rhythm import VENTRICULAR, Rhythm, draw_rhythm
@@ -28,8 +28,9 @@ class Hearts(Batch):
     """A batch.
 
     beat: QRS and repolarization of the usual beat; ectopic: those of ventricular beats. p, early_p, back_p: P waves of
-    the sinus node, of premature beats, and from the ventricles. spike: of a pacemaker. Lengths in seconds. smoothing
-    [records, 1]: width of the recorder's low-pass. seeds: of what is drawn while rendering.
+    the sinus node, of premature beats, and from the ventricles. spike: of a pacemaker; spike_sway [records]: how far
+    its size changes from beat to beat. Lengths in seconds. smoothing [records, 1]: width of the recorder's low-pass.
+    seeds: of what is drawn while rendering.
     """
 
     plan: Plan
@@ -40,6 +41,7 @@ class Hearts(Batch):
     early_p: Waves
     back_p: Waves
     spike: Waves
+    spike_sway: np.ndarray
     qrs: np.ndarray
     ectopic_qrs: np.ndarray
     qt: np.ndarray
@@ -62,15 +64,16 @@ def draw_hearts(body: np.random.Generator, visit: np.random.Generator, plan: Pla
     early.rotate_frontal(body.uniform(50, 160, n) * body.choice([-1, 1], n))
     back = Waves(p.centers, p.widths, p.frontal * 0.9, p.chest * -0.6)
     back.rotate_frontal(180 + body.uniform(-25, 25, n))  # from below: negative in II, III and aVF
-    spike = _spikes(body, plan)
     smoothing = np.exp(body.uniform(np.log(0.0013), np.log(0.0042), (n, 1)))  # a low-pass of about 35 to 120 Hz
     # P ends before QRS begins, but in preexcitation.
     pr = draw_pr(body, plan)
     pr = np.where(plan.conduction == "preexcitation", pr, np.maximum(pr, p_length + 0.02))
     rhythm = draw_rhythm(visit, plan, pr, duration)
+    untold = (plan.rhythm == "ventricular pacing") & np.isnan(rhythm.pr).all(axis=1) & (length > LONGEST_FUSED)
+    spike, spike_sway = _spikes(body, untold)
     return Hearts(
-        plan, rhythm, qrs.joined(repolarization), ectopic, p, early, back, spike, length, ectopic_length, qt, p_length,
-        electrodes, smoothing, visit.integers(0, 2**63, n),
+        plan, rhythm, qrs.joined(repolarization), ectopic, p, early, back, spike, spike_sway, length, ectopic_length,
+        qt, p_length, electrodes, smoothing, visit.integers(0, 2**63, n),
     )  # fmt: skip
 
 
@@ -92,18 +95,20 @@ def rendered(hearts: Hearts, times: np.ndarray) -> np.ndarray:
     usual = np.where(ventricular, np.nan, rhythm.qrs)
     eight = render(hearts.beat, usual, electrodes, times, smoothing, rhythm.size)
 
-    def add(waves: Waves, events: np.ndarray) -> None:
+    def add(waves: Waves, events: np.ndarray, gains: np.ndarray | None = None) -> None:
         rows = np.flatnonzero(~np.isnan(events).all(axis=1))
         if len(rows):
-            eight[rows] += render(waves[rows], events[rows], electrodes[rows], times, smoothing[rows])
+            gains = None if gains is None else gains[rows]
+            eight[rows] += render(waves[rows], events[rows], electrodes[rows], times, smoothing[rows], gains)
 
     add(hearts.ectopic, np.where(ventricular, rhythm.qrs, np.nan))
     add(hearts.p, rhythm.p)
     add(hearts.early_p, rhythm.early_p)
     add(hearts.back_p, rhythm.retrograde_p)
     paced = (plan.rhythm == "ventricular pacing")[:, None] & ~ventricular
-    add(hearts.spike, np.where(paced, rhythm.qrs - 0.004, np.nan))
-    add(hearts.spike, np.where(rhythm.paced_p[:, None], rhythm.p - 0.004, np.nan))
+    paced_p = rhythm.paced_p[:, None]
+    for chamber, events in enumerate((np.where(paced, rhythm.qrs, np.nan), np.where(paced_p, rhythm.p, np.nan))):
+        add(hearts.spike, events, _spike_gains(hearts, events, chamber))
     for rhythm_name, waves in (("fibrillation", _fibrillation_waves), ("flutter", _flutter_waves)):
         rows = np.flatnonzero(plan.rhythm == rhythm_name)
         for row in rows:
@@ -111,21 +116,40 @@ def rendered(hearts: Hearts, times: np.ndarray) -> np.ndarray:
     return eight
 
 
-def _spikes(rng: np.random.Generator, plan: Plan) -> Waves:
-    """A pacemaker's spike and its recoil: small if bipolar, large if unipolar."""
-    n = len(plan.rate)
+def _spikes(rng: np.random.Generator, untold: np.ndarray) -> tuple[Waves, np.ndarray]:
+    """(A pacemaker's spike and its recoil, relative to the wave that it makes; how far its size sways, [records] 0-1).
+
+    untold [records]: where a wide QRS that no P wave leads tells of the pacemaker, too; there recorders may filter the
+    spike away. It is small if bipolar, large if unipolar. The tissue answers 4 to 60 ms later. Half a millisecond is
+    shorter than the distance of samples: what is left of a spike differs from beat to beat, unless the recorder draws
+    it anew.
+    """
+    n = len(untold)
     size = np.where(rng.random(n) < 0.7, rng.lognormal(np.log(0.5), 0.6, n), rng.lognormal(np.log(2.0), 0.5, n))
     size = np.maximum(size, 0.4)
     angle, around = rng.uniform(-180, 180, n), rng.uniform(-np.pi, np.pi, n)
+    size = np.where(untold & (rng.random(n) < 0.3), rng.uniform(0, 0.1, n), size)
+    latency = np.exp(rng.uniform(np.log(0.004), np.log(0.06), n))
+    sway = np.where(rng.random(n) < 0.5, rng.uniform(0.2, 0.8, n), 0)
     frontal = frontal_vectors(size, angle)
     chest = np.stack([size * np.cos(around), 0.5 * frontal[:, 1], size * np.sin(around)], axis=1)
     share = np.array([1.0, -0.12])[:, None]
-    return Waves(
-        np.tile([0.0, 0.006], (n, 1)),
+    waves = Waves(
+        np.array([0.0, 0.006]) - latency[:, None],
         np.tile([_SPIKE_WIDTH, 0.004], (n, 1)),
         share * frontal[:, None],
         share * chest[:, None],
     )
+    return waves, sway
+
+
+def _spike_gains(hearts: Hearts, events: np.ndarray, chamber: int) -> np.ndarray:
+    """[records, events]: what of each spike is left between the samples."""
+    left = np.ones(events.shape)
+    for row in np.flatnonzero((hearts.spike_sway > 0) & ~np.isnan(events).all(axis=1)):
+        rng = np.random.default_rng([int(hearts.seeds[row]), 1 + chamber])
+        left[row] = 1 - hearts.spike_sway[row] * rng.random(events.shape[1])
+    return left
 
 
 def _fibrillation_waves(rng: np.random.Generator, times: np.ndarray, cycle: float) -> np.ndarray:

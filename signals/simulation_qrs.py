@@ -16,6 +16,7 @@ from .wave_model import Batch, Waves, frontal_vectors, template
 
 _Q, _R1, _R2, _S, _LATE, _NOTCH1, _NOTCH2, _SCAR, _DELTA = range(9)
 _SLOTS = 9
+LONGEST_FUSED = 0.138  # seconds; a paced QRS that is longer owes nothing to conduction
 _ONSET_SHARE = 0.008  # of the largest lead: what is below has not begun yet, or has ended
 _SHAPE_TIMES = np.arange(-0.6, 1.8, 0.02)  # in durations
 
@@ -59,6 +60,7 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     site = pacing.random(n)
     fused, from_left = paced & (site < 0.18), paced & (site > 0.8)
     paced = paced & ~fused
+    smooth = paced & ~from_left & (pacing.random(n) < 0.65)  # no two humps as in a bundle branch block: one broad wave
     ventricular |= plan.conduction == "escape"
     left = (plan.conduction == "lbbb") & ~paced & ~ventricular
     right = (plan.conduction == "rbbb") & ~paced & ~ventricular
@@ -72,8 +74,8 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     choices = {
         "right": (right, u(122, 170)), "left": (left, u(124, 175)), "incomplete": (incomplete, u(96, 118)),
         "delay": (delay, u(114, 150)), "delta": (delta, u(112, 150)), "paced": (paced, u(138, 195)),
-        "from left": (from_left, pacing.uniform(118, 185, n)), "fused": (fused, pacing.uniform(92, 138, n)),
-        "ventricular": (ventricular, u(126, 190)),
+        "from left": (from_left, pacing.uniform(118, 185, n)), "ventricular": (ventricular, u(126, 190)),
+        "fused": (fused, pacing.uniform(92, 1000 * LONGEST_FUSED, n)),
     }  # fmt: skip
     for chosen, length in choices.values():
         duration = np.where(chosen, length, duration)
@@ -98,6 +100,9 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     centers = np.where(slow, humps, centers)
     humps = np.array([0.05, 0.092, 0.094, 0.06, 0.095, 0.095, 0.05, 0.085, 0.1]) * rng.lognormal(0, 0.12, (n, 9))
     widths = np.where(slow, humps, widths)
+    broad = pacing.uniform(0.14, 0.19, n)
+    centers[:, _R2] = np.where(smooth, pacing.uniform(0.45, 0.62, n), centers[:, _R2])
+    widths[:, _R2] = np.where(smooth, broad, widths[:, _R2])
     slow = (ventricular | delay)[:, None]
     widths = np.where(slow, widths * [1.2, 1.45, 1.5, 1.2, 1, 1.2, 1.2, 1, 1], widths)
     centers = np.where(delta[:, None], 0.40 + 0.58 * centers, centers)
@@ -126,6 +131,8 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     angle = np.where((left | paced)[:, None], np.stack([
         zero, u(-35, 35), u(-8, 8), zero, zero, u(-15, 15), u(-90, 90), zero, zero,
     ], axis=1), angle)  # fmt: skip
+    size[:, _R2] = np.where(smooth, pacing.uniform(0.8, 1.5, n), size[:, _R2])
+    size[:, [_R1, _NOTCH1]] *= np.where(smooth, pacing.uniform(0, 0.4, n), 1)[:, None]
     size = np.where(ventricular[:, None], size * [0.3, 1.6, 1.1, 0.6, 0, 2, 2, 0, 0], size)
     fascicular = (plan.fascicle != "none") & ~paced & ~ventricular & ~left
     size[:, _Q] = np.where(fascicular, u(0.16, 0.32), np.where(delta, 0, size[:, _Q]))
@@ -160,6 +167,11 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     x[:, _R2] = np.where(paced, u(-0.5, 0.85), x[:, _R2])
     # Paced from the apex V4 to V6 are negative, from the septum not.
     x[:, _NOTCH1] = np.where(paced, x[:, _R2] + u(-0.3, 0.3), x[:, _NOTCH1])
+    strength, aside = pacing.uniform(0.7, 1.7, n), pacing.uniform(-0.8, 1.0, n)  # radians from straight backwards
+    x[:, _R2] = np.where(smooth, strength * np.sin(aside), x[:, _R2])
+    z[:, _R2] = np.where(smooth, strength * np.cos(aside), z[:, _R2])
+    x[:, [_R1, _NOTCH1]] *= np.where(smooth, pacing.uniform(0, 0.4, n), 1)[:, None]
+    z[:, [_R1, _NOTCH1]] *= np.where(smooth, pacing.uniform(0, 0.4, n), 1)[:, None]
     forwards = np.where(from_left, -pacing.uniform(0.3, 1.1, n), 1)[:, None]  # R in V1
     z = z * np.where(np.isin(np.arange(_SLOTS), (_R1, _R2, _NOTCH1)), forwards, 1)
     around = u(-np.pi, np.pi)

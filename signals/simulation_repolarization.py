@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .simulation_plan import Plan
-from .simulation_qrs import wall_vectors
+from .simulation_qrs import LONGEST_FUSED, wall_vectors
 from .wave_model import Waves, frontal_vectors
 
 _LATE, _DELTA, _R2 = 4, 8, 2  # slots of the QRS that T turns away from
@@ -57,8 +57,12 @@ def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length
     frontal, chest = frontal - delta[:, None] * qrs.frontal[:, _DELTA], chest - delta[:, None] * qrs.chest[:, _DELTA]
     wide = plan.wide & (plan.conduction != "preexcitation")
     against = u(0.06, 0.16)[:, None]
-    frontal = np.where(wide[:, None], -against * qrs.frontal.sum(axis=1), frontal)
-    chest = np.where(wide[:, None], -against * qrs.chest.sum(axis=1), chest)
+    area = np.ones(qrs.widths.shape)
+    # In paced hearts T follows the area of QRS, so that one broad wave has as tall a T as two humps have.
+    paced = (plan.rhythm == "ventricular pacing") & (length > LONGEST_FUSED)
+    area[paced] = rng.spawn(1)[0].uniform(1, 1.6, (n, 1))[paced] * qrs.widths[paced] / (0.094 * length[paced, None])
+    frontal = np.where(wide[:, None], -against * (area[..., None] * qrs.frontal).sum(axis=1), frontal)
+    chest = np.where(wide[:, None], -against * (area[..., None] * qrs.chest).sum(axis=1), chest)
     follow = u(0.15, 0.45)[:, None]
     st, st_chest = np.where(wide[:, None], follow * frontal, st), np.where(wide[:, None], follow * chest, st_chest)
     strain = plan.voltage == "left strain"
@@ -133,18 +137,26 @@ def draw_p_waves(rng: np.random.Generator, plan: Plan) -> tuple[Waves, np.ndarra
     to the left and backwards."""
     n = len(plan.rate)
     left, right = (plan.left_atrium == "large")[:, None], (plan.right_atrium == "large")[:, None]
-    width = np.where(left, rng.uniform(0.120, 0.145, (n, 1)), rng.uniform(0.078, 0.119, (n, 1)))
+
+    def u(low: float, high: float) -> np.ndarray:
+        return rng.uniform(low, high, (n, 1))
+
+    width = np.where(left, u(0.112, 0.150), u(0.078, 0.119))
     size = np.clip(rng.lognormal(np.log(0.155), 0.36, (n, 1)), 0.055, 0.28)
-    axis = np.clip(rng.normal(54, 13, (n, 1)), 15, 80)
-    share = np.where(right, [2.3, 0.5], np.where(left, [0.75, 0.85], [0.75, 0.70]))
+    # Large atria differ from usual ones by degrees, in each respect for itself: a shape that only they had would be
+    # learned in place of height, length and the force in V1, by which they are called.
+    axis = np.where(right, np.clip(rng.normal(66, 12, (n, 1)), 30, 88), np.clip(rng.normal(54, 13, (n, 1)), 15, 80))
+    first = np.where(right, u(1.2, 2.5), u(0.62, 0.88))
+    second = np.where(right, u(0.45, 0.9), np.where(left, u(0.6, 1.05), u(0.57, 0.83)))
     size = np.where(right, np.clip(size, 0.13, 0.2), size)
-    frontal = frontal_vectors(size * share, np.where(right, 72.0, axis) + [12, -12])
-    x, z = size * [0.35, 0.65], size * rng.uniform(0.6, 1.1, (n, 1)) * [-0.5, 0.42]
-    z = z * np.where(right, [1.9, 1], np.where(left, [1.0, 2.6], [1.0, 1.0]))
-    apart = np.where(left, [0.28, 0.72], [0.33, 0.68])
+    frontal = frontal_vectors(size * np.hstack([first, second]), axis + u(4, 20) * [1, -1])
+    forwards, backwards = np.where(right, u(1.0, 2.2), u(0.8, 1.2)), np.where(left, u(1.0, 3.2), u(0.8, 1.2))
+    x = size * [0.35, 0.65]
+    z = size * u(0.6, 1.1) * np.hstack([-0.5 * forwards, 0.42 * backwards])
+    apart = np.hstack([np.where(left, u(0.25, 0.33), u(0.28, 0.36)), np.where(left, u(0.67, 0.75), u(0.65, 0.71))])
     waves = Waves(
         width * apart,
-        width * np.where(left, 0.135, [0.155, 0.165]),
+        width * np.hstack([apart[:, :1] / 2.1, (1 - apart[:, 1:]) / 2]) * rng.uniform(0.9, 1.05, (n, 2)),
         frontal,
         np.stack([x, 0.6 * frontal[..., 1], z], axis=-1),
     )

@@ -91,7 +91,8 @@ def _windows(context: StageContext, stage: StageRecipe) -> Windows:
     """The records of a stream. Raises: RecipeError for a folder that cannot be trained on."""
     recipe, state = context.recipe, PartialState()
     if stage.stream is True:
-        return SimulatedWindows(recipe.seed, context.corpus["id"], recipe.reader_spread)
+        spread = recipe.reader_spread if stage.reader_spread is None else stage.reader_spread
+        return SimulatedWindows(recipe.seed, context.corpus["id"], spread)
     held = context.corpus.select_columns(["patient_id", "split"])
     excluded = {row["patient_id"] for row in held if row["split"] != "train"}
     needed = "findings" if stage.text == "findings" else "report"

@@ -100,7 +100,8 @@ class StageRecipe:
     a process are in memory at once, whatever the batch (pretrain; `contrastive.py`). augment: fields of
     `AugmentRecipe`, how training ECGs are varied: anew in every epoch, or once where they are encoded once. stream:
     train on ever new simulated records (true, with the corpus simulation), or on those of a folder of Parquet files,
-    instead of the corpus' training records (pretrain). questions: arguments of
+    instead of the corpus' training records (pretrain). reader_spread: of the simulated records of a stream; None: that
+    of the recipe. questions: arguments of
     `corpora.build_questions` (debias, finetune), or {"path": folder of questions with their own splits}. balance:
     whether they are de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing
     matches, such as severity, age and sex. evaluate: how many questions are answered at the end, about records of
@@ -124,6 +125,7 @@ class StageRecipe:
     cache_chunk: int | None = None
     augment: dict[str, Any] = field(default_factory=dict)
     stream: bool | str = False
+    reader_spread: float | None = None
     questions: dict[str, Any] = field(default_factory=dict)
     balance: bool | None = None
     match_on: list[str] = field(default_factory=list)
@@ -139,7 +141,8 @@ class Recipe:
     """A training run; see docs/training.md.
 
     corpus: name for `corpora.prepare`. data: its folder, or the folder of a prepared corpus. limit: records at most.
-    reader_spread: 0 to 1: how far the limits by which simulated ECGs are read differ (`signals.simulate_ecgs`).
+    reader_spread: 0 to 1: how far the limits by which simulated ECGs are read differ (`signals.simulate_ecgs`), in the
+    corpus and, where a stage does not say otherwise, in its stream.
     split: shares of patients for "validation" and "test", in place of the corpus' own split. start_from: run folder
     whose checkpoint the first stage starts from (`start`). start_weights: false for its sizes and tokenizer alone.
     output: the run folder. encoder: fields of `ECGEncoderConfig`. feature_extractor: of `ECGFeatureExtractor`.

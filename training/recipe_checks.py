@@ -112,9 +112,21 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         _check_stage(f"{where}: stages.{name}", name, stage)
         if stage.stream:
             _check_stream(f"{where}: stages.{name}", name, stage, recipe.corpus)
+        if stage.reader_spread is not None:
+            _check_spread(f"{where}: stages.{name}", stage.reader_spread)
+            if stage.stream is not True:
+                raise RecipeError(
+                    f"{where}: stages.{name}: reader_spread is for a stream of simulated records, and stream is "
+                    f"{stage.stream!r}; set stream: true, or leave it out (null); for the corpus the recipe has one."
+                )
         if stage.augment:
             scaling = recipe.feature_extractor.get("scaling", "millivolt")
             _check_augment(f"{where}: stages.{name}", name, stage, scaling)
+
+
+def _check_spread(where: str, spread: float) -> None:
+    if not 0 <= spread <= 1:
+        raise RecipeError(f"{where}: reader_spread is {spread}; expected 0 to 1.")
 
 
 def is_prepared(folder: str | Path | None) -> bool:
@@ -125,9 +137,8 @@ def is_prepared(folder: str | Path | None) -> bool:
 def _check_data(where: str, recipe: Recipe) -> None:
     if recipe.limit is not None and recipe.limit < 1:
         raise RecipeError(f"{where}: limit is {recipe.limit}; expected 1 or more records, or null for all.")
-    if not 0 <= recipe.reader_spread <= 1:
-        raise RecipeError(f"{where}: reader_spread is {recipe.reader_spread}; expected 0 to 1.")
-    streamed = any(stage.stream is True for stage in recipe.stages.values())
+    _check_spread(where, recipe.reader_spread)
+    streamed = any(stage.stream is True and stage.reader_spread is None for stage in recipe.stages.values())
     if recipe.reader_spread and (recipe.corpus != "simulation" or is_prepared(recipe.data) and not streamed):
         raise RecipeError(
             f"{where}: reader_spread is {recipe.reader_spread}, and the findings of the corpus {recipe.corpus!r} are "

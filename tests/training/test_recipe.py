@@ -151,6 +151,22 @@ def test_only_simulated_ecgs_are_read_by_many(write_recipe: Callable[..., Path],
         load_recipe(file, ["reader_spread=0.5", f"data={tmp_path / 'own'}"])
     streamed = ["stages.pretrain.stream=true", "stages.pretrain.training.max_steps=2", f"data={tmp_path / 'own'}"]
     assert load_recipe(file, ["reader_spread=0.5", *streamed]).reader_spread == 0.5
+    with pytest.raises(RecipeError, match="are known already"):  # for whom, if the stream has its own?
+        load_recipe(file, ["reader_spread=0.5", "stages.pretrain.reader_spread=1", *streamed])
+
+
+def test_a_stream_has_readers_of_its_own(write_recipe: Callable[..., Path]) -> None:
+    streamed = ["stages.pretrain.stream=true", "stages.pretrain.training.max_steps=2"]
+    own = load_recipe(write_recipe(), ["stages.pretrain.reader_spread=0.5", *streamed])
+    assert (own.reader_spread, own.stages["pretrain"].reader_spread) == (0, 0.5)
+    with pytest.raises(RecipeError, match="stages.pretrain: reader_spread is 1.5; expected 0 to 1"):
+        load_recipe(write_recipe(), ["stages.pretrain.reader_spread=1.5", *streamed])
+    with pytest.raises(
+        RecipeError, match="is for a stream of simulated records, and stream is False; set stream: true"
+    ):
+        load_recipe(write_recipe(), ["stages.pretrain.reader_spread=0.5"])
+    with pytest.raises(RecipeError, match="and stream is False"):
+        load_recipe(write_recipe(), ["stages.debias.reader_spread=0"])
 
 
 def test_a_prepared_corpus_has_any_name_and_holds_records(write_recipe: Callable[..., Path], tmp_path: Path) -> None:

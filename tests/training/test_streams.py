@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from ecgllm.signals.simulation import CHUNK, simulate_ecgs
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.augmentations import Augmenter, AugmentRecipe
 from ecgllm.training.parquet_windows import ParquetWindows
-from ecgllm.training.recipe import RecipeError
+from ecgllm.training.pretraining import _windows
+from ecgllm.training.recipe import RecipeError, StageRecipe
 from ecgllm.training.streams import SimulatedWindows, StreamedExamples, Windows
 
 EXTRACTOR = ECGFeatureExtractor()
@@ -88,6 +90,14 @@ def test_a_stream_is_read_by_the_readers_of_a_corpus() -> None:
     assert plain["findings"][:] != corpus["findings"][:]
     again = SimulatedWindows(5, [], reader_spread=1.0).record(CHUNK - 1)
     assert again.findings == streamed.records()[-1].findings
+
+
+def test_the_readers_of_a_stream_are_its_own_or_the_corpus(corpus: Dataset) -> None:
+    def readers(own: float | None) -> float:
+        context = SimpleNamespace(recipe=SimpleNamespace(seed=3, reader_spread=0.25), corpus=corpus)
+        return _windows(context, StageRecipe(stream=True, reader_spread=own)).reader_spread
+
+    assert [readers(own) for own in (None, 0.0, 1.0)] == [0.25, 0.0, 1.0]
 
 
 def test_records_say_their_source_and_a_stream_what_its_sources_state(corpus: Dataset, tmp_path: Path) -> None:

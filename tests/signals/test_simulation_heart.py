@@ -1,0 +1,66 @@
+"""Hearts of a plan: what their pacemakers show."""
+
+import dataclasses
+
+import numpy as np
+
+from ecgllm.signals.simulation_heart import Hearts, draw_hearts, rendered
+from ecgllm.signals.simulation_plan import draw_plan
+from ecgllm.signals.simulation_rhythm import USUAL
+
+
+def paced_hearts(n: int = 512) -> Hearts:
+    plan = draw_plan(np.random.default_rng(0), n, frozenset({"ventricular pacing"}), None)
+    return draw_hearts(np.random.default_rng(1), np.random.default_rng(2), plan, 10.0)
+
+
+def without_spikes(hearts: Hearts) -> Hearts:
+    spike = hearts.spike
+    return dataclasses.replace(
+        hearts, spike=dataclasses.replace(spike, frontal=0 * spike.frontal, chest=0 * spike.chest)
+    )
+
+
+def test_spikes_are_filtered_away_only_where_qrs_tells_of_the_pacemaker():
+    hearts = paced_hearts()
+    size = np.linalg.norm(hearts.spike.frontal[:, 0], axis=1)
+    told = np.isnan(hearts.rhythm.pr).all(axis=1) & (hearts.qrs > 0.138)
+    assert size[~told].min() > 0.39 and 0.2 < np.mean(size[told] < 0.1) < 0.4
+    ahead = -hearts.spike.centers[:, 0]
+    assert ahead.min() > 0.003 and ahead.max() < 0.061 and np.ptp(np.quantile(ahead, [0.1, 0.9])) > 0.03
+
+
+def test_what_the_samples_hold_of_a_spike_changes_from_beat_to_beat():
+    hearts = paced_hearts()
+    assert 0.4 < np.mean(hearts.spike_sway > 0) < 0.6
+    times = np.arange(5000) / 500
+    signal, silent = rendered(hearts, times), rendered(without_spikes(hearts), times)
+    spread, alike = [], []
+    for row in range(len(hearts.qrs)):
+        if hearts.rhythm.paced_p[row]:
+            continue
+        at = hearts.rhythm.qrs[row] + hearts.spike.centers[row, 0]
+        at = at[(at > 0.1) & (at < 9.9) & (hearts.rhythm.kind[row] == USUAL)]
+        height = np.interp(at, times, np.abs(signal[row] - silent[row]).max(axis=0))
+        (spread if hearts.spike_sway[row] > 0.5 else alike).append(np.std(height) / np.mean(height))
+    assert np.median(spread) > 0.15
+    assert np.median(alike) < np.median(spread) / 2
+
+
+def test_paced_qrs_are_broad_waves_or_humps_and_t_is_tall():
+    hearts = paced_hearts()
+    silent, times = without_spikes(hearts), np.arange(5000) / 500
+    signal, humps, tall = rendered(silent, times), [], []
+    for row in np.flatnonzero((hearts.qrs > 0.138) & np.isnan(hearts.rhythm.pr).all(axis=1)):
+        onset = hearts.rhythm.qrs[row]
+        start = int(onset[(onset > 1) & (hearts.rhythm.kind[row] == USUAL)][0] * 500)
+        end = start + int(hearts.qrs[row] * 500)
+        wave = np.abs(signal[row, :, start:end])
+        lead = wave.max(axis=1).argmax()
+        wave = wave[lead]
+        humps.append(((wave[1:-1] > wave[:-2]) & (wave[1:-1] >= wave[2:])).sum())
+        tall.append(np.abs(signal[row, lead, end + 30 : end + 130]).max() / wave.max())
+    humps, tall = np.array(humps), np.array(tall)
+    assert 0.5 < np.mean(humps == 1) < 0.8
+    assert min(np.median(tall[humps == 1]), np.median(tall[humps > 1])) > 0.25
+    assert tall.max() < 1.2
