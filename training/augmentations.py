@@ -9,6 +9,9 @@ have with the ECG.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +91,11 @@ class Augmenter:
             self._noise = self._as_prepared(self._noise_bank(rng) * np.float32(recipe.noise_level))
         if recipe.baseline:
             self._wander = self._as_prepared(_wander(rng, self._times()) * np.float32(recipe.baseline))
+
+    def identity(self) -> bytes:
+        """What copies depend on: the seed, the recipe, and the noise itself, as the files of a folder may change."""
+        settings = json.dumps([self.seed, dataclasses.asdict(self.recipe)]).encode()
+        return settings if self._noise is None else settings + hashlib.sha256(self._noise.tobytes()).digest()
 
     @property
     def epoch(self) -> int:

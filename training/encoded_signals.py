@@ -8,7 +8,6 @@ and a frozen encoder costs one pass over the records instead of one per step.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -71,7 +70,7 @@ def fingerprint(
     """16 hex digits that change with any weight or setting of the encoder, the preprocessing, and what varies ECGs."""
     digest = hashlib.sha256(_FORMAT + str(feature_extractor.preprocessing_id).encode())
     if augmenter is not None:
-        digest.update(json.dumps([augmenter.seed, dataclasses.asdict(augmenter.recipe)]).encode())
+        digest.update(augmenter.identity())
     settings = {key: value for key, value in encoder.config.to_dict().items() if key not in _NOT_OF_THE_FUNCTION}
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(encoder.state_dict().items()):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import wfdb
 
 from ecgllm import ECGEncoder, ECGEncoderConfig, ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.corpora import records_to_corpus
@@ -86,6 +87,18 @@ def test_what_varied_them_has_a_part_in_the_fingerprint(encoder, extractor) -> N
         Augmenter(AugmentRecipe(crop=0.3), extractor, seed=1),
     ]
     assert len({fingerprint(encoder, extractor, augmenter) for augmenter in augmenters}) == 4
+
+
+def test_other_noise_of_the_same_folder_has_a_part_in_the_fingerprint(encoder, extractor, tmp_path) -> None:
+    """Or records that were varied with the old noise would be trained on."""
+    names, rng = [], np.random.default_rng(0)
+    for scale in (0.1, 0.1, 0.2):
+        if scale != 0.1 or not names:
+            noise = (rng.normal(size=(3000, 2)) * scale).round(4)
+            wfdb.wrsamp("em", 300, ["mV"] * 2, ["I", "II"], noise, fmt=["16"] * 2, write_dir=str(tmp_path))
+        varied = Augmenter(AugmentRecipe(noise=0.5, noise_source=str(tmp_path)), extractor)
+        names.append(fingerprint(encoder, extractor, varied))
+    assert names[0] == names[1] != names[2]
 
 
 def test_other_weights_or_preprocessing_have_another_fingerprint(encoder, extractor) -> None:
