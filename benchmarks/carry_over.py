@@ -82,14 +82,15 @@ def targets_of(corpus: Dataset, names: list[str]) -> np.ndarray:
 
 
 def print_findings(found: dict) -> None:
-    """The table of `zero_shot`, most certain first."""
+    """The table of `zero_shot`, most certain first; beside each the AUROC among records of one source."""
     ranked = sorted(found["findings"].items(), key=lambda item: -item[1]["auroc"])
-    print(f"{'':<54}{'AUROC [95 %]':>20}{'yes':>6}{'no':>6}")
+    print(f"{'':<54}{'AUROC [95 %]':>20}{'within a source':>20}{'yes':>6}{'no':>6}")
     for name, one in ranked:
         interval = f"{one['auroc']:.3f} [{one['low']:.2f}, {one['high']:.2f}]"
-        print(f"{name:<54}{interval:>20}{one['positives']:>6}{one['negatives']:>6}")
-    macro, low, high = found["macro"]
-    print(f"{'mean over ' + str(len(ranked)) + ' findings':<54}{f'{macro:.3f} [{low:.2f}, {high:.2f}]':>20}")
+        within = "" if one["within"] is None else f"{one['within']:.3f}"
+        print(f"{name:<54}{interval:>20}{within:>20}{one['positives']:>6}{one['negatives']:>6}")
+    means = ["{:.3f} [{:.2f}, {:.2f}]".format(*found[name]) if name in found else "" for name in ("macro", "within")]
+    print(f"{'mean over ' + str(len(ranked)) + ' findings':<54}{means[0]:>20}{means[1]:>20}")
 
 
 def main() -> None:
@@ -109,8 +110,8 @@ def main() -> None:
     prototypes = reader.prototypes() if given.prototypes else {}
     if given.prototypes:
         names = [name for name in names if name in prototypes]
-    vectors, targets, patients = [], [], []
-    for corpus in corpora:
+    vectors, targets, patients, sources = [], [], [], []
+    for source, corpus in zip(given.corpora, corpora, strict=True):
         for row, target in zip(corpus, targets_of(corpus, names), strict=True):
             try:
                 vectors.append(reader.ecg(row["ecg"]))
@@ -119,9 +120,10 @@ def main() -> None:
                 continue
             targets.append(target)
             patients.append(row["patient_id"])
+            sources.append(source)
     statements = np.stack([prototypes[name] for name in names]) if prototypes else reader.statements(names)
     scores = np.stack(vectors) @ statements.T
-    found = zero_shot(scores, np.array(targets), names, patients)
+    found = zero_shot(scores, np.array(targets), names, patients, sources=sources)
     if not found:
         raise SystemExit("no finding has five records that show it and five that do not; take more records")
     print_findings(found)

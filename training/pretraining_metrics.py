@@ -72,15 +72,22 @@ def _ranks(name: str, ranks: np.ndarray) -> dict[str, float]:
 
 
 def zero_shot(
-    scores: np.ndarray, targets: np.ndarray, names: Sequence[str], patients: Sequence[str], seed: int = 0
+    scores: np.ndarray,
+    targets: np.ndarray,
+    names: Sequence[str],
+    patients: Sequence[str],
+    seed: int = 0,
+    sources: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """AUROC of every finding with at least `LEAST` positives and negatives, and their mean (macro).
 
     Args: scores: float [records, findings]. targets: int [records, findings], 1, 0, or -1 where nobody knows: such a
         record does not count for that finding. patients: whose record it is; intervals (95 %, percentile) come from
-        resampling patients with replacement, the same draws for all findings.
+        resampling patients with replacement, the same draws for all findings. sources: who decided a record's targets;
+        habits of sources differ, and where one calls early what another calls late, no score ranks both rightly.
     Returns: {"macro": [auroc, low, high], "findings": {name: {"auroc", "low", "high", "positives", "negatives"}}};
-        empty where no finding is frequent enough.
+        empty where no finding is frequent enough. With sources also "within", as "macro", and "within" of each
+        finding: among pairs of records of one source; None where no source has both sides.
     """
     counts = [((targets[:, column] == 1).sum(), (targets[:, column] == 0).sum()) for column in range(len(names))]
     measured = [column for column, (yes, no) in enumerate(counts) if min(yes, no) >= LEAST]
@@ -88,6 +95,7 @@ def zero_shot(
         return {}
     draws = patient_draws(patients, seed)
     points, resampled, findings = [], [], {}
+    within, within_resampled = [], []
     for column in measured:
         known = targets[:, column] >= 0
         positive, score = targets[known, column] == 1, scores[known, column]
@@ -103,29 +111,54 @@ def zero_shot(
         }
         points.append(point)
         resampled.append(again)
+        if sources is not None:
+            groups = np.asarray(sources, dtype=str)[known]
+            own = float(auroc(score, positive, groups=groups)[0])
+            findings[names[column]]["within"] = None if np.isnan(own) else own
+            if not np.isnan(own):
+                within.append(own)
+                within_resampled.append(auroc(score, positive, draws[:, known], groups))
+    found: dict[str, Any] = {"macro": _mean(points, resampled), "findings": findings}
+    return found | {"within": _mean(within, within_resampled)} if within else found
+
+
+def _mean(points: list[float], resampled: list[np.ndarray]) -> list[float]:
+    """[mean over findings, low, high]."""
     drawn = np.stack(resampled)
     # A resample in which no finding has both sides has no mean.
-    macro = np.nanmean(drawn[:, ~np.isnan(drawn).all(axis=0)], axis=0)
-    return {"macro": [float(np.mean(points)), *interval(macro)], "findings": findings}
+    return [float(np.mean(points)), *interval(np.nanmean(drawn[:, ~np.isnan(drawn).all(axis=0)], axis=0))]
 
 
-def auroc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+def auroc(
+    scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None = None, groups: np.ndarray | None = None
+) -> np.ndarray:
     """Area under the ROC curve [draws]; ties count half; NaN where a draw lacks positives or negatives.
 
     Args: scores: float [records]. positive: bool [records]. weights: how often each record counts, [draws, records];
-        None: once. Source: Mann and Whitney 1947, with weights.
+        None: once. groups: [records]; only pairs of a positive and a negative record of one group count. Source: Mann
+        and Whitney 1947, with weights.
     """
     if weights is None:
         weights = np.ones((1, len(scores)), dtype=np.float32)
+    groups = np.zeros(len(scores)) if groups is None else groups
+    won, pairs = np.zeros(len(weights)), np.zeros(len(weights))
+    for group in np.unique(groups):
+        rows = groups == group
+        own = _won(scores[rows], positive[rows], weights[:, rows])
+        won, pairs = won + own[0], pairs + own[1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return won / pairs
+
+
+def _won(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(Pairs [draws] in which the positive record is ahead, pairs in all)."""
     order = np.argsort(scores, kind="stable")
     ordered = scores[order]
     first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # where each group of equal scores begins
     yes = np.add.reduceat(weights[:, order] * positive[order], first, axis=1, dtype=np.float64)
     no = np.add.reduceat(weights[:, order] * ~positive[order], first, axis=1, dtype=np.float64)
     below = np.cumsum(no, axis=1) - no
-    pairs = yes.sum(axis=1) * no.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (yes * (below + no / 2)).sum(axis=1) / pairs
+    return (yes * (below + no / 2)).sum(axis=1), yes.sum(axis=1) * no.sum(axis=1)
 
 
 def patient_draws(patients: Sequence[str], seed: int) -> np.ndarray:

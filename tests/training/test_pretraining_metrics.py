@@ -24,6 +24,27 @@ def slow_ranks(ecgs: np.ndarray, texts: np.ndarray, reports: list[str]) -> tuple
     return to_report, to_ecg
 
 
+def test_pairs_of_one_source_tell_a_score_from_the_habits_of_sources() -> None:
+    """Two sources call the same score at limits of their own: neither ever contradicts it, together they do."""
+    score, source = np.tile(np.arange(20.0), 2), np.repeat(["early", "late"], 20)
+    positive = score >= np.where(source == "early", 5, 15)
+    patients, weights = [str(number) for number in range(40)], np.ones((1, 40), dtype=np.float32)
+
+    def measured(of: np.ndarray) -> dict:
+        return zero_shot(score[:, None], of.astype(int)[:, None], ["x"], patients, sources=source.tolist())
+
+    found = measured(positive)
+    assert found["within"][0] == found["findings"]["x"]["within"] == 1.0
+    # Of 20 x 20 pairs 45 of a positive early one and a negative late one are turned round, and 10 are equal.
+    assert found["macro"][0] == pytest.approx(1 - (45 + 10 / 2) / 400)
+    alone = measured(source == "early")
+    assert "within" not in alone and alone["findings"]["x"]["within"] is None
+    weights[0, 35:] = 0  # the late positives: what is left is within the other source
+    upside_down = np.where(source == "early", -score, score)
+    assert auroc(upside_down, positive, weights, source)[0] == 0.0
+    assert auroc(upside_down, positive, groups=source)[0] == pytest.approx(75 / 150)
+
+
 def test_ranks_are_as_defined_with_shared_reports() -> None:
     rng = np.random.default_rng(0)
     reports = [f"report {number}" for number in rng.integers(0, 25, 60)]
