@@ -323,7 +323,8 @@ def ventricular_pacing(ecg: Seen) -> bool:
     """A spike before each QRS, if no filter took it; QRS is wide unless conduction comes in time to help."""
     inside = ecg.waves.qrs[1:-1]
     sharp = [ecg.spike(onset) > ecg.sharpness(onset + 0.01, end) for onset, end in inside]
-    return ecg.qrs >= 0.09 and (np.mean(sharp) > 0.5 or ecg.qrs > 0.135) and np.diff(inside[:, 0]).std() < 0.02
+    filtered = ecg.qrs > 0.135 and not driven(ecg)  # no P leads it, so that QRS alone tells
+    return ecg.qrs >= 0.09 and (np.mean(sharp) > 0.5 or filtered) and np.diff(inside[:, 0]).std() < 0.02
 
 
 # --- AV conduction
