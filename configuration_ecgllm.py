@@ -232,6 +232,8 @@ class ECGLLMConfig(PreTrainedConfig):
         projector_hidden_act: activation of the MLP projector.
         patches_per_token: neighbouring patches that are joined into one token for the language model, whose cost grows
             linearly with tokens; 1 where the encoder has the stem_padding "valid".
+        projector_summary: whether each token gets the projected mean of the ECG's patches, too. That mean is what
+            contrastive pre-training laid beside the report; of a single patch it asked nothing.
         ecg_token_id: id of the placeholder token in the language model's vocabulary.
         trained_on: one line that says what the checkpoint learned from; shown with answers and in the model card.
     """
@@ -245,6 +247,7 @@ class ECGLLMConfig(PreTrainedConfig):
     projector_hidden_size: int | None = None
     projector_hidden_act: str = "gelu"
     patches_per_token: int = 1
+    projector_summary: bool = False
     ecg_token_id: int | None = None
     tie_word_embeddings: bool = False
     initializer_range: float = 0.02

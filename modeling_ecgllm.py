@@ -711,7 +711,8 @@ class ECGProjector(nn.Module):
     """Encoder tokens to the language model's embedding size: linear (the paper) or a two-layer MLP.
 
     `patches_per_token` neighbouring patches are joined by concatenation first: [ecgs, patches, size] ->
-    [ecgs, ceil(patches / k), lm size].
+    [ecgs, ceil(patches / k), lm size]. With `projector_summary` each token gets the mean of all patches, by a linear
+    layer of its own.
     """
 
     def __init__(self, config: ECGLLMConfig, text_size: int):
@@ -725,11 +726,23 @@ class ECGProjector(nn.Module):
             self.layers = nn.Sequential(
                 nn.Linear(in_size, hidden_size), ACT2FN[config.projector_hidden_act], nn.Linear(hidden_size, text_size)
             )
+        self.summary = None
+        if config.projector_summary:
+            self.summary = nn.Linear(config.encoder_config.hidden_size, text_size, bias=False)
 
-    def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        patches = nn.functional.pad(patches, (0, 0, 0, -patches.shape[1] % self.patches_per_token))
-        joined = patches.reshape(patches.shape[0], -1, patches.shape[2] * self.patches_per_token)
-        return self.layers(joined.to(self.layers[0].weight.dtype))
+    def forward(self, patches: torch.Tensor, num_patches: torch.Tensor | None = None) -> torch.Tensor:
+        """Args: num_patches: int [ecgs], how many are an ECG's own, the rest being zero; all, if None."""
+        patches = patches.to(self.layers[0].weight.dtype)
+        padded = nn.functional.pad(patches, (0, 0, 0, -patches.shape[1] % self.patches_per_token))
+        joined = padded.reshape(patches.shape[0], -1, patches.shape[2] * self.patches_per_token)
+        tokens = self.layers(joined)
+        if self.summary is None:
+            return tokens
+        if num_patches is None:
+            mean = patches.mean(dim=1)
+        else:
+            mean = patches.sum(dim=1) / num_patches[:, None].clamp(min=1).to(patches.dtype)
+        return tokens + self.summary(mean)[:, None]
 
 
 @dataclass
@@ -789,6 +802,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         tokenizer: Any = None,
         patches_per_token: int = 1,
         projector_hidden_size: int | None = None,
+        projector_summary: bool = False,
         trained_on: str | None = None,
         **language_model_kwargs: Any,
     ) -> "ECGLLMForConditionalGeneration":
@@ -798,7 +812,8 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             encoder: an encoder, a dual encoder, the path of a checkpoint of either, or a configuration (random
             weights).
             language_model: name or path for `AutoModelForCausalLM`, or a loaded model.
-            projector: "linear" or "mlp". patches_per_token, projector_hidden_size, trained_on: see `ECGLLMConfig`.
+            projector: "linear" or "mlp". patches_per_token, projector_hidden_size, projector_summary, trained_on: see
+            `ECGLLMConfig`.
             tokenizer: the language model's; loaded from `language_model` when that is a name or path. The placeholder
                 token is added to it; a spare row of the embedding is used where there is one, else one is added.
             language_model_kwargs: for `AutoModelForCausalLM.from_pretrained`.
@@ -822,6 +837,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             projector_type=projector,
             projector_hidden_size=projector_hidden_size,
             patches_per_token=patches_per_token,
+            projector_summary=projector_summary,
             ecg_token_id=ecg_token_id,
             trained_on=trained_on,
             dtype=language_model.dtype,
@@ -920,10 +936,12 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             )
         else:
             encoded = BaseModelOutputWithPooling(last_hidden_state=ecg_embeds[ecg_mask])
-        tokens = self.projector(encoded.last_hidden_state)
+        patches = encoded.last_hidden_state
         if lengths is None:
+            tokens = self.projector(patches)
             flat = tokens.flatten(0, 1)
         else:
+            tokens = self.projector(patches, self.ecg_encoder.num_patches(lengths.to(patches.device)))
             num_tokens = self.num_ecg_tokens(lengths)
             flat = tokens[torch.arange(tokens.shape[1], device=tokens.device) < num_tokens[:, None]]
         encoded.pooler_output = flat

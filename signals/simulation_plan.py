@@ -117,7 +117,7 @@ _ACUTE = ("acute myocardial infarction", "st elevation myocardial infarction")
 _COMPANIONS: dict[str, tuple[str, ...]] = {
     "junctional rhythm": ("accelerated junctional rhythm", "bradycardia"),
     "ventricular tachycardia": _AXES,
-    "ventricular pacing": (*_AXES, "atrial pacing"),  # of two chambers
+    "ventricular pacing": (*_AXES, "atrial pacing", "third degree av block"),  # of two chambers, or of one
     "second degree av block": ("mobitz type i av block", "mobitz type ii av block", "bradycardia"),
     "mobitz type i av block": ("bradycardia",),
     "mobitz type ii av block": ("bradycardia",),

@@ -179,7 +179,8 @@ def _own_atria(rng: np.random.Generator, plan: Plan, duration: float) -> np.ndar
     n = len(plan.rate)
     alone = plan.rhythm == "third degree block"
     alone |= (plan.rhythm == "ventricular tachycardia") & (rng.random(n) < 0.3)
-    alone |= (plan.rhythm == "ventricular pacing") & (rng.random(n) < 0.1)
+    # A pacemaker of the ventricles alone, most often because the atria's beats no longer pass.
+    alone |= (plan.rhythm == "ventricular pacing") & (rng.random(n) < 0.5)
     interval = 60 / rng.uniform(58, 112, (n, 1))
     # A whole number of P waves for each beat would look like conduction.
     ratio = (60 / plan.rate)[:, None] / interval

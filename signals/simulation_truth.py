@@ -158,7 +158,10 @@ def _rhythm_truth(plan: Plan, rhythm: Rhythm, duration: float, limits: Limits) -
     measurements = {"heart_rate": rate}
     constant = np.where(np.isin(kind, ("sinus", "atrial pacing", "mobitz 2", "2:1 block")), 1.0, np.nan)
     conducted = np.where(beats & (rhythm.kind == 0), rhythm.pr, np.nan)
-    tracked = (kind == "ventricular pacing")[:, None] & np.isnan(rhythm.pr)
+    paced = kind == "ventricular pacing"
+    tracked = paced[:, None] & np.isnan(rhythm.pr)
+    # More P waves than the pacemaker's beats, and none of them is followed: nothing passes to the ventricles.
+    unheard = paced & np.isnan(rhythm.pr).all(axis=1) & (waves.sum(axis=1) > beats.sum(axis=1) + 1)
     with np.errstate(all="ignore"):
         measurements["pr"] = constant * 1000 * _first(np.where(tracked, np.nan, conducted))
     holds = {
@@ -178,12 +181,12 @@ def _rhythm_truth(plan: Plan, rhythm: Rhythm, duration: float, limits: Limits) -
         "accelerated junctional rhythm": (kind == "junctional") & (rate > limits["slow"]),
         "ventricular tachycardia": kind == "ventricular tachycardia",
         "atrial pacing": rhythm.paced_p,
-        "ventricular pacing": kind == "ventricular pacing",
+        "ventricular pacing": paced,
         FIRST_DEGREE: np.isin(kind, ("sinus", "atrial pacing")) & (measurements["pr"] > limits["pr"]),
         "second degree av block": (kind == "2:1 block") & dropped,
         "mobitz type i av block": (kind == "mobitz 1") & dropped,
         "mobitz type ii av block": (kind == "mobitz 2") & dropped,
-        "third degree av block": kind == "third degree block",
+        "third degree av block": (kind == "third degree block") | unheard,
         PVC: pvc > 0,
         PAC: pac > 0,
         "ventricular bigeminy": plan.bigeminy & (pvc >= 3),

@@ -16,7 +16,13 @@ VALID = {"stem_padding": "valid"}
         ECGEncoderConfig(hidden_size=32, num_attention_heads=4, stem_channels=(8, 8), preprocessing={"scaling": "x"}),
         ECGEncoderConfig(stem_padding="valid"),
         ECGTextDualEncoderConfig(encoder_config={"hidden_size": 32}, projection_dim=5, loss_type="sigmoid"),
-        ECGLLMConfig(text_config=GPT2Config(n_embd=48), projector_type="mlp", patches_per_token=3, ecg_token_id=7),
+        ECGLLMConfig(
+            text_config=GPT2Config(n_embd=48),
+            projector_type="mlp",
+            patches_per_token=3,
+            projector_summary=True,
+            ecg_token_id=7,
+        ),
     ],
     ids=["encoder", "valid", "dual encoder", "language model"],
 )

@@ -459,13 +459,31 @@ def test_checkpoint_is_complete_as_remote_code(tiny_llm, tmp_path):
 
 @pytest.mark.parametrize("projector", ["linear", "mlp"])
 @pytest.mark.parametrize("patches_per_token", [1, 3])
-def test_projectors(tiny_llm, make_ecg, projector, patches_per_token):
-    model, processor = tiny_llm(projector=projector, patches_per_token=patches_per_token)
+@pytest.mark.parametrize("summary", [False, True])
+def test_projectors(tiny_llm, make_ecg, projector, patches_per_token, summary):
+    settings = {"projector": projector, "patches_per_token": patches_per_token, "projector_summary": summary}
+    model, processor = tiny_llm(**settings)
     inputs = processor("<|ecg|> <|ecg|>", [make_ecg(1.0), make_ecg(1.5)])
     # 5 and 8 patches
     expected = {1: 13, 3: 2 + 3}[patches_per_token]
     assert int((inputs["input_ids"] == processor.ecg_token_id).sum()) == expected
     assert tuple(model(**inputs).ecg_hidden_states.shape) == (expected, 32)
+
+
+def test_summary_adds_the_mean_of_an_ecgs_own_patches_to_its_tokens(tiny_llm, make_ecg):
+    model, processor = tiny_llm(patches_per_token=3, projector_summary=True)
+    short, long = make_ecg(1.0, 1), make_ecg(4.0, 2)  # 5 and 20 patches
+    names = ("ecg_values", "ecg_mask", "lead_mask", "ecg_lengths")
+    both, alone = processor("<|ecg|> <|ecg|>", [short, long]), processor("<|ecg|>", [short])
+    with torch.no_grad():
+        found = model.get_ecg_features(**{name: both[name] for name in names})
+        single = model.get_ecg_features(**{name: alone[name] for name in names})
+        means = [found.last_hidden_state[row, :patches].mean(dim=0) for row, patches in enumerate((5, 20))]
+        added = torch.cat([model.projector.summary(mean).expand(n, -1) for mean, n in zip(means, (2, 7), strict=True)])
+        model.projector.summary = None
+        without = model.get_ecg_features(**{name: both[name] for name in names})
+    torch.testing.assert_close(found.pooler_output - without.pooler_output, added, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found.pooler_output[:2], single.pooler_output, atol=1e-5, rtol=1e-4)
 
 
 def test_dtype_and_attention_are_set_for_all_parts(tiny_llm, make_ecg, tmp_path):

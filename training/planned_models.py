@@ -82,6 +82,7 @@ def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:
         projector_type=recipe.projector.type,
         projector_hidden_size=recipe.projector.hidden_size,
         patches_per_token=recipe.projector.patches_per_token,
+        projector_summary=recipe.projector.summary,
     )
     dtype = torch.float32 if brought else planned_dtype(recipe, found.config)
     with torch.device("meta"):

@@ -80,6 +80,7 @@ class ProjectorRecipe:
     type: str = "linear"
     hidden_size: int | None = None
     patches_per_token: int = 1
+    summary: bool = False
 
 
 @dataclass

@@ -267,6 +267,7 @@ def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditio
         tokenizer=tokenizer,
         patches_per_token=recipe.projector.patches_per_token,
         projector_hidden_size=recipe.projector.hidden_size,
+        projector_summary=recipe.projector.summary,
         trained_on=context.trained_on(),
     )
     return model, ECGProcessor.for_model(model, tokenizer, feature_extractor)

@@ -27,6 +27,7 @@ _PROJECTOR = {
     "type": "projector_type",
     "hidden_size": "projector_hidden_size",
     "patches_per_token": "patches_per_token",
+    "summary": "projector_summary",
 }
 
 
@@ -65,6 +66,7 @@ class Start:
             tokenizer=processor.tokenizer,
             patches_per_token=self.config.patches_per_token,
             projector_hidden_size=self.config.projector_hidden_size,
+            projector_summary=self.config.projector_summary,
         )
         return model, ECGProcessor.for_model(model, processor.tokenizer, processor.feature_extractor)
 

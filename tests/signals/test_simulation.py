@@ -36,7 +36,7 @@ STAGES = {"acute myocardial infarction", "st elevation myocardial infarction", "
 RELATED = {
     "junctional rhythm": {"accelerated junctional rhythm", "bradycardia"},
     "ventricular tachycardia": {LEFT_AXIS, RIGHT_AXIS, "indeterminate axis"},
-    "ventricular pacing": {LEFT_AXIS, RIGHT_AXIS, "indeterminate axis", "atrial pacing"},
+    "ventricular pacing": {LEFT_AXIS, RIGHT_AXIS, "indeterminate axis", "atrial pacing", "third degree av block"},
     "second degree av block": {"bradycardia"},
     "mobitz type i av block": {"bradycardia"},
     "mobitz type ii av block": {"bradycardia"},

@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from ecgllm.signals.simulation_heart import Hearts, draw_hearts, rendered
+from ecgllm.signals.simulation_heart import Hearts, draw_hearts, rendered, truth_of
 from ecgllm.signals.simulation_plan import draw_plan
+from ecgllm.signals.simulation_readers import draw_limits
 from ecgllm.signals.simulation_rhythm import USUAL
 
 
@@ -64,3 +65,17 @@ def test_paced_qrs_are_broad_waves_or_humps_and_t_is_tall():
     assert 0.5 < np.mean(humps == 1) < 0.8
     assert min(np.median(tall[humps == 1]), np.median(tall[humps > 1])) > 0.25
     assert tall.max() < 1.2
+
+
+def test_atria_that_a_pacemaker_of_the_ventricles_does_not_follow_tell_of_a_block():
+    hearts = paced_hearts()
+    truth = truth_of(hearts, 10.0, draw_limits(np.random.default_rng(3), len(hearts.qrs), 0.0))
+    block, rhythm = truth.holds["third degree av block"], hearts.rhythm
+    tied = ~np.isnan(rhythm.pr).all(axis=1)
+    assert 0.15 < block.mean() < 0.3 and not block[tied].any()
+    for row in np.flatnonzero(block):
+        p, qrs = (onsets[row][(onsets[row] > 0) & (onsets[row] < 10)] for onsets in (rhythm.p, rhythm.qrs))
+        following = qrs[np.minimum(np.searchsorted(qrs, p), len(qrs) - 1)] - p
+        assert np.diff(p).mean() < np.diff(qrs).mean() and np.std(following[following > 0]) > 0.05
+    alone = ~tied & ~block
+    assert np.mean(np.isnan(rhythm.p[alone]).all(axis=1)) > 0.7  # of the others few have P waves, and slow ones

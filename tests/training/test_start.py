@@ -93,6 +93,7 @@ def test_from_scratch_with_its_sizes(finished_run: Path, write_recipe: Callable[
         ("encoder.hidden_size=64", "encoder.hidden_size is 64 and there 32"),
         ("feature_extractor.scaling=minmax", "feature_extractor.scaling is 'minmax' and there 'millivolt'"),
         ("projector.patches_per_token=2", "projector.patches_per_token is 2 and there 5"),
+        ("projector.summary=true", "projector.summary is True and there False"),
         ("language_model.name=gpt2", "language_model.name is 'gpt2' and there is a language model of its own"),
         ("language_model={config: {model_type: gpt2}}", "model_type is 'gpt2' and there 'llama'"),
     ],
