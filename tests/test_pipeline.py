@@ -66,6 +66,7 @@ def log_probability(pipe: ECGTextToTextPipeline, conversation: list[dict[str, An
     inputs = pipe.processor.apply_chat_template(conversation, tokenize=True, add_generation_prompt=True)
     prompt = inputs["input_ids"].shape[1]
     inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([answer])], dim=1)
+    inputs = inputs.to(pipe.model.device)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     with torch.no_grad():
         logits = pipe.model(**inputs).logits[0, prompt - 1 : -1]
@@ -75,6 +76,7 @@ def log_probability(pipe: ECGTextToTextPipeline, conversation: list[dict[str, An
 def generated(pipe: ECGTextToTextPipeline, conversation: list[dict[str, Any]], **settings: Any) -> list[list[int]]:
     """The tokens that `generate` itself gives, up to and with the end."""
     inputs = pipe.processor.apply_chat_template(conversation, tokenize=True, add_generation_prompt=True)
+    inputs = inputs.to(pipe.model.device)
     rows = pipe.model.generate(**inputs, **settings)[:, inputs["input_ids"].shape[1] :].tolist()
     end = pipe.processor.tokenizer.eos_token_id
     return [row[: row.index(end) + 1] if end in row else row for row in rows]

@@ -37,6 +37,10 @@ class MuonAdamW(torch.optim.Optimizer):
         self._muon.param_groups, self._adamw.param_groups = self.param_groups[:count], self.param_groups[count:]
         self._muon.state = self._adamw.state = self.state
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What pickle and deepcopy take; torch's own knows nothing of halves. Groups and state stay one thing.
+        return super().__getstate__() | {"_muon": self._muon, "_adamw": self._adamw}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self._share()

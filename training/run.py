@@ -84,6 +84,13 @@ def _run(recipe: Recipe, callbacks: tuple[TrainerCallback, ...]) -> Path:
 def _start_processes(recipe: Recipe) -> PartialState:
     """Join the processes that a launcher started. Raises: RecipeError when they do not find each other."""
     use_cpu = any(stage.training.get("use_cpu", False) for stage in recipe.stages.values())
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if not use_cpu and torch.cuda.is_available() and here > torch.cuda.device_count():
+        gpus = torch.cuda.device_count()
+        raise RecipeError(
+            f"The launcher started {here} processes on a machine with {gpus} GPU{'s' if gpus > 1 else ''}; start one "
+            f"for each (--nproc_per_node {gpus}), or set CUDA_VISIBLE_DEVICES= to train on the CPU."
+        )
     # Accelerate joins processes on CPUs only when told so, and else runs the whole training in each of them.
     state = PartialState(cpu=use_cpu or not torch.accelerator.is_available())
     launched = int(os.environ.get("WORLD_SIZE", "1"))

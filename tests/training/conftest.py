@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +79,8 @@ def train_command(recipe: Path, *overrides: str, processes: int | None = None) -
 
 def run_train(recipe: Path, *overrides: str, processes: int | None = None) -> str:
     """Train in a process of its own; returns what it printed. Fails with its output when it fails."""
+    if processes is not None and torch.cuda.is_available() and torch.cuda.device_count() < processes:
+        pytest.skip(f"{processes} processes need as many GPUs")
     command = train_command(recipe, *overrides, processes=processes)
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ)
     assert done.returncode == 0, done.stdout

@@ -55,6 +55,24 @@ def made(model: nn.Module, arguments: TrainingArguments) -> torch.optim.Optimize
     return muon(model, arguments, {"embedding.weight", "hidden.weight"})
 
 
+def test_a_copy_goes_on_as_the_original(model, arguments) -> None:
+    optimizer = made(model, arguments)
+    step(model, optimizer)
+    other_model, other = copy.deepcopy((model, optimizer))
+    for group in other.param_groups:
+        group["lr"] *= 0.5  # as a scheduler does: both halves of the copy must see it, and those of the original not
+    for group in optimizer.param_groups:
+        group["lr"] *= 0.5
+    for _ in range(2):
+        step(model, optimizer)
+        step(other_model, other)
+    before = Mixed.state_dict(model)
+    for name, value in other_model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    step(other_model, other)
+    assert not torch.equal(other_model.hidden.weight, model.hidden.weight)
+
+
 def test_each_half_does_what_it_does_alone(model, arguments) -> None:
     alone = copy.deepcopy(model)
     halves = (

@@ -8,10 +8,13 @@ last; the tolerances below are about ten times what was measured over 24 steps (
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from ecgllm.training.recipe import STAGES
+from ecgllm.training import load_recipe, run_recipe
+from ecgllm.training.recipe import STAGES, RecipeError
 
 from .conftest import run_train
 
@@ -53,3 +56,11 @@ def test_two_processes_measure_what_one_measures(two_processes: Path, finished_r
     )
     names = [name for name in one if "recall" in name or "rank" in name or name == "eval_reports"]
     assert len(names) == 9 and {name: two[name] for name in names} == {name: one[name] for name in names}
+
+
+def test_more_processes_than_gpus_are_refused(write_recipe: Callable[..., Path], monkeypatch: Any) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(RecipeError, match="2 processes on a machine with 1 GPU; start one for each .*per_node 1"):
+        run_recipe(load_recipe(write_recipe()))
