@@ -731,7 +731,7 @@ class ECGProjector(nn.Module):
             self.summary = nn.Linear(config.encoder_config.hidden_size, text_size, bias=False)
 
     def forward(self, patches: torch.Tensor, num_patches: torch.Tensor | None = None) -> torch.Tensor:
-        """Args: num_patches: int [ecgs], how many are an ECG's own, the rest being zero; all, if None."""
+        """Args: num_patches: int [ecgs], how many are an ECG's own; all, if None."""
         patches = patches.to(self.layers[0].weight.dtype)
         padded = nn.functional.pad(patches, (0, 0, 0, -patches.shape[1] % self.patches_per_token))
         joined = padded.reshape(patches.shape[0], -1, patches.shape[2] * self.patches_per_token)
@@ -741,7 +741,8 @@ class ECGProjector(nn.Module):
         if num_patches is None:
             mean = patches.mean(dim=1)
         else:
-            mean = patches.sum(dim=1) / num_patches[:, None].clamp(min=1).to(patches.dtype)
+            own = torch.arange(patches.shape[1], device=patches.device) < num_patches[:, None]
+            mean = (patches * own[..., None]).sum(dim=1) / num_patches[:, None].clamp(min=1).to(patches.dtype)
         return tokens + self.summary(mean)[:, None]
 
 

@@ -62,7 +62,7 @@ _WISHES: dict[str, dict[str, tuple]] = {
     "second degree av block": {"rhythm": ("2:1 block", "mobitz 1", "mobitz 2")},
     "mobitz type i av block": {"rhythm": ("mobitz 1",)},
     "mobitz type ii av block": {"rhythm": ("mobitz 2",)},
-    "third degree av block": {"rhythm": ("third degree block",)},
+    "third degree av block": {"rhythm": ("third degree block", "ventricular pacing")},  # with its own beats, or paced
     "wolff-parkinson-white syndrome": {"rhythm": ("sinus",), "pr": ("usual",), "conduction": ("preexcitation",)},
     RBBB: {"conduction": ("rbbb",)},
     LBBB: {"conduction": ("lbbb",)},

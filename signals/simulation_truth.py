@@ -160,8 +160,11 @@ def _rhythm_truth(plan: Plan, rhythm: Rhythm, duration: float, limits: Limits) -
     conducted = np.where(beats & (rhythm.kind == 0), rhythm.pr, np.nan)
     paced = kind == "ventricular pacing"
     tracked = paced[:, None] & np.isnan(rhythm.pr)
-    # More P waves than the pacemaker's beats, and none of them is followed: nothing passes to the ventricles.
-    unheard = paced & np.isnan(rhythm.pr).all(axis=1) & (waves.sum(axis=1) > beats.sum(axis=1) + 1)
+    # P waves faster than the beats of the pacemaker, and none of them is followed: nothing passes to the ventricles.
+    with np.errstate(all="ignore"):
+        last, first = np.where(waves, rhythm.p, -np.inf).max(axis=1), np.where(waves, rhythm.p, np.inf).min(axis=1)
+        cycle = (last - first) / (waves.sum(axis=1) - 1)
+    unheard = paced & np.isnan(rhythm.pr).all(axis=1) & (waves.sum(axis=1) >= 3) & (cycle < 60 / rate)
     with np.errstate(all="ignore"):
         measurements["pr"] = constant * 1000 * _first(np.where(tracked, np.nan, conducted))
     holds = {
@@ -265,6 +268,7 @@ def _atrial_truth(
     late = np.where(times > 0.4 * length[:, None], one, 0)
     force = (-np.minimum(late, 0)).sum(axis=1) * 0.004  # mV s
     there = np.isin(plan.rhythm, ("sinus", "mobitz 1", "mobitz 2", "2:1 block", "third degree block"))
+    there |= (plan.rhythm == "ventricular pacing") & ~rhythm.paced_p & ~np.isnan(rhythm.p).all(axis=1)
     return {
         "left atrial enlargement": there & ((length >= limits["p length"]) | (force > limits["p force"])),
         "right atrial enlargement": there & (two.max(axis=1) > limits["p height"]),

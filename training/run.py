@@ -49,7 +49,7 @@ def run_recipe(recipe: Recipe, callbacks: Sequence[TrainerCallback] = ()) -> Pat
 
 
 def _run(recipe: Recipe, callbacks: tuple[TrainerCallback, ...]) -> Path:
-    state = _start_processes(recipe)
+    state = start_processes(recipe)
     wait = _patient_barrier(state)
     run = RunFolder(recipe.output)
     start = None if recipe.start_from is None else read_start(recipe.start_from, recipe.start_weights)
@@ -81,7 +81,7 @@ def _run(recipe: Recipe, callbacks: tuple[TrainerCallback, ...]) -> Path:
     return run.folder
 
 
-def _start_processes(recipe: Recipe) -> PartialState:
+def start_processes(recipe: Recipe) -> PartialState:
     """Join the processes that a launcher started. Raises: RecipeError when they do not find each other."""
     use_cpu = any(stage.training.get("use_cpu", False) for stage in recipe.stages.values())
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

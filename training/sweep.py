@@ -24,7 +24,7 @@ from transformers import TrainerCallback
 from ..configuration_ecgllm import ECGEncoderConfig
 from ..processing_ecgllm import ECGFeatureExtractor
 from .recipe import Recipe, recipe_from_dict, set_value
-from .run import run_recipe
+from .run import run_recipe, start_processes
 from .run_folder import RunFolder, write_json, write_text, written_whole
 
 _NOT_OF_PRETRAIN = ("projector", "language_model", "lora", "stages.debias", "stages.finetune")
@@ -62,6 +62,7 @@ def shares_pretrain(recipe: Recipe) -> bool:
 
 def run_sweep(recipe: Recipe, callbacks: Sequence[TrainerCallback] = ()) -> Path:
     """Run every combination, or go on with those that are not finished; returns the folder with the table."""
+    start_processes(recipe)
     folder, runs, first = Path(recipe.output), sweep_recipes(recipe), None
     if shares_pretrain(recipe):
         first = copy.deepcopy(runs[0][1])

@@ -191,3 +191,9 @@ def test_flutter_waves_have_the_rate_of_flutter():
     waves = 60 / rhythm.cycle
     assert 240 < np.median(waves) < 320 and np.quantile(waves, 0.95) < 345
     assert waves.min() > 180 and waves.max() < 400
+
+
+def test_a_third_degree_block_with_its_own_beats_or_paced():
+    both = ("ventricular pacing", "third degree av block")
+    assert all({*both} <= set(ecg.findings) for ecg in simulate_ecgs(16, seed=5, findings=both))
+    assert not any(both[0] in ecg.findings for ecg in simulate_ecgs(16, seed=5, findings=both[1:]))
