@@ -27,7 +27,7 @@ def model_card(context: StageContext, metrics: dict[str, Any]) -> str:
     splits = list(context.corpus["split"])
     last = list(recipe.stages)[-1]
     title = recipe.description or f"ECG model after the stage {last}"
-    refused = len(context.signals.refused)
+    refused, fresh = len(context.signals.refused), context.fresh_records()
     lines = [
         "---",
         "library_name: transformers",
@@ -43,6 +43,7 @@ def model_card(context: StageContext, metrics: dict[str, Any]) -> str:
         "",
         f"{context.trained_on()}.",
         "",
+        *([f"- made for pretrain, each seen once: {fresh} ECGs"] if fresh else []),
         *(f"- {name}: {splits.count(name)} ECGs" for name in ("train", "validation", "test")),
         *([f"- refused by the feature extractor and left out: {refused}"] if refused else []),
         "",

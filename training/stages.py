@@ -90,11 +90,17 @@ class StageContext:
         pretrain = self.recipe.stages.get("pretrain")
         if pretrain is not None and isinstance(pretrain.stream, str):
             return f"{count} ECGs of {', '.join(sources)}, and those streamed from {Path(pretrain.stream).name}"
-        if pretrain is not None and pretrain.stream:
-            count += pretrain.training["max_steps"] * pretrain.batch_size
+        count += self.fresh_records()
         if sources == ["simulation"]:
             return f"{count} simulated ECGs, no patient's data"
         return f"{count} ECGs of {', '.join(sources)}"
+
+    def fresh_records(self) -> int:
+        """How many records beside the corpus' a stream of the simulator made for `pretrain`."""
+        pretrain = self.recipe.stages.get("pretrain")
+        if pretrain is None or pretrain.stream is not True:
+            return 0
+        return pretrain.training["max_steps"] * pretrain.batch_size
 
 
 def select_split(corpus: Dataset, name: str) -> Dataset:

@@ -221,6 +221,7 @@ def test_a_streamed_run_taken_up_again_ends_in_the_same_bits(
     assert [entry["loss"] for entry in again if "loss" in entry] == [entry["loss"] for entry in log if "loss" in entry]
     said = (run / "README.md").read_text()
     assert ("113 simulated ECGs, no patient's data" in said) == (source == "true")  # 49 of the corpus and 8 x 8
+    assert ("- made for pretrain, each seen once: 64 ECGs\n- train: 49 ECGs" in said) == (source == "true")
     assert torch.isfinite(
         torch.tensor(json.loads((run / "metrics.json").read_text())["pretrain"]["validation"]["eval_loss"])
     )
