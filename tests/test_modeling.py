@@ -478,12 +478,15 @@ def test_summary_adds_the_mean_of_an_ecgs_own_patches_to_its_tokens(tiny_llm, ma
     with torch.no_grad():
         found = model.get_ecg_features(**{name: both[name] for name in names})
         single = model.get_ecg_features(**{name: alone[name] for name in names})
+        kept = {name: both[name] for name in ("ecg_mask", "ecg_lengths")}  # as a frozen encoder's outputs are cached
+        cached = model.get_ecg_features(ecg_embeds=found.last_hidden_state[None], **kept)
         means = [found.last_hidden_state[row, :patches].mean(dim=0) for row, patches in enumerate((5, 20))]
         added = torch.cat([model.projector.summary(mean).expand(n, -1) for mean, n in zip(means, (2, 7), strict=True)])
         model.projector.summary = None
         without = model.get_ecg_features(**{name: both[name] for name in names})
     torch.testing.assert_close(found.pooler_output - without.pooler_output, added, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(found.pooler_output[:2], single.pooler_output, atol=1e-5, rtol=1e-4)
+    assert torch.equal(cached.pooler_output, found.pooler_output)
 
 
 def test_dtype_and_attention_are_set_for_all_parts(tiny_llm, make_ecg, tmp_path):

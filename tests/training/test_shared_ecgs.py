@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 
 from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
@@ -69,8 +71,9 @@ def test_what_is_called_exact_has_the_loss_and_the_gradients_of_rows_apart(famil
     exact = allowed and sharing_is_exact(model, apart, together)
     assert model.training
     # Positions that are told by the place, a state that is handed on from token to token, and attention to which masks
-    # are added instead of taken as true and false, can share nothing. Which attention gemma2 has, versions decide.
-    assert family == "gemma2" or exact == (family not in ("bloom", "mamba")), family
+    # are added instead of taken as true and false, can share nothing. With transformers 5.17 gemma2 was seen to share.
+    if family != "gemma2" or Version(transformers.__version__) >= Version("5.23"):
+        assert exact == (family not in ("bloom", "mamba", "gemma2")), family
     if not exact:
         return
     model.eval()  # dropout would draw other numbers

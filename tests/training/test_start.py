@@ -10,9 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from ecgllm.training import dry_run, load_recipe, run_recipe
+from ecgllm.training.planned_models import planned_model
 from ecgllm.training.recipe import RecipeError
+from ecgllm.training.start import read_start
 
-from .conftest import RECIPE
+from .conftest import RECIPE, ROOT
 
 ASKED = {"batch_size": 8, "evaluate": 4, "questions": {"per_record": 2, "types": ["verify"]}}
 NOTHING = {"max_steps": 1, "learning_rate": 0.0}
@@ -72,6 +74,18 @@ def test_an_encoder_alone(finished_run: Path, write_recipe: Callable[..., Path])
     assert same(weights(run, "ecg_encoder."), weights(Path(start), "ecg_encoder."))
     with pytest.raises(RecipeError, match="an encoder without a language model; add a language_model"):
         run_recipe(load_recipe(write_recipe(**OPEN, start_from=start, stages=stages)))
+
+
+def test_its_projector_with_the_summary_is_what_is_planned_and_what_is_built() -> None:
+    """The checkpoint that ships has one: the plan of its recipe, and of a run from its sizes, must have it, too."""
+    shipped = ROOT / "checkpoints" / "ecgllm-tiny"
+    shapes = {name: value.shape for name, value in weights(shipped, "projector.").items()}
+    assert "projector.summary.weight" in shapes
+    from_scratch = read_start(str(shipped), weights=False).model()[0]
+    planned = planned_model(load_recipe("sim-tiny"), "debias")[0]
+    for model in (from_scratch, planned):
+        own = {name: value.shape for name, value in model.state_dict().items() if name.startswith("projector.")}
+        assert own == shapes
 
 
 def test_from_scratch_with_its_sizes(finished_run: Path, write_recipe: Callable[..., Path]) -> None:
