@@ -62,21 +62,31 @@ def _fixed_seeds() -> None:
         sys.modules["torch"].manual_seed(0)
 
 
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """Folder of real records (`ludb`, `cinc2021`, ...): ECGLLM_TEST_DATA, or `shared/data` beside the checkout."""
-    named = os.environ.get("ECGLLM_TEST_DATA")
+def _shared_folder(variable: str, default: str, holds: str) -> Path:
+    """The folder that an environment variable names, or the one beside the checkout; skips where there is none."""
+    named = os.environ.get(variable)
     if named is not None:
         folder = Path(named).resolve()
         if not folder.is_dir():
-            pytest.fail(
-                f"ECGLLM_TEST_DATA is {named!r}, which is no folder; unset it to skip the tests on real records"
-            )
+            pytest.fail(f"{variable} is {named!r}, which is no folder; unset it to skip the tests on real records")
         return folder
-    folder = ROOT.parent / "shared" / "data"
+    folder = ROOT.parent / "shared" / default
     if not folder.is_dir():
-        pytest.skip("no real records: set ECGLLM_TEST_DATA to a folder that holds ludb, cinc2021 or ptbxl")
+        pytest.skip(f"no real records: set {variable} to a folder that holds {holds}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real records (`ludb`, `cinc2021`, ...): ECGLLM_TEST_DATA, or `shared/data` beside the checkout."""
+    return _shared_folder("ECGLLM_TEST_DATA", "data", "ludb, cinc2021 or ptbxl")
+
+
+@pytest.fixture(scope="session")
+def shared_vendor() -> Path:
+    """Folder of real files of recorders and converters, and of wfdb-python's samples: ECGLLM_TEST_VENDOR, or
+    `shared/vendor` beside the checkout."""
+    return _shared_folder("ECGLLM_TEST_VENDOR", "vendor", "files of recorders and the folder wfdb-samples")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
