@@ -10,22 +10,20 @@ import copy
 import inspect
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
-from transformers import __version__ as transformers_version
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.generation import GenerationMixin
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast, ModelOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
@@ -235,7 +233,7 @@ class ECGPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     input_modalities = ("ecg",)
     _no_split_modules = ["ECGEncoderLayer"]
-    _skip_keys_device_placement = ["past_key_values", "cache_params"]
+    _skip_keys_device_placement = ["cache", "past_key_values", "cache_params"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -746,25 +744,33 @@ class ECGProjector(nn.Module):
         return tokens + self.summary(mean)[:, None]
 
 
+# What a causal language model calls its cache: `cache` since transformers 5.24; before, `past_key_values` or, in
+# state-space models, `cache_params`. The name of this release and this language model is used towards the inside; all
+# three are taken from the outside.
+_CACHE_NAMES = ("cache", "past_key_values", "cache_params")
+
+
 @dataclass
-class ECGLLMCausalLMOutputWithPast(ModelOutput):
+class ECGLLMCausalLMOutputWithPast(CausalLMOutputWithPast):
     """Outputs of the language model, and the ECG tokens that it read.
 
-    loss; logits [batch, tokens, vocabulary]; past_key_values or cache_params (state-space models); hidden_states and
-    attentions of the language model; ecg_hidden_states: projected ECG tokens of the whole batch, [tokens, lm size].
+    loss; logits [batch, tokens, vocabulary]; the cache, under the name that this release of transformers gives it;
+    hidden_states and attentions of the language model; ecg_hidden_states: projected ECG tokens of the whole batch,
+    [tokens, lm size].
     """
 
-    loss: torch.Tensor | None = None
-    logits: torch.Tensor | None = None
-    past_key_values: Cache | None = None
-    cache_params: Cache | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
+    if not hasattr(CausalLMOutputWithPast, "cache"):  # where it is, it stands for all three
+        cache_params: Cache | None = None
     ecg_hidden_states: torch.Tensor | None = None
 
 
+_OF_THE_LANGUAGE_MODEL = tuple(
+    field.name
+    for field in fields(ECGLLMCausalLMOutputWithPast)
+    if field.name not in ("loss", "logits", "ecg_hidden_states")
+)
 # Named arguments of language models that differ between families: given only to a forward that names them.
-_FAMILY_ARGUMENTS = ("position_ids", "past_key_values", "cache_params", "logits_to_keep", "cache_position")
+_FAMILY_ARGUMENTS = ("position_ids", *_CACHE_NAMES, "logits_to_keep", "cache_position")
 _ECG_ARGUMENTS = ("ecg_values", "ecg_embeds", "ecg_mask", "lead_mask", "ecg_lengths", "preprocessing_id")
 
 
@@ -857,21 +863,6 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             model.generation_config.pad_token_id = tokenizer.pad_token_id
         model._suppress_placeholder()
         return model
-
-    def load_adapter(self, peft_model_id: str | None = None, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers.
-
-        Raises: ValueError where this version of transformers would leave the projector of an adapter out.
-        """
-        if tuple(map(int, transformers_version.split(".")[:2])) < (5, 18) and peft_model_id is not None:
-            config = import_module("peft").PeftConfig.from_pretrained(peft_model_id)
-            if config.modules_to_save:
-                raise ValueError(
-                    f"transformers {transformers_version} does not restore {config.modules_to_save} of the adapter "
-                    f"{peft_model_id}, and the answers would be wrong. Use transformers 5.18 or newer, or load it "
-                    "with peft.PeftModel.from_pretrained(model, folder)."
-                )
-        return super().load_adapter(peft_model_id, *args, **kwargs)
 
     def _suppress_placeholder(self) -> None:
         # An untrained or confused model could otherwise emit a placeholder, which stands for a signal that is not
@@ -1024,6 +1015,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
+        cache: Cache | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> ECGLLMCausalLMOutputWithPast:
         """Read text and ECGs.
@@ -1031,8 +1023,11 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         Args:
             input_ids: [batch, tokens], with `config.ecg_token_id` where ECG tokens go. ECG inputs: see
                 `get_ecg_features`. preprocessing_id: int [batch], the processor's fingerprint, compared with the
-                checkpoint's. labels: [batch, tokens], -100 where there is no loss. The rest as in every causal LM.
-        Raises: ValueError when placeholders and ECGs do not fit, or the preprocessing is not the checkpoint's.
+                checkpoint's. labels: [batch, tokens], -100 where there is no loss. cache (transformers 5.24 and
+                newer), past_key_values, cache_params: names of one thing, any of which is taken. The rest as in every
+                causal LM.
+        Raises: ValueError when placeholders and ECGs do not fit, the preprocessing is not the checkpoint's, or a cache
+            is given twice.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Pass either input_ids or inputs_embeds, not both and not neither.")
@@ -1054,12 +1049,14 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             self._refuse_placeholders_without_ecg(input_ids)
 
         loss_kwargs = {key: kwargs.pop(key) for key in ("num_items_in_batch", "shift_labels") if key in kwargs}
+        kwargs |= self._named_cache(
+            cache=cache, past_key_values=past_key_values, cache_params=kwargs.pop("cache_params", None)
+        )
         inputs = self._language_model_inputs(
             input_ids=None if inputs_embeds is not None else input_ids,
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             use_cache=use_cache,
             logits_to_keep=logits_to_keep,
             **kwargs,
@@ -1083,11 +1080,8 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         return ECGLLMCausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.get("past_key_values"),
-            cache_params=outputs.get("cache_params"),
-            hidden_states=outputs.get("hidden_states"),
-            attentions=outputs.get("attentions"),
             ecg_hidden_states=ecg_tokens,
+            **{name: outputs.get(name) for name in _OF_THE_LANGUAGE_MODEL},
         )
 
     def _refuse_placeholders_without_ecg(self, input_ids: torch.Tensor) -> None:
@@ -1099,6 +1093,16 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
                 f"The prompt holds {count} ECG placeholder tokens and no ECG was given; pass ecg_values (or "
                 "ecg_embeds) as ECGProcessor returns them, or take <|ecg|> out of the text."
             )
+
+    def _named_cache(self, **caches: Cache | None) -> dict[str, Cache]:
+        """The cache under the name that the language model takes; nothing where there is none."""
+        given = {name: cache for name, cache in caches.items() if cache is not None}
+        if len(given) > 1:
+            raise ValueError(f"One cache is given as {' and '.join(given)}; pass it once.")
+        parameters = inspect.signature(self.language_model.forward).parameters
+        return {
+            next((name for name in _CACHE_NAMES if name in parameters), own): cache for own, cache in given.items()
+        }
 
     def _language_model_inputs(self, **inputs: Any) -> dict[str, Any]:
         parameters = inspect.signature(self.language_model.forward).parameters
@@ -1120,14 +1124,11 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(
         self,
         input_ids: torch.Tensor,
-        past_key_values: Cache | None = None,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         ecg_inputs = {name: kwargs.pop(name) for name in _ECG_ARGUMENTS if name in kwargs}
-        if past_key_values is not None:
-            kwargs["past_key_values"] = past_key_values
         model_inputs = self.language_model.prepare_inputs_for_generation(
             input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
         )

@@ -27,8 +27,8 @@ class BuildWithoutSetup(build_py):
 
 
 CORE = [
-    "torch>=2.9",  # has Muon
-    "transformers>=5.16,<6",
+    "torch>=2.13",  # the oldest that is tested
+    "transformers>=5.18,<6",
     "peft>=0.19",
     "accelerate>=1.10",
     "datasets>=4.0",

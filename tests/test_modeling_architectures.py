@@ -111,15 +111,15 @@ def test_step_with_cache_gives_the_logits_of_the_whole(built, ecgs):
     with torch.no_grad():
         whole = model(**inputs).logits
         prefill = {**inputs, "input_ids": ids[:, :-1], "attention_mask": inputs["attention_mask"][:, :-1]}
-        cache = model(**prefill, use_cache=True).past_key_values
         position_ids = torch.tensor([[ids.shape[1] - 1]])
-        step = model(
-            input_ids=ids[:, -1:],
-            attention_mask=inputs["attention_mask"],
-            position_ids=position_ids,
-            past_key_values=cache,
-        ).logits
-    torch.testing.assert_close(step[:, -1], whole[:, -1], atol=1e-5, rtol=1e-4)
+        for name in ("past_key_values", "cache"):  # what releases of transformers before and since 5.24 call it
+            first = model(**prefill, use_cache=True)
+            cache = first["cache"] if "cache" in first else first["past_key_values"]
+            step = {"input_ids": ids[:, -1:], "attention_mask": inputs["attention_mask"], "position_ids": position_ids}
+            logits = model(**step, **{name: cache}).logits
+            torch.testing.assert_close(logits[:, -1], whole[:, -1], atol=1e-5, rtol=1e-4)
+        with pytest.raises(ValueError, match="cache and past_key_values; pass it once"):
+            model(**step, cache=cache, past_key_values=cache)
 
 
 @every(ATTENTION)
