@@ -1,8 +1,8 @@
 """ecgllm: ask questions about electrocardiograms with any causal language model.
 
 `import ecgllm` is fast: nothing of torch or transformers is imported until one of the names below is first used.
-The files of the model (`configuration_`, `signal_`, `processing_`, `modeling_`, `pipeline_ecgllm`) also travel to the
-Hugging Face Hub as remote code; everything else needs this package installed.
+The files of the model (`*_ecgllm.py`) also travel to the Hugging Face Hub as remote code; everything else needs this
+package installed.
 """
 
 from importlib import import_module
@@ -11,6 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MODULE_OF = {
+    "ECGError": "errors_ecgllm",
     "ECGEncoderConfig": "configuration_ecgllm",
     "ECGLLMConfig": "configuration_ecgllm",
     "ECGTextDualEncoderConfig": "configuration_ecgllm",

@@ -2,8 +2,8 @@
 
 In: the command line. Out: what was asked for on stdout (JSON with `--json`), progress and errors on stderr. Nothing
 heavy is imported before a command needs it, so that `ecgllm --help` answers at once. What the user can put right (a
-wrong file, name or value) ends in one line and exit code 2; anything else is a defect and shows its traceback, as
-everything does with `--debug`.
+wrong file, name or value: an `ECGError` or `OSError`) ends in one line and exit code 2; anything else is a defect and
+shows its traceback, as everything does with `--debug`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
+from .errors_ecgllm import ECGError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,7 +56,7 @@ SkipChecksum = Annotated[bool, typer.Option("--skip-checksum", help="Read a file
 
 def _from_zero(seed: int) -> int:
     if seed < 0:
-        raise ValueError(f"--seed is {seed}; expected a whole number from 0 on")
+        raise ECGError(f"--seed is {seed}; expected a whole number from 0 on")
     return seed
 
 
@@ -93,13 +94,21 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of a pipe (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    except (ValueError, OSError) as error:
-        if debug:
+    except Exception as error:
+        if debug or not _is_the_users(error):
             raise
         command = next((argument for argument in arguments if not argument.startswith("-")), None)
         message = _message(error, translating=command in READING_COMMANDS)
         typer.echo(f"ecgllm: {message} (ecgllm --debug ... shows where)", err=True)
         raise SystemExit(2) from None
+
+
+def _is_the_users(error: Exception) -> bool:
+    """Whether an error says what its reader can put right: a refusal of ours, or the system's about a file.
+
+    By name, because the code that a checkpoint brings has a class `ECGError` of its own.
+    """
+    return isinstance(error, OSError) or any(kind.__name__ == ECGError.__name__ for kind in type(error).__mro__)
 
 
 def _message(error: Exception, translating: bool = True) -> str:
@@ -160,7 +169,7 @@ def info(
     for path in files:
         try:
             listed.append({"file": str(path), **summarize(read_ecg(path, **reading), measuring)})
-        except (ValueError, OSError) as error:
+        except (ECGError, OSError) as error:
             if context.find_root().params["debug"]:
                 raise
             listed.append({"file": str(path), "error": _message(error)})
@@ -219,7 +228,7 @@ def plot(
             files, output, compare=compare, whole=whole, reading=reading, measuring=measuring, **options
         )
     except ImportError as error:  # matplotlib and neurokit2 are optional extras
-        raise ValueError(str(error)) from error
+        raise ECGError(str(error)) from error
     for path in written:
         typer.echo(path)
 
@@ -280,14 +289,14 @@ def ask(
     """
     *paths, question = files
     if not question.strip():
-        raise ValueError("the question is empty; expected ecgllm ask FILE QUESTION, the question in quotes")
+        raise ECGError("the question is empty; expected ecgllm ask FILE QUESTION, the question in quotes")
     if Path(question).exists():
-        raise ValueError(f"{question} is a file; the last argument must be the question, in quotes")
+        raise ECGError(f"{question} is a file; the last argument must be the question, in quotes")
     if not paths:
-        raise ValueError(f"no ECG file was given before the question {question!r}; expected ecgllm ask FILE QUESTION")
+        raise ECGError(f"no ECG file was given before the question {question!r}; expected ecgllm ask FILE QUESTION")
     choices = None if candidates is None else [answer.strip() for answer in candidates.split(",")]
     if choices is not None and (not all(choices) or len(set(choices)) < len(choices)):
-        raise ValueError(f"--candidates is {candidates!r}; expected different answers separated by commas")
+        raise ECGError(f"--candidates is {candidates!r}; expected different answers separated by commas")
     from .shipped import shipped_checkpoint
 
     model = str(shipped_checkpoint()) if model is None else model
@@ -301,7 +310,7 @@ def ask(
     for path, record in zip(paths, records, strict=True):
         quality = assess_quality(record)
         if all(lead.flat for lead in quality.leads):
-            raise ValueError(f"{path} holds no signal: every lead is flat; nothing can be asked about it")
+            raise ECGError(f"{path} holds no signal: every lead is flat; nothing can be asked about it")
         doubts[path] = [*record.notes, *quality.reasons]
     ecg_options = {
         "drop_unknown_leads": drop_unknown_leads,
@@ -316,7 +325,7 @@ def ask(
             from .training.weights import check_weights
 
             check_weights(model)
-            raise ValueError(f"{model} cannot be loaded: {type(error).__name__}: {error}") from error
+            raise ECGError(f"{model} cannot be loaded: {type(error).__name__}: {error}") from error
         result = answer_question(answerer, records, question, choices, **ecg_options)
         by_file = zip(paths, records, strict=True)
         measurements = {path: measured(record) for path, record in by_file} if measuring else {}
@@ -412,19 +421,19 @@ def _check_checkpoint(model: str, trust_remote_code: bool) -> None:
     folder = Path(model)
     if not folder.is_dir():
         if folder.exists() or not trust_remote_code:
-            raise ValueError(
+            raise ECGError(
                 f"{model} is no folder with a checkpoint. `ecgllm train` writes one; a Hub id needs "
                 "--trust-remote-code, since a checkpoint's code is run"
             )
         return
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{model} is no checkpoint: no config.json in it. `ecgllm train` writes one")
+        raise ECGError(f"{model} is no checkpoint: no config.json in it. `ecgllm train` writes one")
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / 'config.json'} is no JSON ({error}); copy the checkpoint again") from error
+        raise ECGError(f"{folder / 'config.json'} is no JSON ({error}); copy the checkpoint again") from error
     if kind != "ecgllm":
-        raise ValueError(f"{model} holds a model of type {kind!r}; expected 'ecgllm', as `ecgllm train` writes it")
+        raise ECGError(f"{model} holds a model of type {kind!r}; expected 'ecgllm', as `ecgllm train` writes it")
 
 
 @contextmanager
@@ -486,16 +495,16 @@ def prepare(
             _prepare_ecg_qa(output, source, records, min_likelihood=min_likelihood or 0.0, **options)
             return
         if records is not None or wording is not None or split is not None or keep_missing:
-            raise ValueError("--records, --wording, --split and --keep-missing are options of ecg-qa")
+            raise ECGError("--records, --wording, --split and --keep-missing are options of ecg-qa")
         if min_likelihood is not None and name != "ptbxl":
-            raise ValueError(f"--min-likelihood is for PTB-XL's statements; {name} states no likelihoods")
+            raise ECGError(f"--min-likelihood is for PTB-XL's statements; {name} states no likelihoods")
         from .corpora import prepare_with_report
 
         corpus, report = prepare_with_report(
             name, source, seed=seed, limit=limit, min_likelihood=min_likelihood or 0.0, **options
         )
     except ImportError as error:  # h5py is an optional extra
-        raise ValueError(str(error)) from error
+        raise ECGError(str(error)) from error
     _save(corpus, output, "records", report)
 
 
@@ -503,7 +512,7 @@ def _prepare_ecg_qa(output: Path, source: Path | None, records: Path | None, **o
     from .corpora.ecg_qa_records import prepare_ecg_qa
 
     if source is None:
-        raise ValueError("ecg-qa needs its folder: ecgllm prepare ecg-qa FOLDER -o OUT")
+        raise ECGError("ecg-qa needs its folder: ecgllm prepare ecg-qa FOLDER -o OUT")
     found = prepare_ecg_qa(source, records, **options)
     _save(found.questions, output, "questions", found)
     if found.records is not None:
@@ -539,7 +548,7 @@ def questions(
     if split is not None:
         present = sorted(set(records["split"]))
         if split not in present:
-            raise ValueError(f"{corpus} has no split {split!r}; it has {', '.join(present)}")
+            raise ECGError(f"{corpus} has no split {split!r}; it has {', '.join(present)}")
         records = records.filter(lambda value: value == split, input_columns="split")
     chosen = {name: value for name, value in (("types", _names(types)), ("attributes", _names(attributes))) if value}
     built = build_questions(records, phrasings=phrasings, seed=seed, per_record=per_record, **chosen)
@@ -659,7 +668,7 @@ def simulate(
     }
     if follow_ups:
         if findings is not None or heart_rate is not None:
-            raise ValueError("--follow-ups draws what changes; leave --findings and --heart-rate out")
+            raise ECGError("--follow-ups draws what changes; leave --findings and --heart-rate out")
         pairs = stream_follow_ups(count, seed, **options)
         records = (record for pair in pairs for record in (pair.first, pair.second))
     else:
@@ -681,7 +690,7 @@ def train(
     from .train import main as run_recipe
 
     if processes is not None and not dry_run:
-        raise ValueError("--processes is for --dry-run; a training's processes are the launcher's (torchrun)")
+        raise ECGError("--processes is for --dry-run; a training's processes are the launcher's (torchrun)")
     planning = [*(["--dry-run"] if dry_run else []), *([f"--processes={processes}"] if processes else [])]
     run_recipe([str(recipe), *(overrides or []), *planning])
 
@@ -706,7 +715,7 @@ def demo(
 def _require_empty(folder: Path) -> None:
     """Refuse to write over something, before any work is done."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} already holds something; name a new or empty folder with -o")
+        raise ECGError(f"{folder} already holds something; name a new or empty folder with -o")
 
 
 def _load_corpus(folder: Path) -> Dataset:
@@ -718,7 +727,7 @@ def _load_corpus(folder: Path) -> Dataset:
         raise FileNotFoundError(f"{folder} is no corpus: no dataset_info.json in it. `ecgllm prepare` writes one")
     corpus = saved_rows(folder)
     if not isinstance(corpus, Dataset):
-        raise ValueError(f"{folder} holds a {type(corpus).__name__}; expected what `ecgllm prepare` writes")
+        raise ECGError(f"{folder} holds a {type(corpus).__name__}; expected what `ecgllm prepare` writes")
     return corpus
 
 
@@ -733,7 +742,7 @@ def _load_questions(folder: Path) -> Dataset:
         )
     questions = saved_rows(folder)
     if not isinstance(questions, Dataset) or "question" not in questions.column_names:
-        raise ValueError(f"{folder} holds no questions; expected what `ecgllm questions` writes")
+        raise ECGError(f"{folder} holds no questions; expected what `ecgllm questions` writes")
     return questions
 
 

@@ -15,6 +15,8 @@ from transformers import AutoConfig
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from .errors_ecgllm import ECGError
+
 _LOWEST_BEAT_RATE = 75
 
 ECG_TOKEN = "<|ecg|>"
@@ -57,7 +59,7 @@ def _as_sub_config(value: Any, default_model_type: str, field: str) -> PreTraine
     value = dict(value or {})
     model_type = value.pop("model_type", default_model_type)
     if model_type not in CONFIG_MAPPING:
-        raise ValueError(
+        raise ECGError(
             f"{field} has model_type {model_type!r}, which this version of transformers does not know. Expected the "
             "model_type of a model inside transformers: upgrade transformers, or pass a configuration object."
         )
@@ -116,16 +118,16 @@ class ECGEncoderConfig(PreTrainedConfig):
         self.stem_strides = list(self.stem_strides)
         self.beat_window = list(self.beat_window)
         if not len(self.stem_channels) == len(self.stem_kernel_sizes) == len(self.stem_strides):
-            raise ValueError(
+            raise ECGError(
                 f"The stem has {len(self.stem_channels)} stem_channels, {len(self.stem_kernel_sizes)} "
                 f"stem_kernel_sizes and {len(self.stem_strides)} stem_strides; expected the same number of each."
             )
         if any(kernel % 2 == 0 for kernel in self.stem_kernel_sizes):
-            raise ValueError(
+            raise ECGError(
                 f"stem_kernel_sizes is {self.stem_kernel_sizes}; expected odd sizes, so that a convolution is centred."
             )
         if self.patch_size % prod(self.stem_strides):
-            raise ValueError(
+            raise ECGError(
                 f"patch_size {self.patch_size} is not a multiple of the stem's total stride {prod(self.stem_strides)}"
                 "; choose strides whose product divides patch_size."
             )
@@ -134,16 +136,16 @@ class ECGEncoderConfig(PreTrainedConfig):
 
     def _check_stem_padding(self) -> None:
         if self.stem_padding not in ("same", "valid"):
-            raise ValueError(f"stem_padding is {self.stem_padding!r}; expected 'same' or 'valid'.")
+            raise ECGError(f"stem_padding is {self.stem_padding!r}; expected 'same' or 'valid'.")
         if self.stem_padding == "same":
             return
         if any(stride != 1 for stride in self.stem_strides):
-            raise ValueError(
+            raise ECGError(
                 f"stem_padding is 'valid' with stem_strides {self.stem_strides}; expected strides of 1, or "
                 "stem_padding 'same'."
             )
         if self.samples_trimmed == 0:
-            raise ValueError(
+            raise ECGError(
                 f"stem_padding is 'valid' with stem_kernel_sizes {self.stem_kernel_sizes}, which need no padding; "
                 "expected a kernel above 1, or stem_padding 'same'."
             )
@@ -153,17 +155,17 @@ class ECGEncoderConfig(PreTrainedConfig):
             return
         rate = (self.preprocessing or {}).get("sampling_rate", self.beat_sampling_rate)
         if self.beat_sampling_rate != rate:
-            raise ValueError(
+            raise ECGError(
                 f"beat_sampling_rate is {self.beat_sampling_rate} Hz, but the feature extractor gives {rate} Hz; set "
                 "both to the same."
             )
         if self.beat_sampling_rate < _LOWEST_BEAT_RATE:
-            raise ValueError(
+            raise ECGError(
                 f"beat_sampling_rate is {self.beat_sampling_rate} Hz; expected {_LOWEST_BEAT_RATE} Hz or more, as QRS "
                 "is sought up to 30 Hz. Use a higher sampling rate, or null for patches alone."
             )
         if len(self.beat_window) != 2 or min(self.beat_window) <= 0:
-            raise ValueError(
+            raise ECGError(
                 f"beat_window is {self.beat_window}; expected seconds before and behind QRS, both above 0, such as "
                 "[0.4, 0.6]."
             )
@@ -217,9 +219,9 @@ class ECGTextDualEncoderConfig(PreTrainedConfig):
         self.text_config = _as_sub_config(self.text_config, "bert", "text_config")
         super().__post_init__(**kwargs)
         if self.loss_type not in ("infonce", "sigmoid"):
-            raise ValueError(f"loss_type is {self.loss_type!r}; expected 'infonce' or 'sigmoid'.")
+            raise ECGError(f"loss_type is {self.loss_type!r}; expected 'infonce' or 'sigmoid'.")
         if self.statement_names and not self.statement_targets:
-            raise ValueError("statement_names are given, but statement_targets is False; set it to True.")
+            raise ECGError("statement_names are given, but statement_targets is False; set it to True.")
 
 
 class ECGLLMConfig(PreTrainedConfig):
@@ -261,12 +263,12 @@ class ECGLLMConfig(PreTrainedConfig):
         self.tie_word_embeddings = bool(getattr(self.text_config, "tie_word_embeddings", False))
         super().__post_init__(**kwargs)
         if self.projector_type not in ("linear", "mlp"):
-            raise ValueError(f"projector_type is {self.projector_type!r}; expected 'linear' or 'mlp'.")
+            raise ECGError(f"projector_type is {self.projector_type!r}; expected 'linear' or 'mlp'.")
         if self.patches_per_token < 1:
-            raise ValueError(f"patches_per_token is {self.patches_per_token}; expected 1 or more.")
+            raise ECGError(f"patches_per_token is {self.patches_per_token}; expected 1 or more.")
         if self.patches_per_token > 1 and self.encoder_config.samples_trimmed:
             # The processor knows samples per token alone: a token that is not full would count, a patch would not.
-            raise ValueError(
+            raise ECGError(
                 f"patches_per_token is {self.patches_per_token} with the encoder's stem_padding 'valid'; expected 1, "
                 "or stem_padding 'same'."
             )

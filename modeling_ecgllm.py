@@ -36,6 +36,7 @@ from .configuration_ecgllm import (
     ECGLLMConfig,
     ECGTextDualEncoderConfig,
 )
+from .errors_ecgllm import ECGError
 
 # Imported so that the pipeline's file (and through it the processor's) travels with the model's: transformers copies
 # only the files that relative imports reach.
@@ -86,7 +87,7 @@ class ECGAttention(nn.Module):
     def __init__(self, config: ECGEncoderConfig):
         super().__init__()
         if config.hidden_size % config.num_attention_heads or (config.hidden_size // config.num_attention_heads) % 2:
-            raise ValueError(
+            raise ECGError(
                 f"hidden_size {config.hidden_size} over {config.num_attention_heads} attention heads gives no even "
                 "head size, which rotary positions need; change one of the two."
             )
@@ -343,7 +344,7 @@ class ECGEncoder(ECGPreTrainedModel):
         Raises: ValueError for another shape or number of leads.
         """
         if ecg_values.ndim != 3 or ecg_values.shape[1] != self.config.num_leads:
-            raise ValueError(
+            raise ECGError(
                 f"ecg_values has shape {tuple(ecg_values.shape)}; expected [ecgs, {self.config.num_leads} leads, "
                 "samples] as ECGFeatureExtractor returns it."
             )
@@ -600,7 +601,7 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         Raises: ValueError for a model that has none.
         """
         if self.statement_prototypes is None:
-            raise ValueError("config.statement_names is empty: this model knows statements by their wordings alone.")
+            raise ECGError("config.statement_names is empty: this model knows statements by their wordings alone.")
         return nn.functional.normalize(self.statement_prototypes, dim=-1)
 
     def get_statement_logits(self, ecg_embeds: torch.Tensor, statement_embeds: torch.Tensor) -> torch.Tensor:
@@ -609,7 +610,7 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         Raises: ValueError for a model that did not learn from statements.
         """
         if self.statement_scale is None:
-            raise ValueError(
+            raise ECGError(
                 "config.statement_targets is False: this model has no temperature and bias for statements. Compare "
                 "statements by logits_per_ecg, or train with text: findings or both."
             )
@@ -669,7 +670,7 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         """
         check_preprocessing(self.config.encoder_config, preprocessing_id)
         if input_ids is None and statement_input_ids is None:
-            raise ValueError("No text was given; pass input_ids (a report per ECG), statement_input_ids or both.")
+            raise ECGError("No text was given; pass input_ids (a report per ECG), statement_input_ids or both.")
         kwargs = kwargs | {"return_dict": True}
         ecg_output = self.get_ecg_features(ecg_values, lead_mask, ecg_lengths, **kwargs)
         ecg_embeds = nn.functional.normalize(ecg_output.pooler_output, dim=-1)
@@ -828,7 +829,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         """
         if isinstance(language_model, PreTrainedModel):
             if tokenizer is None:
-                raise ValueError(
+                raise ECGError(
                     "language_model is a loaded model and tokenizer is missing; pass tokenizer= so that the ECG "
                     "placeholder gets an id."
                 )
@@ -907,11 +908,11 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             projected tokens of all ECGs one after the other.
         """
         if (ecg_values is None) == (ecg_embeds is None):
-            raise ValueError("Pass either ecg_values or ecg_embeds (encoder outputs), not both and not neither.")
+            raise ECGError("Pass either ecg_values or ecg_embeds (encoder outputs), not both and not neither.")
         check_preprocessing(self.config.encoder_config, preprocessing_id)
         given = ecg_values if ecg_values is not None else ecg_embeds
         if given.ndim != 4:
-            raise ValueError(
+            raise ECGError(
                 f"ECG input has shape {tuple(given.shape)}; expected [batch, ecgs, leads, samples] for ecg_values and "
                 "[batch, ecgs, patches, encoder size] for ecg_embeds, as ECGProcessor returns it."
             )
@@ -957,7 +958,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         Raises: ValueError when the prompt's placeholders are not as many as the ECG tokens.
         """
         if self.config.ecg_token_id is None:
-            raise ValueError(
+            raise ECGError(
                 "config.ecg_token_id is None: this model has no placeholder for ECGs. Build it with "
                 "from_encoder_and_language_model, which gives it one."
             )
@@ -973,7 +974,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             if tokens_per_prompt is not None:
                 found, given = mask.sum(dim=1).tolist(), tokens_per_prompt.tolist()
             if found != given:
-                raise ValueError(
+                raise ECGError(
                     f"The prompts hold {found} ECG placeholder tokens (id {self.config.ecg_token_id}) and their ECGs "
                     f"give {given} tokens; expected the same numbers. Prepare text and ECGs together with "
                     "ECGProcessor, with one ECG per <|ecg|> in the text. With past_key_values, pass only the ECGs "
@@ -1030,7 +1031,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             is given twice.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Pass either input_ids or inputs_embeds, not both and not neither.")
+            raise ECGError("Pass either input_ids or inputs_embeds, not both and not neither.")
         ecg_tokens = None
         has_ecgs = ecg_values is not None or ecg_embeds is not None
         if has_ecgs and ecg_mask is not None and not torch.compiler.is_compiling():
@@ -1069,7 +1070,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             limit = getattr(self.config.get_text_config(), "max_position_embeddings", None)
             if limit is None or count <= limit:
                 raise
-            raise ValueError(
+            raise ECGError(
                 f"The prompt has {count} tokens, ECG tokens included; this language model has positions for {limit}. "
                 "Use a shorter segment of the ECG, fewer ECGs, or a model with more patches_per_token."
             ) from error
@@ -1089,7 +1090,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             return
         count = int((input_ids == self.config.ecg_token_id).sum())
         if count:
-            raise ValueError(
+            raise ECGError(
                 f"The prompt holds {count} ECG placeholder tokens and no ECG was given; pass ecg_values (or "
                 "ecg_embeds) as ECGProcessor returns them, or take <|ecg|> out of the text."
             )
@@ -1098,7 +1099,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         """The cache under the name that the language model takes; nothing where there is none."""
         given = {name: cache for name, cache in caches.items() if cache is not None}
         if len(given) > 1:
-            raise ValueError(f"One cache is given as {' and '.join(given)}; pass it once.")
+            raise ECGError(f"One cache is given as {' and '.join(given)}; pass it once.")
         parameters = inspect.signature(self.language_model.forward).parameters
         return {
             next((name for name in _CACHE_NAMES if name in parameters), own): cache for own, cache in given.items()
@@ -1108,7 +1109,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         parameters = inspect.signature(self.language_model.forward).parameters
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         if "logits_to_keep" not in parameters and not _keeps_all(inputs["logits_to_keep"]):
-            raise ValueError(
+            raise ECGError(
                 f"{type(self.language_model).__name__} does not take logits_to_keep; leave it at 0 with this "
                 "language model."
             )
@@ -1163,7 +1164,7 @@ def check_preprocessing(config: ECGEncoderConfig, preprocessing_id: torch.Tensor
         return
     if bool((preprocessing_id != expected).any()):
         found = sorted(set(preprocessing_id.flatten().tolist()))
-        raise ValueError(
+        raise ECGError(
             f"These ECGs were prepared in another way than the checkpoint's: preprocessing id {found}, expected "
             f"{expected} for {config.preprocessing}. Load the processor from the folder of the model "
             "(AutoProcessor.from_pretrained) and do not change its feature extractor."
@@ -1204,6 +1205,7 @@ def _ensure_row(language_model: PreTrainedModel, token_id: int) -> None:
 CODE_FILES = (
     "beats_ecgllm.py",
     "configuration_ecgllm.py",
+    "errors_ecgllm.py",
     "modeling_ecgllm.py",
     "pipeline_ecgllm.py",
     "processing_ecgllm.py",

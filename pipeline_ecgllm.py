@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader
 from transformers import Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
+from .errors_ecgllm import ECGError
+
 
 class ECGTextToTextPipeline(Pipeline):
     """Ask questions about ECGs.
@@ -34,9 +36,7 @@ class ECGTextToTextPipeline(Pipeline):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         if self.processor is None:
-            raise ValueError(
-                "The pipeline has no processor; pass processor=, or the folder or Hub id of a checkpoint."
-            )
+            raise ECGError("The pipeline has no processor; pass processor=, or the folder or Hub id of a checkpoint.")
         self.processor.check_model(self.model)
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
@@ -89,7 +89,7 @@ class ECGTextToTextPipeline(Pipeline):
         if isinstance(inputs, str):
             inputs = {"question": inputs, "ecgs": ecgs}
         elif ecgs is not None:
-            raise ValueError(
+            raise ECGError(
                 "ecgs= goes with a single question (a string); a mapping or conversation holds its own ECGs."
             )
         if _is_conversation(inputs):
@@ -130,18 +130,18 @@ class ECGTextToTextPipeline(Pipeline):
         if _is_conversation(inputs):
             return inputs
         if not isinstance(inputs, Mapping):
-            raise ValueError(
+            raise ECGError(
                 f"Found a {type(inputs).__name__} as input; expected a mapping with 'question' and 'ecgs', or a "
                 "conversation (list of turns)."
             )
         if set(inputs) == {"conversation"}:
             return inputs["conversation"]
         if not {"question"} <= set(inputs) <= {"question", "ecgs"}:
-            raise ValueError(
+            raise ECGError(
                 f"Found the keys {sorted(inputs)}; expected 'question' and 'ecgs', or 'conversation', and no others."
             )
         if inputs.get("ecgs") is None:
-            raise ValueError(
+            raise ECGError(
                 f"The question {inputs['question']!r} comes without an ECG; pass ecgs=, or ecgs=[] to ask without one."
             )
         return self.processor.build_conversation(inputs["question"], inputs["ecgs"])
@@ -246,9 +246,9 @@ _ECG_NAMES = ("ecg_values", "ecg_mask", "lead_mask", "ecg_lengths", "preprocessi
 
 def _checked_candidates(candidates: Sequence[str]) -> list[str]:
     if isinstance(candidates, str) or not candidates or any(not isinstance(answer, str) for answer in candidates):
-        raise ValueError(f"candidates is {candidates!r}; expected a list of one or more answers.")
+        raise ECGError(f"candidates is {candidates!r}; expected a list of one or more answers.")
     if len(set(candidates)) < len(candidates):
-        raise ValueError(f"candidates are {list(candidates)}; expected different answers.")
+        raise ECGError(f"candidates are {list(candidates)}; expected different answers.")
     return list(candidates)
 
 

@@ -27,6 +27,7 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from .configuration_ecgllm import ECG_TOKEN, count_tokens, describe_difference, preprocessing_fingerprint
+from .errors_ecgllm import ECGError
 from .signal_ecgllm import (
     LEADS,
     ECGInputError,
@@ -532,19 +533,19 @@ class ECGProcessor(ProcessorMixin):
         samples_trimmed: int = 0,
     ):
         if feature_extractor is None or tokenizer is None:
-            raise ValueError("ECGProcessor needs a feature_extractor and a tokenizer; at least one of them is None.")
+            raise ECGError("ECGProcessor needs a feature_extractor and a tokenizer; at least one of them is None.")
         self.samples_per_token = samples_per_token
         self.samples_trimmed = samples_trimmed
         self.ecg_token = ecg_token
         self.ecg_token_id = add_ecg_token(tokenizer, ecg_token)
         if tokenizer.pad_token_id is None:
             if tokenizer.eos_token is None:
-                raise ValueError("The tokenizer has neither a pad nor an eos token; set tokenizer.pad_token first.")
+                raise ECGError("The tokenizer has neither a pad nor an eos token; set tokenizer.pad_token first.")
             # Padded positions are masked, so that the end-of-sequence token can fill them, as is usual.
             tokenizer.pad_token = tokenizer.eos_token
         template = chat_template or getattr(tokenizer, "chat_template", None) or PLAIN_CHAT_TEMPLATE
         if template == PLAIN_CHAT_TEMPLATE and tokenizer.eos_token is None:
-            raise ValueError(
+            raise ECGError(
                 "The tokenizer has neither a chat template nor an eos token, so that an answer would have no end; set "
                 "tokenizer.eos_token, or pass chat_template=."
             )
@@ -581,7 +582,7 @@ class ECGProcessor(ProcessorMixin):
         config = getattr(model, "config", model)
         if feature_extractor is None:
             if config.encoder_config.preprocessing is None:
-                raise ValueError(
+                raise ECGError(
                     "The model's encoder does not say how its ECGs were prepared (encoder_config.preprocessing is "
                     "None); pass feature_extractor=."
                 )
@@ -612,35 +613,35 @@ class ECGProcessor(ProcessorMixin):
         """
         config = getattr(model, "config", model)
         if not hasattr(config, "encoder_config") or not hasattr(config, "samples_per_token"):
-            raise ValueError(
+            raise ECGError(
                 f"The model is a {type(model).__name__}, which has no ECG encoder in front of a language model; "
                 "expected an ECGLLMForConditionalGeneration or its configuration."
             )
         expected = config.encoder_config.preprocessing
         if len(self.feature_extractor.leads) != config.encoder_config.num_leads:
-            raise ValueError(
+            raise ECGError(
                 f"The processor makes {len(self.feature_extractor.leads)} leads, the model's encoder takes "
                 f"{config.encoder_config.num_leads}. Load the processor from the model's own folder "
                 "(AutoProcessor.from_pretrained)."
             )
         if expected is not None and preprocessing_fingerprint(expected) != self.feature_extractor.preprocessing_id:
-            raise ValueError(
+            raise ECGError(
                 "The processor prepares ECGs in another way than the checkpoint's encoder was trained with: "
                 f"{describe_difference(self.feature_extractor.preprocessing, expected)}. Load the processor from the "
                 "model's own folder (AutoProcessor.from_pretrained)."
             )
         if self.samples_per_token != config.samples_per_token:
-            raise ValueError(
+            raise ECGError(
                 f"The processor makes one ECG token per {self.samples_per_token} samples, the model one per "
                 f"{config.samples_per_token}; make it with ECGProcessor.for_model(model, tokenizer)."
             )
         if self.samples_trimmed != config.samples_trimmed:
-            raise ValueError(
+            raise ECGError(
                 f"The processor counts on a stem that takes {self.samples_trimmed} samples away, the model's takes "
                 f"{config.samples_trimmed}; make it with ECGProcessor.for_model(model, tokenizer)."
             )
         if config.ecg_token_id is not None and self.ecg_token_id != config.ecg_token_id:
-            raise ValueError(
+            raise ECGError(
                 f"The tokenizer gives {self.ecg_token} the id {self.ecg_token_id}, the model expects "
                 f"{config.ecg_token_id}; use the tokenizer that was saved with the model."
             )
@@ -679,14 +680,14 @@ class ECGProcessor(ProcessorMixin):
         Raises: ValueError when placeholders and ECGs differ in number, or a sequence is longer than max_length.
         """
         if text is None:
-            raise ValueError("text is missing; for signals alone use processor.feature_extractor(ecgs).")
+            raise ECGError("text is missing; for signals alone use processor.feature_extractor(ecgs).")
         texts, nested = _as_batch(text, ecgs)
         if label_spans is not None and len(label_spans) != len(texts):
-            raise ValueError(f"{len(texts)} texts were given with {len(label_spans)} label_spans; expected one each.")
+            raise ECGError(f"{len(texts)} texts were given with {len(label_spans)} label_spans; expected one each.")
         for row, (one, row_ecgs) in enumerate(zip(texts, nested, strict=True)):
             count = one.count(self.ecg_token)
             if count != len(row_ecgs):
-                raise ValueError(
+                raise ECGError(
                     f"Text {row} holds {count} {self.ecg_token} placeholders and {len(row_ecgs)} ECGs were given for "
                     f"it; expected one {self.ecg_token} per ECG. Text: {_shorten(one)!r}"
                 )
@@ -719,7 +720,7 @@ class ECGProcessor(ProcessorMixin):
         """
         turns, ecgs = _flatten_content(conversation, self.ecg_token, with_ecgs=False)
         if len(ecgs) != len(ecg_lengths):
-            raise ValueError(
+            raise ECGError(
                 f"The conversation has {len(ecgs)} ECG parts and {len(ecg_lengths)} ecg_lengths were given; expected "
                 "one for each part."
             )
@@ -741,7 +742,7 @@ class ECGProcessor(ProcessorMixin):
         Raises: ValueError when the ECGs of a conversation are not those whose lengths it was encoded with.
         """
         if not encoded or len(encoded) != len(ecgs):
-            raise ValueError(f"{len(encoded)} conversations with {len(ecgs)} lists of ECGs; expected one for each.")
+            raise ECGError(f"{len(encoded)} conversations with {len(ecgs)} lists of ECGs; expected one for each.")
         flat = [ecg for row in ecgs for ecg in row]
         features: Mapping[str, np.ndarray] | None = None
         if flat:
@@ -757,7 +758,7 @@ class ECGProcessor(ProcessorMixin):
                 sum(self.num_ecg_tokens(next(lengths)) for _ in range(count)),
             )
             if found != expected:
-                raise ValueError(
+                raise ECGError(
                     f"Conversation {row} was encoded with {found} ECG tokens, its {count} ECGs make {expected}; "
                     "expected the ECGs whose lengths encode_conversation was given."
                 )
@@ -792,7 +793,7 @@ class ECGProcessor(ProcessorMixin):
         if max_length is not None:
             for row, ids in enumerate(sequences["input_ids"]):
                 if len(ids) > max_length:
-                    raise ValueError(
+                    raise ECGError(
                         f"Text {row} with its ECGs has {len(ids)} tokens; max_length is {max_length}. Truncation "
                         "would cut the ECG or the question: shorten the text, use a shorter segment, or raise "
                         "max_length."
@@ -812,7 +813,7 @@ class ECGProcessor(ProcessorMixin):
         """Token ids per text, each placeholder repeated as often as its ECG has tokens."""
         with_labels = label_spans is not None
         if with_labels and not self.tokenizer.is_fast:
-            raise ValueError(
+            raise ECGError(
                 f"{type(self.tokenizer).__name__} is a slow tokenizer, which cannot tell where a token stands in the "
                 "text; labels need a fast one (AutoTokenizer gives it where there is one)."
             )
@@ -828,7 +829,7 @@ class ECGProcessor(ProcessorMixin):
         sequences: dict[str, list[list[int]]] = {"input_ids": []} | ({"labels": []} if with_labels else {})
         for row, (text, ids, lengths) in enumerate(zip(texts, encoded["input_ids"], ecg_lengths, strict=True)):
             if ids.count(self.ecg_token_id) != len(lengths):
-                raise ValueError(
+                raise ECGError(
                     f"Text {row} has {ids.count(self.ecg_token_id)} {self.ecg_token} tokens (id {self.ecg_token_id}) "
                     f"for {len(lengths)} ECGs; expected one each. The chat template leaves out or repeats a turn, or "
                     f"the tokenizer splits the placeholder. Text: {_shorten(text)!r}"
@@ -857,11 +858,11 @@ class ECGProcessor(ProcessorMixin):
         _check_choice("padding", padding, (True, False, "longest", "max_length"))
         side = padding_side or self.tokenizer.padding_side
         if side not in ("left", "right"):
-            raise ValueError(f"padding_side is {side!r}; expected 'left' or 'right'.")
+            raise ECGError(f"padding_side is {side!r}; expected 'left' or 'right'.")
         ids = sequences["input_ids"]
         if padding == "max_length":
             if max_length is None:
-                raise ValueError("padding='max_length' needs max_length.")
+                raise ECGError("padding='max_length' needs max_length.")
             width = max_length
         else:
             width = max(len(row) for row in ids) if padding else None
@@ -941,13 +942,13 @@ class ECGProcessor(ProcessorMixin):
             assistant's turns cannot be told apart.
         """
         if return_labels and not tokenize:
-            raise ValueError("return_labels needs tokenize=True: labels are token ids.")
+            raise ECGError("return_labels needs tokenize=True: labels are token ids.")
         if return_labels and (add_generation_prompt or continue_final_message):
-            raise ValueError(
+            raise ECGError(
                 "return_labels is for training and goes with neither add_generation_prompt nor continue_final_message."
             )
         if not conversation:
-            raise ValueError("The conversation is empty; expected turns, or a batch of conversations.")
+            raise ECGError("The conversation is empty; expected turns, or a batch of conversations.")
         batched = not isinstance(conversation[0], Mapping)
         conversations = conversation if batched else [conversation]
         template = self._template(chat_template)
@@ -985,7 +986,7 @@ class ECGProcessor(ProcessorMixin):
         named = self.chat_template if isinstance(self.chat_template, Mapping) else {"default": self.chat_template}
         name = chosen or "default"
         if name not in named and chosen is None:
-            raise ValueError(f"The chat templates are {', '.join(named)}, none is the default; pass chat_template=.")
+            raise ECGError(f"The chat templates are {', '.join(named)}, none is the default; pass chat_template=.")
         return named.get(name, name)
 
     def _render(self, turns: list[dict[str, Any]], template: str, **settings: Any) -> str:
@@ -994,7 +995,7 @@ class ECGProcessor(ProcessorMixin):
         except (ImportError, ValueError, TypeError):
             raise
         except Exception as error:  # whatever the template raises, such as "System role not supported"
-            raise ValueError(
+            raise ECGError(
                 f"The chat template cannot write a conversation with the roles {[turn['role'] for turn in turns]}: "
                 f"{error}. Change the conversation, or pass another chat_template=."
             ) from error
@@ -1004,7 +1005,7 @@ class ECGProcessor(ProcessorMixin):
     ) -> tuple[str, list[tuple[int, int]]]:
         """The rendered text and where the assistant's turns stand in it."""
         if all(turn["role"] != "assistant" for turn in turns):
-            raise ValueError(
+            raise ECGError(
                 f"A conversation with the roles {[turn['role'] for turn in turns]} has no assistant's turn to learn; "
                 "labels need one."
             )
@@ -1053,12 +1054,12 @@ def _as_batch(text: Any, ecgs: Any) -> tuple[list[str], list[list[ECGInput]]]:
         return [text], [row]
     texts = list(text)
     if not texts or any(not isinstance(one, str) for one in texts):
-        raise ValueError(f"text is {_shorten(repr(text))}; expected a string, or one or more strings.")
+        raise ECGError(f"text is {_shorten(repr(text))}; expected a string, or one or more strings.")
     if ecgs is None:
         return texts, [[] for _ in texts]
     if not _is_list(ecgs) or len(ecgs) != len(texts):
         found = f"{len(ecgs)} entries" if _is_list(ecgs) else "one ECG"
-        raise ValueError(
+        raise ECGError(
             f"{len(texts)} texts were given with {found} in ecgs; expected one entry per text: an ECG, a list "
             "of ECGs, or None."
         )
@@ -1089,12 +1090,12 @@ def _flatten_content(
 ) -> tuple[list[dict[str, Any]], list[ECGInput]]:
     """Turns with plain string content, a placeholder for every ECG part, and the ECGs in order."""
     if not turns:
-        raise ValueError("The conversation is empty; expected turns.")
+        raise ECGError("The conversation is empty; expected turns.")
     flattened, ecgs = [], []
     for turn in turns:
         content = turn.get("content") if isinstance(turn, Mapping) else None
         if not isinstance(content, (str, Sequence)) or "role" not in turn:
-            raise ValueError(
+            raise ECGError(
                 f'Found the turn {_shorten(repr(turn))}; expected {{"role": ..., "content": ...}} with a string or a '
                 "list of parts as content."
             )
@@ -1104,21 +1105,21 @@ def _flatten_content(
             if kind == "text" and isinstance(part.get("text"), str):
                 pieces.append(part["text"])
                 if ecg_token in part["text"]:
-                    raise ValueError(
+                    raise ECGError(
                         f"The text of a {turn['role']} turn holds {ecg_token} itself: {_shorten(part['text'])!r}. "
                         'Give ECGs as parts {"type": "ecg", "ecg": ...}.'
                     )
             elif kind == "text":
-                raise ValueError(f'A {turn["role"]} turn holds a part {{"type": "text"}} without a string as "text".')
+                raise ECGError(f'A {turn["role"]} turn holds a part {{"type": "text"}} without a string as "text".')
             elif kind == "ecg":
                 if with_ecgs and part.get("ecg") is None:
-                    raise ValueError(
+                    raise ECGError(
                         'A part {"type": "ecg"} has no "ecg"; expected a record, a mapping, an array or a path.'
                     )
                 pieces.append(ecg_token)
                 ecgs.append(part.get("ecg"))
             else:
-                raise ValueError(f"A {turn['role']} turn holds a part of type {kind!r}; expected 'text' or 'ecg'.")
+                raise ECGError(f"A {turn['role']} turn holds a part of type {kind!r}; expected 'text' or 'ecg'.")
         flattened.append({**turn, "content": "".join(pieces)})
     return flattened, ecgs
 
@@ -1133,7 +1134,7 @@ def _assistant_spans(
     the end-of-turn token (ChatML's newline) are no part of it: generation never comes to them.
     """
     if turns[0]["role"] == "assistant":
-        raise ValueError("The conversation starts with the assistant; labels need a user's turn before.")
+        raise ECGError("The conversation starts with the assistant; labels need a user's turn before.")
     spans = []
     for index, turn in enumerate(turns):
         if turn["role"] != "assistant":
@@ -1141,7 +1142,7 @@ def _assistant_spans(
         before = render(turns[:index], add_generation_prompt=True)
         through = render(turns[: index + 1], add_generation_prompt=False)
         if not (text.startswith(before) and text.startswith(through) and len(before) < len(through)):
-            raise ValueError(
+            raise ECGError(
                 "In this chat template an earlier turn is written differently once a later one follows, or the "
                 f"generation prompt is no part of the assistant's turn, so that turn {index} cannot be located for "
                 "labels. For training pass another chat_template=, such as one with {% generation %} around what the "

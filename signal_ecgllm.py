@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from .errors_ecgllm import ECGError
+
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 _LEAD_ALIASES = {lead.upper(): lead for lead in LEADS} | {"DI": "I", "DII": "II", "DIII": "III"}
@@ -31,7 +33,7 @@ _MAX_FACTOR = 10_000
 _MAX_KERNEL = 2**20  # elements; above it the filter is applied tap by tap instead of as one strided convolution
 
 
-class ECGInputError(ValueError):
+class ECGInputError(ECGError):
     """An ECG or setting that cannot be used; the message says what was found, what was expected and the way out."""
 
 

@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..errors_ecgllm import ECGError
+
 
 def set_match(prediction: str | Iterable[str], reference: str | Iterable[str]) -> bool:
     """Whether two answers are the same set: order, case, repetition and outer blanks do not count.
@@ -37,12 +39,12 @@ def exact_match(
     """
     kinds = ["all"] * len(references) if types is None else list(types)
     if not len(predictions) == len(references) == len(kinds):
-        raise ValueError(
+        raise ECGError(
             f"{len(predictions)} predictions, {len(references)} references and {len(kinds)} types; expected as many "
             "of each"
         )
     if not kinds:
-        raise ValueError("there is no question; expected at least one")
+        raise ECGError("there is no question; expected at least one")
     right: dict[str, list[bool]] = defaultdict(list)
     for prediction, reference, kind in zip(predictions, references, kinds, strict=True):
         right[kind].append(set_match(prediction, reference))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from ..errors_ecgllm import ECGError
 from .blindness import Score, blind_credits, entropy, information, score, transfer_credits
 from .confounders import AGE_BANDS, CONFOUNDERS, NUMBERS, Records
 from .word_guesser import held_out_credits, word_credits
@@ -132,9 +133,9 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
     """
     missing = [name for name in _COLUMNS if name not in questions.column_names]
     if missing:
-        raise ValueError(f"the questions lack the column {', '.join(missing)}; make them by build_questions")
+        raise ECGError(f"the questions lack the column {', '.join(missing)}; make them by build_questions")
     if not len(questions):
-        raise ValueError("there is no question to audit")
+        raise ECGError("there is no question to audit")
     columns = {name: questions[name][:] for name in questions.column_names}
     answers = [" | ".join(sorted(answer)) for answer in columns["answers"]]
     keys = list(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ..errors_ecgllm import ECGError
 from .entry import Entry, Found, missing_layout
 from .header_labels import CINC_LABEL, check_labels
 
@@ -43,7 +44,7 @@ def entries(src: Path, corpus: str = "cinc2021") -> Found:
 def _check_names(src: Path, headers: list[Path], corpus: str) -> None:
     others = [path for path in headers if not re.fullmatch(rf"{_RECORDS[corpus]}\d+", path.stem)]
     if others:
-        raise ValueError(
+        raise ECGError(
             f"{src} is not {corpus} alone: {len(others)} of its {len(headers)} records are named otherwise, such as "
             f"{others[0]}; expected {_RECORDS[corpus]} and a number. Give the folder of {corpus} alone, or take "
             "`ecgllm prepare cinc2021`, which reads all parts of the challenge"

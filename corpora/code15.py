@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors_ecgllm import ECGError
 from ..signals.record import ECGReadError, ECGRecord
 from .entry import Entry, Found, missing_layout
 
@@ -41,7 +42,7 @@ def entries(src: Path, unit: str | None = None) -> Found:
     if not table.is_file() or not parts:
         raise missing_layout(src, "exams.csv and exams_part<i>.hdf5 (unpack exams_part<i>.zip)", CORPUS, table.name)
     if unit is not None and unit not in _UNITS:
-        raise ValueError(f"{CORPUS}: unit={unit!r}; expected one of {', '.join(_UNITS)}, or None to find it")
+        raise ECGError(f"{CORPUS}: unit={unit!r}; expected one of {', '.join(_UNITS)}, or None to find it")
     _open.cache_clear()  # a part may have been downloaded again since
     rows_of = {path.name: _rows_by_exam(path) for path in parts}
     scale = _UNITS[unit or _find_unit(rows_of, src)][2]
@@ -107,7 +108,7 @@ def unit_of_amplitude(amplitude: float) -> str:
         if low <= amplitude < high:
             return unit
     ranges = ", ".join(f"{low:g} to {high:g} is {unit}" for unit, (low, high, _) in _UNITS.items())
-    raise ValueError(
+    raise ECGError(
         f"{CORPUS}: the tracings' median peak to peak is {amplitude:.4g}; {ranges}. Say which it is by unit=..."
     )
 
@@ -120,7 +121,7 @@ def _find_unit(rows_of: dict[str, dict[int, int]], src: Path) -> str:
         if signal.size:
             amplitudes.append(float(np.nanmedian(np.ptp(signal, axis=0))))
     if not amplitudes:
-        raise ValueError(f"{CORPUS}: every tracing in {', '.join(rows_of)} is nothing but zeros")
+        raise ECGError(f"{CORPUS}: every tracing in {', '.join(rows_of)} is nothing but zeros")
     return unit_of_amplitude(float(np.median(amplitudes)))
 
 
@@ -129,10 +130,10 @@ def _exams(table: Path) -> Iterator[dict[str, str]]:
         reader = csv.DictReader(file)
         missing = [name for name in (*_COLUMNS, *LABELS[:6]) if name not in (reader.fieldnames or ())]
         if missing:
-            raise ValueError(f"{CORPUS}: {table} lacks the column {', '.join(missing)}; it has {reader.fieldnames}")
+            raise ECGError(f"{CORPUS}: {table} lacks the column {', '.join(missing)}; it has {reader.fieldnames}")
         for exam in reader:
             if not exam["exam_id"].strip().isdigit():
-                raise ValueError(f"{CORPUS}: {table} has the exam_id {exam['exam_id']!r}; expected a whole number")
+                raise ECGError(f"{CORPUS}: {table} has the exam_id {exam['exam_id']!r}; expected a whole number")
             yield exam
 
 
@@ -142,7 +143,7 @@ def _rows_by_exam(path: Path) -> dict[int, int]:
     missing = {"exam_id", "tracings"} - set(file)
     if missing or file["tracings"].ndim != 3 or file["tracings"].shape[2] != len(LEADS):
         found = {name: file[name].shape for name in file}
-        raise ValueError(f"{CORPUS}: {path} holds {found}; expected exam_id [n] and tracings [n, samples, 12]")
+        raise ECGError(f"{CORPUS}: {path} holds {found}; expected exam_id [n] and tracings [n, samples, 12]")
     return {int(exam): row for row, exam in enumerate(file["exam_id"][:]) if exam != 0}
 
 
@@ -156,7 +157,7 @@ def _open(path: Path) -> Any:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise ValueError(f"{CORPUS}: {path} cannot be opened as HDF5 ({error}); download it again") from error
+        raise ECGError(f"{CORPUS}: {path} cannot be opened as HDF5 ({error}); download it again") from error
 
 
 def _is_true(text: str | None) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from ..errors_ecgllm import ECGError
 from .findings import GROUPS, VOCABULARY, implied
 from .findings import severity as severity_of
 from .question_measurements import FEATURES
@@ -33,7 +34,7 @@ class Records:
 
     def __init__(self, corpus: Dataset | None):
         if corpus is not None and "id" not in corpus.column_names:
-            raise ValueError(
+            raise ECGError(
                 f"the corpus has no column id but {', '.join(corpus.column_names[:5])} ...; expected records, as "
                 "`ecgllm prepare` or `ecgllm simulate` writes them"
             )
@@ -69,7 +70,7 @@ class Records:
             return 0, len(asked)
         missing = asked.difference(self._ids)
         if missing == asked:
-            raise ValueError(
+            raise ECGError(
                 f"none of the {len(asked)} records that the questions are about ({min(asked)} ...) is in the corpus "
                 f"({min(self._ids, default='no record')} ...); give the corpus that they were built from"
             )
@@ -154,7 +155,7 @@ def confounders_of(
     how = dict(match_on) if isinstance(match_on, Mapping) else dict.fromkeys(match_on)
     unknown = [name for name, band in how.items() if not callable(band) and not _is_known(records, name)]
     if unknown:
-        raise ValueError(
+        raise ECGError(
             f"cannot match on {', '.join(unknown)}; known are {', '.join(CONFOUNDERS)}, and every column of the corpus"
         )
     strata, values = {}, {}
@@ -186,7 +187,7 @@ def _edges(name: str, found: dict[str, Any], given: Sequence[float] | None) -> l
     if given is not None:
         edges = list(given)
         if not edges or edges != sorted(set(edges)):
-            raise ValueError(f"match_on: the edges of {name} are {edges}; expected ascending numbers")
+            raise ECGError(f"match_on: the edges of {name} are {edges}; expected ascending numbers")
         return edges
     numbers = [value for value in found.values() if value is not None]
     if any(isinstance(value, (str, bool, list, dict)) for value in numbers) or len(set(numbers)) <= _MOST_VALUES:

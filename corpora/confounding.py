@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from datasets import Dataset
 
+from ..errors_ecgllm import ECGError
 from .confounders import other_severity
 from .findings import VOCABULARY
 from .phrasings import PHRASINGS, SUSPECTING
@@ -78,11 +79,11 @@ def confound(
     """
     for name, value in (("strength", strength), ("certainty", certainty)):
         if not 0 <= value <= 1:
-            raise ValueError(f"{name}={value}; expected a number from 0 to 1")
+            raise ECGError(f"{name}={value}; expected a number from 0 to 1")
     if phrasings not in ("train", "test"):
-        raise ValueError(f"phrasings={phrasings!r}; expected 'train' or 'test'")
+        raise ECGError(f"phrasings={phrasings!r}; expected 'train' or 'test'")
     if per_record <= 0:
-        raise ValueError(f"per_record={per_record}; expected a positive number")
+        raise ECGError(f"per_record={per_record}; expected a positive number")
     stated, rows = Stated(facts_of(corpus), 1, None), Rows(phrasings, seed)
     strata = _strata(_cells(stated))
     texts = {kind: _wordings(phrasings, kind) for kind in _SIDES}
@@ -142,7 +143,7 @@ def _strata(cells: list[_Cell]) -> dict[tuple[bool, bool], list[_Cell]]:
             if scarcest > most:
                 best, most = (grave, threshold), scarcest
     if best is None:
-        raise ValueError(
+        raise ECGError(
             f"the corpus has {len(gravity)} abnormal findings that some records show and others of the same severity "
             "do not; expected at least two, each with such records among the healthy and among the sick. Take more "
             "records"

@@ -19,6 +19,7 @@ import numpy as np
 from datasets import Dataset
 from transformers.utils import logging
 
+from ..errors_ecgllm import ECGError
 from .confounders import CONFOUNDERS, MatchOn, Records, confounders_of
 from .matching import Cell, balancing_weights, most_balanced
 from .report_lines import listed
@@ -144,15 +145,15 @@ def debias_with_report(
     """
     missing = [name for name in _COLUMNS if name not in questions.column_names]
     if missing:
-        raise ValueError(f"the questions lack the column {', '.join(missing)}; make them by build_questions")
+        raise ECGError(f"the questions lack the column {', '.join(missing)}; make them by build_questions")
     if method not in METHODS:
-        raise ValueError(f"method={method!r}; expected one of {', '.join(METHODS)}")
+        raise ECGError(f"method={method!r}; expected one of {', '.join(METHODS)}")
     strata, unknown = _strata(corpus, match_on), Records(corpus).lacking(questions)[0]
     if max_per_record is not None and max_per_record < 1:
-        raise ValueError(f"max_per_record is {max_per_record}; expected at least 1, or None")
+        raise ECGError(f"max_per_record is {max_per_record}; expected at least 1, or None")
     if method == "weight" and (max_per_record is not None or "weight" in questions.column_names):
         what = "max_per_record bounds a selection" if max_per_record is not None else "the questions have weights"
-        raise ValueError(f"method='weight': {what}; use method='match', or leave it out")
+        raise ECGError(f"method='weight': {what}; use method='match', or leave it out")
     report = DebiasReport(questions=len(questions), matched_on=tuple(match_on), method=method, unknown=unknown)
     splits = ["split"] if "split" in questions.column_names else []
     rows = list(questions.select_columns([*_COLUMNS, *splits]).with_format(None))
@@ -181,7 +182,7 @@ def debias_with_report(
             dropped[key[:3]]["kept"] += len(kept)
     if not weights:
         within = f" within the strata of {', '.join(match_on)}" if match_on else ""
-        raise ValueError(
+        raise ECGError(
             f"no question of {len(rows)} has both a record that answers yes and one that answers no{within}; ask "
             "about more records, or for findings that some show and some do not"
         )
@@ -217,7 +218,7 @@ def resampled(questions: Dataset, seed: int = 0) -> Dataset:
     Source: systematic resampling (Kitagawa 1996): a row of weight w comes floor(w) or floor(w) + 1 times.
     """
     if "weight" not in questions.column_names:
-        raise ValueError("the questions lack the column weight; make it by debias(method='weight')")
+        raise ECGError("the questions lack the column weight; make it by debias(method='weight')")
     steps = np.cumsum(np.asarray(questions["weight"], dtype=float))
     if not len(steps):
         return questions.remove_columns("weight")
@@ -229,7 +230,7 @@ def resampled(questions: Dataset, seed: int = 0) -> Dataset:
 def _strata(corpus: Dataset | None, match_on: MatchOn) -> Callable[[dict[str, Any]], tuple[Hashable, ...]]:
     """What a question's records are matched by: a tuple for each of its records."""
     if match_on and not isinstance(match_on, str) and corpus is None:
-        raise ValueError(f"matching on {', '.join(match_on)} needs the records: pass corpus=")
+        raise ECGError(f"matching on {', '.join(match_on)} needs the records: pass corpus=")
     looks = confounders_of(Records(corpus), match_on)[0].values()
     return lambda row: tuple(look(record_id, row["attribute"] or "") for record_id in row["ecg_ids"] for look in looks)
 

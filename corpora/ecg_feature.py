@@ -20,6 +20,7 @@ from datasets.features import Value
 from datasets.features.features import List, register_feature
 from datasets.table import array_cast
 
+from ..errors_ecgllm import ECGError
 from ..signal_ecgllm import resample, standard_lead_name
 
 MISSING = -32768  # the int16 value that stands for NaN; the largest stored magnitude is therefore 32767
@@ -92,7 +93,7 @@ class ECG:
             if "signal" in value:
                 missing = [key for key in ("sampling_rate", "leads") if value.get(key) is None]
                 if missing:
-                    raise ValueError(
+                    raise ECGError(
                         f"an ECG mapping with a signal lacks {', '.join(missing)}; give sampling_rate in Hz and one "
                         "lead "
                         "name per row of the signal"
@@ -100,7 +101,7 @@ class ECG:
                 return encode_signal(value["signal"], value["sampling_rate"], value["leads"])
             if value.get("bytes") is not None or value.get("path") is not None:
                 return _checked_struct(value)
-            raise ValueError(
+            raise ECGError(
                 f"an ECG mapping has the keys {sorted(value)}; expected signal, sampling_rate and leads, or the "
                 "stored "
                 "struct with bytes or path"
@@ -137,7 +138,7 @@ class ECG:
     def flatten(self) -> dict[str, Any]:
         """The stored fields as features. Raises: ValueError while decoding is on."""
         if self.decode:
-            raise ValueError("cannot flatten a decoded ECG feature; cast the column to ECG(decode=False) first")
+            raise ECGError("cannot flatten a decoded ECG feature; cast the column to ECG(decode=False) first")
         return {
             "bytes": Value("binary"),
             "gain": List(Value("float32")),
@@ -206,15 +207,15 @@ def encode_signal(signal: Any, sampling_rate: float, leads: Sequence[str]) -> di
     leads = _checked_leads(leads)
     signal = np.asarray(signal)
     if signal.dtype.kind not in "fiu":
-        raise ValueError(f"ECG signal has dtype {signal.dtype}; expected numbers in millivolts")
+        raise ECGError(f"ECG signal has dtype {signal.dtype}; expected numbers in millivolts")
     if signal.ndim != 2 or signal.shape[0] != len(leads) or signal.shape[1] == 0:
-        raise ValueError(
+        raise ECGError(
             f"ECG signal has shape {signal.shape} with {len(leads)} lead names; expected [leads, samples] with one "
             "row per "
             "name (transpose a [samples, leads] array)"
         )
     if np.isinf(signal).any():
-        raise ValueError("ECG signal holds infinite samples; mark samples that are missing as NaN")
+        raise ECGError("ECG signal holds infinite samples; mark samples that are missing as NaN")
     missing = np.isnan(signal) if signal.dtype.kind == "f" else np.zeros(signal.shape, dtype=bool)
     # float64: at 32 mV a float32 product is too coarse to round 1 microvolt steps the same way every time
     filled = np.where(missing, 0.0, signal).astype(np.float64)
@@ -245,7 +246,7 @@ def _millivolts(steps: np.ndarray, gain: np.ndarray) -> np.ndarray:
 
 def _read_struct(path: str | None) -> dict[str, Any]:
     if path is None:
-        raise ValueError("an ECG entry holds neither bytes nor a path")
+        raise ECGError("an ECG entry holds neither bytes nor a path")
     # by name: signals need not be there for a corpus whose signals are all embedded
     record = import_module("..signals", __package__).read_ecg(path)
     return encode_signal(record.signal, record.sampling_rate, record.leads)
@@ -256,16 +257,16 @@ def _checked_struct(value: Mapping[str, Any]) -> dict[str, Any]:
         return {"bytes": None, "gain": None, "leads": None, "sampling_rate": None, "path": str(value["path"])}
     missing = [key for key in ("gain", "leads", "sampling_rate") if value.get(key) is None]
     if missing:
-        raise ValueError(f"a stored ECG has bytes but lacks {', '.join(missing)}")
+        raise ECGError(f"a stored ECG has bytes but lacks {', '.join(missing)}")
     leads, gain, samples = _checked_leads(value["leads"]), [float(g) for g in value["gain"]], bytes(value["bytes"])
     if len(gain) != len(leads) or not samples or len(samples) % (2 * len(leads)):
-        raise ValueError(
+        raise ECGError(
             f"a stored ECG has {len(samples)} bytes, {len(gain)} gains and {len(leads)} leads; expected one gain "
             "per lead and "
             "2 bytes x leads x samples"
         )
     if not all(np.isfinite(g) and g > 0 for g in gain):
-        raise ValueError(f"a stored ECG has gains {gain}; expected positive mV per step")
+        raise ECGError(f"a stored ECG has gains {gain}; expected positive mV per step")
     rate = _checked_rate(value["sampling_rate"])
     return {"bytes": samples, "gain": gain, "leads": leads, "sampling_rate": rate, "path": value.get("path")}
 
@@ -273,17 +274,17 @@ def _checked_struct(value: Mapping[str, Any]) -> dict[str, Any]:
 def _checked_rate(rate: Any) -> float:
     rate = float(rate)
     if not np.isfinite(rate) or rate <= 0:
-        raise ValueError(f"sampling rate is {rate}; expected a positive number of Hz")
+        raise ECGError(f"sampling rate is {rate}; expected a positive number of Hz")
     return rate
 
 
 def _checked_leads(leads: Sequence[str]) -> list[str]:
     if isinstance(leads, str):
-        raise ValueError(f"leads is the string {leads!r}; expected a list of lead names")
+        raise ECGError(f"leads is the string {leads!r}; expected a list of lead names")
     names = [_name(str(lead)) for lead in leads]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:
-        raise ValueError(f"lead names {names} " + (f"hold {', '.join(twice)} twice" if twice else "are empty"))
+        raise ECGError(f"lead names {names} " + (f"hold {', '.join(twice)} twice" if twice else "are empty"))
     return names
 
 
@@ -297,7 +298,7 @@ def _name(lead: str) -> str:
 def _rows_of(wanted: Sequence[str], present: Sequence[str]) -> list[int]:
     missing = [lead for lead in wanted if lead not in present]
     if missing:
-        raise ValueError(
+        raise ECGError(
             f"lead {', '.join(missing)} was asked for, the record holds {', '.join(present)}; leads are not derived "
             "here: use "
             "ECGFeatureExtractor, or choose leads that every record holds"

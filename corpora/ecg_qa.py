@@ -21,6 +21,7 @@ from typing import Any
 
 from datasets import Dataset, Features, Value
 
+from ..errors_ecgllm import ECGError
 from .answers import answer_set
 from .entry import missing_layout
 from .questions import QUESTION_FEATURES
@@ -118,9 +119,9 @@ def find_shards(src: str | os.PathLike[str], wording: str | None = None, split: 
     """
     src = Path(src)
     if wording not in (None, *WORDINGS):
-        raise ValueError(f"ECG-QA: wording={wording!r}; expected one of {', '.join(WORDINGS)}")
+        raise ECGError(f"ECG-QA: wording={wording!r}; expected one of {', '.join(WORDINGS)}")
     if split is not None and split not in _SPLITS:
-        raise ValueError(f"ECG-QA: split={split!r}; expected train, validation or test")
+        raise ECGError(f"ECG-QA: split={split!r}; expected train, validation or test")
     expected = "<version>/{paraphrased,template}/{train,valid,test}/*.json, a part of that, or one such file"
     paths = [src] if src.is_file() else sorted(src.rglob("*.json")) if src.is_dir() else []
     if not paths:
@@ -131,7 +132,7 @@ def find_shards(src: str | os.PathLike[str], wording: str | None = None, split: 
         own = next((_SPLITS[place] for place in places if place in _SPLITS), split and _SPLITS[split])
         words = next((place for place in places if place in WORDINGS), "unknown")
         if own is None and path == src:
-            raise ValueError(
+            raise ECGError(
                 f"ECG-QA: {path} lies in no folder called train, valid or test; say which split it is by split=... "
                 "(--split)"
             )
@@ -147,7 +148,7 @@ def find_shards(src: str | os.PathLike[str], wording: str | None = None, split: 
         raise missing_layout(src, expected, "ECG-QA")
     versions = {next((place for place in reversed(shard.path.parts) if place in _VERSIONS), None) for shard in chosen}
     if versions >= set(_VERSIONS):
-        raise ValueError(f"ECG-QA: {src} holds both versions; give {src / 'ptbxl'} or {src / 'mimic-iv-ecg'}")
+        raise ECGError(f"ECG-QA: {src} holds both versions; give {src / 'ptbxl'} or {src / 'mimic-iv-ecg'}")
     return chosen
 
 
@@ -194,7 +195,7 @@ def record_splits(
         for number in question["ecg_id"]:
             record = _record_id(number)
             if splits.setdefault(record, shard.split) != shard.split:
-                raise ValueError(
+                raise ECGError(
                     f"ECG-QA: {record} is in the {splits[record]} split, and in {shard.path} of the {shard.split} "
                     "split; a record must be in one"
                 )
@@ -228,14 +229,14 @@ def _rows(
         ids = [_record_id(number) for number in question["ecg_id"]]
         source = ids[0].rpartition("-")[0]
         if source != (report.source or source):
-            raise ValueError(f"ECG-QA: {shard.path} asks about {source}, shards before it about {report.source}")
+            raise ECGError(f"ECG-QA: {shard.path} asks about {source}, shards before it about {report.source}")
         report.source = source
         report.wording = report.wording or shard.wording
         if str(shard.path) not in report.shards:
             report.shards.append(str(shard.path))
         key = (shard.split, question["sample_id"])
         if key in seen:
-            raise ValueError(
+            raise ECGError(
                 f"ECG-QA: sample_id {key[1]} of the {key[0]} split is in {seen[key]} and in {shard.path}; expected "
                 "each once. Is a shard there twice?"
             )
@@ -279,9 +280,9 @@ def _questions(shards: list[Shard]) -> Iterator[tuple[Shard, dict[str, Any]]]:
         try:
             questions = json.loads(shard.path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"ECG-QA: {shard.path} is no JSON: {error}; download it again") from error
+            raise ECGError(f"ECG-QA: {shard.path} is no JSON: {error}; download it again") from error
         if not isinstance(questions, list):
-            raise ValueError(f"ECG-QA: {shard.path} holds a {type(questions).__name__}; expected a list of questions")
+            raise ECGError(f"ECG-QA: {shard.path} holds a {type(questions).__name__}; expected a list of questions")
         for position, question in enumerate(questions):
             check_question(question, f"ECG-QA: {shard.path}, question {position}")
             yield shard, question
@@ -290,23 +291,21 @@ def _questions(shards: list[Shard]) -> Iterator[tuple[Shard, dict[str, Any]]]:
 def check_question(question: Any, where: str) -> None:
     """Refuse a question that is not as published. Raises: ValueError that begins with `where` and names the key."""
     if not isinstance(question, dict):
-        raise ValueError(f"{where}: is a {type(question).__name__}; expected an object")
+        raise ECGError(f"{where}: is a {type(question).__name__}; expected an object")
     for key, (fits, expected) in _SCHEMA.items():
         if key not in question and key != "attribute":
-            raise ValueError(f"{where}: lacks {key!r}; it has {', '.join(sorted(question))}")
+            raise ECGError(f"{where}: lacks {key!r}; it has {', '.join(sorted(question))}")
         if not fits(question.get(key)):
-            raise ValueError(f"{where}: {key} is {question.get(key)!r}; expected {expected}")
+            raise ECGError(f"{where}: {key} is {question.get(key)!r}; expected {expected}")
     wanted = 1 if question["question_type"].startswith("single") else 2
     if len(question["ecg_id"]) != wanted:
-        raise ValueError(
+        raise ECGError(
             f"{where}: a question of type {question['question_type']} names {len(question['ecg_id'])} ECGs; expected "
             f"{wanted}"
         )
     for number in question["ecg_id"]:
         if number not in _PTBXL_ECGS and number not in _MIMIC_STUDIES:
-            raise ValueError(
-                f"{where}: ecg_id {number} is of neither PTB-XL (up to 21,837) nor MIMIC-IV-ECG (8 digits)"
-            )
+            raise ECGError(f"{where}: ecg_id {number} is of neither PTB-XL (up to 21,837) nor MIMIC-IV-ECG (8 digits)")
 
 
 def _is_number(value: Any) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from datasets import Dataset
 
+from ..errors_ecgllm import ECGError
 from .ecg_qa import EcgQaReport, load_ecg_qa, record_splits
 from .entry import Entry, Found
 from .prepare import CorpusReport, corpus_of, find_entries
@@ -58,7 +59,7 @@ def prepare_ecg_qa(
     """
     if records is None:
         if options:
-            raise ValueError(f"{', '.join(sorted(options))}: only with a folder of records")
+            raise ECGError(f"{', '.join(sorted(options))}: only with a folder of records")
         return EcgQa(*load_ecg_qa(src, wording, split, limit=limit))
     splits = record_splits(src, wording, split, limit)
     name = next(iter(splits)).rpartition("-")[0]
@@ -67,7 +68,7 @@ def prepare_ecg_qa(
     asked.entries = list(_asked(found, splits))
     asked.total = len(asked.entries)
     if not asked.entries:
-        raise ValueError(
+        raise ECGError(
             f"not one of the {len(splits)} records that the questions name is in {records}; is it {name}'s folder?"
         )
     corpus, corpus_report = corpus_of(name, asked, min_likelihood=min_likelihood)
@@ -80,7 +81,7 @@ def prepare_ecg_qa(
     corpus.info.description = str(corpus_report)
     questions, report = load_ecg_qa(src, wording, split, severity, missing, keep_missing, limit)
     if not len(questions):
-        raise ValueError(f"no question is left: each names a record that {records} does not give\n{report.text(3)}")
+        raise ECGError(f"no question is left: each names a record that {records} does not give\n{report.text(3)}")
     return EcgQa(questions, report, corpus, corpus_report)
 
 

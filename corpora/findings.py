@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from ..errors_ecgllm import ECGError
 from .machine_statements import CODE15_LABELS, MIMIC_STATEMENTS, WITHOUT_FINDING, mimic_statement
 from .ptbxl_text import METADATA_COLUMNS, beats_in
 from .vocabulary import CATEGORIES, VOCABULARY, Finding
@@ -138,7 +139,7 @@ def check_findings(findings: Iterable[str]) -> None:
     """Raises: ValueError if a finding is not in the vocabulary."""
     unknown = sorted(set(findings) - VOCABULARY.keys())
     if unknown:
-        raise ValueError(
+        raise ECGError(
             f"not in the vocabulary of findings: {', '.join(map(repr, unknown))}; see "
             "ecgllm.corpora.findings.VOCABULARY for "
             "the names, or map the source's statement there"

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..errors_ecgllm import ECGError
 from .entry import Entry, Found, missing_layout
 from .findings import VOCABULARY
 from .splits import SPLITS
@@ -39,7 +40,7 @@ def entries(src: Path, table: str | Path | None = None) -> Found:
     if not src.is_dir():
         raise missing_layout(src, "a folder of ECG files", "your own folder")
     if table is None:
-        raise ValueError("your own folder needs a table: prepare('folder', src, table='labels.csv'), or --table")
+        raise ECGError("your own folder needs a table: prepare('folder', src, table='labels.csv'), or --table")
     path = Path(table)
     if not path.is_file() and (src / path).is_file():
         path = src / path
@@ -52,14 +53,14 @@ def entries(src: Path, table: str | Path | None = None) -> Found:
     meanings = list(known.values())
     repeated = sorted({meaning for meaning in meanings if meanings.count(meaning) > 1})
     if repeated:
-        raise ValueError(f"{path}: more than one column means {', '.join(repeated)}: {', '.join(names)}")
+        raise ECGError(f"{path}: more than one column means {', '.join(repeated)}: {', '.join(names)}")
     if "file" not in meanings and "id" not in meanings:
-        raise ValueError(f"{path}: has no column 'file' or 'id' that says which file a row is of; it has {names}")
+        raise ECGError(f"{path}: has no column 'file' or 'id' that says which file a row is of; it has {names}")
     labels = {name: found for name in names if name not in known and (found := _finding(name))}
     notes = _notes(path, names, known, labels, rows)
     found = [_entry(src, path, line, row, known, labels) for line, row in rows]
     if "split" in meanings and 0 < sum(entry.split is not None for entry in found) < len(found):
-        raise ValueError(f"{path}: some rows have a split and some have none; give all or leave out the column")
+        raise ECGError(f"{path}: some rows have a split and some have none; give all or leave out the column")
     return Found(found, len(found), notes)
 
 
@@ -68,18 +69,18 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is no UTF-8 text ({error}); save the table as CSV in UTF-8") from error
+        raise ECGError(f"{path}: is no UTF-8 text ({error}); save the table as CSV in UTF-8") from error
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     rows = []
     for row in reader:
         if None in row:
-            raise ValueError(f"{path}, line {reader.line_num}: has more cells than the header has columns")
+            raise ECGError(f"{path}, line {reader.line_num}: has more cells than the header has columns")
         if any((cell or "").strip() for cell in row.values()):
             rows.append((reader.line_num, {name: (cell or "").strip() for name, cell in row.items()}))
     if not rows:
-        raise ValueError(f"{path}: has no row below its header")
+        raise ECGError(f"{path}: has no row below its header")
     return list(reader.fieldnames or ()), rows
 
 
@@ -90,10 +91,10 @@ def _entry(
     where = f"{table}, line {line}"
     file = cell.get("file") or cell.get("id")
     if not file:
-        raise ValueError(f"{where}: names no file")
+        raise ECGError(f"{where}: names no file")
     record_id = cell.get("id") or Path(file).with_suffix("").as_posix()
     if "patient_id" in cell and not cell["patient_id"]:
-        raise ValueError(
+        raise ECGError(
             f"{where}: has no patient_id, other rows have; two records of one patient could fall into different "
             "splits. Fill it in, or leave out the column, and every record counts as a patient of its own"
         )
@@ -109,7 +110,7 @@ def _entry(
         named = [name.strip() for name in cell.get("findings", "").split(";") if name.strip()]
         unknown = [name for name in named if _finding(name) is None]
         if unknown:
-            raise ValueError(
+            raise ECGError(
                 f"{where}: {', '.join(map(repr, unknown))} is no finding of the vocabulary; see "
                 "ecgllm.corpora.VOCABULARY"
             )
@@ -168,13 +169,13 @@ def _is_stated(cell: str, where: str) -> bool:
     if cell == "":
         return False
     if cell.lower() not in value:
-        raise ValueError(f"{where}: holds {cell!r}; expected 0 or 1")
+        raise ECGError(f"{where}: holds {cell!r}; expected 0 or 1")
     return value[cell.lower()]
 
 
 def _chosen(cell: str, choices: dict[str, str], what: str, where: str) -> str | None:
     if cell and cell.lower() not in choices:
-        raise ValueError(f"{where}: {what} is {cell!r}; expected one of {', '.join(choices)}")
+        raise ECGError(f"{where}: {what} is {cell!r}; expected one of {', '.join(choices)}")
     return choices[cell.lower()] if cell else None
 
 
@@ -182,11 +183,11 @@ def _age(cell: str, where: str) -> float | None:
     try:
         return float(cell) if cell else None
     except ValueError as error:
-        raise ValueError(f"{where}: age is {cell!r}; expected years") from error
+        raise ECGError(f"{where}: age is {cell!r}; expected years") from error
 
 
 def _time(cell: str, where: str) -> datetime | None:
     try:
         return datetime.fromisoformat(cell) if cell else None
     except ValueError as error:
-        raise ValueError(f"{where}: recorded_at is {cell!r}; expected a time such as 2024-05-31T08:15:00") from error
+        raise ECGError(f"{where}: recorded_at is {cell!r}; expected a time such as 2024-05-31T08:15:00") from error

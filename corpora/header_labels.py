@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors_ecgllm import ECGError
 from ..signals.record import ECGReadError
 from ..signals.wfdb_header import header_text
 
@@ -33,7 +34,7 @@ def check_labels(src: Path, headers: list[Path], label: str, corpus: str) -> Non
     example = next(path for path, labels in known.items() if labels != {label})
     counted = f"{labelled} have '#{label}:'" + (f" and {others} have '#{other}:'" if others else "")
     named = f"`ecgllm prepare {_READ_BY[other]}`" if others else "`ecgllm prepare ptbxl`, `mimic-iv-ecg`, ..."
-    raise ValueError(
+    raise ECGError(
         f"{src} is not {corpus}, or not it alone: of {len(known)} headers looked at {counted}; {example} is not "
         f"labelled as {corpus} is published, by a line '#{label}:'. Give its own folder; or read this one by {named}, "
         "if that is what it is, or by `ecgllm prepare folder` with a table of what is known of each record"

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+from ..errors_ecgllm import ECGError
 from .entry import Entry, Found, missing_layout
 
 CORPUS = "MIMIC-IV-ECG 1.0"
@@ -67,7 +68,7 @@ def _time(text: str, study: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text) if text else None
     except ValueError as error:
-        raise ValueError(f"{CORPUS}: ecg_time of study {study} is {text!r}; expected 2180-07-23 08:44:00") from error
+        raise ECGError(f"{CORPUS}: ecg_time of study {study} is {text!r}; expected 2180-07-23 08:44:00") from error
 
 
 def sentences_of(row: dict[str, str]) -> list[str]:
@@ -137,4 +138,4 @@ def _check_columns(path: Path, wanted: tuple[str, ...]) -> None:
         columns = next(csv.reader(file), [])
     missing = [name for name in wanted if name not in columns]
     if missing:
-        raise ValueError(f"{CORPUS}: {path} lacks the column {', '.join(missing)}; it has {', '.join(columns[:12])}")
+        raise ECGError(f"{CORPUS}: {path} lacks the column {', '.join(missing)}; it has {', '.join(columns[:12])}")

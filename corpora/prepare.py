@@ -23,6 +23,7 @@ from datasets import Dataset, Features, List, Value
 from datasets.utils import tqdm
 from transformers.utils import logging
 
+from ..errors_ecgllm import ECGError
 from . import cinc2021, code15, folder, ludb, mimic_iv_ecg, ptbxl
 from .ecg_feature import ECG
 from .entry import Entry, Found
@@ -143,7 +144,7 @@ def prepare_with_report(
         unknown = sorted(set(options) - {"reader_spread"})
         if src is not None or unknown:
             extra = ", ".join([*([f"the folder {src}"] if src is not None else []), *unknown])
-            raise ValueError(
+            raise ECGError(
                 f"the corpus 'simulation' takes no folder and no option but reader_spread "
                 f"(for more: ecgllm simulate); found {extra}"
             )
@@ -158,15 +159,13 @@ def find_entries(name: str, src: str | os.PathLike[str] | None, **options: Any) 
     """The records of a corpus' folder, not yet read. Arguments and errors as of `prepare_with_report`."""
     if name not in _LOADERS:
         more = "ecg-qa, a set of questions, is made by prepare_ecg_qa (ecgllm prepare ecg-qa)"
-        raise ValueError(f"there is no corpus {name!r}; expected one of {', '.join(CORPORA)}; {more}")
+        raise ECGError(f"there is no corpus {name!r}; expected one of {', '.join(CORPORA)}; {more}")
     if src is None:
-        raise ValueError(f"the corpus {name!r} needs its folder: prepare({name!r}, src)")
+        raise ECGError(f"the corpus {name!r} needs its folder: prepare({name!r}, src)")
     known = [option for option in inspect.signature(_LOADERS[name]).parameters if option not in ("src", "corpus")]
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ValueError(
-            f"the corpus {name!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
-        )
+        raise ECGError(f"the corpus {name!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
     return _LOADERS[name](Path(src), **options)
 
 
@@ -284,7 +283,7 @@ def _corpus(
                 report.unreadable.append((outcome.id, outcome.reason or "unknown reason"))
                 continue
             if outcome.id in seen:
-                raise ValueError(f"two records of {name} have the id {outcome.id!r}; give every record its own")
+                raise ECGError(f"two records of {name} have the id {outcome.id!r}; give every record its own")
             seen.add(outcome.id)
             report.records += 1
             report.without_findings += not outcome.row["findings"]
@@ -297,7 +296,7 @@ def _corpus(
     dataset = dataset_from_rows(rows(), CORPUS_FEATURES, batch_size=100)
     report.notes = list(notes)  # a loader may add to them until its last record
     if not report.records:
-        raise ValueError(f"{name}: not one record could be read{_first_reason(report)}")
+        raise ECGError(f"{name}: not one record could be read{_first_reason(report)}")
     dataset.info.description = str(report)
     check_patient_split(dataset)
     return dataset, report

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..errors_ecgllm import ECGError
 from .entry import Entry, Found, missing_layout
 from .findings import VOCABULARY
 from .ptbxl_text import METADATA_COLUMNS, beats_in, leads_in
@@ -40,18 +41,18 @@ def entries(src: Path, sampling_rate: float | None = None) -> Found:
     if not table.is_file():
         raise missing_layout(src, "ptbxl_database.csv and records500/ or records100/", "PTB-XL", table.name)
     if sampling_rate not in _FILE_COLUMNS:
-        raise ValueError(f"PTB-XL: sampling_rate={sampling_rate:g}; it comes at 500 and at 100 Hz")
+        raise ECGError(f"PTB-XL: sampling_rate={sampling_rate:g}; it comes at 500 and at 100 Hz")
     with open(table, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
-            raise ValueError(f"PTB-XL: {table} lacks the column {', '.join(missing)}; it has {reader.fieldnames}")
+            raise ECGError(f"PTB-XL: {table} lacks the column {', '.join(missing)}; it has {reader.fieldnames}")
         found = []
         for row in reader:
             try:
                 found.append(_entry(src, row, sampling_rate))
             except (ValueError, SyntaxError, TypeError) as error:
-                raise ValueError(
+                raise ECGError(
                     f"PTB-XL: {table}, line {reader.line_num}: {error}; expected a row as published. Was the table "
                     "saved by a spreadsheet? Download it again"
                 ) from error

@@ -16,6 +16,7 @@ from itertools import zip_longest
 import numpy as np
 from datasets import Dataset, Features, List, Value
 
+from ..errors_ecgllm import ECGError
 from .phrasings import PHRASINGS
 from .sources import sources_of, stated_by_source
 
@@ -90,7 +91,7 @@ def facts_of(corpus: Dataset) -> list[Facts]:
     needed = ["id", "patient_id", "findings", "severity", "split", "recorded_at"]
     missing = [name for name in needed if name not in corpus.column_names]
     if missing:
-        raise ValueError(f"the corpus lacks the column {', '.join(missing)}; make it by prepare or records_to_corpus")
+        raise ECGError(f"the corpus lacks the column {', '.join(missing)}; make it by prepare or records_to_corpus")
     optional = [name for name in ("finding_leads", "measurements", "age", "sex") if name in corpus.column_names]
     sources = sources_of(corpus)
     stated = stated_by_source(corpus.select_columns(["findings"]).with_format(None)["findings"], sources)

@@ -13,6 +13,7 @@ from numbers import Real
 
 from datasets import Dataset
 
+from ..errors_ecgllm import ECGError
 from . import findings as vocabulary
 from .question_comparisons import compare
 from .question_findings import Stated, choose, query, verify
@@ -72,9 +73,9 @@ def build_questions(
     """
     per_type = questions_per_type(types, per_record)
     if phrasings not in (*_SETS, "split"):
-        raise ValueError(f"phrasings={phrasings!r}; expected 'train', 'test' or 'split'")
+        raise ECGError(f"phrasings={phrasings!r}; expected 'train', 'test' or 'split'")
     if no_per_yes < 0:
-        raise ValueError(f"no_per_yes={no_per_yes}; expected a number from 0")
+        raise ECGError(f"no_per_yes={no_per_yes}; expected a number from 0")
     attributes = None if attributes is None else {name.lower() for name in attributes}
     features = {feature.name.lower() for feature in FEATURES.values()}
     vocabulary.check_findings((attributes or set()) - features - {"any abnormality", *vocabulary.GROUPS})
@@ -98,20 +99,20 @@ def questions_per_type(types: Sequence[str] | None, per_record: float | Mapping[
     """
     given = per_record if isinstance(per_record, Mapping) else None
     if given == {}:
-        raise ValueError("per_record is an empty mapping; give a number for some of the types, or one number for all")
+        raise ECGError("per_record is an empty mapping; give a number for some of the types, or one number for all")
     types = (TYPES if given is None else tuple(given)) if types is None else types
     unknown = [name for name in dict.fromkeys((*types, *(given or ()))) if name not in TYPES]
     if unknown:
-        raise ValueError(f"unknown question types {unknown}; expected some of {', '.join(TYPES)}")
+        raise ECGError(f"unknown question types {unknown}; expected some of {', '.join(TYPES)}")
     if given is not None and set(given) != set(types):
-        raise ValueError(
+        raise ECGError(
             f"per_record has numbers for {', '.join(given)}, types are {', '.join(types)}; give one for each type, "
             "or leave types out"
         )
     numbers = {name: per_record if given is None else given[name] for name in TYPES if name in types}
     wrong = [number for number in numbers.values() if not isinstance(number, Real) or not 0 < number < math.inf]
     if wrong:
-        raise ValueError(f"per_record={per_record}: found {wrong[0]!r}; expected positive numbers")
+        raise ECGError(f"per_record={per_record}: found {wrong[0]!r}; expected positive numbers")
     return numbers
 
 

@@ -19,6 +19,8 @@ from typing import Any
 from datasets import Dataset, DatasetDict, Features, load_from_disk
 from datasets.arrow_writer import ArrowWriter
 
+from ..errors_ecgllm import ECGError
+
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # of an Arrow IPC stream; without it rows may be missing
 
 
@@ -60,11 +62,11 @@ def saved_rows(folder: str | os.PathLike[str]) -> Dataset | DatasetDict:
     again = "copy the folder again, or write it again by the command that made it"
     for path in _arrow_files(folder):
         if not path.is_file():
-            raise ValueError(f"{path} is missing, a part of the data by {folder / 'state.json'}; {again}")
+            raise ECGError(f"{path} is missing, a part of the data by {folder / 'state.json'}; {again}")
         with open(path, "rb") as file:
             file.seek(max(0, path.stat().st_size - len(_END_OF_STREAM)))
             if file.read() != _END_OF_STREAM:
-                raise ValueError(
+                raise ECGError(
                     f"{path} is cut off: it holds {path.stat().st_size:,} bytes and does not end as an Arrow file "
                     f"does; {again}"
                 )
@@ -74,7 +76,7 @@ def saved_rows(folder: str | os.PathLike[str]) -> Dataset | DatasetDict:
         raise
     except (ValueError, OSError, KeyError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{folder} is damaged and cannot be read ({what}); {again}") from error
+        raise ECGError(f"{folder} is damaged and cannot be read ({what}); {again}") from error
 
 
 def _arrow_files(folder: Path) -> list[Path]:

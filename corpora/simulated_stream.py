@@ -12,6 +12,7 @@ from typing import Any
 
 from datasets import IterableDataset
 
+from ..errors_ecgllm import ECGError
 from ..signals.simulation import CHUNK, simulate_ecgs
 from .prepare import CORPUS_FEATURES, record_row
 
@@ -41,7 +42,7 @@ def simulated_stream(
     Raises: ValueError as `simulate_ecgs`, at once, and for n under 1.
     """
     if n < 1:
-        raise ValueError(f"n is {n}; a stream has at least 1 record.")
+        raise ECGError(f"n is {n}; a stream has at least 1 record.")
     wishes = {
         "seed": seed,
         "sampling_rate": sampling_rate,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..errors_ecgllm import ECGError
 from .findings import GROUPS, VOCABULARY, group_truth, truth
 
 ANY_ABNORMALITY = "any abnormality"
@@ -115,7 +116,7 @@ def wordings(name: str, which: str = "train") -> tuple[str, ...]:
     Raises: ValueError for a name that is neither a finding nor a group.
     """
     if name not in VOCABULARY and name not in GROUPS and name != ANY_ABNORMALITY:
-        raise ValueError(f"{name!r} is neither a finding of the vocabulary nor a group; nothing states it.")
+        raise ECGError(f"{name!r} is neither a finding of the vocabulary nor a group; nothing states it.")
     names = (name, *_ALSO_CALLED.get(name, ())) if which == "train" else (name,)
     return tuple(sentence.format(each) for sentence in _SENTENCES[which] for each in names)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors_ecgllm import ECGError
+
 CATEGORIES = (
     "rhythm",
     "conduction",
@@ -55,7 +57,7 @@ def _add(
     """Codes separated by spaces, LUDB statements by '|', names by ', '."""
     names = {key: tuple(rest.pop(key).split(", ")) for key in ("broader", "blurs") if key in rest}
     if name in VOCABULARY:
-        raise ValueError(f"finding {name!r} is defined twice")
+        raise ECGError(f"finding {name!r} is defined twice")
     VOCABULARY[name] = Finding(
         name,
         category,

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors_ecgllm import ECGError
 from .record import ECGReadError, ECGRecord, known_lead_name
 from .tabular import Told, table_record
 
@@ -65,11 +66,11 @@ def _npy(data: bytes, name: str, max_bytes: int) -> np.ndarray:
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = header(stream, max_header_size=10_000)
         if dtype.hasobject:
-            raise ValueError("it holds Python objects, which could run code")
+            raise ECGError("it holds Python objects, which could run code")
         count = math.prod(shape)
         promised, held = count * dtype.itemsize, len(data) - stream.tell()
         if count < 0 or promised > min(held, max_bytes):
-            raise ValueError(f"it promises {shape} x {dtype.itemsize} bytes = {promised:,} and holds {held:,}")
+            raise ECGError(f"it promises {shape} x {dtype.itemsize} bytes = {promised:,} and holds {held:,}")
         array = np.frombuffer(data, dtype=dtype, count=count, offset=stream.tell())
         return array.reshape(shape, order="F" if fortran else "C")
     except (ValueError, TypeError, SyntaxError, OverflowError) as error:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors_ecgllm import ECGError
 from ..signal_ecgllm import LEADS, complete_limb_leads
 from .record import ECGRecord, known_lead_name
 
@@ -89,12 +90,12 @@ class Highlight:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start_s) and math.isfinite(self.end_s) and self.start_s < self.end_s):
-            raise ValueError(
+            raise ECGError(
                 f"highlight on {self.lead or 'all leads'}: from {self.start_s} s to {self.end_s} s; expected an end "
                 "after the start, in seconds from the start of the recording."
             )
         if not 0 <= self.alpha <= 1:
-            raise ValueError(f"highlight on {self.lead or 'all leads'}: alpha is {self.alpha}; expected 0 to 1.")
+            raise ECGError(f"highlight on {self.lead or 'all leads'}: alpha is {self.alpha}; expected 0 to 1.")
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Scale:
     def __post_init__(self) -> None:
         for name, value, unit, most in (("speed", self.speed, "mm/s", 500), ("gain", self.gain, "mm/mV", 500)):
             if not (math.isfinite(value) and 0 < value <= most):
-                raise ValueError(f"{name} is {value} {unit}; expected above 0 and at most {most}; usual is {_USUAL}.")
+                raise ECGError(f"{name} is {value} {unit}; expected above 0 and at most {most}; usual is {_USUAL}.")
 
     @property
     def trace_x(self) -> float:
@@ -172,9 +173,9 @@ def choose_window(record: ECGRecord, start: float, duration: float | None) -> Wi
     """
     wanted = STANDARD_S if duration is None else duration
     if not (math.isfinite(start) and 0 <= start < record.duration):
-        raise ValueError(f"start is {start} s; expected 0 to less than the recording's {record.duration:g} s.")
+        raise ECGError(f"start is {start} s; expected 0 to less than the recording's {record.duration:g} s.")
     if not (math.isfinite(wanted) and wanted > 0):
-        raise ValueError(f"duration is {duration} s; expected seconds above 0.")
+        raise ECGError(f"duration is {duration} s; expected seconds above 0.")
     return Window(start, min(wanted, record.duration - start))
 
 
@@ -185,7 +186,7 @@ def choose_layout(name: str, records: Sequence[ECGRecord]) -> Layout:
     Raises: ValueError for an unknown name.
     """
     if name not in LAYOUT_NAMES:
-        raise ValueError(f"layout is {name!r}; expected one of {', '.join(LAYOUT_NAMES)}.")
+        raise ECGError(f"layout is {name!r}; expected one of {', '.join(LAYOUT_NAMES)}.")
     if name == "auto":
         standard = max(len(_by_name(record).keys() & set(LEADS)) for record in records)
         name = "3x4" if standard >= 6 else "recorded"
@@ -217,7 +218,7 @@ def check_leads(argument: str, names: Iterable[str], records: Sequence[ECGRecord
     known = dict.fromkeys([*LEADS, *(name for record in records for name in _by_name(record))])
     for name in names:
         if name not in known:
-            raise ValueError(f"{argument} names the lead {name!r}; expected one of {', '.join(known)}.")
+            raise ECGError(f"{argument} names the lead {name!r}; expected one of {', '.join(known)}.")
 
 
 def lay_out(
@@ -228,7 +229,7 @@ def lay_out(
     Raises: ValueError if the strip would be wider than 2 m.
     """
     if scale.speed * window.duration > _MAX_WIDTH:
-        raise ValueError(
+        raise ECGError(
             f"{window.duration:g} s at {scale.speed:g} mm/s are {scale.speed * window.duration:,.0f} mm; expected at "
             f"most {_MAX_WIDTH:,.0f}. Draw several pages (plot_pages, or a .pdf on the command line), or a shorter "
             "duration."

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors_ecgllm import ECGError
 from .reading import read_ecg
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def save_pages(figures: Iterable[Figure], path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     if _file_format(path) != "pdf":
-        raise ValueError(f"{path}: only a .pdf holds several pages; name one, or write each figure by save_ecg.")
+        raise ECGError(f"{path}: only a .pdf holds several pages; name one, or write each figure by save_ecg.")
     from matplotlib.backends.backend_pdf import PdfPages
 
     data, count = io.BytesIO(), 0
@@ -65,7 +66,7 @@ def save_pages(figures: Iterable[Figure], path: str | os.PathLike[str]) -> Path:
             pages.savefig(figure, bbox_inches=figure.bbox_inches, facecolor=figure.get_facecolor())
             count += 1
     if not count:
-        raise ValueError(f"{path}: there is no figure to write.")
+        raise ECGError(f"{path}: there is no figure to write.")
     path.write_bytes(data.getvalue())
     return path
 
@@ -100,14 +101,14 @@ def plot_files(
     if not in_folder and not output.parent.is_dir():  # before the drawing, which takes longer to find out
         raise FileNotFoundError(f"{output}: the folder {output.parent} does not exist; make it, or name another.")
     if compare and (len(files) != 2 or in_folder or whole):
-        raise ValueError(
+        raise ECGError(
             f"comparing takes two files and one picture; found {len(files)} files, output {output}"
             f"{' and every page' if whole else ''}. Name two files and a .png, .pdf or .svg."
         )
     if whole and kind != ".pdf":
-        raise ValueError(f"{output}: the pages of a whole recording go into a .pdf; this is {kind}.")
+        raise ECGError(f"{output}: the pages of a whole recording go into a .pdf; this is {kind}.")
     if len(files) > 1 and kind in (".png", ".svg") and not compare:
-        raise ValueError(
+        raise ECGError(
             f"{output} holds one page, and there are {len(files)} files; name a .pdf or a folder, or compare two."
         )
     if compare:
@@ -122,7 +123,7 @@ def plot_files(
     pictures = [output / f"{Path(file).stem}.png" for file in files]
     twice = [picture.name for picture in dict.fromkeys(pictures) if pictures.count(picture) > 1]
     if twice:
-        raise ValueError(f"{output}: two files would both become {twice[0]}; draw them into folders of their own.")
+        raise ECGError(f"{output}: two files would both become {twice[0]}; draw them into folders of their own.")
     output.mkdir(parents=True, exist_ok=True)
     return [save_ecg(plot_ecg(read(file), **options), picture) for file, picture in zip(files, pictures, strict=True)]
 
@@ -130,7 +131,7 @@ def plot_files(
 def _file_format(path: Path) -> str:
     kind = path.suffix.lower().lstrip(".")
     if kind not in FORMATS:
-        raise ValueError(f"{path}: the suffix is {path.suffix!r}; expected .{', .'.join(FORMATS)}.")
+        raise ECGError(f"{path}: the suffix is {path.suffix!r}; expected .{', .'.join(FORMATS)}.")
     return kind
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors_ecgllm import ECGError
 from .paper import (
     SQUARE,
     STANDARD_S,
@@ -183,15 +184,15 @@ class _Page:
         self.highlights = tuple(self.highlights)
         check_leads("highlights", (known_lead_name(h.lead) for h in self.highlights if h.lead), self.records)
         if len(self.records) == 1 and any(highlight.second for highlight in self.highlights):
-            raise ValueError("a highlight is on the second ECG, and there is none; give it as compare=.")
+            raise ECGError("a highlight is on the second ECG, and there is none; give it as compare=.")
         if self.measurements is None or isinstance(self.measurements, Mapping):
             self.measurements = [self.measurements, *([None] * (len(self.records) - 1))]
         if len(self.measurements) != len(self.records):
-            raise ValueError(
+            raise ECGError(
                 f"measurements are {len(self.measurements)} mappings for {len(self.records)} ECGs; expected one each."
             )
         if isinstance(self.style_name, str) and self.style_name not in STYLES:
-            raise ValueError(f"style is {self.style_name!r}; expected {' or '.join(STYLES)}, or a PaperStyle.")
+            raise ECGError(f"style is {self.style_name!r}; expected {' or '.join(STYLES)}, or a PaperStyle.")
         self.style = STYLES[self.style_name] if isinstance(self.style_name, str) else self.style_name
         self.known = [
             known_measurements(record, given, self.measuring)

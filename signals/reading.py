@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..errors_ecgllm import ECGError
 from .clinical import CLINICAL_FORMATS, read_clinical
 from .csv_tables import read_csv
 from .detection import ALIASES, FORMATS, HEAD_BYTES, describe, detect_format
@@ -103,7 +104,7 @@ def _known_format(format: str | None) -> str | None:
         return None
     key = ALIASES.get(format.lower(), format.lower())
     if key not in FORMATS:
-        raise ValueError(f"format is {format!r}; expected one of {', '.join(FORMATS)}, or None to find it.")
+        raise ECGError(f"format is {format!r}; expected one of {', '.join(FORMATS)}, or None to find it.")
     return key
 
 

@@ -15,10 +15,11 @@ from typing import Literal
 
 import numpy as np
 
+from ..errors_ecgllm import ECGError
 from ..signal_ecgllm import resample, standard_lead_name
 
 
-class ECGReadError(ValueError):
+class ECGReadError(ECGError):
     """A file that cannot be read as an ECG without guessing; the message says what was found, expected, and the way
     out."""
 
@@ -84,32 +85,30 @@ class ECGRecord:
                 "Integer counts become millivolt by (counts - baseline) / gain."
             )
         if signal.ndim != 2 or 0 in signal.shape:
-            raise ValueError(f"signal has shape {signal.shape}; expected [leads, samples], both at least 1.")
+            raise ECGError(f"signal has shape {signal.shape}; expected [leads, samples], both at least 1.")
         self._set("signal", signal.astype(np.float32, copy=False))
         samples = self.signal.ravel(order="K")
         # A finite sum of squares takes a fraction of the time, and rules out infinities; NaN and huge values do not.
         with np.errstate(all="ignore"):
             energy = np.dot(samples, samples)
         if not math.isfinite(energy) and np.isinf(samples).any():
-            raise ValueError("signal holds infinite values; mark missing samples by NaN.")
+            raise ECGError("signal holds infinite values; mark missing samples by NaN.")
 
         rate = float(self.sampling_rate)
         if not math.isfinite(rate) or rate <= 0:
-            raise ValueError(f"sampling_rate is {self.sampling_rate}; expected samples per second (Hz) above 0.")
+            raise ECGError(f"sampling_rate is {self.sampling_rate}; expected samples per second (Hz) above 0.")
         self._set("sampling_rate", rate)
 
         self._set("leads", _strings("leads", self.leads))
         if len(self.leads) != len(self.signal):
-            raise ValueError(
+            raise ECGError(
                 f"leads names {len(self.leads)} leads {self.leads}, signal has {len(self.signal)} rows of "
                 f"{signal.shape[1]} samples; expected one name per row. Is the signal [samples, leads]? Then "
                 "transpose it."
             )
         if len(set(self.leads)) < len(self.leads):
             duplicates = sorted({lead for lead in self.leads if self.leads.count(lead) > 1})
-            raise ValueError(
-                f"leads names {', '.join(duplicates)} more than once in {self.leads}; expected each once."
-            )
+            raise ECGError(f"leads names {', '.join(duplicates)} more than once in {self.leads}; expected each once.")
 
         if self.findings is not None:
             self._set("findings", _strings("findings", self.findings))
@@ -123,9 +122,9 @@ class ECGRecord:
         if self.measurements is not None:
             self._set("measurements", {str(name): float(value) for name, value in self.measurements.items()})
         if self.age is not None and not 0 <= float(self.age) <= 130:
-            raise ValueError(f"age is {self.age}; expected years from 0 to 130, or None where it is unknown.")
+            raise ECGError(f"age is {self.age}; expected years from 0 to 130, or None where it is unknown.")
         if self.sex not in (None, "female", "male"):
-            raise ValueError(f'sex is {self.sex!r}; expected "female", "male" or None.')
+            raise ECGError(f'sex is {self.sex!r}; expected "female", "male" or None.')
         if self.recorded_at is not None and not isinstance(self.recorded_at, datetime):
             raise TypeError(f"recorded_at is {type(self.recorded_at).__name__}; expected datetime.datetime or None.")
 
@@ -159,7 +158,7 @@ class ECGRecord:
         rows = {known_lead_name(lead): row for row, lead in enumerate(self.leads)}
         missing = [name for name in wanted if name not in rows]
         if missing or not wanted:
-            raise ValueError(
+            raise ECGError(
                 f"select_leads: {', '.join(missing) or 'no lead was asked for'}; the record has "
                 f"{', '.join(self.leads)}."
             )
@@ -174,7 +173,7 @@ class ECGRecord:
         """
         start, count = round(start_s * self.sampling_rate), round(duration_s * self.sampling_rate)
         if start < 0 or count < 1 or start + count > self.n_samples:
-            raise ValueError(
+            raise ECGError(
                 f"segment: {start_s} s + {duration_s} s asked for; the record lasts {self.duration:.3f} s. "
                 "Expected a start of at least 0 and an end within the record."
             )

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from ..errors_ecgllm import ECGError
 from .record import ECGRecord
 from .simulation_change import changed_plans, is_intended
 from .simulation_heart import Hearts, draw_hearts, rendered, truth_of
@@ -222,12 +223,12 @@ def _simulated(
     """Records one by one, each with its heart (a batch of one)."""
     _check(n, sampling_rate, duration, noise)
     if start < 0 or start % CHUNK:
-        raise ValueError(f"first is {start}; expected a multiple of {CHUNK}, as records are drawn by so many.")
+        raise ECGError(f"first is {start}; expected a multiple of {CHUNK}, as records are drawn by so many.")
     wanted = None if findings is None else checked_findings(findings, heart_rate)
     if heart_rate is not None and not 30 <= heart_rate <= 180:
-        raise ValueError(f"heart_rate is {heart_rate}; the simulator makes 30 to 180 beats per minute.")
+        raise ECGError(f"heart_rate is {heart_rate}; the simulator makes 30 to 180 beats per minute.")
     if wanted is not None and noise == 0 and wanted.intersection(NOISES):
-        raise ValueError(f"noise is 0, which excludes {min(wanted.intersection(NOISES))!r}; leave one of them out.")
+        raise ECGError(f"noise is 0, which excludes {min(wanted.intersection(NOISES))!r}; leave one of them out.")
     for first in range(start, start + n, CHUNK):
         seeds, count = [seed, first], min(CHUNK, start + n - first)
         hearts, truth = _drawn(seeds, count, wanted, heart_rate, duration, reader_spread)
@@ -241,7 +242,7 @@ def _simulated(
 
 def _check(n: int, sampling_rate: float, duration: float, noise: float) -> None:
     if n < 0 or duration < _MIN_DURATION or sampling_rate < 50 or noise < 0:
-        raise ValueError(
+        raise ECGError(
             f"n={n}, duration={duration} s, sampling_rate={sampling_rate} Hz, noise={noise}; expected n and noise of "
             f"at least 0, a duration of at least {_MIN_DURATION:g} s and a rate of at least 50 Hz."
         )
@@ -276,7 +277,7 @@ def _drawn(
         missing -= len(rows)
         if not missing:
             return _stacked(parts)
-    raise ValueError(
+    raise ECGError(
         f"{count - missing} of {count} records of {duration:g} s could be made that show {', '.join(sorted(wanted))}"
         f"{'' if heart_rate is None else f' at {heart_rate:g} beats per minute'} and nothing else. Leave a finding or "
         "the heart rate out, or make them longer."

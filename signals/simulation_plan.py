@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors_ecgllm import ECGError
 from .wave_model import Batch
 
 NORMAL, SINUS, BRADYCARDIA, TACHYCARDIA = "normal ecg", "sinus rhythm", "sinus bradycardia", "sinus tachycardia"
@@ -210,17 +211,17 @@ class Plan(Batch):
 def checked_findings(findings: Iterable[str], heart_rate: float | None) -> frozenset[str]:
     """The findings as a set. Raises: ValueError where they are unknown or exclude each other or the heart rate."""
     if isinstance(findings, str):
-        raise ValueError(f"findings is the string {findings!r}; expected a sequence such as ({findings!r},).")
+        raise ECGError(f"findings is the string {findings!r}; expected a sequence such as ({findings!r},).")
     wanted = frozenset(findings)
     unknown = sorted(wanted - set(FINDINGS))
     if unknown:
-        raise ValueError(f"cannot simulate {', '.join(unknown)}; known findings: {', '.join(FINDINGS)}.")
+        raise ECGError(f"cannot simulate {', '.join(unknown)}; known findings: {', '.join(FINDINGS)}.")
     allowed, asked_by = {}, {}
     for finding in (name for name in FINDINGS if name in wanted):
         for cause, values in _WISHES[finding].items():
             both = tuple(value for value in allowed.get(cause, values) if value in values)
             if not both:
-                raise ValueError(
+                raise ECGError(
                     f"findings {asked_by[cause]!r} and {finding!r} exclude each other ({cause}); leave one out."
                 )
             allowed[cause], asked_by[cause] = both, finding
@@ -233,16 +234,16 @@ def _check_rate(wanted: frozenset[str], allowed: dict[str, tuple], heart_rate: f
     paces = {BRADYCARDIA: heart_rate < 60, TACHYCARDIA: heart_rate > 100, NORMAL: 60 <= heart_rate <= 100}
     for finding, fits in paces.items():
         if finding in wanted and not fits:
-            raise ValueError(f"heart_rate {heart_rate:g} excludes {finding!r}; leave one of them out.")
+            raise ECGError(f"heart_rate {heart_rate:g} excludes {finding!r}; leave one of them out.")
     rhythms = allowed.get("rhythm", ("sinus",))
     if not any(_RATES[rhythm][0] <= heart_rate <= _RATES[rhythm][1] for rhythm in rhythms):
         low, high = min(_RATES[r][0] for r in rhythms), max(_RATES[r][1] for r in rhythms)
-        raise ValueError(
+        raise ECGError(
             f"heart_rate {heart_rate:g} excludes {' or '.join(rhythms)!r}, made at {low} to {high} beats per minute; "
             "leave one of them out."
         )
     if FIRST_DEGREE in wanted and heart_rate > 120:
-        raise ValueError(f"heart_rate {heart_rate:g} leaves no room for {FIRST_DEGREE!r}; expected at most 120.")
+        raise ECGError(f"heart_rate {heart_rate:g} leaves no room for {FIRST_DEGREE!r}; expected at most 120.")
 
 
 def may_show(wanted: frozenset[str], heart_rate: float | None) -> frozenset[str]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..errors_ecgllm import ECGError
+
 Limits = dict[str, np.ndarray]
 
 # name -> (lowest, published, highest). Published: the sources of `simulation_truth`. The others are the limits of
@@ -55,7 +57,7 @@ def draw_limits(rng: np.random.Generator, n: int, spread: float) -> Limits:
     Raises: ValueError for a spread that is not from 0 to 1.
     """
     if not 0 <= spread <= 1:
-        raise ValueError(f"reader_spread is {spread}; expected 0, for the published limits, to 1.")
+        raise ECGError(f"reader_spread is {spread}; expected 0, for the published limits, to 1.")
     if spread == 0:
         return {name: np.full(n, published) for name, (_, published, _) in _LIMITS.items()}
     return {

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..errors_ecgllm import ECGError
 from .detection import HEAD_BYTES, describe, detect_format
 from .reading import read_all_ecgs
 from .reading_workers import in_processes
@@ -132,9 +133,9 @@ def iter_ecgs(
     if not folder.is_dir():
         raise ECGReadError(f"{folder}: is no folder; expected one. Read a single file with read_ecg.")
     if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}; expected at least 1, or None.")
+        raise ECGError(f"workers is {workers}; expected at least 1, or None.")
     if timeout_s is not None and not timeout_s > 0:
-        raise ValueError(f"timeout_s is {timeout_s}; expected seconds above 0, or None for no limit.")
+        raise ECGError(f"timeout_s is {timeout_s}; expected seconds above 0, or None for no limit.")
     return ECGTree(folder, workers or min(_MAX_WORKERS, max(2, _cpus())), progress, timeout_s, options)
 
 

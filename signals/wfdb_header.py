@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..errors_ecgllm import ECGError
 from .record import ECGReadError
 
 MAX_HEADER_BYTES = 1 << 20
@@ -229,7 +230,7 @@ def _layout(text: str) -> tuple[int, int, int, int]:
     """(format, samples per frame, skew, byte offset) of '16x1:0+24'. Raises: ValueError."""
     found = _FORMAT.match(text)
     if found is None:
-        raise ValueError("format")
+        raise ECGError("format")
     return int(found["format"]), int(found["per_frame"] or 1), int(found["skew"] or 0), int(found["offset"] or 0)
 
 
@@ -237,7 +238,7 @@ def _amplitude(text: str) -> tuple[float, int | None, str, float | None]:
     """(gain, baseline, unit, millivolts per unit) of '1000.0(0)/mV'. Raises: ValueError."""
     found = _GAIN.match(text)
     if found is None:
-        raise ValueError("gain")
+        raise ECGError("gain")
     unit = (found["unit"] or "mV").strip()
     baseline = None if found["baseline"] is None else int(found["baseline"])
     return float(found["gain"] or 0), baseline, unit, _MILLIVOLT_PER_UNIT.get(unit.lower())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import wfdb
 
-from ecgllm import __version__
+from ecgllm import ECGError, __version__
 from ecgllm.cli import _as_answer, answer_question, main
 
 
@@ -206,6 +206,24 @@ def test_a_missing_file_is_one_message_and_exit_code_2(tmp_path: Path, capsys: p
 def test_debug_lets_the_traceback_through(tmp_path: Path) -> None:
     with pytest.raises((ValueError, OSError), match=r"nothing\.hea"):
         main(["--debug", "info", str(tmp_path / "nothing.hea")])
+
+
+def test_errors_that_nobody_can_put_right_keep_their_traceback(
+    monkeypatch: pytest.MonkeyPatch, wfdb_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A library's ValueError is a defect. A refusal is told by its class' name: a checkpoint's code has its own."""
+    of_a_checkpoint = type("ECGInputError", (type("ECGError", (ValueError,), {}),), {})
+    raised: list[Exception] = [ECGError("two leads"), of_a_checkpoint("two leads"), ValueError("operands")]
+
+    def read_ecg(*arguments: object, **options: object) -> None:
+        raise raised[-1]
+
+    monkeypatch.setattr("ecgllm.signals.read_ecg", read_ecg)
+    with pytest.raises(ValueError, match="operands"):
+        main(["info", str(wfdb_file)])
+    while raised := raised[:-1]:
+        code, _, err = run(capsys, "info", wfdb_file)
+        assert code == 2 and err.startswith("ecgllm: two leads (ecgllm --debug")
 
 
 @pytest.fixture(scope="module")

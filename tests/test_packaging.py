@@ -22,6 +22,7 @@ NOT_SHIPPED = {"tests", "benchmarks", "docs", "build", "dist", "requirements"}
 TRAVELS = (
     "beats_ecgllm",
     "configuration_ecgllm",
+    "errors_ecgllm",
     "signal_ecgllm",
     "processing_ecgllm",
     "modeling_ecgllm",
@@ -212,6 +213,18 @@ def test_imports_only_go_down(file: str) -> None:
     assert owner in FLOOR, f"{owner} stands on no floor; give it one in FLOOR and in docs/development.md"
     above = {name for name in imported_own_names(file) if FLOOR.get(name, 0) > FLOOR[owner]}
     assert not above, f"{file} (floor {FLOOR[owner]}) imports {sorted(above)} from a floor above"
+
+
+def test_what_the_package_refuses_has_one_base_class() -> None:
+    """The command line shows an `ECGError` as one line; a `ValueError` is a defect, and shows its traceback."""
+    plain = [
+        f"{file}:{node.lineno}"
+        for file in package_files()
+        for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise)
+        and "ValueError" in {name.id for name in ast.walk(node) if type(name) is ast.Name}
+    ]
+    assert not plain, f"raise ECGError (errors_ecgllm) or a class of your own derived from it at {plain}"
 
 
 @pytest.mark.parametrize("module", TRAVELS)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors_ecgllm import ECGError
 from ..processing_ecgllm import ECGFeatureExtractor
 from ..signal_ecgllm import LEADS, remove_baseline, resample
 from ..signals import iter_ecgs
@@ -62,12 +63,12 @@ class AugmentRecipe:
             value = getattr(self, name)
             most = 0.9 if name == "crop" else 1.0
             if not 0 <= value <= most:
-                raise ValueError(f"{name} is {value}; expected a share from 0 to {most:g}.")
+                raise ECGError(f"{name} is {value}; expected a share from 0 to {most:g}.")
         for name in ("amplitude", "noise_level", "baseline", "placement"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+                raise ECGError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         if (self.noise or self.baseline) and scaling != "millivolt":
-            raise ValueError(
+            raise ECGError(
                 f"noise and baseline are in mV, and the feature extractor's scaling is {scaling!r}; set both to 0, or "
                 "scaling: millivolt."
             )
@@ -214,7 +215,7 @@ def _noise_traces(folder: str, rate: float) -> list[np.ndarray]:
         if record.duration >= _LEAST_SECONDS:
             traces.append(resample(signal - np.median(signal, axis=1, keepdims=True), record.sampling_rate, rate))
     if not traces:
-        raise ValueError(f"noise_source {folder} holds no record of {_LEAST_SECONDS:g} s or more.\n{tree}")
+        raise ECGError(f"noise_source {folder} holds no record of {_LEAST_SECONDS:g} s or more.\n{tree}")
     return traces
 
 

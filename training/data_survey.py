@@ -19,6 +19,7 @@ from ..corpora import prepare_with_report, split_of
 from ..corpora.entry import Entry, Found
 from ..corpora.prepare import corpus_of, find_entries
 from ..corpora.rows import saved_rows
+from ..errors_ecgllm import ECGError
 from .corpus import resplit, split_by
 from .recipe import Recipe
 from .recipe_checks import is_prepared
@@ -113,7 +114,7 @@ def _find_records(recipe: Recipe, survey: DataSurvey) -> None:
         survey.records = Counter({split: round(n * wanted / found.total()) for split, n in found.items()})
         return
     if recipe.data is None:
-        raise ValueError("the recipe names no folder; pass data=FOLDER")
+        raise ECGError("the recipe names no folder; pass data=FOLDER")
     survey.records, kept = _count_entries(recipe)
     survey.whole = survey.records.total() <= SAMPLE
     survey.sample, report = corpus_of(recipe.corpus, Found(kept, len(kept)), seed=recipe.seed)

@@ -23,6 +23,7 @@ import torch
 from transformers import TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
+from ..errors_ecgllm import ECGError
 from ..processing_ecgllm import ECGFeatureExtractor, ecg_prompt
 from .data_survey import SAMPLE, DataSurvey, survey_data
 from .estimates import (
@@ -267,7 +268,7 @@ def _measured_seconds(recipe: Recipe, survey: DataSurvey, plans: list[_Plan]) ->
         parts = stage.gradient_accumulation_steps
         size = min(stage.batch_size, examples // parts * parts)
         if not size:
-            raise ValueError(f"the sample has {examples} training examples of {name}")
+            raise ECGError(f"the sample has {examples} training examples of {name}")
         scale[name] = stage.batch_size / size
         # Nothing is validated, so there is neither a best checkpoint nor a validation without a gain.
         stage.batch_size, stage.evaluate, stage.early_stopping_patience = size, 0, None

@@ -15,12 +15,13 @@ from typing import Any
 
 import torch
 
+from ..errors_ecgllm import ECGError
 from .run_folder import RunFolder, write_json
 
 _NAMED = 5  # examples in the message; the file has all
 
 
-class NonFiniteError(ValueError):
+class NonFiniteError(ECGError):
     """A loss or a gradient norm is not finite; the message names the batch."""
 
 

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from transformers import TrainingArguments
 
+from ..errors_ecgllm import ECGError
+
 
 class MuonAdamW(torch.optim.Optimizer):
     """torch's Muon and AdamW as one optimizer.
@@ -75,7 +77,7 @@ def muon(model: nn.Module, args: TrainingArguments, decayed: Iterable[str]) -> M
         for kind in (True, False)
     }
     if not made[True]:
-        raise ValueError("optimizer muon is for the weights of linear layers, of which none learns; take adamw")
+        raise ECGError("optimizer muon is for the weights of linear layers, of which none learns; take adamw")
     # Where everything else is frozen, an empty group stands for it.
     return MuonAdamW(
         made[True],

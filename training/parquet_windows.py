@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ..corpora import ECG
 from ..corpora.sources import stated_by_source
+from ..errors_ecgllm import ECGError
 from .streams import StreamedRecord, Window
 
 _COLUMNS = ("id", "patient_id", "ecg", "report", "findings", "split")
@@ -47,7 +48,7 @@ class ParquetWindows:
         self.folder, self.seed = Path(folder), seed
         files = sorted(self.folder.glob("**/*.parquet"))
         if not files:
-            raise ValueError(f"{folder} holds no *.parquet file; expected what corpus.to_parquet(...) writes.")
+            raise ECGError(f"{folder} holds no *.parquet file; expected what corpus.to_parquet(...) writes.")
         patients = set(excluded)
         self._groups: list[_Group] = []
         self.stated: dict[str | None, frozenset[str]] = {}
@@ -56,9 +57,7 @@ class ParquetWindows:
             with pq.ParquetFile(file) as opened:
                 missing = [name for name in _COLUMNS if name not in opened.schema_arrow.names]
                 if missing:
-                    raise ValueError(
-                        f"{file} lacks the columns {', '.join(missing)} of a corpus; see docs/corpora.md."
-                    )
+                    raise ECGError(f"{file} lacks the columns {', '.join(missing)} of a corpus; see docs/corpora.md.")
                 for number in range(opened.num_row_groups):
                     small = {"patient_id", "split", "findings", "source", needed}
                     table = opened.read_row_group(number, columns=sorted(small & set(opened.schema_arrow.names)))
@@ -71,7 +70,7 @@ class ParquetWindows:
         self.usable = sum(len(group.rows) for group in self._filled)
         self.left_out = total - self.usable
         if not self.usable:
-            raise ValueError(
+            raise ECGError(
                 f"none of the {total} records of {folder} can be trained on: expected split train, a {needed}, and a "
                 "patient outside the validation and test splits."
             )
@@ -79,7 +78,7 @@ class ParquetWindows:
     def lane(self, lane: int, lanes: int) -> Iterator[tuple[int, Window]]:
         """See `streams.Windows`. Raises: ValueError where there are fewer row groups than lanes."""
         if len(self._filled) < lanes:
-            raise ValueError(
+            raise ECGError(
                 f"{self.folder} has {len(self._filled)} row groups for {lanes} processes and workers; write smaller "
                 "ones (corpus.to_parquet(file, batch_size=1000)), or take fewer workers."
             )

@@ -15,13 +15,14 @@ import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from ..configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
+from ..errors_ecgllm import ECGError
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from .recipe import LanguageModelRecipe, Recipe, TextEncoderRecipe
 from .start import find_start, read_start
 from .tuning import prepare_for_tuning
 
 
-class UnknownSizeError(ValueError):
+class UnknownSizeError(ECGError):
     """A model whose configuration is neither in the cache nor in the recipe."""
 
 

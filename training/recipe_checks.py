@@ -22,6 +22,7 @@ from ..configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
 from ..corpora import QUESTION_FEATURES, build_questions
 from ..corpora.prepare import CORPORA
 from ..corpora.questions import questions_per_type
+from ..errors_ecgllm import ECGError
 from ..processing_ecgllm import ECGFeatureExtractor
 from .augmentations import AugmentRecipe
 from .stopping import stopping_arguments
@@ -33,7 +34,7 @@ STAGES = ("pretrain", "debias", "finetune")
 TUNE = ("frozen", "lora", "full")
 
 
-class RecipeError(ValueError):
+class RecipeError(ECGError):
     """A recipe that cannot be run; the message names the key."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from ..errors_ecgllm import ECGError
 from ..modeling_ecgllm import CODE_FILES, copy_code
 from .run_folder import written_whole
 from .weights import check_weights
@@ -41,7 +42,7 @@ def ship(run: str | Path, folder: str | Path, section: str | None = None) -> Non
     _check(run)
     card = (run / CARD).read_text(encoding="utf-8")
     if section is not None and _LIMITS not in card:
-        raise ValueError(f"{run / CARD} has no heading 'Limits', before which the section would stand")
+        raise ECGError(f"{run / CARD} has no heading 'Limits', before which the section would stand")
     with written_whole(folder) as partial:
         for name in (*_NEEDED, *_WHERE_THERE):
             if (run / name).is_file():
@@ -70,15 +71,15 @@ def _check(run: Path) -> None:
     check_weights(run)
     size = (run / _WEIGHTS).stat().st_size
     if size > MOST_BYTES:
-        raise ValueError(
+        raise ECGError(
             f"{run / _WEIGHTS} holds {size:,} bytes; at most {MOST_BYTES:,} may ship. Train a smaller model"
         )
     with safe_open(run / _WEIGHTS, framework="np") as weights:
         types = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118 (it is no mapping)
     if types != {"F32"}:
-        raise ValueError(f"{run / _WEIGHTS} holds weights of type {', '.join(sorted(types))}; expected F32 alone")
+        raise ECGError(f"{run / _WEIGHTS} holds weights of type {', '.join(sorted(types))}; expected F32 alone")
     if not json.loads((run / "config.json").read_text(encoding="utf-8")).get("trained_on"):
-        raise ValueError(
+        raise ECGError(
             f"{run / 'config.json'} does not say what the model learned from (trained_on), which stands below every "
             "answer; set trained_on in the recipe"
         )

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..corpora.findings import GROUPS, VOCABULARY
 from ..corpora.statements import holds, statement_names, wordings
+from ..errors_ecgllm import ECGError
 
 UNKNOWN = -1
 _RAREST = 0.02
@@ -71,7 +72,7 @@ class StatementTargets:
         Raises: ValueError for a source of which it is not known what it states.
         """
         if source not in self._stated:
-            raise ValueError(f"source is {source!r}; expected one of {', '.join(map(repr, self._stated))}")
+            raise ECGError(f"source is {source!r}; expected one of {', '.join(map(repr, self._stated))}")
         key = frozenset(findings), source
         row = self._rows.get(key)
         if row is None:

@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from ..errors_ecgllm import ECGError
 from .recipe import LanguageModelRecipe, TextEncoderRecipe
 
 
@@ -60,7 +61,7 @@ def _untrained_config(config: dict[str, Any], tokenizer: PreTrainedTokenizerFast
     fields = dict(config)
     model_type = fields.pop("model_type", None)
     if model_type is None:
-        raise ValueError(f"The model config {config} has no model_type; expected one, e.g. model_type: llama.")
+        raise ECGError(f"The model config {config} has no model_type; expected one, e.g. model_type: llama.")
     return AutoConfig.for_model(
         model_type,
         **fields,

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..errors_ecgllm import ECGError
+
 
 def check_weights(folder: str | Path) -> None:
     """Raises: ValueError for a *.safetensors file of another size than its header promises, or without a header."""
@@ -17,7 +19,7 @@ def check_weights(folder: str | Path) -> None:
         found, promised = path.stat().st_size, _promised_size(path)
         if found != promised:
             expected = "no header of safetensors" if promised is None else f"a header that promises {promised:,}"
-            raise ValueError(
+            raise ECGError(
                 f"{path} is damaged: it holds {found:,} bytes and {expected}. Copy the checkpoint again, or train it "
                 "again; a file that is too short was cut off while it was written or copied"
             )

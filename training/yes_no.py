@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors_ecgllm import ECGError
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
 from ..processing_ecgllm import ECGProcessor
 from .encoded_signals import EncodedSignals
@@ -77,7 +78,7 @@ def share(right: Sequence[bool] | np.ndarray, patients: Sequence[Sequence[str]],
     """
     right = np.asarray(right, dtype=float)
     if not len(right):
-        raise ValueError("no question was answered, so that no share of them is right")
+        raise ECGError("no question was answered, so that no share of them is right")
     names = sorted({name for own in patients for name in own})
     column = {name: number for number, name in enumerate(names)}
     draws = patient_draws(names, seed)
