@@ -551,7 +551,7 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         encoded = self.ecg_encoder(
             ecg_values, lead_mask=lead_mask, ecg_lengths=ecg_lengths, **kwargs | {"return_dict": True}
         )
-        encoded.pooler_output = self.ecg_projection(encoded.pooler_output)
+        encoded.pooler_output = self.ecg_projection(encoded.pooler_output.to(self.ecg_projection.weight.dtype))
         return encoded
 
     @can_return_tuple
@@ -567,14 +567,15 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         encoded = self.text_encoder(
             input_ids=input_ids, attention_mask=attention_mask, **kwargs | {"return_dict": True}
         )
-        hidden = encoded.last_hidden_state
+        # A text encoder may be in another type than what stands behind it, in whose type the mean is taken.
+        hidden = encoded.last_hidden_state.to(self.text_projection.weight.dtype)
         if attention_mask is None:
             pooled = hidden.mean(dim=1)
         else:
             weight = attention_mask[..., None].to(hidden.dtype)
             pooled = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
         return BaseModelOutputWithPooling(
-            last_hidden_state=hidden,
+            last_hidden_state=encoded.last_hidden_state,
             pooler_output=self.text_projection(pooled),
             hidden_states=encoded.get("hidden_states"),
             attentions=encoded.get("attentions"),

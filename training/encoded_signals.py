@@ -108,7 +108,6 @@ def encode_signals(
             features = feature_extractor(prepared, return_tensors="pt")
             # Not the fingerprint of the preprocessing, which is the model's to check, not the encoder's.
             inputs = {name: features[name].to(encoder.device) for name in ("ecg_values", "lead_mask", "ecg_lengths")}
-            inputs["ecg_values"] = inputs["ecg_values"].to(encoder.dtype)
             encoded = encoder(**inputs).last_hidden_state.float().cpu().numpy().astype("<f4", copy=False)
             counts = encoder.num_patches(features["ecg_lengths"]).tolist()
             lengths = features["ecg_lengths"].tolist()

@@ -22,6 +22,7 @@ from .stages import StageContext, print_skipped, save_checkpoint, train_stage, t
 from .statement_targets import StatementTargets
 from .streams import SimulatedWindows, StreamedExamples, Windows
 from .text_models import build_text_encoder
+from .tuning import freeze_unreached, learn_in_float32, switch_dropout_off
 
 
 def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
@@ -48,6 +49,12 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
         )
         if recipe.text_encoder.tune == "frozen":
             model.text_encoder.requires_grad_(False)
+            switch_dropout_off(model.text_encoder)
+        learn_in_float32(model)  # before what nothing reaches is frozen, as it still computes with the rest
+        if recipe.text_encoder.tune != "frozen":
+            few = tokenizer("ECG", return_tensors="pt")
+            features = model.eval().get_text_features(few["input_ids"], few["attention_mask"])
+            freeze_unreached(model.text_encoder, features.pooler_output)
         if stage.text == "findings":
             # A parameter that learns and that no loss uses would stop distributed training.
             for parameter in (model.logit_scale, model.logit_bias):

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 
 _PADDING = -1
 _BEGINNING = 0
@@ -104,13 +105,19 @@ def sharing_is_exact(model: Any, apart: Mapping[str, Any], together: Mapping[str
     Args: apart, together: batches with `labels`, whose conversations stand in the same order.
     False for models whose attention is not a sum over what the mask shows in whatever order: state space models,
     positions that are told by the place (ALiBi), attention that takes no mask of true and false ("eager").
+    Raises: what the model raises about rows of their own, and what has nothing to do with the mask, such as want of
+        memory.
     """
     training = model.training
     model.eval()
     try:
-        expected, found = (_foretelling_logits(model, batch) for batch in (apart, together))
-    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
-        return False
+        expected = _foretelling_logits(model, apart)
+        try:
+            found = _foretelling_logits(model, together)
+        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+            if _is_of_the_machine(error):
+                raise
+            return False
     finally:
         model.train(training)
     if expected.shape != found.shape:
@@ -120,7 +127,13 @@ def sharing_is_exact(model: Any, apart: Mapping[str, Any], together: Mapping[str
     return bool((expected - found).abs().max() <= allowed)
 
 
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether an error tells of memory or of the device, and so nothing of the model."""
+    return isinstance(error, torch.OutOfMemoryError | torch.AcceleratorError) or should_reduce_batch_size(error)
+
+
 def _foretelling_logits(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
     """[learned tokens, vocabulary]"""
+    batch = {name: value.to(model.device) for name, value in batch.items()}
     learned = batch["labels"][:, 1:] != -100
     return model(**{name: value for name, value in batch.items() if name != "labels"}).logits[:, :-1][learned]

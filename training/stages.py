@@ -36,7 +36,14 @@ from .start import Start
 from .stopping import stopping_arguments, stopping_callbacks
 from .text_models import build_language_model
 from .trainer import EXAMPLE_IDS, StageTrainer
-from .tuning import check_adapters_are_called, count_parameters, prepare_for_tuning, trainable_table
+from .tuning import (
+    AdapterCheck,
+    count_parameters,
+    parameter_types,
+    prepare_for_tuning,
+    restore_types,
+    trainable_table,
+)
 
 
 @dataclass
@@ -118,17 +125,16 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
     recipe, folder = context.recipe, context.run.stage(name)
     tune = stage.tune or recipe.language_model.tune
 
-    def build() -> tuple[PreTrainedModel | PeftModel, ECGProcessor]:
+    def build() -> tuple[PreTrainedModel | PeftModel, ECGProcessor, dict[str, torch.dtype]]:
         set_seed(recipe.seed + STAGES.index(name))
         model, processor = _starting_model(context, name)
+        types = parameter_types(model)
         if tune == "lora":
             _keep_base(model, processor, folder, save=PartialState().is_main_process)
-        return (
-            prepare_for_tuning(model, tune, recipe.lora, encoder=stage.tune_encoder, projector=stage.tune_projector),
-            processor,
-        )
+        learning = {"encoder": stage.tune_encoder, "projector": stage.tune_projector}
+        return prepare_for_tuning(model, tune, recipe.lora, **learning), processor, types
 
-    model, processor = build()
+    model, processor, types = build()
     signals: dict[str, PreparedSignals | EncodedSignals] = dict.fromkeys(("train", "validation"), context.signals)
     augmenter = context.augmenter(stage)
     if stage.cache_encoder and not stage.tune_encoder:
@@ -139,23 +145,22 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
     validation = QuestionExamples(questions["validation"], signals["validation"], processor)
     print_skipped(train.skipped, "questions are about records without a usable signal")
     collator = QuestionCollator(processor)
-    together = stage.questions_per_row
-    if together > 1 and not _can_share(model, train, processor):
-        together = 1
-    if isinstance(model, PeftModel):
-        batch = collator([train[0]])
-        check_adapters_are_called(model, {key: value for key, value in batch.items() if key != EXAMPLE_IDS})
     trainer = StageTrainer(
         model=model,
         args=training_arguments(recipe, stage, folder, len(train), label_names=["labels"]),
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
         data_collator=collator,
-        train_collator=QuestionCollator(processor, together),
+        train_collator=QuestionCollator(processor, stage.questions_per_row),
         group_by_length=stage.group_by_length,
-        together=together,
+        together=stage.questions_per_row,
         optimizer=stage.optimizer,
     )
+    # Now that the model is where it will be trained.
+    if stage.questions_per_row > 1 and not _can_share(model, train, processor):
+        trainer.keep_apart()
+    if isinstance(model, PeftModel):
+        trainer.add_callback(AdapterCheck(model))
     metrics = train_stage(trainer, context, name)
     model = whole_model(trainer, model, lambda: build()[0])
     if not PartialState().is_main_process:
@@ -164,6 +169,7 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
         with written_whole(folder / "adapter") as partial:
             model.save_pretrained(partial)
         model = model.merge_and_unload()
+    restore_types(model, types)
     save_checkpoint(model, folder / "model", [processor])
     metrics["answers"] = {}
     if len(questions.get(stage.evaluate_split, ())) and stage.evaluate:

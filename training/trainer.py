@@ -77,6 +77,10 @@ class StageTrainer(Trainer):
         self.order: GroupedSampler | None = None
         self.add_callback(_EpochOfData(self))
 
+    def keep_apart(self) -> None:
+        """Make training batches as validation batches are made, and leave an example's place to chance."""
+        self.together, self._train_collator = 1, self.data_collator
+
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()
         clip = self.accelerator.clip_grad_norm_

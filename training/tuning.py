@@ -1,17 +1,20 @@
 """What learns in a question stage: the language model (all, a LoRA adapter, nothing), the projector, the encoder.
 
 In: a model and a stage's choices. Out: the same model with `requires_grad` set, wrapped by PEFT for LoRA, and a table
-that says what learns. Encoder weights are never part of an adapter.
+that says what learns. Encoder weights are never part of an adapter. Decided here: what learns is float32, whatever the
+rest of the model is.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import PreTrainedModel
+from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel, TrainerCallback
 
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
 from .recipe import LoraRecipe, RecipeError
@@ -34,24 +37,53 @@ def prepare_for_tuning(
     model.projector.requires_grad_(projector)
     model.ecg_encoder.requires_grad_(encoder)
     if not encoder:
-        _switch_dropout_off(model.ecg_encoder)
+        switch_dropout_off(model.ecg_encoder)
     if tune == "lora":
         if encoder:
             raise RecipeError("tune_encoder goes with tune: full or frozen; an adapter holds no encoder weights.")
-        return get_peft_model(model, lora_config(lora, projector))
+        return learn_in_float32(get_peft_model(model, lora_config(lora, projector)))
     model.language_model.requires_grad_(tune == "full")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise RecipeError("Nothing learns in this stage: tune is frozen, tune_encoder and tune_projector are false.")
+    return learn_in_float32(model)
+
+
+def learn_in_float32(model: torch.nn.Module) -> torch.nn.Module:
+    """Keep what learns in float32, in place; the rest stays as it is. Returns: the model.
+
+    bfloat16 has 8 bits of precision: a weight that is to change by less than some 1/512 of itself stays what it was,
+    and others jump. Source: Micikevicius et al. 2018, "Mixed precision training", arXiv 1710.03740, section 3.1 (a
+    master copy of the weights).
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.float()
     return model
 
 
-def _switch_dropout_off(encoder: torch.nn.Module) -> None:
-    """A frozen encoder is one function of the ECG; what learns behind it has dropout of its own."""
-    for module in encoder.modules():
+def parameter_types(model: torch.nn.Module) -> dict[str, torch.dtype]:
+    """Name -> type of every parameter."""
+    return {name: parameter.dtype for name, parameter in model.named_parameters()}
+
+
+def restore_types(model: torch.nn.Module, types: dict[str, torch.dtype]) -> None:
+    """Bring parameters back to the types that they had, in place.
+
+    A checkpoint loads in one type, so that what is saved, and measured before, shall be what is loaded.
+    """
+    for name, parameter in model.named_parameters():
+        parameter.data = parameter.data.to(types[name])
+
+
+def switch_dropout_off(part: torch.nn.Module) -> None:
+    """A frozen encoder is one function of its ECG or text; what learns behind it has dropout of its own."""
+    for module in part.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-        if hasattr(module, "attention_dropout"):
-            module.attention_dropout = 0.0
+        # Attention takes the number itself, by a name that differs between families.
+        for name, value in vars(module).items():
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
 
 
 def lora_config(lora: LoraRecipe, projector: bool = True) -> LoraConfig:
@@ -71,30 +103,74 @@ def lora_config(lora: LoraRecipe, projector: bool = True) -> LoraConfig:
     )
 
 
-@torch.no_grad()
-def check_adapters_are_called(model: PeftModel, batch: dict[str, torch.Tensor]) -> None:
-    """Run one batch and refuse adapters that no forward pass goes through.
+class AdapterCheck(TrainerCallback):
+    """Refuses adapters that no forward pass goes through, before the first step is taken.
 
     Some language models (Mamba's `dt_proj`) use a layer's weight without calling the layer: its adapter would learn
-    nothing, and merging it would change the model.
+    nothing, and merging it would change the model. Nothing is run for it: hooks watch the first batch of training,
+    wherever the model was put and however it was wrapped.
     Raises: RecipeError naming the layers.
     """
-    called: set[str] = set()
-    adapted = {name: module for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
-    hooks = [module.register_forward_hook(lambda *_, name=name: called.add(name)) for name, module in adapted.items()]
-    training = model.training
-    try:
-        model.eval()(**{name: value.to(model.device) for name, value in batch.items()})
-    finally:
-        model.train(training)
-        for hook in hooks:
+
+    def __init__(self, model: PeftModel):
+        self._model = model
+        self._called: set[str] = set()
+        self._hooks: list[RemovableHandle] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        for name, module in self._adapted().items():
+            self._hooks.append(module.register_forward_hook(lambda *_, name=name: self._called.add(place_of(name))))
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self._hooks:
+            return
+        for hook in self._hooks:
             hook.remove()
-    idle = sorted({name.rsplit(".", 1)[-1] for name in adapted.keys() - called})
-    if idle:
-        raise RecipeError(
-            f"LoRA is put on the layers {', '.join(idle)}, which this language model never calls: their adapters "
-            "would learn nothing, and merging them would change the model. Name other layers in lora.target_modules."
-        )
+        self._hooks = []
+        idle = sorted({name.rsplit(".", 1)[-1] for name in self._adapted() if place_of(name) not in self._called})
+        if idle:
+            raise RecipeError(
+                f"LoRA is put on the layers {', '.join(idle)}, which this language model never calls: their adapters "
+                "would learn nothing, and merging them would change the model. Name other layers in "
+                "lora.target_modules."
+            )
+
+    def _adapted(self) -> dict[str, BaseTunerLayer]:
+        return {name: module for name, module in self._model.named_modules() if isinstance(module, BaseTunerLayer)}
+
+
+def place_of(name: str) -> str:
+    """A module's or parameter's name without numbers: the same for all layers, and for experts of which a batch goes
+    through a few."""
+    return re.sub(r"\d+", "#", name)
+
+
+def freeze_unreached(module: torch.nn.Module, output: torch.Tensor) -> list[str]:
+    """Let only those parameters learn that an output depends on, such as not a pooler behind it.
+
+    A parameter that learns and that no loss reaches stops distributed training, and decays where weights decay.
+    Args: output: of the module, with a graph. Returns: the names of the others.
+    """
+    reached = _behind(output)
+    places = {place_of(name) for name, parameter in module.named_parameters() if id(parameter) in reached}
+    others = [name for name, parameter in module.named_parameters() if place_of(name) not in places]
+    for name in others:
+        module.get_parameter(name).requires_grad_(False)
+    return others
+
+
+def _behind(output: torch.Tensor) -> set[int]:
+    """Ids of the leaves that a tensor was computed from."""
+    seen, waiting, leaves = set(), [output.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            leaves.add(id(node.variable))
+        waiting += [following for following, _ in node.next_functions]
+    return leaves
 
 
 def count_parameters(model: torch.nn.Module) -> dict[str, tuple[int, int]]:

@@ -174,3 +174,36 @@ def test_bfloat16_is_exact_enough(family: str, make_ecg: Any) -> None:
     assert not sharing_is_exact(
         model, apart, together | {"attention_mask": torch.ones_like(together["attention_mask"])}
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: 2 GB"), True),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), True),
+        (RuntimeError("The size of tensor a (3) must match the size of tensor b (4) at dimension 1"), False),
+    ],
+)
+def test_want_of_memory_says_nothing_of_the_model(error: Exception, raised: bool, make_ecg: Any) -> None:
+    model, processor = build({"model_type": "llama", **FAMILIES["llama"]})
+    apart, together = batches(processor, make_ecg)
+
+    def forward(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        if kwargs["input_ids"].shape == together["input_ids"].shape:
+            raise error
+
+    model.register_forward_pre_hook(forward, with_kwargs=True)
+    if raised:
+        with pytest.raises(type(error)):
+            sharing_is_exact(model, apart, together)
+    else:
+        assert not sharing_is_exact(model, apart, together)
+    assert model.training
+
+
+def test_what_goes_wrong_with_rows_of_their_own_is_raised(make_ecg: Any) -> None:
+    model, processor = build({"model_type": "llama", **FAMILIES["llama"]})
+    apart, together = batches(processor, make_ecg)
+    with pytest.raises(ValueError, match="placeholder"):
+        sharing_is_exact(model, apart | {"ecg_mask": torch.zeros_like(apart["ecg_mask"])}, together)

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import load_from_disk
+from transformers import Trainer, TrainingArguments
 
 from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration
 from ecgllm.corpora import build_questions, debias, prepare
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, RecipeError
 from ecgllm.training.text_models import build_language_model
-from ecgllm.training.tuning import check_adapters_are_called, prepare_for_tuning, trainable_table
+from ecgllm.training.tuning import AdapterCheck, freeze_unreached, prepare_for_tuning, trainable_table
 
 ENCODER = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -151,16 +152,71 @@ def test_a_batch_larger_than_the_data_is_refused(write_recipe: Callable[..., Pat
         run_recipe(load_recipe(write_recipe(), overrides))
 
 
-def test_adapters_on_layers_that_are_never_called_are_refused(model: ECGLLMForConditionalGeneration) -> None:
-    batch = {"input_ids": torch.tensor([[5, 6, 7]])}
-    check_adapters_are_called(prepare_for_tuning(model, "lora", LoraRecipe()), batch)
+def train_steps(model: torch.nn.Module, tmp_path: Path, check: AdapterCheck, steps: int = 2) -> int:
+    """Steps of a Trainer over short prompts; returns how many were taken."""
+    rows = [{"input_ids": [5, 6, 7], "labels": [5, 6, 7]}] * 4
+    args = TrainingArguments(
+        str(tmp_path),
+        max_steps=steps,
+        per_device_train_batch_size=2,
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    trainer = Trainer(model, args, train_dataset=rows, callbacks=[check])
+    try:
+        trainer.train()
+    finally:
+        taken = trainer.state.global_step
+    return taken
+
+
+def test_adapters_on_layers_that_are_never_called_are_refused_before_the_first_step(
+    model: ECGLLMForConditionalGeneration, tmp_path: Path
+) -> None:
+    """Watched in the first batch: no forward pass is made for it, on whatever device."""
+    tuned = prepare_for_tuning(model, "lora", LoraRecipe())
+    assert train_steps(tuned, tmp_path, AdapterCheck(tuned)) == 2
+    assert not any(module._forward_hooks for module in tuned.modules())
     config = {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 1, "state_size": 4}
     language_model, tokenizer = build_language_model(LanguageModelRecipe(config=config, vocab_size=300), ["a text"])
     mamba = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
         ECGEncoderConfig(**ENCODER), language_model, tokenizer=tokenizer
     )
+    tuned = prepare_for_tuning(mamba, "lora", LoraRecipe())
+    before = {name: value.clone() for name, value in tuned.state_dict().items()}
     with pytest.raises(RecipeError, match="layers dt_proj, which this language model never calls"):
-        check_adapters_are_called(prepare_for_tuning(mamba, "lora", LoraRecipe()), batch)
+        train_steps(tuned, tmp_path, AdapterCheck(tuned))
+    assert all(torch.equal(value, before[name]) for name, value in tuned.state_dict().items())
+
+
+def test_a_stage_of_adapters_is_checked(
+    write_recipe: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 1, "state_size": 4}
+    stages = {"finetune": {"tune": "lora", "evaluate": 0, "questions": {"per_record": 1, "types": ["verify"]}}}
+    recipe = write_recipe(stages=stages, language_model={"config": config, "vocab_size": 300})
+    with pytest.raises(RecipeError, match="layers dt_proj, which this language model never calls"):
+        run_recipe(load_recipe(recipe, [f"output={tmp_path / 'run'}", *few_steps("finetune")]))
+
+
+class Experts(torch.nn.Module):
+    """Two experts, of which the first answers, and a layer behind them that is never asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(2))
+        self.pooler = torch.nn.Linear(2, 2)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        self.pooler(values)
+        return self.experts[0](values)
+
+
+def test_what_no_loss_reaches_does_not_learn() -> None:
+    model = Experts()
+    assert freeze_unreached(model, model(torch.ones(1, 2))) == ["pooler.weight", "pooler.bias"]
+    assert learning(model) == {f"experts.{number}.{name}" for number in (0, 1) for name in ("weight", "bias")}
 
 
 def test_a_prompt_past_the_last_position_says_so() -> None:
@@ -239,3 +295,27 @@ def test_a_folder_without_questions_is_refused(write_recipe: Callable[..., Path]
     overrides = ["stages.debias=null", f"stages.debias.questions.path={tmp_path}", "limit=20"]
     with pytest.raises(RecipeError, match="expected what `ecgllm questions` wrote"):
         run_recipe(load_recipe(write_recipe(), overrides))
+
+
+def test_a_frozen_text_encoder_is_one_function_of_the_text() -> None:
+    from ecgllm.training.recipe import TextEncoderRecipe
+    from ecgllm.training.text_models import build_text_encoder
+    from ecgllm.training.tuning import switch_dropout_off
+
+    for model_type in ("bert", "roberta", "distilbert", "gpt2"):
+        config = {"model_type": model_type}
+        text_encoder, _ = build_text_encoder(TextEncoderRecipe(config=config | TINY[model_type]), ["a text"])
+        text_encoder.train()
+        ids = torch.tensor([[5, 6, 7, 8]])
+        assert not torch.equal(*(text_encoder(ids).last_hidden_state for _ in range(2)))
+        switch_dropout_off(text_encoder)
+        assert torch.equal(*(text_encoder(ids).last_hidden_state for _ in range(2))), model_type
+
+
+BERT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+TINY = {
+    "bert": BERT,
+    "roberta": BERT,
+    "distilbert": {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 16},
+    "gpt2": {"n_embd": 16, "n_layer": 1, "n_head": 2},
+}
