@@ -322,9 +322,9 @@ def ask(
         try:
             answerer = pipeline(model=model, trust_remote_code=True)
         except Exception as error:  # a damaged or incomplete folder fails in as many ways as there are files in it
-            from .training.weights import check_weights
+            from .loading_ecgllm import check_files
 
-            check_weights(model)
+            check_files(model)
             raise ECGError(f"{model} cannot be loaded: {type(error).__name__}: {error}") from error
         result = answer_question(answerer, records, question, choices, **ecg_options)
         by_file = zip(paths, records, strict=True)

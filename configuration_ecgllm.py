@@ -15,7 +15,7 @@ from transformers import AutoConfig
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from .errors_ecgllm import ECGError
+from .errors_ecgllm import CheckpointError, ECGError
 
 _LOWEST_BEAT_RATE = 75
 
@@ -66,7 +66,22 @@ def _as_sub_config(value: Any, default_model_type: str, field: str) -> PreTraine
     return CONFIG_MAPPING[model_type](**value)
 
 
-class ECGEncoderConfig(PreTrainedConfig):
+class _OwnConfig(PreTrainedConfig):
+    """A configuration that is read from a checkpoint of its own type alone; transformers only warns of another's."""
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As in transformers. Raises: CheckpointError for a model of another type, such as a plain language model."""
+        found = config_dict.get("model_type") or cls.model_type
+        if found != cls.model_type:
+            raise CheckpointError(
+                f"the checkpoint holds a model of type {found!r}; expected {cls.model_type!r}. A language model "
+                "without an ECG encoder gets one by ECGLLMForConditionalGeneration.from_encoder_and_language_model."
+            )
+        return super().from_dict(config_dict, **kwargs)
+
+
+class ECGEncoderConfig(_OwnConfig):
     """Configuration of `ECGEncoder`, a vision transformer over time.
 
     Args:
@@ -185,7 +200,7 @@ class ECGEncoderConfig(PreTrainedConfig):
         return None if self.preprocessing is None else preprocessing_fingerprint(self.preprocessing)
 
 
-class ECGTextDualEncoderConfig(PreTrainedConfig):
+class ECGTextDualEncoderConfig(_OwnConfig):
     """Configuration of `ECGTextDualEncoder`: an ECG encoder and any Hugging Face text encoder in one embedding space.
 
     Args:
@@ -224,7 +239,7 @@ class ECGTextDualEncoderConfig(PreTrainedConfig):
             raise ECGError("statement_names are given, but statement_targets is False; set it to True.")
 
 
-class ECGLLMConfig(PreTrainedConfig):
+class ECGLLMConfig(_OwnConfig):
     """Configuration of `ECGLLMForConditionalGeneration`: ECG encoder, projector and any causal language model.
 
     Args:
@@ -272,15 +287,6 @@ class ECGLLMConfig(PreTrainedConfig):
                 f"patches_per_token is {self.patches_per_token} with the encoder's stem_padding 'valid'; expected 1, "
                 "or stem_padding 'same'."
             )
-
-    @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "ECGLLMConfig":
-        """As in transformers. The config.json of a plain language model gives a configuration around it, with an
-        encoder and a projector that `from_pretrained` then reports as untrained (`base_model_prefix`'s promise).
-        """
-        if config_dict.get("model_type", cls.model_type) not in (cls.model_type, ""):
-            config_dict = {"text_config": config_dict}
-        return super().from_dict(config_dict, **kwargs)
 
     @property
     def samples_per_token(self) -> int:

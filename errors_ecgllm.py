@@ -11,4 +11,8 @@ class ECGError(ValueError):
     """
 
 
-__all__ = ["ECGError"]
+class CheckpointError(ECGError):
+    """A checkpoint that is damaged, incomplete, or none of this package; the message names file or tensors."""
+
+
+__all__ = ["CheckpointError", "ECGError"]

@@ -37,6 +37,7 @@ from .configuration_ecgllm import (
     ECGTextDualEncoderConfig,
 )
 from .errors_ecgllm import ECGError
+from .loading_ecgllm import WholeWeights
 
 # Imported so that the pipeline's file (and through it the processor's) travels with the model's: transformers copies
 # only the files that relative imports reach.
@@ -228,7 +229,7 @@ def _zero_past(hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     return hidden * inside[:, None].to(hidden.dtype)
 
 
-class ECGPreTrainedModel(PreTrainedModel):
+class ECGPreTrainedModel(WholeWeights):
     """What all models here share: declarations, initialisation, saving a folder that is complete as remote code."""
 
     supports_gradient_checkpointing = True
@@ -306,6 +307,8 @@ class ECGEncoder(ECGPreTrainedModel):
     base_model_prefix = "ecg_encoder"
     main_input_name = "ecg_values"
     _input_embed_layer = "patch_embedding"
+    # An encoder loads from the checkpoint of any model that holds one.
+    _left_in_folder = r"(language_model|projector|text_encoder|(ecg|text)_projection)\.|(logit|statement)_\w+$"
     _can_record_outputs = {"hidden_states": ECGEncoderLayer, "attentions": ECGAttention}
 
     def __init__(self, config: ECGEncoderConfig):
@@ -1207,6 +1210,7 @@ CODE_FILES = (
     "beats_ecgllm.py",
     "configuration_ecgllm.py",
     "errors_ecgllm.py",
+    "loading_ecgllm.py",
     "modeling_ecgllm.py",
     "pipeline_ecgllm.py",
     "processing_ecgllm.py",

@@ -6,6 +6,7 @@ from transformers import AutoConfig, GPT2Config, LlamaConfig
 
 from ecgllm import ECGEncoderConfig, ECGFeatureExtractor, ECGLLMConfig, ECGTextDualEncoderConfig
 from ecgllm.configuration_ecgllm import describe_difference, preprocessing_fingerprint
+from ecgllm.errors_ecgllm import CheckpointError
 
 VALID = {"stem_padding": "valid"}
 
@@ -53,10 +54,15 @@ def test_encoder_configuration_is_found_inside_the_others(tmp_path):
         assert loaded.hidden_size == 96 and loaded.preprocessing_id == encoder.preprocessing_id
 
 
-def test_folder_of_a_language_model_is_read_as_the_language_model(tmp_path):
+def test_folder_of_a_language_model_is_no_checkpoint(tmp_path):
     GPT2Config(n_embd=48).save_pretrained(tmp_path)
-    config = ECGLLMConfig.from_pretrained(tmp_path)
-    assert isinstance(config.text_config, GPT2Config) and config.text_config.hidden_size == 48
+    for config, own in (
+        (ECGLLMConfig, "'ecgllm'"),
+        (ECGEncoderConfig, "_encoder'"),
+        (ECGTextDualEncoderConfig, "_dual"),
+    ):
+        with pytest.raises(CheckpointError, match=f"type 'gpt2'; expected .*{own}.*from_encoder_and_language_model"):
+            config.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("tied", [True, False])

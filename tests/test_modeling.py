@@ -422,16 +422,6 @@ def test_encoder_loads_from_whatever_holds_one(tiny_llm, text_encoder, tmp_path)
         assert_same_weights(loaded, model.ecg_encoder)
 
 
-def test_folder_of_a_plain_language_model_gives_an_untrained_front(tmp_path):
-    language_model = AutoModelForCausalLM.from_config(llama())
-    language_model.save_pretrained(tmp_path)
-    model, info = ECGLLMForConditionalGeneration.from_pretrained(tmp_path, output_loading_info=True)
-    assert_same_weights(model.language_model, language_model)
-    assert {name.split(".")[0] for name in info["missing_keys"]} == {"ecg_encoder", "projector"}
-    with pytest.raises(ValueError, match="no placeholder for ECGs"):
-        model(input_ids=torch.tensor([[3, 4]]), ecg_values=torch.zeros(1, 1, 12, 40))
-
-
 def test_placeholder_is_never_generated(tiny_llm, tmp_path):
     model, processor = tiny_llm()
     assert model.language_model.generation_config.suppress_tokens is None

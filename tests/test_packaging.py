@@ -23,6 +23,7 @@ TRAVELS = (
     "beats_ecgllm",
     "configuration_ecgllm",
     "errors_ecgllm",
+    "loading_ecgllm",
     "signal_ecgllm",
     "processing_ecgllm",
     "modeling_ecgllm",

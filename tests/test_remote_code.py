@@ -20,7 +20,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 from ecgllm import ECGEncoderConfig, ECGFeatureExtractor, ECGLLMForConditionalGeneration, ECGProcessor
 
 MODEL_FILES = {
-    "README.md", "config.json", "generation_config.json", "model.safetensors", "beats_ecgllm.py", "errors_ecgllm.py",
+    "README.md", "config.json", "generation_config.json", "model.safetensors", "beats_ecgllm.py",
+    "errors_ecgllm.py", "loading_ecgllm.py",
     "configuration_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py",
 }  # fmt: skip
 PROCESSOR_FILES = {

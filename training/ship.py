@@ -17,9 +17,9 @@ from pathlib import Path
 from safetensors import safe_open
 
 from ..errors_ecgllm import ECGError
+from ..loading_ecgllm import check_files
 from ..modeling_ecgllm import CODE_FILES, copy_code
 from .run_folder import written_whole
-from .weights import check_weights
 
 MOST_BYTES = 20_000_000
 """Of weights: they are in the repository, of which everyone downloads every version."""
@@ -68,7 +68,7 @@ def _check(run: Path) -> None:
         raise FileNotFoundError(
             f"{run} lacks {', '.join(missing)}; expected a run that ends in debias or finetune, weights in one file"
         )
-    check_weights(run)
+    check_files(run)
     size = (run / _WEIGHTS).stat().st_size
     if size > MOST_BYTES:
         raise ECGError(

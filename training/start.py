@@ -17,10 +17,10 @@ from typing import Any
 from transformers import AutoModelForCausalLM
 
 from ..configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig, ECGTextDualEncoderConfig
+from ..loading_ecgllm import check_files
 from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from .recipe_checks import RecipeError, fields_of
-from .weights import check_weights
 
 _CONFIGS = {config.model_type: config for config in (ECGLLMConfig, ECGTextDualEncoderConfig)}
 _PROJECTOR = {
@@ -111,7 +111,7 @@ def read_start(name: str, weights: bool = True) -> Start:
         raise RecipeError(f"start_from is {folder}, a model of type {kind!r}; expected {' or '.join(_CONFIGS)}.")
     if weights:
         try:
-            check_weights(folder)
+            check_files(folder)
         except ValueError as error:
             raise RecipeError(f"start_from is {folder}: {error}.") from error
     return Start(folder, _CONFIGS[kind].from_pretrained(folder), weights)

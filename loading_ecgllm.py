@@ -1,0 +1,204 @@
+"""What `from_pretrained` refuses: checkpoints that are not whole, and would answer from random or broken weights.
+
+In: what transformers found in a folder beside what a model is made of. Out: nothing, or a `CheckpointError` with the
+names of the tensors. Decided here: a tensor that the folder lacks, or that no part of the model knows, is an error, as
+is a value that is no number; and a damaged file is named before a library's reader fails on it.
+"""
+
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import nn
+from transformers import PreTrainedModel
+
+from .errors_ecgllm import CheckpointError
+
+_MOST_NAMES = 8
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_AGAIN = "Copy the checkpoint again, or train it again"
+
+
+class WholeWeights(PreTrainedModel):
+    """A model whose `from_pretrained` and `load_adapter` take whole checkpoints only.
+
+    A subclass whose head is new on purpose says so in one line, in transformers' own words:
+    `_keys_to_ignore_on_load_missing = [r"^classifier\\."]`.
+    """
+
+    _left_in_folder = r"(?!)"
+    """Pattern of the tensors of a larger model that stay behind where this one is taken out of it; here: none."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers, `from_pretrained(None, config=..., state_dict=...)` included.
+
+        Args: ignore_mismatched_sizes: True leaves tensors that are missing, unknown or of another shape to chance.
+        Raises: CheckpointError for a damaged file, and for tensors that are missing (in the folder, and in the base
+            that an adapter's folder names), of another shape, unknown, or that hold a value that is no finite number.
+        """
+        if pretrained_model_name_or_path is not None:
+            check_files(Path(pretrained_model_name_or_path) / kwargs.get("subfolder", ""))
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+
+    @classmethod
+    def _finalize_model_loading(cls, model: Any, load_config: Any, loading_info: Any) -> Any:
+        # Where transformers knows both what it found and what it looked for; the public output_loading_info is the
+        # adapter's alone where a folder holds an adapter, and says nothing of a base without an encoder.
+        name = load_config.pretrained_model_name_or_path
+        if name is None:
+            return super()._finalize_model_loading(model, load_config, loading_info)
+        if loading_info.mismatched_keys and not load_config.ignore_mismatched_sizes:
+            _refuse(model, name, other_shape=[key for key, *_ in loading_info.mismatched_keys])
+        loading_info = super()._finalize_model_loading(model, load_config, loading_info)
+        if not load_config.ignore_mismatched_sizes:
+            unknown = {key for key in loading_info.unexpected_keys if not re.match(cls._left_in_folder, key)}
+            if load_config.hf_quantizer is not None:
+                unknown = {key for key in unknown if not _has_owner(model, key)}
+            _refuse(model, name, missing=loading_info.missing_keys, unknown=unknown)
+        _check_finite(model, name, on_disk="disk" in (load_config.device_map or {}).values())
+        return loading_info
+
+    def load_adapter(self, peft_model_id: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers. Raises: CheckpointError as `from_pretrained`, of the adapter's tensors."""
+        if peft_model_id is not None:
+            check_files(Path(peft_model_id))
+        before = set(self.state_dict())
+        try:
+            info = super().load_adapter(peft_model_id, *args, **kwargs)
+        except RuntimeError as error:
+            if "ignore_mismatched_sizes" not in str(error):
+                raise
+            raise CheckpointError(
+                f"{peft_model_id} holds an adapter whose tensors have other shapes than this model's; expected the "
+                "base that its adapter_config.json names."
+            ) from error
+        if info is not None:
+            _refuse(self, peft_model_id, missing=info.missing_keys, unknown=info.unexpected_keys)
+        _check_finite(self, peft_model_id, chosen=lambda key: key not in before)
+        return info
+
+
+if not hasattr(PreTrainedModel, "_finalize_model_loading"):
+    raise ImportError(
+        "this release of transformers loads weights in another way than the releases that ecgllm was tested with "
+        "(5.18 to 5.24), and checkpoints that are not whole would go unnoticed: pip install 'transformers<5.25'"
+    )
+
+
+def _refuse(
+    model: nn.Module,
+    name: Any,
+    missing: Iterable[str] = (),
+    unknown: Iterable[str] = (),
+    other_shape: Iterable[str] = (),
+) -> None:
+    own = set(model.state_dict())
+    said = [
+        f"{len(set(keys))} of its tensors {what} ({_listed(keys, own)})"
+        for what, keys in (
+            ("are missing", missing),
+            ("are of another shape", other_shape),
+            ("are not known to it", unknown),
+        )
+        if keys
+    ]
+    if said:
+        raise CheckpointError(
+            f"{name} is no whole checkpoint of a {type(model).__name__}: {'; '.join(said)}. {_AGAIN}; to start from "
+            "random values in their place, pass ignore_mismatched_sizes=True."
+        )
+
+
+def _listed(keys: Iterable[str], own: set[str]) -> str:
+    """Names, whole parts as one: "all 12 of projector, language_model.norm.weight and 3 more"."""
+    left, names = set(keys), []
+    for part in sorted({key.split(".")[0] for key in left}):
+        of_part = {key for key in own if key.split(".")[0] == part}
+        if len(of_part) > 1 and of_part <= left:
+            names.append(f"all {len(of_part)} of {part}")
+            left -= of_part
+    names += sorted(left)
+    shown = ", ".join(names[:_MOST_NAMES])
+    return shown if len(names) <= _MOST_NAMES else f"{shown} and {len(names) - _MOST_NAMES} more"
+
+
+def _has_owner(model: nn.Module, key: str) -> bool:
+    """Whether a tensor belongs to a module of the model, as a quantiser's do: weight.absmax, weight_scale."""
+    names = {name for name, _ in model.named_modules() if name}
+    return any(parent in names for parent in (key.rpartition(".")[0], key.rpartition(".")[0].rpartition(".")[0]))
+
+
+def _check_finite(
+    model: nn.Module, name: Any, chosen: Callable[[str], bool] = lambda key: True, on_disk: bool = False
+) -> None:
+    tensors = {key: value for key, value in model.state_dict().items() if chosen(key) and value.dtype in _FLOATS}
+    wrong = [key for key, value in tensors.items() if not _is_finite(value)]
+    if on_disk:
+        held_back = {key for key, value in tensors.items() if value.is_meta}
+        wrong += [key for key, value in _stored(Path(name)) if key in held_back and not _is_finite(value)]
+    if wrong:
+        raise CheckpointError(
+            f"{name} holds values that are no finite numbers (NaN or infinite) in {len(wrong)} tensors "
+            f"({_listed(wrong, set(tensors))}), and every answer would be. {_AGAIN}."
+        )
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    """True, too, for what has no values here: on the meta device, or packed by a quantiser."""
+    if tensor.is_meta or tensor.numel() == 0 or type(tensor) not in (torch.Tensor, nn.Parameter):
+        return True
+    # The extremes of a tensor with NaN are NaN; nothing of the tensor's size is allocated.
+    return all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(tensor.detach()))
+
+
+def _stored(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 (it is no mapping)
+                yield key, file.get_tensor(key)
+
+
+def check_files(folder: str | Path) -> None:
+    """Check the sizes of a folder's files of weights, which are not read; a folder that is not there passes.
+
+    A safetensors file is as long as its header promises (https://huggingface.co/docs/safetensors/index#format); one
+    of PyTorch is a ZIP archive, whose table of contents stands at its end.
+    Raises: CheckpointError that names the file.
+    """
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        found, promised = path.stat().st_size, _promised_size(path)
+        if found != promised:
+            expected = "no header of safetensors" if promised is None else f"a header that promises {promised:,}"
+            raise CheckpointError(
+                f"{path} is damaged: it holds {found:,} bytes and {expected}. {_AGAIN}; a file that is too short was "
+                "cut off while it was written or copied"
+            )
+    for pattern in ("pytorch_model*.bin", "adapter_model.bin"):
+        for path in sorted(Path(folder).glob(pattern)):
+            if not zipfile.is_zipfile(path):
+                raise CheckpointError(
+                    f"{path} is damaged: its {path.stat().st_size:,} bytes are no archive of PyTorch. {_AGAIN}"
+                )
+
+
+def _promised_size(path: Path) -> int | None:
+    """8 bytes with the length of the header, the header, and the tensors up to the last one's end."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size:
+            return None
+        try:
+            tensors = json.loads(file.read(length))
+            ends = [entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"]
+            return 8 + length + max(ends, default=0)
+        except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
+            return None
+
+
+__all__ = ["WholeWeights", "check_files"]
