@@ -35,12 +35,17 @@ class EncodedSignals(Mapping):
     """Record id -> {"ecg_embeds" float32 [patches, encoder size], "ecg_length" samples, "preprocessing_id"}."""
 
     def __init__(self, folder: Path):
+        self.folder = folder
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         self.preprocessing_id: int = index["preprocessing_id"]
         self._index = RecordIndex(np.load(folder / _IDS))
         self._rows = np.load(folder / _ROWS, mmap_mode="r")  # [records, (first patch, patches, samples)]
         shape = (index["patches"], index["hidden_size"])
         self._values = np.memmap(folder / _VALUES, dtype="<f4", mode="r", shape=shape)
+
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        # For workers that are spawned: a memory-mapped array would be sent with all that it maps.
+        return type(self), (self.folder,)
 
     def __getitem__(self, record_id: str) -> dict[str, Any]:
         start, patches, length = self._rows[self._index[record_id]].tolist()

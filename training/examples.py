@@ -8,7 +8,7 @@ row. Those of `pretrain` are in `pretraining_examples.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any
 
@@ -53,15 +53,20 @@ class QuestionExamples(torch.utils.data.Dataset):
         self.questions = questions.select(usable)
         self.skipped = len(questions) - len(usable)
 
-        @lru_cache(maxsize=100_000)
-        def encode(question: str, answer: str, lengths: tuple[int, ...]) -> dict[str, list[int]]:
-            # The ECGs themselves join in the collator: here only their number and lengths matter.
-            conversation = processor.build_conversation(question, [{}] * len(lengths), answer=answer)
-            return processor.encode_conversation(conversation, lengths)
-
-        self._encode = encode
+        self._remember()
         self._groups = self.groups() if augmenter is not None else None
         self._varied: tuple[Any, list[dict[str, Any]]] = (None, [])  # (epoch, group) that was asked for last
+
+    def _remember(self) -> None:
+        self._encode = lru_cache(maxsize=100_000)(partial(_encoded, self.processor))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # For workers that are spawned: each remembers what it encoded itself.
+        return {name: value for name, value in vars(self).items() if name not in ("_encode", "_varied")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _varied=(None, []))
+        self._remember()
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -117,6 +122,12 @@ class QuestionExamples(torch.utils.data.Dataset):
     def set_epoch(self, epoch: int) -> None:
         if self.augmenter is not None:
             self.augmenter.set_epoch(epoch)
+
+
+def _encoded(processor: ECGProcessor, question: str, answer: str, lengths: tuple[int, ...]) -> dict[str, list[int]]:
+    # The ECGs themselves join in the collator: here only their number and lengths matter.
+    conversation = processor.build_conversation(question, [{}] * len(lengths), answer=answer)
+    return processor.encode_conversation(conversation, lengths)
 
 
 class QuestionCollator:

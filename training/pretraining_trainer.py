@@ -66,6 +66,7 @@ class PretrainingTrainer(StageTrainer):
             batch_size=self.train_dataset.batch_size,
             collate_fn=self.data_collator,
             num_workers=workers,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context if workers else None,
             prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
             pin_memory=self.args.dataloader_pin_memory,
             generator=torch.Generator().manual_seed(self.args.seed),

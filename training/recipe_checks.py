@@ -48,12 +48,14 @@ _OWN_TRAINING_ARGUMENTS = {
     "remove_unused_columns": None,
     "label_names": None,
     "dataloader_drop_last": None,
+    "train_sampling_strategy": "group_by_length",
 }
 
 # What optimizers and torch would refuse when a stage begins: (least, below) of `training`'s numbers.
 _LIMITS = {
     "learning_rate": (0, math.inf),
     "weight_decay": (0, math.inf),
+    "label_smoothing_factor": (0, 1),
     "adam_beta1": (0, 1),
     "adam_beta2": (0, 1),
     "adam_epsilon": (0, math.inf),
@@ -218,6 +220,10 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
             )
         if stage.training.get("fp16"):
             raise RecipeError(f"{where}: cache_chunk does not go with fp16, whose losses are scaled; set bf16: true.")
+    if name == "pretrain" and stage.training.get("label_smoothing_factor"):
+        raise RecipeError(
+            f"{where}: training.label_smoothing_factor is for answers' tokens, and pretrain has none; leave it out."
+        )
     if name == "pretrain" and stage.gradient_accumulation_steps != 1:
         raise RecipeError(
             f"{where}: gradient_accumulation_steps is not 1: parts of a batch would not see each other's negatives, "

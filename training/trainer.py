@@ -17,6 +17,7 @@ import torch
 from peft import PeftModel
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback
+from transformers.trainer_utils import EvalLoopOutput
 
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
 from .non_finite import NonFiniteGuard
@@ -27,6 +28,9 @@ from .recipe_checks import RecipeError
 # Lengths that differ by less are not told apart, so that a batch is not made of one kind of question.
 _LENGTH_STEP = 16
 _BATCHES_SORTED_TOGETHER = 16
+
+# Names of parameters that scale logits.
+_TEMPERATURES = ("logit_scale", "statement_scale")
 
 EXAMPLE_IDS = "example_ids"
 """What collators call the numbers of a batch's examples in their data set, int [batch]; no model's input."""
@@ -71,7 +75,12 @@ class StageTrainer(Trainer):
         if not loss_counts_tokens:
             # The model takes any keyword, from which Trainer concludes that it does.
             self.model_accepts_loss_kwargs = False
+        if self.args.label_smoothing_factor:
+            # Trainer's own smoother shifts the labels of models that it knows by name, and of no others.
+            self.label_smoother, self.compute_loss_func = None, self._smoothed_loss
         self._keeps_answers_only = takes_positions(self.accelerator.unwrap_model(self.model))
+        # Of a validation: examples, their summed losses and their counts of learned tokens, batch by batch.
+        self._answers: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._guard = NonFiniteGuard(Path(self.args.output_dir), self.train_dataset.names)
         use_stage_progress(self)
         self.order: GroupedSampler | None = None
@@ -127,9 +136,66 @@ class StageTrainer(Trainer):
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         inputs = {name: value for name, value in inputs.items() if name != EXAMPLE_IDS}
-        if self._keeps_answers_only and "labels" in inputs:
-            inputs = inputs | answer_positions(inputs["labels"])
+        if "labels" in inputs:
+            inputs |= answer_positions(inputs["labels"]) if self._keeps_answers_only else {}
+            if self.compute_loss_func is not None:
+                # What it is given as labels stands where the logits stand.
+                inputs["labels"] = inputs.pop("shift_labels", shifted(inputs["labels"]))
         return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def _smoothed_loss(
+        self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Cross entropy with smoothed labels, where a share of the target is spread evenly over the vocabulary.
+
+        Source: Szegedy et al. 2016, arXiv 1512.00567, section 7. Args: labels: of the logits' positions.
+        """
+        smoothing, logits = self.args.label_smoothing_factor, outputs["logits"].float().flatten(0, 1)
+        total = torch.nn.functional.cross_entropy(
+            logits, labels.flatten(), ignore_index=-100, label_smoothing=smoothing, reduction="sum"
+        )
+        return total / ((labels != -100).sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
+
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
+        # A temperature of zero is no simpler one; CLIP's does not decay either (arXiv 2103.00020, section 2.5).
+        return [name for name in super().get_decay_parameter_names(model) if not name.endswith(_TEMPERATURES)]
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Validation
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def evaluation_loop(
+        self, dataloader: DataLoader, description: str, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
+    ) -> EvalLoopOutput:
+        self._answers = []
+        output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        if self._answers:
+            examples, losses, counts = (np.concatenate(column) for column in zip(*self._answers, strict=True))
+            # Processes with fewer examples than others repeat some.
+            rows = np.unique(examples, return_index=True)[1]
+            # In place of Trainer's mean over batches of means over tokens, which is another number in other batches.
+            output.metrics[f"{metric_key_prefix}_loss"] = float(losses[rows].sum() / max(counts[rows].sum(), 1))
+        return output
+
+    @torch.no_grad()
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[torch.Tensor, None, None]:
+        inputs = self._prepare_inputs(inputs)
+        examples, labels = inputs.pop(EXAMPLE_IDS), inputs.pop("labels")
+        kept = answer_positions(labels) if self._keeps_answers_only else {"shift_labels": shifted(labels)}
+        labels = kept.pop("shift_labels")
+        with self.compute_loss_context_manager():
+            logits = model(**inputs, **kept)["logits"].float()
+        losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none").sum(dim=1)
+        counts = (labels != -100).sum(dim=1)
+        gathered = (self.accelerator.gather(each) for each in (examples, losses.double(), counts))
+        self._answers.append(tuple(each.cpu().numpy() for each in gathered))
+        return losses.sum() / counts.sum().clamp(min=1), None, None
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Data
+    # -----------------------------------------------------------------------------------------------------------------
 
     def get_train_dataloader(self) -> DataLoader:
         validation, self.data_collator = self.data_collator, self._train_collator
@@ -148,7 +214,7 @@ class StageTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        if not hasattr(dataset, "__len__") or self.args.train_sampling_strategy != "random":
+        if not hasattr(dataset, "__len__"):
             return super()._get_train_sampler(train_dataset)
         # The whole batch: a process takes its part of each, however many there are.
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
@@ -185,6 +251,11 @@ class _EpochOfData(TrainerCallback):
             dataset.set_epoch(epoch)
 
 
+def shifted(labels: torch.Tensor) -> torch.Tensor:
+    """What follows each position, int [batch, tokens] like the labels: -100 where nothing is learned."""
+    return torch.nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
+
+
 def answer_positions(labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """Where a batch needs logits, as arguments of the model's forward.
 
@@ -212,9 +283,10 @@ class GroupedSampler(Sampler):
 
     Args: lengths: of the examples; None: whatever their length. groups: numbers by which examples belong together,
         such as those about one ECG; None: none do. together: how many of a group follow one another at most.
-    Shuffled, those of a group put together, sorted by length within some batches' worth, cut into batches, and the
-    batches shuffled: unlike transformers' sampler, no epoch runs from long to short. The order follows from seed and
-    epoch alone.
+    Shuffled, what makes no whole batch left out, those of a group put together, sorted by length within some batches'
+    worth, cut into batches, and the batches shuffled: unlike transformers' sampler, no epoch runs from long to short.
+    The order follows from seed and epoch alone. What is left out is another part of the examples in every epoch, of
+    any length; left in, it would be a step of its own where batches are worked off in parts, and none else.
     """
 
     def __init__(
@@ -236,36 +308,34 @@ class GroupedSampler(Sampler):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.number
+        return self.number // self.batch_size * self.batch_size
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = self._ordered(generator)
-        # A short batch stays last, where a loader that drops it drops no more than it would of any order.
-        batches = self.number // self.batch_size
-        for index in torch.randperm(batches, generator=generator).tolist():
+        for index in torch.randperm(len(self) // self.batch_size, generator=generator).tolist():
             yield from order[index * self.batch_size : (index + 1) * self.batch_size].tolist()
-        yield from order[batches * self.batch_size :].tolist()
 
     def _ordered(self, generator: torch.Generator) -> np.ndarray:
-        """int32 [examples], of which batches are cut."""
-        order = torch.randperm(self.number, generator=generator).numpy().astype(np.int32)
-        bundles = np.arange(self.number, dtype=np.int32)
+        """int32 [whole batches], of which they are cut."""
+        order = torch.randperm(self.number, generator=generator).numpy().astype(np.int32)[: len(self)]
+        place = np.arange(len(order), dtype=np.int32)
+        bundles = place
         if self.groups is not None:
             order, bundles = self._bundled(order, generator)
         if self.lengths is None:
             return order
-        window = np.arange(self.number) // (self.batch_size * _BATCHES_SORTED_TOGETHER)
+        window = place // (self.batch_size * _BATCHES_SORTED_TOGETHER)
         window = window[np.searchsorted(bundles, bundles)]  # of a bundle's first example
         length = np.bincount(bundles, weights=self.lengths[order])[bundles]
         # By bundle before place: bundles of one length stay whole.
-        return order[np.lexsort((np.arange(self.number), bundles, -length, window))]
+        return order[np.lexsort((place, bundles, -length, window))]
 
     def _bundled(self, order: np.ndarray, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(order in which up to `together` of a group follow one another, number of each one's bundle: 0, 0, 1 ..)."""
         by_group = order[np.argsort(self.groups[order], kind="stable")]
         groups = self.groups[by_group]
-        rank = np.arange(self.number) - np.searchsorted(groups, groups)
+        rank = np.arange(len(order)) - np.searchsorted(groups, groups)
         bundle = np.cumsum((rank % self.together) == 0) - 1
         place = torch.randperm(int(bundle[-1]) + 1, generator=generator).numpy()[bundle]
         sequence = np.argsort(place, kind="stable")

@@ -52,7 +52,13 @@ def test_two_processes_have_the_loss_curve_of_one(stage: str, two_processes: Pat
 
 
 def test_two_processes_measure_what_one_measures(two_processes: Path, finished_run: Path) -> None:
-    """Every validation record once, although processes of unequal shares repeat some."""
+    """Every validation example once, although processes of unequal shares repeat some."""
+    for stage in ("debias", "finetune"):
+        two, one = (
+            json.loads((run / stage / "metrics.json").read_text())["validation"]["eval_loss"]
+            for run in (two_processes, finished_run)
+        )
+        assert two == pytest.approx(one, rel=1e-5)
     two, one = (
         json.loads((run / "pretrain" / "metrics.json").read_text())["validation"]
         for run in (two_processes, finished_run)
