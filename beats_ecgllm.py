@@ -31,7 +31,7 @@ def find_beats(ecg_values: torch.Tensor, lengths: torch.Tensor, sampling_rate: f
     QRS is told from P, T and noise by its energy over all leads, held against the ECG's own QRS level: of two
     candidates within 420 ms the one with less than half the height is a T or P wave (Pan and Tompkins 1985 use 360 ms
     for T), and a QRS has at least 0.35 of the usual height. Complexes within 60 ms of an end are cut and left out.
-    The rules of `signals.beats`, without what cannot be done for a whole batch at once.
+    The rules of `heart_ecgllm`, without what cannot be done for a whole batch at once.
 
     Args: ecg_values: [ecgs, leads, samples], zero past an ECG's end and in missing leads. lengths: int [ecgs].
     """

@@ -301,16 +301,17 @@ def ask(
 
     model = str(shipped_checkpoint()) if model is None else model
     _check_checkpoint(model, trust_remote_code)
+    from .heart_ecgllm import NO_HEART
     from .signals import assess_quality, read_ecg
-    from .signals.summary import measured
+    from .signals.summary import SHORT_BELOW_S, measured
 
     reading = _reading(sampling_rate, unit, leads, format, allow_truncated, skip_checksum)
     records = [read_ecg(path, **reading) for path in paths]  # before the model, which takes longer to find out
     doubts = {}
     for path, record in zip(paths, records, strict=True):
         quality = assess_quality(record)
-        if all(lead.flat for lead in quality.leads):
-            raise ECGError(f"{path} holds no signal: every lead is flat; nothing can be asked about it")
+        if not quality.heart.found and record.duration >= SHORT_BELOW_S:  # shorter ones the model refuses as such
+            raise ECGError(f"{path}: {NO_HEART.format(found=quality.heart.missing)}. Nothing can be asked about it")
         doubts[path] = [*record.notes, *quality.reasons]
     ecg_options = {
         "drop_unknown_leads": drop_unknown_leads,

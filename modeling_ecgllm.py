@@ -1211,6 +1211,7 @@ CODE_FILES = (
     "configuration_ecgllm.py",
     "errors_ecgllm.py",
     "loading_ecgllm.py",
+    "heart_ecgllm.py",
     "modeling_ecgllm.py",
     "pipeline_ecgllm.py",
     "processing_ecgllm.py",

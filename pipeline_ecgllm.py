@@ -53,6 +53,7 @@ class ECGTextToTextPipeline(Pipeline):
         leads: list[str] | None = None,
         nan_policy: str | None = None,
         drop_unknown_leads: bool | None = None,
+        require_heart: bool | None = None,
         **unknown: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
@@ -62,6 +63,7 @@ class ECGTextToTextPipeline(Pipeline):
             "leads": leads,
             "nan_policy": nan_policy,
             "drop_unknown_leads": drop_unknown_leads,
+            "require_heart": require_heart,
         }
         forward: dict[str, Any] = {} if candidates is None else {"candidates": _checked_candidates(candidates)}
         generation = dict(generate_kwargs or {})
@@ -81,10 +83,12 @@ class ECGTextToTextPipeline(Pipeline):
             candidates: answers to choose from. max_new_tokens, generate_kwargs: for `generate`. batch_size: inputs per
                 call of the model.
             sampling_rate, leads, nan_policy, drop_unknown_leads: for ECGs, see `ECGFeatureExtractor`.
+            require_heart: False to ask about an ECG in which no heart beats, which is refused otherwise.
         Returns: a mapping (with num_return_sequences above 1 a list of them), or one for each input, as a list for a
             list and else as an iterator: generated_text; probability, of the whole answer (the product over its
             tokens), or with candidates relative to these; candidates {answer: probability}.
-        Raises: ValueError for other keys, and for a question without ECGs.
+        Raises: ValueError for other keys, for a question without ECGs, and (ECGInputError) for an ECG that is flat or
+            noise alone, as asystole and ventricular fibrillation seem to be, too.
         """
         if isinstance(inputs, str):
             inputs = {"question": inputs, "ecgs": ecgs}
@@ -103,14 +107,14 @@ class ECGTextToTextPipeline(Pipeline):
             inputs = (item for item in inputs)  # a datasets.Dataset, an iterator
         return super().__call__(inputs, **kwargs)
 
-    def preprocess(self, inputs: Any, **ecg_kwargs: Any) -> dict[str, list[Any]]:
+    def preprocess(self, inputs: Any, require_heart: bool = True, **ecg_kwargs: Any) -> dict[str, list[Any]]:
         """Prepare the ECGs of one input: a batch of one conversation, with prepared ECGs in it."""
         conversation = self._as_conversation(inputs)
         ecgs = [part["ecg"] for turn in conversation for part in _ecg_parts(turn)]
         if not ecgs:
             return {"conversations": [conversation]}
         extractor = self.processor.feature_extractor
-        features = extractor(ecgs, return_tensors="np", **ecg_kwargs)
+        features = extractor(ecgs, return_tensors="np", require_heart=require_heart, **ecg_kwargs)
         prepared = (
             {"ecg_values": values[:, :length], "lead_mask": lead_mask, "preprocessing_id": extractor.preprocessing_id}
             for values, lead_mask, length in zip(*(features[name] for name in _PREPARED_NAMES), strict=True)

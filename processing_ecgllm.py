@@ -28,6 +28,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from .configuration_ecgllm import ECG_TOKEN, count_tokens, describe_difference, preprocessing_fingerprint
 from .errors_ecgllm import ECGError
+from .heart_ecgllm import NO_HEART, find_heart
 from .signal_ecgllm import (
     LEADS,
     ECGInputError,
@@ -160,6 +161,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         return_tensors: str | None = "pt",
         nan_policy: str | None = None,
         drop_unknown_leads: bool = False,
+        require_heart: bool = False,
     ) -> BatchFeature:
         """Turn one ECG or a list of ECGs into padded model input.
 
@@ -172,6 +174,9 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
             return_tensors: "pt", or "np" (also None) for NumPy arrays.
             nan_policy: overrides the setting for this call.
             drop_unknown_leads: leave out leads other than the twelve standard ones (X, V4R) instead of refusing.
+            require_heart: refuse an ECG in which no heart beats (`find_heart`): flat, noise alone, but asystole and
+                ventricular fibrillation, too. Whoever answers a question about one asks for it; whoever trains or
+                compares with noise does not.
         Returns: `ecg_values` float32 [ecgs, leads, samples] zero padded at the end, `lead_mask` bool [ecgs, leads]
             (True: given or derived), `ecg_lengths` int64 [ecgs] in samples.
         Raises: ECGInputError naming the ECG, what was found, what was expected and the way out.
@@ -186,9 +191,12 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
             try:
                 if isinstance(ecg, Mapping) and "ecg_values" in ecg:
                     value, mask = self._prepared(ecg)
+                    if require_heart:
+                        factor = self.millivolt_factor if self.scaling == "millivolt" else 1.0
+                        _require_heart(value[mask] / factor, self.sampling_rate)
                 else:
                     signal, rate, names = _unpack(ecg, sampling_rate, leads)
-                    value, mask = self._extract(signal, rate, names, policy, drop_unknown_leads)
+                    value, mask = self._extract(signal, rate, names, policy, drop_unknown_leads, require_heart)
             except ECGInputError as error:
                 name = os.fspath(ecg) if isinstance(ecg, (str, os.PathLike)) else f"ecgs[{index}]"
                 raise ECGInputError(f"{name}: {error}") from error
@@ -233,7 +241,13 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         return files
 
     def _extract(
-        self, signal: np.ndarray, rate: float, names: Sequence[str], nan_policy: str, drop_unknown_leads: bool
+        self,
+        signal: np.ndarray,
+        rate: float,
+        names: Sequence[str],
+        nan_policy: str,
+        drop_unknown_leads: bool,
+        require_heart: bool,
     ) -> tuple[np.ndarray, np.ndarray]:
         """One ECG -> values float32 [leads, samples] and lead mask bool [leads]."""
         signal, names = _order_leads(signal, names, drop_unknown_leads)
@@ -257,6 +271,8 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         else:
             signal = signal + median
         _check_millivolt(signal)
+        if require_heart:  # once the unit is known to be right
+            _require_heart(signal, self.sampling_rate)
         by_name = complete_limb_leads(dict(zip(names, signal, strict=True)))
         mask = np.array([lead in by_name for lead in self.leads])
         if not mask.any():
@@ -287,9 +303,18 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
+_CODE_FILES = (
+    "configuration_ecgllm.py",
+    "errors_ecgllm.py",
+    "heart_ecgllm.py",
+    "processing_ecgllm.py",
+    "signal_ecgllm.py",
+)
+
+
 def _copy_code(folder: Path) -> None:
     """Copy the files that a saved processor needs as remote code."""
-    for name in ("configuration_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py"):
+    for name in _CODE_FILES:
         source = Path(__file__).resolve().parent / name
         if source != (folder / name).resolve():
             shutil.copyfile(source, folder / name)
@@ -437,6 +462,14 @@ def _handle_non_finite(signal: np.ndarray, names: list[str], policy: str) -> tup
         row = names.index(name)
         filled[row] = np.interp(time, time[finite[row]], signal[row, finite[row]])
     return filled, names
+
+
+def _require_heart(signal: np.ndarray, rate: float) -> None:
+    heart = find_heart(signal, rate)
+    if not heart.found:
+        raise ECGInputError(
+            f"{NO_HEART.format(found=heart.missing)}. Pass require_heart=False to give it to the model in any case"
+        )
 
 
 def _check_millivolt(signal: np.ndarray) -> None:

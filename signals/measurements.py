@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from ..heart_ecgllm import find_qrs
 from ..signal_ecgllm import LEADS, complete_limb_leads, remove_baseline
 from .averaged_beat import RATE, Beat, average_beat, has_p_wave, qrs_bounds, wave_lengths
-from .beats import qrs_complexes
 from .record import ECGRecord, known_lead_name
 
 INSTALL = "measuring ECGs needs neurokit2: pip install 'ecgllm[measure]'"
@@ -183,7 +183,7 @@ def _detect(signal: np.ndarray, findpeaks: Any) -> tuple[np.ndarray, float]:
     """QRS complexes (samples) and how far neurokit2's default detector agrees on them (F1 within 100 ms)."""
     from scipy.signal import butter, sosfiltfilt
 
-    first = qrs_complexes(signal)
+    first = np.round(find_qrs(signal, RATE) * RATE).astype(int)
     activity = np.abs(sosfiltfilt(butter(2, [5, 30], "bandpass", fs=RATE, output="sos"), signal, axis=1))
     typical = np.median(np.percentile(activity, 99, axis=1))
     activity = np.minimum(activity, 8 * typical).sum(axis=0)  # no lead drowns the others

@@ -2,7 +2,7 @@
 
 In: an `ECGRecord` of any rate, length and leads. Out: figures per lead, sentences that name leads and figures, and a
 grade: "good", "acceptable" (something to know), "poor" (something that spoils a reading), "unusable". Decided here:
-the limits. It judges the recording, never the heart.
+the limits. It judges the recording, never the heart; but a recording in which no heart beats is not good.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from ..heart_ecgllm import FLAT_BELOW_MV, NO_HEART, Heart, find_heart
 from ..signal_ecgllm import remove_baseline
 from .record import ECGRecord
 
 GRADES = ("good", "acceptable", "poor", "unusable")
 
-# ANSI/AAMI EC11: 20 microvolts peak to valley is the smallest deflection that a recorder has to show.
-FLAT_BELOW_MV = 0.02
 # QRS complexes above 10 mV do not occur on the body surface; a wrong unit or gain does.
 IMPLAUSIBLE_ABOVE_MV = 10.0
 
@@ -32,6 +31,10 @@ _DRIFT_MV = (1.0, 3.0)
 _MISSING_SHARE = (0.0, 0.1)
 _STILL_S = (1.0, 2.0)  # constant for so long; between beats of filtered ECGs up to 0.47 s (99.5 % of leads)
 _RAIL_S = (0.04, 0.2)  # constant at the lead's own extreme; filtered or rounded peaks stay under 20 ms (99 % of leads)
+
+# Of a lead's own deviation: what may be left of it when a multiple of another lead is taken off, if the two are one.
+# Of 631 real records the smallest is 0.6 % (V3 and V4, maybe one pool of gel), the next 1.1 %.
+_COPY_SHARE = 0.003
 
 _SHORTEST_S = 1.0
 _NOISE_BAND_HZ = (40.0, 150.0)
@@ -46,6 +49,8 @@ class LeadQuality:
     amplitude of mains hum beyond the spectrum around it; hum_50_ratio, hum_60_ratio: power at 49 to 51 (59 to 61) Hz
     relative to its surroundings. drift_mv: range of what is below 0.5 Hz. noise_mv: root mean square from 40 to 150 Hz
     without the mains, in the quiet quarter of the lead (between QRS complexes). plausible: amplitude fits millivolt.
+    beats: whether the lead shows the beats that all leads show together, None where no beats were found. copy_of: an
+    earlier lead of which this one is a multiple.
     """
 
     name: str
@@ -62,28 +67,36 @@ class LeadQuality:
     drift_mv: float | None
     noise_mv: float | None
     plausible: bool
+    beats: bool | None
+    copy_of: str | None
     reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Quality:
-    """The verdict on the record (one of `GRADES`), the reasons as sentences, worst first, and every lead's figures."""
+    """The verdict on the record (one of `GRADES`), the reasons as sentences, worst first, and every lead's figures.
+
+    heart: whether beats were found, where, and why not (`find_heart`).
+    """
 
     verdict: str
     reasons: tuple[str, ...]
     leads: tuple[LeadQuality, ...]
+    heart: Heart
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping."""
         leads = [asdict(lead) | {"reasons": list(lead.reasons)} for lead in self.leads]
-        return {"verdict": self.verdict, "reasons": list(self.reasons), "leads": leads}
+        return {"verdict": self.verdict, "reasons": list(self.reasons), "heart": self.heart.found, "leads": leads}
 
 
 def assess_quality(record: ECGRecord) -> Quality:
     """Judge the recording.
 
     A lead's grade is that of its worst finding. The record is unusable if more than half of its leads are, poor if any
-    lead is poor or unusable, acceptable if any is no better than that. Below 1 s it is unusable whatever its leads:
+    lead is poor or unusable, acceptable if any is no better than that. It is unusable, too, if no beats are found in
+    it; asystole and ventricular fibrillation show none either, which the first reason says. A lead that does not show
+    the beats of the others, or is another lead once more, is poor. Below 1 s it is unusable whatever its leads:
     one beat at 60 bpm lasts as long, and neither a rhythm nor hum, drift or noise can be told.
 
     Args: record: any. Returns: a `Quality`; the record is not changed.
@@ -97,10 +110,18 @@ def assess_quality(record: ECGRecord) -> Quality:
     noise = _noise(high, rate) if high is not None else None
     hum = {mains: _hum(filled, rate, mains) if long_enough else None for mains in (50, 60)}
 
+    usable = present.mean(axis=1) >= 0.5
+    heart = (
+        find_heart(filled[usable], rate) if usable.any() else Heart(False, np.zeros(0), missing="no lead has samples")
+    )
+    seen = np.zeros(len(signal), dtype=bool)
+    if heart.found:
+        seen[usable] = heart.seen_in_leads()
+    copies = _copies(filled, record.leads)
     leads = []
     for row, name in enumerate(record.leads):
         samples, there = signal[row], present[row]
-        enough = there.mean() >= 0.5
+        enough = usable[row]
         spread = float(np.ptp(samples[there])) if there.any() else None
         still, saturated = _still(samples, rate)
         centred = filled[row] - np.median(filled[row])
@@ -114,12 +135,15 @@ def assess_quality(record: ECGRecord) -> Quality:
             "noise_mv": float(noise[row]) if noise is not None and enough else None,
             "plausible": bool(np.abs(centred if high is None else high[row]).max() <= IMPLAUSIBLE_ABOVE_MV),
         }
+        figures["beats"] = bool(seen[row]) if heart.found and enough else None
+        figures["copy_of"] = copies.get(row)
         for mains, found in hum.items():
             figures[f"hum_{mains}_mv"] = float(found[0][row]) if found is not None and enough else None
             figures[f"hum_{mains}_ratio"] = float(found[1][row]) if found is not None and enough else None
         grade, reasons = _judge(figures)
         leads.append(LeadQuality(name=name, grade=GRADES[grade], reasons=reasons, **figures))
-    return Quality(_verdict(leads) if long_enough else "unusable", _sentences(leads, record.duration), tuple(leads))
+    verdict = _verdict(leads) if long_enough and heart.found else "unusable"
+    return Quality(verdict, _sentences(leads, record.duration, heart), tuple(leads), heart)
 
 
 def _judge(figures: dict[str, Any]) -> tuple[int, tuple[str, ...]]:
@@ -133,6 +157,11 @@ def _judge(figures: dict[str, Any]) -> tuple[int, tuple[str, ...]]:
     if not figures["plausible"]:
         text = f"more than {IMPLAUSIBLE_ABOVE_MV:g} mV from its baseline; an artefact or a wrong unit"
         found.append((3 if figures["range_mv"] > 10 * IMPLAUSIBLE_ABOVE_MV else 2, text))
+
+    if figures["copy_of"] is not None:
+        found.append((2, f"the same as lead {figures['copy_of']}, but for its size"))
+    if figures["beats"] is False:
+        found.append((2, "does not show the beats that the other leads show"))
 
     def limit(value: float | None, limits: tuple[float, float], say: Callable[[float], str]) -> None:
         if value is not None and value > limits[0]:
@@ -159,7 +188,7 @@ def _verdict(leads: list[LeadQuality]) -> str:
     return GRADES[min(2, int(grades.max()))]
 
 
-def _sentences(leads: list[LeadQuality], duration: float) -> tuple[str, ...]:
+def _sentences(leads: list[LeadQuality], duration: float, heart: Heart) -> tuple[str, ...]:
     ordered = sorted(leads, key=lambda lead: -GRADES.index(lead.grade))  # stable: the record's order within a grade
     lines = []
     if duration < _SHORTEST_S:
@@ -167,8 +196,29 @@ def _sentences(leads: list[LeadQuality], duration: float) -> tuple[str, ...]:
             f"{duration:.2f} s are too short to read a beat or a rhythm in, and to measure hum, drift and noise; at "
             f"least {_SHORTEST_S:g} s are needed"
         )
+    elif not heart.found:
+        lines.append(NO_HEART.format(found=heart.missing))
     lines += [f"lead {lead.name}: {'; '.join(lead.reasons)}" for lead in ordered if lead.reasons]
     return tuple(lines)
+
+
+def _copies(signal: np.ndarray, names: tuple[str, ...]) -> dict[int, str]:
+    """Rows that are a multiple of an earlier row, but for rounding, -> that row's name; constant rows are none.
+
+    One electrode's lead stored twice, or electrodes joined by gel. Limb leads are multiples of each other, too, where
+    one of them is flat: an electrode lies beside another, or is exchanged with the one on the right leg.
+    """
+    centred = signal - signal.mean(axis=1, keepdims=True)
+    size = np.sqrt((centred**2).sum(axis=1))
+    rows = np.flatnonzero(size > FLAT_BELOW_MV / 2 * np.sqrt(signal.shape[1]) / 2)
+    unit = centred[rows] / size[rows, None]
+    left = np.sqrt(np.clip(1 - (unit @ unit.T) ** 2, 0, None))  # of a row, once its part along the other is taken off
+    copies = {}
+    for at, row in enumerate(rows.tolist()):
+        same = np.flatnonzero(left[at, :at] < _COPY_SHARE)
+        if len(same):
+            copies[row] = names[rows[same[0]]]
+    return copies
 
 
 def _filled(samples: np.ndarray, there: np.ndarray) -> np.ndarray:

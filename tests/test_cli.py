@@ -23,13 +23,18 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return int(end.value.code or 0), out, err
 
 
+def beats(time: np.ndarray) -> np.ndarray:
+    """From 0 to 1, 75 a minute, at these times in s."""
+    return np.exp(-0.5 * (((time - 0.1) % 0.8 - 0.3) / 0.012) ** 2)
+
+
 @pytest.fixture
 def wfdb_file(tmp_path: Path) -> Path:
     """Two leads, 2 s at 250 Hz, written by the wfdb library; lead V1 is flat, and the header names a patient."""
     import wfdb
 
     time = np.arange(500) / 250
-    signal = np.stack([0.5 * np.sin(2 * np.pi * time), np.zeros(500)], axis=1)
+    signal = np.stack([beats(time) - 0.5, np.zeros(500)], axis=1)
     wfdb.wrsamp(
         "rec",
         fs=250,
@@ -155,7 +160,7 @@ def test_ask_says_what_to_do_with_missing_samples_in_its_own_options(
     tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     time = np.arange(500) / 100
-    rows = [f"{value:.3f},{value if number != 7 else 'nan'}" for number, value in enumerate(np.sin(time))]
+    rows = [f"{value:.3f},{value if number != 7 else 'nan'}" for number, value in enumerate(beats(time))]
     (tmp_path / "gap.csv").write_text("\n".join(["I,II", *rows]))
     arguments = ("ask", tmp_path / "gap.csv", "Is it?", "--model", checkpoint, "--unit", "mV", "--sampling-rate", 100)
     code, _, err = run(capsys, *arguments)
@@ -168,7 +173,7 @@ def test_damaged_files_are_read_by_the_options_that_the_message_names(
 ) -> None:
     pytest.importorskip("matplotlib", reason="drawing is an extra: pip install 'ecgllm[plot]'")
     header, samples = wfdb_file.read_text(), wfdb_file.with_suffix(".dat")
-    wrong_sum = header.replace("0 0 0 0 II", "0 0 7 0 II")  # lead II adds up to 0
+    wrong_sum = re.sub(r"-?\d+ 0 II\n", "7 0 II\n", header)
     assert wrong_sum != header
     for text, size, option in ((wrong_sum, 2000, "--skip-checksum"), (header, 1600, "--allow-truncated")):
         wfdb_file.write_text(text)
@@ -627,7 +632,7 @@ def test_plot_without_matplotlib_names_the_extra(
     assert code == 2 and "pip install 'ecgllm[plot]'" in err
 
 
-def test_ask_refuses_a_file_without_a_signal(
+def test_ask_refuses_a_file_without_a_heart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], checkpoint: Path
 ) -> None:
     wfdb.wrsamp(
@@ -635,8 +640,11 @@ def test_ask_refuses_a_file_without_a_signal(
         baseline=[0] * 2, write_dir=str(tmp_path),
     )  # fmt: skip
     code, _, err = run(capsys, "ask", str(tmp_path / "zero.hea"), "Is it?", "--model", str(checkpoint))
-    assert code == 2
-    assert "holds no signal: every lead is flat" in err
+    assert code == 2 and "every lead is flat" in err
+    noise = np.random.default_rng(0).normal(size=(5000, 2)).cumsum(axis=0) * 0.02
+    wfdb.wrsamp("noise", 500, ["mV"] * 2, ["I", "II"], p_signal=noise, fmt=["16"] * 2, write_dir=str(tmp_path))
+    code, _, err = run(capsys, "ask", str(tmp_path / "noise.hea"), "Is it?", "--model", str(checkpoint))
+    assert code == 2 and "no heart beats" in err and "asystole and ventricular fibrillation" in err
 
 
 def test_questions_are_debiased_and_audited(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ TRAVELS = (
     "configuration_ecgllm",
     "errors_ecgllm",
     "loading_ecgllm",
+    "heart_ecgllm",
     "signal_ecgllm",
     "processing_ecgllm",
     "modeling_ecgllm",
@@ -140,7 +141,7 @@ def test_installed_wheel_answers_with_the_checkpoint_that_it_brings(installed: P
     code = (
         "import sys; sys.modules['ecgllm'] = None\n"
         "from transformers import pipeline\n"
-        "ecg = {'signal': [[0.0, 1.0] * 500] * 2, 'sampling_rate': 100, 'leads': ['I', 'II']}\n"
+        "ecg = {'signal': [([0, 0.2, 1, 0.2] + [0] * 76) * 12] * 2, 'sampling_rate': 100, 'leads': ['I', 'II']}\n"
         "pipe = pipeline(model=sys.argv[1], trust_remote_code=True)\n"
         "print(pipe('Is there noise?', ecgs=ecg, candidates=['yes', 'no'])['generated_text'])"
     )

@@ -26,8 +26,11 @@ QUESTION = "Is there atrial fibrillation?"
 
 
 def make_ecg(seconds: float = 2, leads: tuple[str, ...] = ("I", "II", "V2"), seed: int = 0) -> dict[str, Any]:
-    signal = np.random.default_rng(seed).normal(size=(len(leads), round(seconds * 250))).astype(np.float32)
-    return {"signal": signal * 0.3, "sampling_rate": 250, "leads": list(leads)}
+    rng = np.random.default_rng(seed)
+    time = np.arange(round(seconds * 250)) / 250
+    beat = np.exp(-0.5 * (((time - rng.uniform(0.3, 0.5)) % 0.8 - 0.3) / 0.012) ** 2)
+    signal = rng.uniform(0.5, 1.5, (len(leads), 1)) * beat + 0.03 * rng.normal(size=(len(leads), len(time)))
+    return {"signal": signal.astype(np.float32), "sampling_rate": 250, "leads": list(leads)}
 
 
 @pytest.fixture(scope="module")
@@ -288,5 +291,38 @@ def test_a_processor_of_another_signal_path_is_refused_at_once(pipe: ECGTextToTe
 def test_a_saved_pipeline_loads_again(pipe: ECGTextToTextPipeline, tmp_path: Path) -> None:
     pipe.save_pretrained(tmp_path)
     again = pipeline(model=str(tmp_path), trust_remote_code=True)
-    ecg = {"signal": np.ones((1, 200)) * np.sin(np.arange(200)), "sampling_rate": 100, "leads": ["I"]}
+    ecg = make_ecg(leads=("I",))
     assert again("Is it?", ecgs=ecg, candidates=["yes", "no"]) == pipe("Is it?", ecgs=ecg, candidates=["yes", "no"])
+
+
+NOT_A_HEART = {
+    "flat": lambda rng, time: np.zeros((12, len(time))),
+    "white noise": lambda rng, time: rng.normal(size=(12, len(time))) * 0.3,
+    "Brownian noise": lambda rng, time: rng.normal(size=(12, len(time))).cumsum(axis=1) * 0.03,
+    "a slow sine": lambda rng, time: np.sin(2 * np.pi * 0.7 * time) * rng.uniform(0.5, 1.5, (12, 1)),
+    "hum": lambda rng, time: 0.3 * np.sin(2 * np.pi * 50 * time + rng.uniform(0, 6, (12, 1))),
+    "asystole": lambda rng, time: 0.1 * np.sin(2 * np.pi * 0.3 * time) + 0.01 * rng.normal(size=(12, len(time))),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_A_HEART)
+def test_what_shows_no_heart_is_refused_unless_asked_for(pipe: ECGTextToTextPipeline, kind: str) -> None:
+    leads = ["I", "II", "III", "aVR", "aVL", "aVF", *(f"V{n}" for n in range(1, 7))]
+    signal = NOT_A_HEART[kind](np.random.default_rng(1), np.arange(2500) / 250)
+    ecg = {"signal": signal, "sampling_rate": 250, "leads": leads}
+    with pytest.raises(
+        ValueError, match=r"(?s)ecgs\[0\]: no heart beats.*asystole.*ventricular fibrillation"
+    ) as refusal:
+        pipe(QUESTION, ecgs=ecg, candidates=["yes", "no"])
+    assert "require_heart=False" in str(refusal.value)
+    assert pipe(QUESTION, ecgs=ecg, candidates=["yes", "no"], require_heart=False)["generated_text"] in ("yes", "no")
+    # One that was prepared before is looked at, too; preparing it, as training does, refuses nothing.
+    extractor = pipe.processor.feature_extractor
+    features = extractor(ecg, return_tensors="np")
+    prepared = {
+        "ecg_values": features["ecg_values"][0],
+        "lead_mask": features["lead_mask"][0],
+        "preprocessing_id": extractor.preprocessing_id,
+    }
+    with pytest.raises(ValueError, match="no heart beats"):
+        pipe(QUESTION, ecgs=prepared, candidates=["yes", "no"])

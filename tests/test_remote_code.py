@@ -21,12 +21,12 @@ from ecgllm import ECGEncoderConfig, ECGFeatureExtractor, ECGLLMForConditionalGe
 
 MODEL_FILES = {
     "README.md", "config.json", "generation_config.json", "model.safetensors", "beats_ecgllm.py",
-    "errors_ecgllm.py", "loading_ecgllm.py",
+    "errors_ecgllm.py", "heart_ecgllm.py", "loading_ecgllm.py",
     "configuration_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py",
 }  # fmt: skip
 PROCESSOR_FILES = {
-    "chat_template.jinja", "configuration_ecgllm.py", "preprocessor_config.json",
-    "processing_ecgllm.py", "signal_ecgllm.py",
+    "chat_template.jinja", "configuration_ecgllm.py", "errors_ecgllm.py", "preprocessor_config.json",
+    "heart_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py",
     "processor_config.json", "tokenizer.json", "tokenizer_config.json",
 }  # fmt: skip
 QUESTION = "Is there atrial fibrillation?"
@@ -104,7 +104,10 @@ print("{}")
 
 
 def make_ecgs() -> list[dict[str, Any]]:
-    signals = np.random.default_rng(0).normal(size=(3, len(LEADS), 1000)).astype(np.float32) * 0.3
+    rng = np.random.default_rng(0)
+    beat = np.exp(-0.5 * (((np.arange(1000) / 500 - 0.2) % 0.7 - 0.3) / 0.012) ** 2)
+    signals = rng.uniform(0.5, 1.5, (3, len(LEADS), 1)) * beat + 0.05 * rng.normal(size=(3, len(LEADS), 1000))
+    signals = signals.astype(np.float32)
     return [{"signal": signal, "sampling_rate": 500, "leads": LEADS} for signal in signals]
 
 

@@ -121,3 +121,38 @@ def test_verdicts_on_real_records(shared_data: Path) -> None:
         print(f"{name}: percentiles 50, 95, 99, 100:", np.percentile(values, [50, 95, 99, 100]).round(3))
     assert verdicts.count("good") >= 0.6 * len(records)
     assert verdicts.count("poor") + verdicts.count("unusable") <= 0.1 * len(records)
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        lambda rng, time: rng.normal(size=(12, len(time))).cumsum(axis=1) * 0.02,
+        lambda rng, time: rng.normal(size=(12, 1)) * rng.normal(size=len(time)).cumsum() * 0.02,
+        lambda rng, time: np.sin(2 * np.pi * time) * rng.uniform(0.5, 1, (12, 1)),
+    ],
+    ids=["Brownian noise", "of one source", "a slow sine"],
+)
+def test_no_recording_without_beats_is_good(clean: ECGRecord, signal) -> None:
+    samples = signal(np.random.default_rng(0), np.arange(5000) / 500).astype(np.float32)
+    quality = assess_quality(replace(clean, signal=samples))
+    assert quality.verdict == "unusable" and not quality.heart.found
+    assert "asystole" in quality.reasons[0] and "ventricular fibrillation" in quality.reasons[0]
+    json.dumps(quality.to_dict(), allow_nan=False)
+
+
+def test_a_lead_that_shows_no_beats_or_is_another_lead_is_poor(clean: ECGRecord) -> None:
+    quality = assess_quality(spoiled(clean, "V3", lambda x, t: np.sin(2 * np.pi * 0.7 * t)))
+    assert quality.verdict == "poor" and quality.leads[8].beats is False
+    assert "lead V3: does not show the beats" in quality.reasons[0]
+    copied = assess_quality(spoiled(clean, "V3", lambda x, t: 1.3 * clean.signal[9]))
+    assert copied.verdict == "poor" and "lead V4: the same as lead V3" in copied.reasons[0]
+
+
+def test_real_leads_show_their_beats_and_are_no_copies(shared_data: Path) -> None:
+    records = list(iter_ecgs(shared_data / "ludb")) if (shared_data / "ludb").is_dir() else []
+    if len(records) < 20:
+        pytest.skip(f"only {len(records)} records of LUDB in {shared_data}")
+    leads = [lead for record in records for lead in assess_quality(record).leads]
+    blind, copies = sum(lead.beats is False for lead in leads), sum(lead.copy_of is not None for lead in leads)
+    print(f"\nof {len(leads)} leads {blind} do not show the beats of the others, {copies} are copies")
+    assert blind <= 2 and copies == 0

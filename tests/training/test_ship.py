@@ -22,7 +22,8 @@ logging.disable_progress_bar()
 pipe = pipeline(model=sys.argv[1], trust_remote_code=True)
 signal = numpy.random.default_rng(0).normal(scale=0.3, size=(2, 500))
 ecg = {"signal": signal, "sampling_rate": 100, "leads": ["I", "II"]}
-print(pipe("Is there atrial fibrillation?", ecgs=ecg, candidates=["yes", "no"])["probability"])
+asked = {"candidates": ["yes", "no"], "require_heart": False}
+print(pipe("Is there atrial fibrillation?", ecgs=ecg, **asked)["probability"])
 """
 
 
