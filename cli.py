@@ -262,7 +262,7 @@ def ask(
         str | None, typer.Option(help="Choose among these answers, separated by commas, instead of writing one.")
     ] = None,
     trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run the code that comes with a checkpoint from the Hub.")
+        bool, typer.Option("--trust-remote-code", help="Run the code that comes with the checkpoint.")
     ] = False,
     nan_policy: Annotated[
         str | None, typer.Option(help="What to do with missing samples: interpolate, or drop_lead.")
@@ -283,24 +283,25 @@ def ask(
 ) -> None:
     """Ask one question about one ECG or several.
 
-    A checkpoint brings its own code, which is run: that of a folder you name, and that of a Hub id only with
-    --trust-remote-code. With candidates, probabilities are relative to these. Rate, intervals and axis stand below
-    the answer; they are measured, not asked of the model.
+    A folder is loaded by this package's own code. Code that a checkpoint brings or names is run only with
+    --trust-remote-code, which a Hub id needs. With candidates, probabilities are relative to these. Rate, intervals
+    and axis stand below the answer; they are measured, not asked of the model.
     """
     *paths, question = files
     if not question.strip():
         raise ECGError("the question is empty; expected ecgllm ask FILE QUESTION, the question in quotes")
-    if Path(question).exists():
+    if os.path.exists(question):  # which says no of a name that is too long for one
         raise ECGError(f"{question} is a file; the last argument must be the question, in quotes")
     if not paths:
         raise ECGError(f"no ECG file was given before the question {question!r}; expected ecgllm ask FILE QUESTION")
     choices = None if candidates is None else [answer.strip() for answer in candidates.split(",")]
     if choices is not None and (not all(choices) or len(set(choices)) < len(choices)):
         raise ECGError(f"--candidates is {candidates!r}; expected different answers separated by commas")
+    from .answering import check_checkpoint, load_answerer
     from .shipped import shipped_checkpoint
 
     model = str(shipped_checkpoint()) if model is None else model
-    _check_checkpoint(model, trust_remote_code)
+    check_checkpoint(model, trust_remote_code)
     from .heart_ecgllm import NO_HEART
     from .signals import assess_quality, read_ecg
     from .signals.summary import SHORT_BELOW_S, measured
@@ -318,15 +319,7 @@ def ask(
         **({} if nan_policy is None else {"nan_policy": nan_policy}),
     }
     with _quiet():
-        from transformers import pipeline
-
-        try:
-            answerer = pipeline(model=model, trust_remote_code=True)
-        except Exception as error:  # a damaged or incomplete folder fails in as many ways as there are files in it
-            from .loading_ecgllm import check_files
-
-            check_files(model)
-            raise ECGError(f"{model} cannot be loaded: {type(error).__name__}: {error}") from error
+        answerer = load_answerer(model, trust_remote_code)
         result = answer_question(answerer, records, question, choices, **ecg_options)
         by_file = zip(paths, records, strict=True)
         measurements = {path: measured(record) for path, record in by_file} if measuring else {}
@@ -415,26 +408,6 @@ def _as_answer(result: dict[str, Any]) -> str:
         lines.append(f"measured{where}, not by the model: {measured_line(found)}")
     trained_on = " ".join((result["trained_on"] or "not stated by its checkpoint").split())
     return "\n".join([*lines, f"The model was trained on: {trained_on}", result["notice"]])
-
-
-def _check_checkpoint(model: str, trust_remote_code: bool) -> None:
-    """Refuse what is no checkpoint of ours, and code from the Hub that the user has not said to trust."""
-    folder = Path(model)
-    if not folder.is_dir():
-        if folder.exists() or not trust_remote_code:
-            raise ECGError(
-                f"{model} is no folder with a checkpoint. `ecgllm train` writes one; a Hub id needs "
-                "--trust-remote-code, since a checkpoint's code is run"
-            )
-        return
-    if not (folder / "config.json").is_file():
-        raise ECGError(f"{model} is no checkpoint: no config.json in it. `ecgllm train` writes one")
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except json.JSONDecodeError as error:
-        raise ECGError(f"{folder / 'config.json'} is no JSON ({error}); copy the checkpoint again") from error
-    if kind != "ecgllm":
-        raise ECGError(f"{model} holds a model of type {kind!r}; expected 'ecgllm', as `ecgllm train` writes it")
 
 
 @contextmanager

@@ -294,6 +294,11 @@ class ECGLLMConfig(_OwnConfig):
         return self.encoder_config.patch_size * self.patches_per_token
 
     @property
+    def max_positions(self) -> int | None:
+        """Tokens that the language model was made for, ECG tokens included; None where it has no end."""
+        return getattr(self.text_config.get_text_config(), "max_position_embeddings", None)
+
+    @property
     def samples_trimmed(self) -> int:
         """Input samples that the encoder's stem takes away; see `ECGEncoderConfig`."""
         return self.encoder_config.samples_trimmed

@@ -164,13 +164,45 @@ def _stored(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
                 yield key, file.get_tensor(key)
 
 
-def check_files(folder: str | Path) -> None:
-    """Check the sizes of a folder's files of weights, which are not read; a folder that is not there passes.
+CONFIGURATIONS = (
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer_config.json",
+    "adapter_config.json",
+    "tokenizer.json",
+    "special_tokens_map.json",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+)
+"""Files of a checkpoint that hold a JSON object."""
 
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises: CheckpointError that names the file, for whatever else stands in it."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise CheckpointError(f"{path} is nested too deep for a configuration. {_AGAIN}") from None
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise CheckpointError(f"{path} is no JSON in UTF-8 ({error}). {_AGAIN}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} holds a {type(found).__name__}; expected a JSON object. {_AGAIN}")
+    return found
+
+
+def check_files(folder: str | Path) -> None:
+    """Check a folder's configurations, and the sizes of its weights, which are not read.
+
+    A folder that is not there passes: it may be a name on the Hub.
     A safetensors file is as long as its header promises (https://huggingface.co/docs/safetensors/index#format); one
     of PyTorch is a ZIP archive, whose table of contents stands at its end.
     Raises: CheckpointError that names the file.
     """
+    for path in (Path(folder) / name for name in CONFIGURATIONS):
+        if path.is_file():
+            read_json(path)
     for path in sorted(Path(folder).glob("*.safetensors")):
         found, promised = path.stat().st_size, _promised_size(path)
         if found != promised:
@@ -201,4 +233,4 @@ def _promised_size(path: Path) -> int | None:
             return None
 
 
-__all__ = ["WholeWeights", "check_files"]
+__all__ = ["CONFIGURATIONS", "WholeWeights", "check_files", "read_json"]

@@ -5,6 +5,7 @@
 `candidates=` the best of these answers, and the probability of each. Decoding is deterministic unless asked otherwise.
 """
 
+import math
 from collections.abc import Mapping, Sequence, Sized
 from types import GeneratorType
 from typing import Any
@@ -38,6 +39,8 @@ class ECGTextToTextPipeline(Pipeline):
         if self.processor is None:
             raise ECGError("The pipeline has no processor; pass processor=, or the folder or Hub id of a checkpoint.")
         self.processor.check_model(self.model)
+        if self.processor.max_positions is None:  # saved before processors knew
+            self.processor.max_positions = self.model.config.max_positions
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Save a folder that `pipeline` loads again; arguments as in transformers, which leaves the processor out."""
@@ -132,14 +135,14 @@ class ECGTextToTextPipeline(Pipeline):
     def _as_conversation(self, inputs: Any) -> list[dict[str, Any]]:
         inputs = getattr(inputs, "messages", inputs)  # what transformers makes of the conversations of a generator
         if _is_conversation(inputs):
-            return inputs
+            return _asking(inputs)
         if not isinstance(inputs, Mapping):
             raise ECGError(
                 f"Found a {type(inputs).__name__} as input; expected a mapping with 'question' and 'ecgs', or a "
                 "conversation (list of turns)."
             )
         if set(inputs) == {"conversation"}:
-            return inputs["conversation"]
+            return _asking(inputs["conversation"])
         if not {"question"} <= set(inputs) <= {"question", "ecgs"}:
             raise ECGError(
                 f"Found the keys {sorted(inputs)}; expected 'question' and 'ecgs', or 'conversation', and no others."
@@ -179,9 +182,12 @@ class ECGTextToTextPipeline(Pipeline):
             scores = torch.stack([self._score(conversation, candidates) for conversation in conversations])
             return {"log_probabilities": scores, "candidates": [candidates] * len(conversations)}
         inputs = self.processor.apply_chat_template(conversations, tokenize=True, add_generation_prompt=True)
+        tokens = inputs["input_ids"].shape[1]
+        self.processor.check_length(tokens, of_answer=1)
         settings = dict(generate_kwargs or {})
         if "generation_config" not in settings:
-            settings = {"do_sample": False, "num_beams": 1, "max_new_tokens": 64} | settings
+            positions = self.processor.max_positions or math.inf
+            settings = {"do_sample": False, "num_beams": 1, "max_new_tokens": min(64, positions - tokens)} | settings
         output = self.model.generate(
             **inputs.to(self.model.device), **settings, return_dict_in_generate=True, output_logits=True
         )
@@ -263,6 +269,19 @@ def _is_ecg_part(part: Any) -> bool:
 def _ecg_parts(turn: Any) -> list[Mapping[str, Any]]:
     content = turn.get("content") if isinstance(turn, Mapping) else None
     return [part for part in content if _is_ecg_part(part)] if isinstance(content, list | tuple) else []
+
+
+def _asking(conversation: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The conversation, if a user says something in it."""
+    said = [turn.get("content") for turn in conversation if isinstance(turn, Mapping) and turn.get("role") == "user"]
+    texts = [
+        part.get("text") if isinstance(part, Mapping) else part
+        for content in said
+        for part in (content if isinstance(content, list | tuple) else [content])
+    ]
+    if not any(isinstance(text, str) and text.strip() for text in texts):
+        raise ECGError("The conversation holds no question: no user's turn in it has words.")
+    return conversation
 
 
 def _join(items: list[dict[str, list[Any]]]) -> dict[str, list[Any]]:

@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import torch
 from transformers import AddedToken, AutoTokenizer, BatchFeature, FeatureExtractionMixin
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.processing_utils import ProcessorMixin
-from transformers.utils.chat_template_utils import render_jinja_template
+from transformers.utils.chat_template_utils import _get_template_variables, render_jinja_template
 
 from .configuration_ecgllm import ECG_TOKEN, count_tokens, describe_difference, preprocessing_fingerprint
 from .errors_ecgllm import ECGError
@@ -554,6 +554,8 @@ class ECGProcessor(ProcessorMixin):
         samples_per_token: input samples per ECG token of the language model (`ECGLLMConfig.samples_per_token`).
         ecg_token: the placeholder, added to the tokenizer when it is not there.
         samples_trimmed: samples that the encoder's stem takes away first (`ECGLLMConfig.samples_trimmed`).
+        max_positions: tokens that the language model has positions for (`ECGLLMConfig.max_positions`), ECG tokens
+            included; longer texts are refused. None where it is unknown, or there is no end.
     """
 
     def __init__(
@@ -564,11 +566,13 @@ class ECGProcessor(ProcessorMixin):
         samples_per_token: int = 20,
         ecg_token: str = ECG_TOKEN,
         samples_trimmed: int = 0,
+        max_positions: int | None = None,
     ):
         if feature_extractor is None or tokenizer is None:
             raise ECGError("ECGProcessor needs a feature_extractor and a tokenizer; at least one of them is None.")
         self.samples_per_token = samples_per_token
         self.samples_trimmed = samples_trimmed
+        self.max_positions = max_positions
         self.ecg_token = ecg_token
         self.ecg_token_id = add_ecg_token(tokenizer, ecg_token)
         if tokenizer.pad_token_id is None:
@@ -629,6 +633,7 @@ class ECGProcessor(ProcessorMixin):
             tokenizer,
             samples_per_token=config.samples_per_token,
             samples_trimmed=config.samples_trimmed,
+            max_positions=config.max_positions,
         )
         processor.check_model(config)
         return processor
@@ -710,7 +715,8 @@ class ECGProcessor(ProcessorMixin):
         Returns: input_ids, attention_mask [batch, tokens]; with ECGs also ecg_values [batch, ecgs, leads, samples],
             ecg_mask [batch, ecgs], lead_mask [batch, ecgs, leads], ecg_lengths [batch, ecgs], preprocessing_id
             [batch]; with label_spans labels [batch, tokens], -100 where nothing is learned.
-        Raises: ValueError when placeholders and ECGs differ in number, or a sequence is longer than max_length.
+        Raises: ECGError when placeholders and ECGs differ in number, or a sequence is longer than max_length or the
+            model's positions.
         """
         if text is None:
             raise ECGError("text is missing; for signals alone use processor.feature_extractor(ecgs).")
@@ -739,7 +745,21 @@ class ECGProcessor(ProcessorMixin):
         lengths = iter(() if features is None else features["ecg_lengths"].tolist())
         lengths_by_row = [[next(lengths) for _ in range(count)] for count in rows]
         encoded = self._tokenize(texts, lengths_by_row, add_special_tokens, label_spans)
+        for ids in encoded["input_ids"]:
+            self.check_length(len(ids))
         return self._assemble(encoded, features, rows, padding, padding_side, max_length, return_tensors)
+
+    def check_length(self, tokens: int, of_answer: int = 0) -> None:
+        """Refuse what the language model has no positions for, before it is asked. Raises: ECGError.
+
+        Args: tokens: of the prompt, ECG tokens included. of_answer: those that must fit behind it.
+        """
+        if self.max_positions is not None and tokens + of_answer > self.max_positions:
+            room = f", and {of_answer} for the answer" if of_answer else ""
+            raise ECGError(
+                f"The question with its ECGs has {tokens:,} tokens{room}; this language model has positions for "
+                f"{self.max_positions:,}. Shorten the text, or use fewer or shorter ECGs."
+            )
 
     def encode_conversation(
         self, conversation: list[dict[str, Any]], ecg_lengths: Sequence[int] = (), **template_kwargs: Any
@@ -931,7 +951,12 @@ class ECGProcessor(ProcessorMixin):
         answer: str | None = None,
         system: str | None = None,
     ) -> list[dict[str, Any]]:
-        """A conversation that asks one question about the given ECGs, in the paper's wording; see `ecg_prompt`."""
+        """A conversation that asks one question about the given ECGs, in the paper's wording; see `ecg_prompt`.
+
+        Raises: ECGError for a question without words.
+        """
+        if not isinstance(question, str) or not question.strip():
+            raise ECGError(f"The question is {_shorten(repr(question))}; expected words.")
         ecgs = list(ecgs) if _is_list(ecgs) else [ecgs]
         content = ecg_prompt(question, len(ecgs))
         for part, ecg in zip((part for part in content if part["type"] == "ecg"), ecgs, strict=True):
@@ -952,6 +977,7 @@ class ECGProcessor(ProcessorMixin):
         tokenize: bool = False,
         return_dict: bool = True,
         return_labels: bool = False,
+        return_assistant_tokens_mask: bool = False,
         return_tensors: str | None = "pt",
         padding: bool | str = True,
         padding_side: str | None = None,
@@ -960,6 +986,7 @@ class ECGProcessor(ProcessorMixin):
         leads: Sequence[str] | None = None,
         nan_policy: str | None = None,
         drop_unknown_leads: bool = False,
+        processor_kwargs: Mapping[str, Any] | None = None,
         **template_kwargs: Any,
     ) -> str | list[str] | BatchFeature | Any:
         """Render one conversation or a batch through the language model's chat template.
@@ -969,25 +996,45 @@ class ECGProcessor(ProcessorMixin):
                 and {"type": "ecg", "ecg"}, in any order and in any turn. An ECG is what `ECGFeatureExtractor` takes.
             tokenize: False returns the rendered text. return_dict: with tokenize, all inputs, not the ids alone.
             return_labels: with tokenize, adds labels: the assistant's turns (with their end-of-turn token), else -100.
+            return_assistant_tokens_mask: with tokenize, adds assistant_masks: 1 where labels would learn, else 0.
             padding_side: by default "right" with labels (training) and "left" without (generation).
+            processor_kwargs: the arguments from return_tensors to drop_unknown_leads, as transformers passes them.
             template_kwargs: variables of the template. The rest: see `__call__` and transformers.
-        Raises: ValueError for an unknown part, a placeholder written out in the text, or a template in which the
-            assistant's turns cannot be told apart.
+        Raises: ECGError for an unknown argument or part, a placeholder written out in the text, a template that writes
+            nothing of what is said, or one in which the assistant's turns cannot be told apart.
         """
-        if return_labels and not tokenize:
-            raise ECGError("return_labels needs tokenize=True: labels are token ids.")
-        if return_labels and (add_generation_prompt or continue_final_message):
+        processing = {
+            "return_tensors": return_tensors,
+            "padding": padding,
+            "padding_side": padding_side,
+            "max_length": max_length,
+            "sampling_rate": sampling_rate,
+            "leads": leads,
+            "nan_policy": nan_policy,
+            "drop_unknown_leads": drop_unknown_leads,
+        }
+        processing |= _checked_processor_kwargs(processor_kwargs or {}, processing)
+        learned = "return_labels" if return_labels else "return_assistant_tokens_mask"
+        with_spans = return_labels or return_assistant_tokens_mask
+        if with_spans and not (tokenize and return_dict):
+            raise ECGError(f"{learned} needs tokenize=True and return_dict=True: it is told for each token id.")
+        if with_spans and (add_generation_prompt or continue_final_message):
             raise ECGError(
-                "return_labels is for training and goes with neither add_generation_prompt nor continue_final_message."
+                f"{learned} is for training and goes with neither add_generation_prompt nor continue_final_message."
             )
         if not conversation:
             raise ECGError("The conversation is empty; expected turns, or a batch of conversations.")
         batched = not isinstance(conversation[0], Mapping)
         conversations = conversation if batched else [conversation]
         template = self._template(chat_template)
+        if unknown := sorted(set(template_kwargs) - _get_template_variables(template)):
+            raise ECGError(
+                f"{', '.join(unknown)}: neither an argument of apply_chat_template nor a variable of the chat "
+                f"template. Arguments are {', '.join(inspect.signature(self.apply_chat_template).parameters)}."
+            )
         flattened = [_flatten_content(turns, self.ecg_token) for turns in conversations]
         spans = None
-        if return_labels:
+        if with_spans:
             rendered = [self._render_with_spans(turns, template, template_kwargs) for turns, _ in flattened]
             texts, spans = [text for text, _ in rendered], [row for _, row in rendered]
         else:
@@ -998,20 +1045,18 @@ class ECGProcessor(ProcessorMixin):
             texts = [self._render(turns, template, **settings) for turns, _ in flattened]
         if not tokenize:
             return texts if batched else texts[0]
+        processing["padding_side"] = processing["padding_side"] or ("right" if return_labels else "left")
         inputs = self(
             texts,
             [ecgs for _, ecgs in flattened],
-            sampling_rate=sampling_rate,
-            leads=leads,
-            nan_policy=nan_policy,
-            drop_unknown_leads=drop_unknown_leads,
             add_special_tokens=self._template_needs_bos(template),
-            padding=padding,
-            padding_side=padding_side or ("right" if return_labels else "left"),
-            max_length=max_length,
-            return_tensors=return_tensors,
             label_spans=spans,
+            **processing,
         )
+        if return_assistant_tokens_mask:
+            inputs["assistant_masks"] = _where_learned(inputs["labels"])
+            if not return_labels:
+                del inputs["labels"]
         return inputs if return_dict else inputs["input_ids"]
 
     def _template(self, chosen: str | None) -> str:
@@ -1023,6 +1068,7 @@ class ECGProcessor(ProcessorMixin):
         return named.get(name, name)
 
     def _render(self, turns: list[dict[str, Any]], template: str, **settings: Any) -> str:
+        turns = _as_template_reads(turns, template)
         try:
             return self.tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False, **settings)
         except (ImportError, ValueError, TypeError):
@@ -1047,7 +1093,10 @@ class ECGProcessor(ProcessorMixin):
         if _GENERATION_TAG.search(template):
             settings = self.tokenizer.special_tokens_map | template_kwargs
             _, spans = render_jinja_template(
-                [turns], chat_template=template, return_assistant_tokens_mask=True, **settings
+                [_as_template_reads(turns, template)],
+                chat_template=template,
+                return_assistant_tokens_mask=True,
+                **settings,
             )
             return text, spans[0]
         special = tuple(token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
@@ -1076,6 +1125,62 @@ class ECGProcessor(ProcessorMixin):
 
 # A template with these tags says itself what the assistant's words are.
 _GENERATION_TAG = re.compile(r"\{%-?\s*generation\s*-?%\}")
+
+
+_PROBE = "ecgllm"
+
+
+@lru_cache(maxsize=32)
+def _reads_parts(template: str) -> bool:
+    """Whether a chat template writes only what stands in parts {"type": "text"}: it loops over them, and of a string
+    would print nothing. Raises: ECGError for a template that writes neither.
+    """
+    written = False
+    tokens = dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), "")
+    for content in (_PROBE, [{"type": "text", "text": _PROBE}]):
+        try:
+            (text,), _ = render_jinja_template(
+                [[{"role": "user", "content": content}]], chat_template=template, **tokens
+            )
+        except ImportError:
+            raise
+        except Exception:  # whatever a template raises of what it does not take, here or of every short conversation
+            continue
+        written = True
+        if _PROBE in text:
+            return not isinstance(content, str)
+    if not written:
+        return False  # the conversation itself shows what is wrong
+    raise ECGError(
+        "The chat template writes nothing of what a user says, neither of a string nor of parts "
+        '{"type": "text", "text": ...}; pass another chat_template=.'
+    )
+
+
+def _as_template_reads(turns: list[dict[str, Any]], template: str) -> list[dict[str, Any]]:
+    if not _reads_parts(template):
+        return turns
+    return [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
+
+
+def _checked_processor_kwargs(given: Mapping[str, Any], stated: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Raises: ECGError for what is no argument, or is stated beside it in another way."""
+    defaults = inspect.signature(ECGProcessor.apply_chat_template).parameters
+    wrong = [name for name in given if name not in stated]
+    if wrong:
+        raise ECGError(f"processor_kwargs holds {', '.join(wrong)}; expected some of {', '.join(stated)}.")
+    twice = [name for name in given if stated[name] is not defaults[name].default and stated[name] != given[name]]
+    if twice:
+        raise ECGError(f"{', '.join(twice)}: given twice, by itself and otherwise in processor_kwargs; leave one out.")
+    return given
+
+
+def _where_learned(labels: Any) -> Any:
+    """1 where there is a label, of a tensor, an array or lists."""
+    if isinstance(labels, list):
+        return [[int(label != -100) for label in row] for row in labels]
+    learned = labels != -100
+    return learned.long() if isinstance(learned, torch.Tensor) else learned.astype(np.int64)
 
 
 def _as_batch(text: Any, ecgs: Any) -> tuple[list[str], list[list[ECGInput]]]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -479,8 +480,6 @@ def test_ask_refuses_in_one_line(
 def test_ask_refuses_a_damaged_checkpoint_in_one_line(
     damaged: str, wfdb_file: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     copy = shutil.copytree(checkpoint, tmp_path / "copy")
     (copy / damaged).write_bytes((copy / damaged).read_bytes()[:40])
     code, out, err = run(capsys, "ask", wfdb_file, "Is it?", "--model", copy)
@@ -489,11 +488,85 @@ def test_ask_refuses_a_damaged_checkpoint_in_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["config.json", "processor_config.json", "tokenizer_config.json"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[1, 2]", "holds a list; expected a JSON object"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested too deep"),
+        (b'{"model_type": ' * 100_000, "nested too deep"),
+        (b'{"model_type": "\xff"}', "no JSON in UTF-8"),
+        (b"", "no JSON in UTF-8"),
+    ],
+)
+def test_ask_names_a_configuration_that_is_none(
+    name: str, content: bytes, message: str, wfdb_file: Path, checkpoint: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    (copy / name).write_bytes(content)
+    code, out, err = run(capsys, "ask", wfdb_file, "Is it?", "--model", copy)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"ecgllm: {copy / name} " in err and message in err
+
+
+def code_that_tells(folder: Path, name: str) -> Path:
+    """A module of remote code that leaves a file behind when it is run."""
+    folder.mkdir(exist_ok=True)
+    ran = folder / "ran"
+    (folder / f"{name}.py").write_text(f"open({str(ran)!r}, 'w').close()\nraise SystemExit(9)\n")
+    return ran
+
+
+@pytest.mark.parametrize("file", ["config.json", "processor_config.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("where", ["ELSEWHERE/evil.X", "someone/else--modeling_ecgllm.X", "mine.X", "../evil.X"])
+def test_code_that_nobody_trusts_is_not_run(
+    file: str, where: str, wfdb_file: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    ran = [
+        code_that_tells(tmp_path / "elsewhere", "evil"),
+        code_that_tells(tmp_path, "evil"),
+        code_that_tells(copy, "mine"),
+    ]
+    where = where.replace("ELSEWHERE", str(tmp_path / "elsewhere"))
+    for auto in (dict.fromkeys(("AutoModel", "AutoConfig", "AutoProcessor"), where), {"AutoTokenizer": [where, None]}):
+        values = json.loads((checkpoint / file).read_text())
+        (copy / file).write_text(json.dumps(values | {"auto_map": auto}))
+        code, out, err = run(capsys, "ask", wfdb_file, "Is it?", "--model", copy)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert f"{copy / file} names code that is none of ecgllm's own: {where!r}. It is not run" in err
+        code, _, err = run(
+            capsys, "train", "sim-demo", f"start_from={copy}", f"output={tmp_path / 'run'}", "--dry-run"
+        )
+        assert code == 2 and "names code that is none of ecgllm's own" in err
+    assert not any(path.exists() for path in ran)
+
+
+def test_the_code_in_a_folder_is_run_where_it_is_trusted(
+    wfdb_file: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    with open(copy / "modeling_ecgllm.py", "a", encoding="utf-8") as file:
+        file.write(f"\nopen({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    arguments = ("ask", wfdb_file, "Is it?", "--no-measure", "--model", copy)
+    code, out, _ = run(capsys, *arguments)
+    assert code == 0 and not (tmp_path / "ran").exists()
+    assert run(capsys, *arguments, "--trust-remote-code")[:2] == (0, out)
+    assert (tmp_path / "ran").exists()
+
+
+def test_ask_refuses_a_question_that_is_too_long(
+    wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capsys, "ask", wfdb_file, "word " * 20_000, "--model", checkpoint)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert re.search(r"has 20,0\d\d tokens.*positions for 2,048", err)
+
+
 def test_ask_names_the_weights_that_are_cut_off(
     wfdb_file: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     copy = shutil.copytree(checkpoint, tmp_path / "copy")
     whole = (copy / "model.safetensors").read_bytes()
     (copy / "model.safetensors").write_bytes(whole[:-100])

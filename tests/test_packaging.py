@@ -36,6 +36,7 @@ FLOOR = dict.fromkeys(TRAVELS, 1) | {
     "evaluation": 4,
     "training": 4,
     "train": 4,
+    "answering": 4,
     "shipped": 4,
     "serving": 5,
     "cli": 5,

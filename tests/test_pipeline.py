@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 
 from ecgllm import (
     ECGEncoderConfig,
+    ECGError,
     ECGFeatureExtractor,
     ECGLLMForConditionalGeneration,
     ECGProcessor,
@@ -254,7 +255,13 @@ def test_arrays_with_rate_and_leads_in_the_call(pipe: ECGTextToTextPipeline) -> 
         ({"question": QUESTION, "ecgs": None}, "comes without an ECG"),
         (QUESTION, "comes without an ECG"),
         ([QUESTION], "Found a str as input"),
-        ([{"role": "user", "content": [{"type": "ecg"}]}], 'A part {"type": "ecg"} has no "ecg"'),
+        ([{"role": "user", "content": [{"type": "text", "text": "Is it?"}, {"type": "ecg"}]}],
+         'A part {"type": "ecg"} has no "ecg"'),
+        ({"question": "", "ecgs": make_ecg()}, "The question is ''; expected words"),
+        ({"question": " \n", "ecgs": make_ecg()}, "The question is ' \\n'; expected words"),
+        ({"question": None, "ecgs": make_ecg()}, "The question is None; expected words"),
+        ([{"role": "user", "content": [{"type": "ecg", "ecg": make_ecg()}]}], "holds no question"),
+        ([{"role": "system", "content": "Be brief."}, {"role": "user", "content": " "}], "holds no question"),
         ([{"role": "user", "content": "<|ecg|>"}], "holds <|ecg|> itself"),
         ({"question": QUESTION, "ecgs": [make_ecg(), make_ecg(0.5)]}, "ecgs[1]: the ECG lasts 0.5 s"),
     ],
@@ -262,6 +269,28 @@ def test_arrays_with_rate_and_leads_in_the_call(pipe: ECGTextToTextPipeline) -> 
 def test_inputs_that_cannot_be_right(pipe: ECGTextToTextPipeline, inputs: Any, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         pipe(inputs, max_new_tokens=1)
+
+
+def test_what_the_model_has_no_positions_for_never_reaches_it(
+    pipe: ECGTextToTextPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    positions = pipe.model.config.text_config.max_position_embeddings
+    assert pipe.processor.max_positions == positions == pipe.model.config.max_positions
+    tokens = pipe.processor(QUESTION)["input_ids"].shape[1]
+    monkeypatch.setattr(pipe.processor, "max_positions", tokens + 40)
+    pipe(QUESTION, ecgs=[])  # an answer of at most as many tokens as are left
+
+    def forward(*arguments: object, **inputs: object) -> None:
+        raise AssertionError("the model was asked")
+
+    monkeypatch.setattr(pipe.model, "forward", forward)
+    for long, more in ((f"{QUESTION} {'word ' * 20_000}", {}), (QUESTION, {"candidates": ["yes " * 90, "no"]})):
+        with pytest.raises(ECGError, match=rf"tokens.*; this language model has positions for {tokens + 40:,}\."):
+            pipe(long, ecgs=[], **more)
+    prompt = pipe.processor.apply_chat_template([{"role": "user", "content": QUESTION}], add_generation_prompt=True)
+    monkeypatch.setattr(pipe.processor, "max_positions", pipe.processor(prompt)["input_ids"].shape[1])
+    with pytest.raises(ECGError, match="and 1 for the answer"):
+        pipe(QUESTION, ecgs=[])
 
 
 def test_ecgs_beside_a_mapping_are_refused(pipe: ECGTextToTextPipeline) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import BatchFeature, PreTrainedTokenizerFast, PythonBackend
 
-from ecgllm import ECGEncoderConfig, ECGFeatureExtractor, ECGLLMConfig, ECGProcessor, ECGRecord
+from ecgllm import ECGEncoderConfig, ECGError, ECGFeatureExtractor, ECGLLMConfig, ECGProcessor, ECGRecord
 from ecgllm.processing_ecgllm import LEADS, PLAIN_CHAT_TEMPLATE, add_ecg_token, ecg_prompt
 
 SPECIAL = (
@@ -783,3 +783,94 @@ def test_a_feature_extractor_alone_is_complete(tmp_path: Path) -> None:
         "preprocessor_config.json",
     }  # fmt: skip
     assert ECGFeatureExtractor.from_pretrained(tmp_path).preprocessing_id == extractor.preprocessing_id
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The arguments and templates of transformers
+# ---------------------------------------------------------------------------------------------------------------------
+
+PARTS = (  # as of templates that know pictures: the content is a list, of which the text is written
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' }}"
+    "{% for part in message.content %}{% if part.type == 'text' %}{{ part.text | trim }}{% endif %}{% endfor %}"
+    "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def test_a_template_that_loops_over_parts_gets_parts() -> None:
+    looping = make_processor(PARTS)
+    turns = [user("Here is ", make_ecg(), ". Is it?"), assistant("yes")]
+    user_turn, answer = (
+        "<|im_start|>user\nHere is <|ecg|>. Is it?<|im_end|>\n",
+        "<|im_start|>assistant\nyes<|im_end|>\n",
+    )
+    assert looping.apply_chat_template(turns) == user_turn + answer
+    inputs = looping.apply_chat_template(turns, tokenize=True, return_labels=True)
+    assert learned(looping, inputs["labels"][0]) == ["yes<|im_end|>"]
+    assert looping.encode_conversation(turns, [200])["labels"] == inputs["labels"][0].tolist()
+
+
+def test_a_template_that_writes_nothing_is_refused() -> None:
+    mute = make_processor("{% for message in messages %}{{ message.role }}{% endfor %}")
+    with pytest.raises(ECGError, match="writes nothing of what a user says"):
+        mute.apply_chat_template([user("Is it?")])
+
+
+def test_processor_kwargs_are_those_of_the_call(processor: ECGProcessor) -> None:
+    turns = [user("Is it? ", make_ecg()["signal"])]
+    settings = {"sampling_rate": 250, "leads": list(LEADS), "return_tensors": "np", "padding_side": "right"}
+    expected = processor.apply_chat_template(turns, tokenize=True, **settings)
+    found = processor.apply_chat_template(turns, tokenize=True, processor_kwargs=settings)
+    assert found.keys() == expected.keys()
+    assert all(isinstance(found[name], np.ndarray) and (found[name] == expected[name]).all() for name in expected)
+    for wrong, message in (
+        ({"sample_rate": 250}, "processor_kwargs holds sample_rate; expected some of return_tensors, padding"),
+        ({"text_kwargs": {"padding": True}}, "processor_kwargs holds text_kwargs"),
+        ({"sampling_rate": 500}, "sampling_rate: given twice"),
+    ):
+        with pytest.raises(ECGError, match=message):
+            processor.apply_chat_template(turns, tokenize=True, sampling_rate=250, processor_kwargs=wrong)
+
+
+def test_keywords_that_nobody_reads_are_refused() -> None:
+    thinking = make_processor("{% if enable_thinking %}Think. {% endif %}" + CHATML)
+    turns = [user("Is it?")]
+    assert thinking.apply_chat_template(turns, enable_thinking=True).startswith("Think. ")
+    for tokenize in (False, True):
+        with pytest.raises(ECGError, match="sample_rate, tools: neither an argument .* nor a variable"):
+            thinking.apply_chat_template(turns, tokenize=tokenize, sample_rate=5, tools=[], enable_thinking=True)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("tensors", ["pt", "np", None])
+def test_assistant_masks_stand_where_labels_do(name: str, tensors: str | None) -> None:
+    processor = make_processor(TEMPLATES[name][0])
+    turns = [user("Is it? ", make_ecg()), assistant("yes"), user("And now?"), assistant("no")]
+    options = {"tokenize": True, "return_tensors": tensors, "padding_side": "right"}
+    both = processor.apply_chat_template(
+        [turns, turns[:2]], return_labels=True, return_assistant_tokens_mask=True, **options
+    )
+    alone = processor.apply_chat_template([turns, turns[:2]], return_assistant_tokens_mask=True, **options)
+    assert "labels" not in alone and set(both) == {*alone, "labels"}
+    masks, labels = (np.asarray(rows) for rows in (alone["assistant_masks"], both["labels"]))
+    assert masks.any(axis=1).all() and (masks == (labels != -100)).all()
+    for wrong in ({"tokenize": False}, {"return_dict": False}, {"add_generation_prompt": True}):
+        with pytest.raises(ECGError, match="return_assistant_tokens_mask"):
+            processor.apply_chat_template(turns, **{"tokenize": True} | wrong, return_assistant_tokens_mask=True)
+
+
+def test_texts_longer_than_the_model_s_positions_are_refused() -> None:
+    processor = make_processor()
+    count = processor("Is it? <|ecg|>", make_ecg())["input_ids"].shape[1]
+    for positions, fits in ((count, True), (count - 1, False)):
+        processor.max_positions = positions
+        if fits:
+            processor("Is it? <|ecg|>", make_ecg())
+            continue
+        with pytest.raises(ECGError, match=f"has {count} tokens; this language model has positions for {positions}"):
+            processor("Is it? <|ecg|>", make_ecg())
+
+
+def test_a_question_without_words_is_refused(processor: ECGProcessor) -> None:
+    for question in ("", " \n\t", None, 7):
+        with pytest.raises(ECGError, match="The question is .*; expected words"):
+            processor.build_conversation(question, [make_ecg()])

@@ -64,10 +64,10 @@ def run_demo(ecg: Path | None = None, training: bool = False, folder: Path = Pat
     if training:
         _train(folder)
     # Late, because importing it takes seconds that nobody should wait before an error about the file.
-    from transformers import pipeline
+    from ..answering import load_answerer
 
     with quiet_libraries():
-        pipe = pipeline(model=str(model), trust_remote_code=True)
+        pipe = load_answerer(model)
         what_it_is = f"This small model learned from {pipe.model.config.trained_on}.\n{_LIMITS}"
         print(f"\n{what_it_is}")
         for title, count in (("About one simulated ECG at a time", 1), ("About two simulated ECGs at a time", 2)):

@@ -250,8 +250,7 @@ def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditio
     before = [stage for stage in STAGES[: STAGES.index(name)] if stage in recipe.stages]
     if before and before[-1] != "pretrain":
         folder = run.stage(before[-1]) / "model"
-        # The code in that folder is a copy of this package's; without the flag the tokenizer's loading would ask.
-        processor = ECGProcessor.from_pretrained(folder, trust_remote_code=True)
+        processor = ECGProcessor.from_pretrained(folder)
         return ECGLLMForConditionalGeneration.from_pretrained(folder), processor
     feature_extractor, start = context.feature_extractor, context.start
     encoder = None

@@ -9,15 +9,16 @@ with `start_weights: false` the parts are the checkpoint's in everything but the
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoModelForCausalLM
 
+from ..answering import check_code
 from ..configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig, ECGTextDualEncoderConfig
-from ..loading_ecgllm import check_files
+from ..errors_ecgllm import CheckpointError
+from ..loading_ecgllm import check_files, read_json
 from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from .recipe_checks import RecipeError, fields_of
@@ -56,7 +57,7 @@ class Start:
 
     def model(self) -> tuple[ECGLLMForConditionalGeneration, ECGProcessor]:
         """The checkpoint's whole model, or an untrained one of its sizes, and its processor."""
-        processor = ECGProcessor.from_pretrained(self.folder, trust_remote_code=True)
+        processor = ECGProcessor.from_pretrained(self.folder)
         if self.weights:
             return ECGLLMForConditionalGeneration.from_pretrained(self.folder), processor
         model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
@@ -106,13 +107,17 @@ def read_start(name: str, weights: bool = True) -> Start:
         raise RecipeError(
             f"start_from is {folder}, which holds no config.json; expected a finished run or checkpoint."
         )
-    kind = json.loads(file.read_text(encoding="utf-8")).get("model_type")
+    try:
+        kind = read_json(file).get("model_type")
+        check_code(folder)
+    except CheckpointError as error:
+        raise RecipeError(f"start_from is {folder}: {error}.") from error
     if kind not in _CONFIGS:
         raise RecipeError(f"start_from is {folder}, a model of type {kind!r}; expected {' or '.join(_CONFIGS)}.")
     if weights:
         try:
             check_files(folder)
-        except ValueError as error:
+        except CheckpointError as error:
             raise RecipeError(f"start_from is {folder}: {error}.") from error
     return Start(folder, _CONFIGS[kind].from_pretrained(folder), weights)
 
@@ -170,5 +175,5 @@ def _language_model_differences(stated: Any, config: Any) -> list[str]:
 
 def _feature_extractor(start: Start) -> ECGFeatureExtractor:
     if start.has_language_model:
-        return ECGProcessor.from_pretrained(start.folder, trust_remote_code=True).feature_extractor
+        return ECGProcessor.from_pretrained(start.folder).feature_extractor
     return ECGFeatureExtractor.from_pretrained(start.folder)
