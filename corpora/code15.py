@@ -8,6 +8,7 @@ rows of the padding are cut off, and the unit, which the files do not state (`un
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache, partial
@@ -43,7 +44,7 @@ def entries(src: Path, unit: str | None = None) -> Found:
         raise missing_layout(src, "exams.csv and exams_part<i>.hdf5 (unpack exams_part<i>.zip)", CORPUS, table.name)
     if unit is not None and unit not in _UNITS:
         raise ECGError(f"{CORPUS}: unit={unit!r}; expected one of {', '.join(_UNITS)}, or None to find it")
-    _open.cache_clear()  # a part may have been downloaded again since
+    _opened.cache_clear()  # a part may have been downloaded again since
     rows_of = {path.name: _rows_by_exam(path) for path in parts}
     scale = _UNITS[unit or _find_unit(rows_of, src)][2]
     found, elsewhere, listed = [], Counter(), 0
@@ -147,9 +148,14 @@ def _rows_by_exam(path: Path) -> dict[int, int]:
     return {int(exam): row for row, exam in enumerate(file["exam_id"][:]) if exam != 0}
 
 
-@lru_cache(maxsize=32)
 def _open(path: Path) -> Any:
     """The open part: rows are read one by one, and opening takes longer than reading."""
+    return _opened(path, os.getpid())
+
+
+@lru_cache(maxsize=32)
+def _opened(path: Path, process: int) -> Any:
+    """Opened by each process for itself: forked ones would move each other's place in the file."""
     try:
         import h5py
     except ImportError as error:

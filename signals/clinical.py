@@ -8,6 +8,7 @@ corrections of the library are in `clinical_parsers`, each with its cause.
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import threading
@@ -26,6 +27,16 @@ CLINICAL_FORMATS = ("dicom", "muse", "sierra", "hl7", "scp", "edf", "ishne", "mf
 
 # The library reports with Python warnings, which one thread's filters hide from all others.
 _WARNINGS = threading.Lock()
+
+
+def _free_in_child() -> None:
+    """A process forked while another thread holds the lock would wait for a thread that it does not have."""
+    global _WARNINGS
+    _WARNINGS = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_free_in_child)
 
 # Which of the library's warnings say that samples are missing.
 _TRUNCATION = re.compile(

@@ -9,9 +9,7 @@ a corpus repeats in each header are parsed once. `benchmarks/README.md` has the 
 
 from __future__ import annotations
 
-import mmap
 import os
-import threading
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -30,7 +28,6 @@ _MISSING = -(1 << 15)
 _FIRST = 1024
 _LONGEST_TEXT = 8192  # of a header
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
-_CAN_READ_INTO = hasattr(os, "preadv")  # not on Windows
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -193,40 +190,25 @@ def _signal_lines(
     return _Lines(tuple(lines), leads, line.byte_offset, tuple(notes), gain, line.gain * LOWEST_PLAUSIBLE_MV + 1)
 
 
-class _Buffer(threading.local):
-    """Memory for the counts of one record per thread, kept: pages fresh from the system cost more than the
-    arithmetic on them. Its start is that of a page, as in the system's cache of files: copies are faster so."""
-
-    def __init__(self) -> None:
-        memory = mmap.mmap(-1, 2 * _MOST_COUNTS + 2)
-        self.counts = np.frombuffer(memory, dtype="<i2")
-        self.bytes = memoryview(memory)
-
-
-_buffer = _Buffer()
-
-
 def _counts(path: str, offset: int, size: int) -> np.ndarray | None:
-    """`size` counts from byte `offset` on, valid until this thread reads the next; None unless the file ends there."""
+    """`size` counts from byte `offset` on, in memory of their own; None unless the file ends there.
+
+    Their own, because whatever readers share (a buffer kept between reads, a memory map) another process may be
+    writing into: PyTorch's loader, `datasets` and process pools all fork.
+    """
     try:
         handle = os.open(path, _READ_ONLY)
     except OSError:
         return None
-    buffer, length = _buffer, size * 2
     try:
-        # One byte more than expected is asked for, so that a longer file shows.
-        if _CAN_READ_INTO:
-            found = os.preadv(handle, [buffer.bytes[: length + 1]], offset)
-        else:
+        if offset:
             os.lseek(handle, offset, os.SEEK_SET)
-            content = os.read(handle, length + 1)
-            found = len(content)
-            buffer.bytes[:found] = content
+        content = os.read(handle, size * 2 + 1)  # one byte more than expected, so that a longer file shows
     except OSError:  # a pipe, a folder
         return None
     finally:
         os.close(handle)
-    return buffer.counts[:size] if found == length else None
+    return np.frombuffer(content, dtype="<i2") if len(content) == size * 2 else None
 
 
 def _is_plausible(counts: np.ndarray, lowest_span: float) -> bool:

@@ -1,12 +1,13 @@
 """CODE-15 in its official layout: padding cut, unit decided or refused, parts that are not there counted."""
 
 import builtins
+import multiprocessing
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ecgllm.corpora import prepare_with_report
+from ecgllm.corpora import code15, prepare_with_report
 from ecgllm.corpora.code15 import unit_of_amplitude, without_padding
 
 
@@ -111,3 +112,17 @@ def test_real_tracings_are_in_millivolt(shared_data, write_code15, tmp_path):
     corpus, report = prepare_with_report("code15", write_code15(tmp_path / "code15", {"exams_part0.hdf5": exams}))
     assert report.records == 100 and not report.unreadable
     np.testing.assert_allclose(corpus[0]["ecg"]["signal"], without_padding(exams[0][2]).T, atol=6e-4)
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="processes are not forked here")
+def test_forked_processes_open_parts_themselves(write_code15, parts, tmp_path):
+    """An open file's place is shared across fork: two that read from one would read each other's exams."""
+    part = write_code15(tmp_path / "code15", parts) / "exams_part0.hdf5"
+    here = code15._open(part)
+    assert code15._open(part) is here
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(_is_open_there, (part, id(here)))
+
+
+def _is_open_there(part, parents):
+    return id(code15._open(part)) != parents and code15._open(part)["tracings"].shape[2] == 12

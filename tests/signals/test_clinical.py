@@ -1,5 +1,7 @@
 """Clinical formats: written by pydicom, pyedflib, biosig or by hand, read back within a step; damage is refused."""
 
+import multiprocessing
+import os
 import shutil
 import struct
 import subprocess
@@ -9,7 +11,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from ecgllm.signals import ECGReadError, read_ecg
+from ecgllm.signals import ECGReadError, clinical, read_ecg
 
 pytest.importorskip("ecgdatakit")
 
@@ -465,3 +467,10 @@ def test_hl7_written_by_biosig(written, tmp_path):
     ecg = read_ecg(target)
     assert (ecg.source, ecg.leads, ecg.sampling_rate) == ("hl7", written.EIGHT, 500)
     np.testing.assert_allclose(ecg.signal, counts / 1000, atol=1e-3)
+
+
+@pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="processes are not forked here")
+def test_a_process_forked_during_a_read_can_read(one_of_each):
+    content = one_of_each["muse"][0]
+    with clinical._WARNINGS, multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(read_ecg, (content,)).get(timeout=60).source == "muse"

@@ -1,5 +1,6 @@
 """The fast way through common WFDB records gives what the general one gives, or leaves the record to it."""
 
+import mmap
 import random
 from dataclasses import fields, replace
 
@@ -108,14 +109,15 @@ def test_other_lengths_are_left_to_the_general_way(tmp_path, monkeypatch, change
     assert fast is None
 
 
-def test_leaves_no_trace_of_the_next_record(tmp_path):
-    """Samples are copied out of the memory that the next record is read into."""
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    first = wfdb_common.read_common_file(str(write(tmp_path / "a", seed=1)), True, 1 << 30)
-    before = first.signal.copy()
-    wfdb_common.read_common_file(str(write(tmp_path / "b", seed=2)), True, 1 << 30)
-    np.testing.assert_array_equal(first.signal, before)
+def test_counts_share_no_memory(tmp_path):
+    """Neither with the next read, nor, kept in the module, with another process that was forked."""
+    path = write(tmp_path)
+    first, second = (wfdb_common._counts(str(path.with_suffix(".dat")), 0, 12 * 1003) for _ in range(2))
+    assert not np.shares_memory(first, second)
+    kept = [
+        name for name, value in vars(wfdb_common).items() if isinstance(value, (np.ndarray, memoryview, mmap.mmap))
+    ]
+    assert kept == []
 
 
 def test_real_records(shared_data, monkeypatch):
