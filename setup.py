@@ -29,13 +29,13 @@ class BuildWithoutSetup(build_py):
 CORE = [
     "torch>=2.13",  # the oldest that is tested
     "transformers>=5.18,<6",
-    "peft>=0.19",
+    "peft>=0.21",
     "accelerate>=1.10",
     "datasets>=4.0",
     "evaluate>=0.4.5",
-    "numpy>=1.26",
-    "scipy>=1.12",
-    "wfdb>=4.1",
+    "numpy>=2.0",
+    "scipy>=1.13",
+    "wfdb>=4.3.1",
     "typer>=0.15",
     "pyyaml>=6.0",
 ]

@@ -9,6 +9,8 @@ from transformers import AutoModel
 
 from ecgllm import ECGLLMForConditionalGeneration
 
+pytestmark = pytest.mark.smoke
+
 SIZES = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 TOKENS = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
 COMMON = SIZES | TOKENS | {"intermediate_size": 48}

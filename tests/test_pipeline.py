@@ -23,6 +23,8 @@ from ecgllm import (
     ECGTextToTextPipeline,
 )
 
+pytestmark = pytest.mark.smoke
+
 QUESTION = "Is there atrial fibrillation?"
 
 

@@ -19,6 +19,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 
 from ecgllm import ECGEncoderConfig, ECGFeatureExtractor, ECGLLMForConditionalGeneration, ECGProcessor
 
+pytestmark = pytest.mark.smoke
+
 MODEL_FILES = {
     "README.md", "config.json", "generation_config.json", "model.safetensors", "beats_ecgllm.py",
     "errors_ecgllm.py", "heart_ecgllm.py", "loading_ecgllm.py",

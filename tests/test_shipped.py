@@ -1,13 +1,19 @@
 """The checkpoint in this checkout: complete, small, its code the package's own, honest about what it learned from."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import wfdb
 
 from ecgllm import shipped
 from ecgllm.modeling_ecgllm import CODE_FILES, LIMITS
+from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training.ship import MOST_BYTES
+
+pytestmark = pytest.mark.smoke
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,6 +35,20 @@ def test_it_is_small_and_says_what_it_learned_from(tiny: Path) -> None:
     assert "simulated ECGs" in trained_on and "no patient" in trained_on
     card = (tiny / "README.md").read_text(encoding="utf-8")
     assert trained_on in card and LIMITS in card
+
+
+def test_ask_answers_about_a_file_in_a_process_of_its_own(tiny: Path, tmp_path: Path) -> None:
+    """What a newcomer runs first; nothing but the answer on either stream, whatever the releases in use warn of."""
+    record = simulate_ecgs(1, seed=5)[0]
+    wfdb.wrsamp(
+        "r", record.sampling_rate, ["mV"] * len(record.leads), list(record.leads), record.signal.T.astype(float),
+        fmt=["16"] * len(record.leads), write_dir=str(tmp_path),
+    )  # fmt: skip
+    command = [sys.executable, "-m", "ecgllm.cli", "ask", str(tmp_path / "r.hea"), "Is there atrial fibrillation?"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] in ("yes", "no") and "Not a medical device" in done.stdout
+    assert "Warning" not in done.stderr and "deprecated" not in done.stderr
 
 
 def test_a_package_without_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from ecgllm.shipped import shipped_checkpoint
 
+pytestmark = pytest.mark.smoke
+
 RECORDED = Path(__file__).with_name("shipped_logits.json")
 QUESTIONS = ("Is there atrial fibrillation?", "Does this ECG show sinus bradycardia?", "Is there any abnormality?")
 COMPARISON = "What is new in the second ECG?"

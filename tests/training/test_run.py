@@ -16,6 +16,8 @@ from transformers import AutoModel
 from ecgllm import ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.signals.simulation import simulate_ecgs
 
+pytestmark = pytest.mark.smoke
+
 QUESTION = "Does this ECG show atrial fibrillation?"
 
 # Runs where `ecgllm` cannot be imported. In: run folder, file with signals, file for the results.
