@@ -27,11 +27,11 @@ from ecgdatakit.parsing.parsers.hl7_aecg import HL7aECGParser, _attr, _child, _f
 from ecgdatakit.parsing.parsers.ishne_holter import ISHNEHolterParser
 from ecgdatakit.parsing.parsers.mfer import MFERParser
 from ecgdatakit.parsing.parsers.scp_ecg import SCPECGParser
-from ecgdatakit.parsing.parsers.sierra_xml import SierraXMLParser, _get, _text, _to_float
 
 from ..signal_ecgllm import LEADS
 from .detection import decode_head
 from .record import ECGReadError, known_lead_name
+from .sierra_parser import SierraParser
 
 _XML = ("muse", "sierra", "hl7")
 _ENTITY = re.compile(r"<!ENTITY\b", re.IGNORECASE)
@@ -259,57 +259,6 @@ class _MFER(MFERParser):
             raise CorruptedFileError(f"a frame holds {len(wav):,} bytes of samples, its definition takes {read:,}")
 
 
-class _Sierra(SierraXMLParser):
-    """Refuses headers that contradict each other, of which the library believes one without a word, and fewer names
-    than leads, which gives the later leads their neighbours' names. Says when samples are left over: the library cuts
-    the data at the stated duration in silence."""
-
-    def _read_leads(self, parsed: object, signal_node: object) -> list[Any]:
-        stated = parsed if isinstance(parsed, dict) else {}
-        for attribute, element in (("samplespersecond", "samplingrate"), ("resolution", "resolution")):
-            values = [_to_float(str(stated.get(f"@{attribute}") or "")), _to_float(_text(_get(signal_node, element)))]
-            if None not in values and values[0] != values[1]:
-                raise CorruptedFileError(
-                    f"states {attribute} {values[0]:g} for the waveforms and {element} {values[1]:g} for the signal; "
-                    "which of them holds cannot be told"
-                )
-        names, count = str(stated.get("@leadlabels") or "").split(), _to_float(str(stated.get("@numberofleads") or ""))
-        if names and count is not None and count != len(names):
-            raise CorruptedFileError(f"names {len(names)} leads and promises {count:g}; which is which cannot be told")
-        leads = super()._read_leads(parsed, signal_node)
-        self._stored = None
-        if stated.get("@dataencoding") == "Base64" and "#text" in stated:
-            data = base64.b64decode("".join(stated["#text"].split()))
-            compression = str(stated.get("@compression") or stated.get("@compressmethod") or "")
-            if compression.lower() in ("", "none", "uncompressed"):
-                self._stored = len(data) // 2
-            elif (chunks := _count_chunks(data)) > len(leads):
-                raise CorruptedFileError(f"holds {chunks} packed leads and names {len(leads)}")
-        read = sum(len(lead.samples) for lead in leads)
-        if self._stored is not None and self._stored - read >= len(leads[0].samples):
-            raise CorruptedFileError(
-                f"holds {self._stored:,} samples, {read:,} are named and timed; one lead or more has no name"
-            )
-        return leads
-
-    def parse(self, file_path: Path) -> Any:
-        record = super().parse(file_path)
-        read = sum(len(lead.samples) for lead in record.leads)
-        if self._stored is not None and self._stored > read:
-            record.raw_metadata["ecgllm_notes"] = [
-                f"{self._stored - read} samples beyond the duration that the file states were not read"
-            ]
-        return record
-
-
-def _count_chunks(data: bytes) -> int:
-    """Leads in packed data: each is a length, four more bytes, and as many bytes as the length says."""
-    count = start = 0
-    while start + 8 <= len(data) and (size := int.from_bytes(data[start : start + 4], "little", signed=True)) > 0:
-        count, start = count + 1, start + 8 + size
-    return count
-
-
 class _HL7(HL7aECGParser):
     """Refuses a lead without a readable scale or origin. The library reads a scale of "5,0" as none and then counts
     each digit as one microvolt, and an origin in a unit that it does not know as one in the scale's."""
@@ -358,7 +307,7 @@ class _ISHNE(ISHNEHolterParser):
 PARSERS: dict[str, type[Parser]] = {
     "dicom": _DICOM,
     "muse": GEMuseXMLParser,
-    "sierra": _Sierra,
+    "sierra": SierraParser,
     "hl7": _HL7,
     "scp": _SCP,
     "edf": _EDF,
