@@ -149,7 +149,7 @@ def info(
     allow_truncated: AllowTruncated = False,
     skip_checksum: SkipChecksum = False,
     measuring: Annotated[
-        bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis; takes some seconds.")
+        bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis.")
     ] = True,
 ) -> None:
     """Say what ECG files hold: leads, rate, duration, amplitudes, statements, quality, rate and intervals.
@@ -206,8 +206,8 @@ def plot(
         bool | None,
         typer.Option(
             "--measure/--no-measure",
-            help="Rate and intervals in the header by neurokit2, or as the file states them; "
-            "by default measured if the file states none and neurokit2 is installed.",
+            help="Rate and intervals in the header as measured, or as the file states them; "
+            "by default measured if the file states none.",
             show_default=False,
         ),
     ] = None,
@@ -227,7 +227,7 @@ def plot(
         written = plot_files(
             files, output, compare=compare, whole=whole, reading=reading, measuring=measuring, **options
         )
-    except ImportError as error:  # matplotlib and neurokit2 are optional extras
+    except ImportError as error:  # matplotlib is an optional extra
         raise ECGError(str(error)) from error
     for path in written:
         typer.echo(path)
@@ -271,7 +271,7 @@ def ask(
         bool, typer.Option("--drop-unknown-leads", help="Leave out leads that the model does not know.")
     ] = False,
     measuring: Annotated[
-        bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis; takes some seconds.")
+        bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis.")
     ] = True,
     sampling_rate: Rate = None,
     unit: Unit = None,

@@ -41,7 +41,7 @@ CORE = [
 ]
 EXTRAS = {
     "formats": ["ecgdatakit[dicom]>=2.0", "h5py>=3.11"],
-    "measure": ["neurokit2>=0.2.13"],
+    "measure": [],  # part of the core; the name stays for those who install it
     "plot": ["matplotlib>=3.8"],
     "audit": ["scikit-learn>=1.4", "matplotlib>=3.8"],
     "explain": ["captum>=0.8"],

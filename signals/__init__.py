@@ -11,9 +11,8 @@ from .reading import read_ecg
 from .record import ECGReadError, ECGRecord
 from .tree import ECGTree, iter_ecgs
 
-# Drawing needs matplotlib (extra `plot`) and measuring neurokit2 (extra `measure`). Both are
-# optional and slow to import, so they come with first use. These names are not in __all__, so that
-# `from ecgllm.signals import *` works without them.
+# Drawing needs matplotlib (extra `plot`), measuring SciPy. Both are slow to import and the first is optional, so they
+# come with first use. These names are not in __all__, so that `from ecgllm.signals import *` works without them.
 _LAZY = {
     "LeadCheck": "leads",
     "check_leads": "leads",

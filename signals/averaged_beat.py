@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,13 +24,16 @@ _P_SMALLEST_MV = 0.02
 # How far before the middle of QRS a beat reaches: seconds, and share of RR. P is looked for in the usual reach first.
 _USUAL_REACH, _LONG_REACH = (0.40, 0.42), (0.50, 0.65)
 _CLEAR_S = 0.02  # of rest between the T wave before and a P wave that begins ahead of the usual reach
+_AFTER_S, _LONGEST_QT_S = 0.80, 0.75  # behind the middle of QRS, where RR is as long
+_VALLEY = 4.0  # times the least velocity between QRS and T below which QRS has ended: ST is steep behind a wide QRS
 _SAME_BEAT = 0.85  # correlation with the median beat, all leads, above which a beat is averaged
 
 
 @dataclass(frozen=True)
 class Beat:
     """The averaged beat [leads, samples] at 500 Hz in mV, its standard error, where the detected peaks lie, how many
-    beats were averaged, the median RR interval in samples, and from where a P wave of usual PR is looked for."""
+    beats were averaged, the median RR interval in samples, from where a P wave of usual PR is looked for, and which of
+    the detected beats were averaged."""
 
     mean: np.ndarray
     error: np.ndarray
@@ -37,17 +41,20 @@ class Beat:
     averaged: int
     rr: float
     near: int
+    kept: tuple[int, ...] = ()
 
 
 def average_beat(signal: np.ndarray, peaks: np.ndarray, missing: np.ndarray) -> Beat | None:
     """The average of the beats that look like most, aligned to each other; None if fewer than two do."""
     rr = float(np.median(np.diff(peaks)))
     usual, before = (int(min(seconds * RATE, share * rr)) for seconds, share in (_USUAL_REACH, _LONG_REACH))
-    after = int(min(0.65 * RATE, rr - usual))
+    after = int(min(_AFTER_S * RATE, rr - usual))
     half, slack = int(0.12 * RATE), int(0.03 * RATE)
     reach_before, reach_after = max(before, half) + slack, max(after, half) + slack
-    peaks = peaks[(peaks >= reach_before) & (peaks + reach_after <= signal.shape[1])]
-    peaks = np.array([p for p in peaks if not missing[p - reach_before : p + reach_after].any()], dtype=int)
+    inside = (peaks >= reach_before) & (peaks + reach_after <= signal.shape[1])
+    whole = [not missing[p - reach_before : p + reach_after].any() for p in peaks[inside]]
+    index = np.flatnonzero(inside)[np.array(whole, dtype=bool)]
+    peaks = peaks[index]
     if len(peaks) < 2:
         return None
     for _ in range(2):
@@ -59,7 +66,7 @@ def average_beat(signal: np.ndarray, peaks: np.ndarray, missing: np.ndarray) -> 
     near = slice(max(0, before - half), before + half)
     median = np.median(beats, axis=0)[:, near].ravel()
     alike = np.array([np.corrcoef(beat[:, near].ravel(), median)[0, 1] for beat in beats]) > _SAME_BEAT
-    beats = beats[alike]
+    beats, index = beats[alike], index[alike]
     if len(beats) < 2:
         return None
     error = beats.std(axis=0) / math.sqrt(len(beats))
@@ -68,7 +75,7 @@ def average_beat(signal: np.ndarray, peaks: np.ndarray, missing: np.ndarray) -> 
         mean = np.sort(beats, axis=0)[cut:-cut].mean(axis=0)
     else:
         mean = beats.mean(axis=0)
-    return Beat(mean, error, before, len(beats), rr, before - usual)
+    return Beat(mean, error, before, len(beats), rr, before - usual, tuple(index.tolist()))
 
 
 def wave_lengths(beat: Beat, factor: float = 1.0) -> dict[str, float]:
@@ -91,24 +98,40 @@ def _velocity(leads: np.ndarray) -> np.ndarray:
 
 
 def _smoothed(leads: np.ndarray, cutoff: float) -> np.ndarray:
-    from scipy.signal import butter, sosfiltfilt
+    from scipy.signal import sosfiltfilt
 
     padded = np.pad(leads, ((0, 0), (60, 60)), mode="edge")
-    return sosfiltfilt(butter(2, cutoff, fs=RATE, output="sos"), padded, axis=1)[:, 60:-60]
+    return sosfiltfilt(low_pass(cutoff), padded, axis=1)[:, 60:-60]
+
+
+@lru_cache(maxsize=8)
+def low_pass(cutoff: float) -> np.ndarray:
+    """Sections of a second-order Butterworth low-pass for `RATE`, made once."""
+    from scipy.signal import butter
+
+    return butter(2, cutoff, fs=RATE, output="sos")
 
 
 def qrs_bounds(beat: Beat, share: float = _QRS_SHARE) -> tuple[int, int]:
-    """Onset and end of QRS: where velocity stays below a share of its largest for 12 ms."""
+    """Onset and end of QRS: where velocity stays below a share of its largest for 12 ms.
+
+    Behind a wide QRS, as in bundle branch block and pacing, ST is steep and QRS slow, so that its velocity may not
+    fall to that share before T; it ends where it comes near the valley between both, too.
+    """
     velocity = np.convolve(_velocity(beat.mean), np.ones(5) / 5, "same")
     near = max(0, beat.centre - 40)
     peak = near + int(np.argmax(velocity[near : beat.centre + 40]))
     rest = float(np.percentile(velocity[max(0, beat.centre - 125) :], 20))
-    still = velocity < max(share * velocity[peak], 2 * rest)
+    limit = max(share * velocity[peak], 2 * rest)
+    slow = np.convolve(velocity, np.ones(10) / 10, "same")
+    behind = slow[peak : peak + int(0.2 * RATE)]
+    still = velocity < limit
+    ended = velocity < max(limit, _VALLEY * share / _QRS_SHARE * float(behind.min()))
     run = 6
     onset = offset = peak
     while onset > run and not still[onset - run : onset].all():
         onset -= 1
-    while offset + run < len(still) and not still[offset : offset + run].all():
+    while offset + run < len(ended) and not ended[offset : offset + run].all():
         offset += 1
     return onset, offset
 
@@ -118,7 +141,7 @@ def _t_end(beat: Beat, qrs: tuple[int, int], share: float) -> int | None:
     from scipy.signal import find_peaks
 
     start = qrs[1] + int(0.08 * RATE)
-    stop = min(beat.mean.shape[1] - 1, qrs[0] + int(0.62 * RATE))
+    stop = min(beat.mean.shape[1] - 1, qrs[0] + int(_LONGEST_QT_S * RATE))
     if stop - start < 0.06 * RATE:
         return None
     velocity = _velocity(_smoothed(beat.mean, 20))

@@ -1,47 +1,59 @@
 """measure: heart rate, intervals, QTc and axis of an ECG, each with a confidence.
 
-In: an `ECGRecord`. Out: `Measurements`; None where something cannot be measured, such as PR in atrial fibrillation.
-Beats are detected on all leads together (`beats`); how far neurokit2 (extra `measure`) agrees is the confidence of the
-rate. The intervals are taken from the averaged beat of all leads by its spatial velocity (`averaged_beat`): on LUDB
-this came closer to the cardiologists than neurokit2's delineators as they are (docs/measurements.md has both). Decided
-here: what counts as measurable.
+In: an `ECGRecord`. Out: `Measurements`; None where something cannot be measured, such as PR in atrial fibrillation,
+and nothing at all where no heart beats. Beats are detected on all leads together (`heart_ecgllm`), a pacemaker's
+spikes are taken out (`pacing`), and the intervals are taken from the averaged beat of all leads by its spatial
+velocity (`averaged_beat`). Decided here: what counts as measurable, and how sure a measurement is.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from ..heart_ecgllm import find_qrs
+from ..heart_ecgllm import NO_HEART, Heart, find_heart, find_qrs
 from ..signal_ecgllm import LEADS, complete_limb_leads, remove_baseline
-from .averaged_beat import RATE, Beat, average_beat, has_p_wave, qrs_bounds, wave_lengths
+from .averaged_beat import RATE, Beat, average_beat, has_p_wave, low_pass, qrs_bounds, wave_lengths
+from .measurement_limits import beyond, limits_of
+from .pacing import find_spikes, paces_ventricles, with_hidden_spikes, without_spikes
 from .record import ECGRecord, known_lead_name
-
-INSTALL = "measuring ECGs needs neurokit2: pip install 'ecgllm[measure]'"
 
 _SHORTEST_S, LONGEST_S = 2.0, 600.0
 _SMALLEST_MV = 0.02  # a lead that spans less is flat
+LEAST_CONFIDENCE = 0.2
+"""Below it nothing is given: one interval in 200 of LUDB, and a third of simulated QRS without a clear end (bundle
+branch block, pacing), where halves of the leads end 60 ms apart or more."""
 
 _IRREGULAR = 0.1  # mean change between RR intervals, as a share of their mean, above which beats are irregular
+_PACED = 0.7  # times the confidence: of six paced records of LUDB five are 20 to 50 ms longer than marked
 _FEW_LEADS = 0.6  # times the confidence with fewer than four leads: on lead II or V1 of LUDB errors are twice as large
+_SAME_BEAT_S = 0.1  # within which beats that halves of the leads show alone are those that all show together
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A value, None where it cannot be measured, and a confidence from 0 to 1, which ranks and is no probability."""
+    """A value, None where it cannot be measured, and a confidence from 0 to 1, which ranks and is no probability.
+
+    usual: lowest and highest value of healthy adults, None where there is no limit (`measurement_limits` has sources).
+    """
 
     value: float | None
     confidence: float
+    usual: tuple[float | None, float | None] = (None, None)
 
     def __post_init__(self) -> None:
         if self.value is None or not math.isfinite(self.value):
             object.__setattr__(self, "value", None)
             object.__setattr__(self, "confidence", 0.0)
+
+    @property
+    def unusual(self) -> str | None:
+        """ "below" or "above" the usual limits, None within them or without a value."""
+        return None if self.value is None else beyond(self.value, self.usual)
 
 
 _NOTHING = Measurement(None, 0.0)
@@ -53,9 +65,10 @@ class Measurements:
 
     heart_rate: of all beats. rr, rr_sd: mean and standard deviation between beats. p, pr, qrs, qt: of the averaged
     dominant beat, over all leads. qtc_bazett: qt / sqrt(rr in s) (Bazett 1920). qtc_fridericia: qt / cbrt(rr in s)
-    (Fridericia 1920). axis: of QRS in the frontal plane, from its net amplitudes in I and aVF. beats: when each QRS
-    complex was found (s); averaged: how many of them make the averaged beat. leads: those measured. notes: what was
-    left out, and why a value is missing.
+    (Fridericia 1920); rr there is that before the averaged beats, so that no premature beat and no pause behind one
+    counts. axis: of QRS in the frontal plane, from its net amplitudes in I and aVF. beats: when each QRS
+    complex was found (s); averaged: how many of them make the averaged beat. paced: whether QRS follows a pacemaker's
+    spikes. leads: those measured. notes: what was left out, and why a value is missing.
     """
 
     heart_rate: Measurement = _NOTHING
@@ -70,22 +83,33 @@ class Measurements:
     axis: Measurement = _NOTHING
     beats: tuple[float, ...] = ()
     averaged: int = 0
+    paced: bool = False
     leads: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def values(self) -> dict[str, float]:
-        """What could be measured, name -> value: fits `ECGRecord.measurements` and `plot_ecg(measurements=...)`."""
+        """What could be measured, name -> value: fits `ECGRecord.measurements` and `plot_ecg(measurements=...)`.
+
+        A record's measurements have no confidence, so that only what is surer than `LEAST_CONFIDENCE` is given at all,
+        here as in the fields; `to_dict` has confidence and usual limits beside every value.
+        """
         found = {name: measurement.value for name, measurement in self._measured().items()}
         return {name: round(value, 1) for name, value in found.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready mapping: name -> {"value", "confidence"}, and beats, averaged, leads, notes."""
+        """A JSON-ready mapping: name -> {"value", "confidence", "usual" (low, high), "unusual" ("below", "above")},
+        and beats, averaged, paced, leads, notes."""
         values = self.values()
         measured = {
-            name: {"value": values.get(name), "confidence": round(each.confidence, 2)}
+            name: {
+                "value": values.get(name),
+                "confidence": round(each.confidence, 2),
+                "usual": list(each.usual),
+                "unusual": each.unusual,
+            }
             for name, each in self._measured().items()
         }
-        counts = {"beats": len(self.beats), "averaged": self.averaged}
+        counts = {"beats": len(self.beats), "averaged": self.averaged, "paced": self.paced}
         return measured | counts | {"leads": list(self.leads), "notes": list(self.notes)}
 
     def _measured(self) -> dict[str, Measurement]:
@@ -96,47 +120,75 @@ class Measurements:
 def measure(record: ECGRecord) -> Measurements:
     """Measure an ECG.
 
+    What is not sure (`LEAST_CONFIDENCE`) or impossible is not given, and a note says so; what is outside the usual
+    limits is given, and called unusual.
+
     Args: record: of any rate, length and leads; a single lead gives all but the axis. Leads that are flat or mostly
     missing are left out; of a record longer than 10 minutes the first 10 are measured. Notes say so.
-    Returns: `Measurements`. Nothing of the record is changed.
-    Raises: ImportError if neurokit2 is not installed.
+    Returns: `Measurements`; no value where no heart beats. Nothing of the record is changed.
     """
-    detectors = _detectors()
     notes: list[str] = []
     leads = _usable(record, notes)
     if not leads:
         return Measurements(notes=(*notes, "no lead can be measured"))
     names = tuple(leads)
-    signal, missing = _prepared(np.stack(list(leads.values())), record.sampling_rate)
-    if signal.shape[1] < _SHORTEST_S * RATE:
+    rate = record.sampling_rate
+    if len(next(iter(leads.values()))) < _SHORTEST_S * rate:
         text = f"{record.duration:.2f} s are too short to measure; at least {_SHORTEST_S:g} s are needed"
         return Measurements(leads=names, notes=(*notes, text))
-    peaks, agreement = _detect(signal, detectors)
-    times = tuple((peaks / RATE).tolist())
+    signal, absent = _filled(np.stack(list(leads.values())))
+    heart = find_heart(signal, rate)
+    if not heart.found:
+        return Measurements(leads=names, notes=(*notes, NO_HEART.format(found=heart.missing)))
+    spikes = find_spikes(signal, rate)
+    paced = paces_ventricles(spikes / rate, heart.beats)
+    if paced:
+        spikes = with_hidden_spikes(signal, rate, spikes, heart.beats)
+    if 2 * len(spikes) >= len(heart.beats):  # a few at random are noise, of which a line takes nothing
+        signal = without_spikes(signal, rate, spikes)
+    signal, missing = _prepared(signal, absent, rate)
+    peaks = np.minimum(np.round(heart.beats * RATE).astype(int), signal.shape[1] - 1)
+    times = tuple(heart.beats.tolist())
     rr = _intervals_between(peaks, missing)
-    if not len(rr):
-        return Measurements(beats=times, leads=names, notes=(*notes, "fewer than two beats were found"))
-    mean_rr = float(rr.mean())
+    if not np.isfinite(rr).any():
+        return Measurements(beats=times, leads=names, paced=paced, notes=(*notes, "fewer than two beats were found"))
+    agreement = _agreement(signal, heart)
+    known = rr[np.isfinite(rr)]
+    mean_rr = float(known.mean())
     found = {
         "heart_rate": Measurement(60_000 / mean_rr, agreement),
         "rr": Measurement(mean_rr, agreement),
-        "rr_sd": Measurement(float(rr.std(ddof=1)) if len(rr) > 1 else None, agreement),
+        "rr_sd": Measurement(float(known.std(ddof=1)) if len(known) > 1 else None, agreement),
     }
     beat = average_beat(signal, peaks, missing)
     if beat is None:
         notes.append("no two beats are alike and whole; intervals were not measured")
-        return Measurements(**found, beats=times, leads=names, notes=tuple(notes))
-    found |= _intervals(beat, rr, agreement * min(1.0, beat.averaged / len(peaks) + 0.2), notes)
-    found["axis"] = _axis(beat, names, agreement)
-    return Measurements(**found, beats=times, averaged=beat.averaged, leads=names, notes=tuple(notes))
+    else:
+        found |= _intervals(beat, rr, agreement * min(1.0, beat.averaged / len(peaks) + 0.2), paced, notes)
+        found["axis"] = _axis(beat, names, agreement)
+    found = _given(found, record.sex, notes)
+    averaged = 0 if beat is None else beat.averaged
+    return Measurements(**found, beats=times, averaged=averaged, paced=paced, leads=names, notes=tuple(notes))
 
 
-def _detectors() -> Any:
-    try:
-        import neurokit2
-    except ImportError as error:
-        raise ImportError(f"{INSTALL} ({error})") from error
-    return neurokit2.ecg_findpeaks
+def _given(found: dict[str, Measurement], sex: str | None, notes: list[str]) -> dict[str, Measurement]:
+    """Measurements with their usual limits, without those that are unsure or impossible, which notes name."""
+    given = {}
+    for name, each in found.items():
+        if each.value is None:
+            continue
+        limits = limits_of(name, sex)
+        called = name.replace("_", " ")
+        if (side := beyond(each.value, limits.possible)) is not None:
+            limit = limits.possible[side == "above"]
+            notes.append(f"{called} came out {side} {limit:g}, the limit of what can be, and is not given")
+        elif each.confidence < LEAST_CONFIDENCE:
+            notes.append(f"{called} is not given, as its confidence is only {each.confidence:.2f}")
+        else:
+            given[name] = replace(each, usual=limits.usual)
+    if "qt" not in given:  # what follows from it falls with it
+        given = {name: each for name, each in given.items() if not name.startswith("qtc")}
+    return given
 
 
 def _usable(record: ECGRecord, notes: list[str]) -> dict[str, np.ndarray]:
@@ -158,63 +210,77 @@ def _usable(record: ECGRecord, notes: list[str]) -> dict[str, np.ndarray]:
     return usable
 
 
-def _prepared(signal: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """The leads at 500 Hz from 0.5 to 60 Hz [leads, samples], and which of these samples are missing in any lead."""
-    from scipy.signal import butter, resample_poly, sosfiltfilt
-
+def _filled(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The leads with a line over their missing samples, and which samples are missing in any of them."""
     absent = ~np.isfinite(signal)
     if absent.any():
         index = np.arange(signal.shape[1])
         signal = np.stack([np.interp(index, index[~gap], row[~gap]) for row, gap in zip(signal, absent, strict=True)])
-    signal = signal.astype(np.float64)
+    return signal.astype(np.float64), absent.any(axis=0)
+
+
+def _prepared(signal: np.ndarray, absent: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """The leads at 500 Hz from 0.5 to 60 Hz [leads, samples], and which of these samples are missing in any lead."""
+    from scipy.signal import resample_poly, sosfiltfilt
+
     if rate != RATE:
         ratio = Fraction(RATE / rate).limit_denominator(1000)
         signal = resample_poly(signal, ratio.numerator, ratio.denominator, axis=1, padtype="median")
-    missing = absent.any(axis=0)
-    at = np.minimum((np.arange(signal.shape[1]) * (rate / RATE)).astype(int), len(missing) - 1)
-    if signal.shape[1] < 3:
-        return signal, missing[at]
+    at = np.minimum((np.arange(signal.shape[1]) * (rate / RATE)).astype(int), len(absent) - 1)
     signal = remove_baseline(signal, RATE).astype(np.float64)
     padding = min(signal.shape[1] - 1, RATE // 2)
-    return sosfiltfilt(butter(2, 60, fs=RATE, output="sos"), signal, axis=1, padlen=padding), missing[at]
+    return sosfiltfilt(low_pass(60.0), signal, axis=1, padlen=padding), absent[at]
 
 
-def _detect(signal: np.ndarray, findpeaks: Any) -> tuple[np.ndarray, float]:
-    """QRS complexes (samples) and how far neurokit2's default detector agrees on them (F1 within 100 ms)."""
-    from scipy.signal import butter, sosfiltfilt
-
-    first = np.round(find_qrs(signal, RATE) * RATE).astype(int)
-    activity = np.abs(sosfiltfilt(butter(2, [5, 30], "bandpass", fs=RATE, output="sos"), signal, axis=1))
-    typical = np.median(np.percentile(activity, 99, axis=1))
-    activity = np.minimum(activity, 8 * typical).sum(axis=0)  # no lead drowns the others
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the library's, where it finds no beat: that is told below
-        peaks = np.asarray(findpeaks(activity, RATE, method="neurokit")["ECG_R_Peaks"], dtype=float)
-    second = np.unique(peaks[np.isfinite(peaks)].astype(int))
-    if not len(first) or not len(second):
-        return first, 0.0
-    distance = np.abs(first[:, None] - second[None, :])
-    near = 0.1 * RATE
-    matched = (distance.min(axis=1) <= near).sum() + (distance.min(axis=0) <= near).sum()
-    return first, float(matched / (len(first) + len(second)))
+def _agreement(signal: np.ndarray, heart: Heart) -> float:
+    """How far halves of the leads, each looked at alone, show the same beats (F1); of few leads: how alike."""
+    if len(signal) < 4:
+        return _FEW_LEADS if heart.alike is None else min(1.0, max(0.0, heart.alike))
+    shares = []
+    for half in (signal[::2], signal[1::2]):
+        alone = find_qrs(half, RATE)
+        if not len(alone):
+            return 0.0
+        distance = np.abs(heart.beats[:, None] - alone[None, :])
+        matched = (distance.min(axis=1) <= _SAME_BEAT_S).sum() + (distance.min(axis=0) <= _SAME_BEAT_S).sum()
+        shares.append(float(matched / (len(alone) + len(heart.beats))))
+    return float(np.mean(shares))
 
 
 def _intervals_between(peaks: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """RR intervals in ms, without those that span missing samples."""
+    """RR intervals in ms, NaN for those that span missing samples."""
     gaps = np.concatenate([[0], np.cumsum(missing)])
-    whole = gaps[peaks[1:]] == gaps[peaks[:-1]] if len(peaks) > 1 else np.zeros(0, dtype=bool)
-    return np.diff(peaks)[whole] * (1000 / RATE)
+    if len(peaks) < 2:
+        return np.zeros(0)
+    return np.where(gaps[peaks[1:]] == gaps[peaks[:-1]], np.diff(peaks) * (1000 / RATE), np.nan)
 
 
-def _intervals(beat: Beat, rr: np.ndarray, trust: float, notes: list[str]) -> dict[str, Measurement]:
+def _before_averaged(beat: Beat, rr: np.ndarray) -> np.ndarray:
+    """RR intervals in ms from one averaged beat to the next, or, where no two follow each other, all before them."""
+    kept = np.array(beat.kept)
+    kept = kept[kept > 0]
+    paired = kept[np.isin(kept - 1, beat.kept)]
+    for choice in (rr[paired - 1], rr[kept - 1], rr):
+        if np.isfinite(choice).any():
+            return choice[np.isfinite(choice)]
+    return rr
+
+
+def _intervals(beat: Beat, rr: np.ndarray, trust: float, paced: bool, notes: list[str]) -> dict[str, Measurement]:
     """P, PR, QRS, QT and QTc of the averaged beat.
 
     A confidence falls with the largest difference between a value and what other thresholds, or halves of the leads,
     give: by a factor e for each 40 ms.
     """
+    known = rr[np.isfinite(rr)]
     lengths = wave_lengths(beat)
-    irregular = bool(len(rr) > 1 and np.abs(np.diff(rr)).mean() / rr.mean() > _IRREGULAR)
-    if not has_p_wave(beat, irregular):
+    irregular = bool(len(known) > 1 and np.abs(np.diff(known)).mean() / known.mean() > _IRREGULAR)
+    if paced:
+        lengths.pop("pr", None)
+        lengths.pop("p", None)
+        notes.append("QRS follows a pacemaker's spikes; P and PR were not measured")
+        trust *= _PACED
+    elif not has_p_wave(beat, irregular):
         lengths.pop("pr", None)
         lengths.pop("p", None)
         notes.append("no P wave is tied to the QRS complexes; P and PR were not measured")
@@ -233,9 +299,12 @@ def _intervals(beat: Beat, rr: np.ndarray, trust: float, notes: list[str]) -> di
         spread = max((abs(other[name] - value) for other in others if name in other), default=math.inf)
         found[name] = Measurement(value, trust * math.exp(-spread / 40))
     if "qt" in found:
-        qt, seconds = found["qt"], float(rr.mean()) / 1000
-        found["qtc_bazett"] = Measurement(lengths["qt"] / math.sqrt(seconds), qt.confidence)
-        found["qtc_fridericia"] = Measurement(lengths["qt"] / seconds ** (1 / 3), qt.confidence)
+        before = _before_averaged(beat, rr)
+        qt, seconds = found["qt"], float(before.mean()) / 1000
+        # Of an irregular rhythm the mean of few intervals is a guess.
+        steady = 1.0 if len(before) < 2 else 1 / (1 + float(before.std() / before.mean()) / math.sqrt(len(before)))
+        found["qtc_bazett"] = Measurement(lengths["qt"] / math.sqrt(seconds), qt.confidence * steady)
+        found["qtc_fridericia"] = Measurement(lengths["qt"] / seconds ** (1 / 3), qt.confidence * steady)
     return found
 
 

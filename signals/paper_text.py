@@ -56,19 +56,11 @@ class Known:
 
 
 def known_measurements(record: ECGRecord, given: Mapping[str, float] | None, measuring: bool | None) -> Known:
-    """What a header says of rate and intervals; arguments as `plot_ecg`.
-
-    Raises: ImportError if they are to be measured, and neurokit2 is not installed.
-    """
+    """What a header says of rate and intervals; arguments as `plot_ecg`."""
     stated = record.measurements if given is None else given
     if given is not None or measuring is False or (measuring is None and _worth_writing(stated)):
         return Known(stated or {}, "not measured")
-    try:
-        found = measure(record)
-    except ImportError:
-        if measuring:
-            raise
-        return Known({}, "not measured, as neurokit2 is not installed")
+    found = measure(record)
     over = min(record.duration, LONGEST_S)
     return Known(found.values(), f"measured over {over:g} s" if found.values() else "cannot be measured")
 

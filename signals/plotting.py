@@ -90,15 +90,14 @@ def plot_ecg(
             footer says so.
         rhythm_leads: leads drawn below the columns over the whole stretch; None draws II in the 3x4 layouts.
         highlights: stretches to mark. title: first line of the page; else there is none.
-        measuring: True measures rate, intervals and axis for the header; None does so for a record that states none,
-            where neurokit2 is installed (extra `measure`); False writes what the record states.
+        measuring: True measures rate, intervals and axis for the header; None does so for a record that states none;
+            False writes what the record states.
         measurements: as `ECGRecord.measurements`, in place of all that; a pair when comparing.
         show_date, show_patient: write when it was recorded; pseudonym, age and sex. By default only the id is written.
         style: "paper" (pink), "plain" (grey) or a `PaperStyle`.
 
     Returns: a figure whose single axes covers the page, in mm from its lower left corner; `save_ecg` writes it.
-    Raises: ValueError if an argument does not fit; the message says which, and what was expected. ImportError with
-        measuring=True if neurokit2 is not installed.
+    Raises: ValueError if an argument does not fit; the message says which, and what was expected.
     """
     records = [record] if compare is None else [record, compare]
     scale = Scale(speed, gain)

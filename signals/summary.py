@@ -22,7 +22,7 @@ SHORT_BELOW_S = 1.0
 def summarize(record: ECGRecord, measuring: bool = False) -> dict[str, Any]:
     """Describe a record without what may identify the patient: ids, dates, age, sex and the free text of reports.
 
-    Args: record: any `ECGRecord`. measuring: measure it too, which takes neurokit2 and some seconds.
+    Args: record: any `ECGRecord`. measuring: measure it too, some 30 ms.
     Returns: JSON-ready mapping: format, sampling_rate (Hz), duration (s), samples, leads (name, minimum, maximum and
     range in mV, None where no sample is finite), findings, measurements (the file's own), measured (by
     `ecgllm.signals.measure`; None unless `measuring`), statements, notes, quality (sentences), verdict,
@@ -59,13 +59,10 @@ def summarize(record: ECGRecord, measuring: bool = False) -> dict[str, Any]:
 
 
 def measured(record: ECGRecord) -> dict[str, Any]:
-    """What `ecgllm.signals.measure` finds, JSON-ready, or {"install": how} where its library is absent."""
+    """What `ecgllm.signals.measure` finds, JSON-ready."""
     from .measurements import measure
 
-    try:
-        return measure(record).to_dict()
-    except ImportError as error:  # neurokit2 is an optional extra
-        return {"install": str(error)}
+    return measure(record).to_dict()
 
 
 # Readers quote what a header says where they did not understand it: it may be a name, or a date of birth.
@@ -108,12 +105,10 @@ _IN_A_LINE = {"heart_rate": "heart rate", "pr": "PR", "qrs": "QRS", "qtc_bazett"
 
 
 def measured_line(found: dict[str, Any]) -> str:
-    """What `measured` gives, on one line: rate, PR, QRS, QTc and axis, or why there are none."""
-    if "install" in found:
-        return f"nothing: {found['install']}"
+    """What `measured` gives, on one line: rate, PR, QRS, QTc and axis with their confidence, or why there are none."""
     values = _values(found)
     parts = [
-        f"{called} {values[name]['value']:.0f} {_UNITS.get(name, 'ms')}"
+        f"{called} {values[name]['value']:.0f} {_UNITS.get(name, 'ms')} ({', '.join(_remarks(values[name]))})"
         for name, called in _IN_A_LINE.items()
         if name in values
     ]
@@ -121,17 +116,22 @@ def measured_line(found: dict[str, Any]) -> str:
 
 
 def _measured_lines(found: dict[str, Any]) -> list[str]:
-    if "install" in found:
-        return [found["install"]]
     lines = [
-        f"{name.replace('_', ' '):<15} {each['value']:7.0f} {_UNITS.get(name, 'ms'):<8}"
-        f" confidence {each['confidence']:.2f}"
+        f"{name.replace('_', ' '):<15} {each['value']:7.0f} {_UNITS.get(name, 'ms'):<8} {', '.join(_remarks(each))}"
         for name, each in _values(found).items()
     ]
     return [*lines, *found["notes"]]
 
 
-def _values(found: dict[str, Any]) -> dict[str, dict[str, float]]:
+def _remarks(each: dict[str, Any]) -> list[str]:
+    """How sure a value is, and on which side of the usual limits it lies, if outside."""
+    remarks = [f"confidence {each['confidence']:.2f}"]
+    if each["unusual"] is not None:
+        remarks.append(f"{each['unusual']} the usual {each['usual'][each['unusual'] == 'above']:g}")
+    return remarks
+
+
+def _values(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: each for name, each in found.items() if isinstance(each, dict) and each["value"] is not None}
 
 

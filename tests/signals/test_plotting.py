@@ -184,16 +184,10 @@ def test_header_tells_rate_and_intervals_but_no_person() -> None:
     assert "5 mm/mV (half standard)" in written(plot_ecg(record, gain=5))
 
 
-def test_header_measures_what_the_record_does_not_state(monkeypatch) -> None:
+def test_header_measures_what_the_record_does_not_state() -> None:
     record, bare = make(measurements={"heart_rate": 71.6}), make()
     line = "Rate and intervals not measured"
     assert line in written(plot_ecg(bare, measuring=False)) and "Rate 72 bpm" in written(plot_ecg(record))
-    monkeypatch.setitem(sys.modules, "neurokit2", None)
-    assert f"{line}, as neurokit2 is not installed" in written(plot_ecg(bare))
-    with pytest.raises(ImportError, match=r"ecgllm\[measure\]"):
-        plot_ecg(record, measuring=True)
-    monkeypatch.undo()
-    pytest.importorskip("neurokit2", reason="measuring is an extra: pip install 'ecgllm[measure]'")
     ecg = simulate_ecg(seed=1, sampling_rate=250)
     stated = replace(ecg, measurements={"heart_rate": 33.0})
     assert "Rate 33 bpm" in written(plot_ecg(stated))
