@@ -461,6 +461,10 @@ def statement_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.T
     return (losses * (targets >= 0)).mean()
 
 
+def _at_least_float32(embeds: torch.Tensor | None) -> torch.Tensor | None:
+    return embeds.float() if embeds is not None and embeds.dtype in (torch.bfloat16, torch.float16) else embeds
+
+
 _MAX_SCALE = 4.6052  # ln(100), CLIP's bound: an inverse temperature over 100 makes training unstable
 _STATEMENT_SCALE = 2.3026  # ln(10), as the sigmoid loss starts
 
@@ -636,21 +640,27 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         With `config.statement_names`, ECGs are held against the prototypes, too: an untrained text encoder learns over
         hundreds of steps to tell statements apart, and until then hides from the ECG encoder what it shall see.
         """
-        loss = ecg_embeds.new_zeros(())
-        if text_embeds is not None:
-            scale = self.logit_scale.clamp(max=_MAX_SCALE).exp()
-            loss = loss + contrastive_loss(
-                ecg_embeds, text_embeds, scale, self.logit_bias, self.config.loss_type, report_ids
+        # Of a cosine times a scale of up to 100, bfloat16 leaves two digits; mixed precision would compute it so.
+        with torch.autocast(ecg_embeds.device.type, enabled=False):
+            ecg_embeds, text_embeds, statement_embeds = map(
+                _at_least_float32, (ecg_embeds, text_embeds, statement_embeds)
             )
-        if statement_targets is not None:
-            logits = self.get_statement_logits(ecg_embeds, statement_embeds)
-            loss = loss + statement_loss(logits, statement_targets, statement_weights)
-            if self.statement_prototypes is not None:
-                logits = self.get_statement_logits(ecg_embeds, self.get_statement_prototypes())
-                # Further texts, which are only measured, have no target.
-                logits = nn.functional.pad(logits, (0, statement_targets.shape[1] - logits.shape[1]))
+            loss = ecg_embeds.new_zeros(())
+            if text_embeds is not None:
+                scale = self.logit_scale.clamp(max=_MAX_SCALE).exp()
+                loss = loss + contrastive_loss(
+                    ecg_embeds, text_embeds, scale, self.logit_bias, self.config.loss_type, report_ids
+                )
+            if statement_targets is not None:
+                logits = self.get_statement_logits(ecg_embeds, statement_embeds)
                 loss = loss + statement_loss(logits, statement_targets, statement_weights)
-        return loss
+                if self.statement_prototypes is not None:
+                    prototypes = _at_least_float32(self.get_statement_prototypes())
+                    logits = self.get_statement_logits(ecg_embeds, prototypes)
+                    # Further texts, which are only measured, have no target.
+                    logits = nn.functional.pad(logits, (0, statement_targets.shape[1] - logits.shape[1]))
+                    loss = loss + statement_loss(logits, statement_targets, statement_weights)
+            return loss
 
     @can_return_tuple
     def forward(

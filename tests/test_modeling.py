@@ -19,7 +19,7 @@ from ecgllm import (
     ECGTextDualEncoder,
     ECGTextDualEncoderConfig,
 )
-from ecgllm.modeling_ecgllm import contrastive_loss, statement_loss
+from ecgllm.modeling_ecgllm import contrastive_loss, rotary_embedding, rotate, statement_loss
 
 
 @pytest.fixture
@@ -139,6 +139,38 @@ def test_encoder_returns_hidden_states_and_attentions(encoder):
 def test_encoder_refuses_other_shapes(encoder, shape):
     with pytest.raises(ValueError, match=r"expected \[ecgs, 12 leads, samples\]"):
         encoder(torch.zeros(shape))
+
+
+def test_rotation_is_that_of_complex_numbers_by_their_position():
+    """RoFormer, equation 34, with a head's first half as the real and the second as the imaginary parts."""
+    states = torch.randn(2, 3, 7, 8)
+    found = rotate(states, *rotary_embedding(7, 8, 100.0, states))
+    frequency = 100.0 ** (-torch.arange(4) / 4)
+    turn = torch.exp(1j * torch.arange(7)[:, None] * frequency)
+    expected = torch.complex(states[..., :4], states[..., 4:]) * turn
+    torch.testing.assert_close(found, torch.cat((expected.real, expected.imag), dim=-1))
+
+
+def test_attention_knows_how_far_apart_patches_are_and_not_where(encoder):
+    cos, sin = rotary_embedding(20, 8, encoder.config.rope_theta, torch.zeros(()))
+    query, key = torch.randn(2, 8)
+    queries, keys = (rotate(one.expand(1, 1, 20, 8), cos, sin)[0, 0] for one in (query, key))
+    products = queries @ keys.T
+    for apart in (1, -4):
+        torch.testing.assert_close(products.diagonal(apart), products.diagonal(apart)[:1].expand(20 - abs(apart)))
+    assert (products[0, 1:] - products[0, 0]).abs().min() > 1e-4
+
+
+def test_order_of_patches_matters_to_a_layer(encoder):
+    """Patches in another order are not the same patches elsewhere, which they would be without positions."""
+    hidden, order = torch.randn(1, 9, 32), torch.randperm(9)
+    positions = rotary_embedding(9, 8, encoder.config.rope_theta, hidden)
+    nowhere = torch.ones_like(positions[0]), torch.zeros_like(positions[1])
+    with torch.no_grad():
+        for given, same in ((nowhere, True), (positions, False)):
+            found = encoder.layers[0](hidden[:, order], position_embeddings=given)
+            moved = encoder.layers[0](hidden, position_embeddings=given)[:, order]
+            assert torch.allclose(found, moved, atol=1e-5) == same
 
 
 def test_odd_head_size_is_refused():
@@ -277,6 +309,44 @@ def test_dual_encoder_has_the_parameters_of_its_loss(tiny_encoder_config, text_e
     dual(input_ids=torch.randint(5, 60, (3, 7)), ecg_values=torch.randn(3, 12, 100)).loss.backward()
     own = [p for name, p in dual.named_parameters() if not name.startswith("text_encoder")]
     assert all(parameter.grad is not None for parameter in own)
+
+
+@pytest.mark.parametrize("loss_type", ["infonce", "sigmoid"])
+def test_inverse_temperatures_end_at_100(tiny_encoder_config, text_encoder, loss_type):
+    """Above, training becomes unstable (CLIP): logits stay, and nothing pulls further."""
+    dual = ECGTextDualEncoder.from_encoder_and_text_encoder(
+        tiny_encoder_config, text_encoder, loss_type=loss_type, statement_targets=True
+    ).eval()
+    inputs = {"input_ids": torch.randint(5, 60, (3, 7)), "ecg_values": torch.randn(3, 12, 100)}
+    inputs |= {"statement_input_ids": torch.randint(5, 60, (4, 7)), "statement_targets": torch.randint(0, 2, (3, 4))}
+    found = []
+    for start in (math.log(100), 6.0):
+        for scale in (dual.logit_scale, dual.statement_scale):
+            torch.nn.init.constant_(scale, start)
+        found.append(dual(**inputs))
+    found[1].loss.backward()
+    assert dual.logit_scale.grad == 0 and dual.statement_scale.grad == 0
+    for name in ("loss", "logits_per_ecg", "statement_logits"):
+        torch.testing.assert_close(found[1][name], found[0][name], rtol=1e-4, atol=1e-4)
+    cosines = found[1].ecg_embeds @ found[1].text_embeds.T
+    torch.testing.assert_close(found[1].logits_per_ecg, 100 * cosines, rtol=1e-4, atol=1e-4)
+    torch.nn.init.constant_(dual.logit_scale, 4.0)
+    dual.zero_grad()
+    dual(**inputs).loss.backward()
+    assert dual.logit_scale.grad != 0
+
+
+@pytest.mark.parametrize("loss_type", ["infonce", "sigmoid"])
+def test_mixed_precision_leaves_the_loss_its_digits(tiny_encoder_config, text_encoder, loss_type):
+    dual = ECGTextDualEncoder.from_encoder_and_text_encoder(
+        tiny_encoder_config, text_encoder, loss_type=loss_type, projection_dim=32, statement_targets=True
+    )
+    torch.nn.init.constant_(dual.logit_scale, math.log(100))
+    ecgs, texts = (torch.nn.functional.normalize(torch.randn(16, 32), dim=-1) for _ in range(2))
+    given = {"statement_embeds": texts, "statement_targets": torch.randint(0, 2, (16, 16))}
+    expected = dual.loss_of_embeds(ecgs, texts, **given)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(dual.loss_of_embeds(ecgs, texts, **given), expected)
 
 
 def test_dual_encoder_learns_from_statements_alone_or_beside_reports(tiny_encoder_config, text_encoder, tmp_path):
