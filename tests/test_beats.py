@@ -80,6 +80,29 @@ def test_beats_are_those_that_cardiologists_marked_in_ludb(shared_data):
     assert invented / total < 0.01
 
 
+def test_an_artefact_of_one_lead_is_no_beat():
+    """However high: a lead counts twice its own QRS at most."""
+    time = torch.arange(1000) / 100
+    qrs = torch.arange(1, 10, 1.5)
+    values = sum(torch.exp(-((time - at) ** 2) / (2 * 0.012**2)) for at in qrs).repeat(1, 12, 1)
+    values[0, 4] += 30 * torch.exp(-((time - 4.75) ** 2) / (2 * 0.012**2))
+    found = find_beats(values, torch.tensor([1000]), 100.0)[0].nonzero()[:, 0] / 100
+    torch.testing.assert_close(found, qrs, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize(("behind_s", "height", "is_beat"), [(0.3, 0.4, False), (0.3, 0.9, True), (0.6, 0.6, True)])
+def test_what_follows_a_qrs_closely_and_lower_is_its_t_wave(behind_s, height, is_beat):
+    """Within 420 ms of a QRS, with less than half of its activity."""
+    time = torch.arange(1000) / 100
+    qrs = torch.arange(1, 10, 1.5)
+    later = qrs + behind_s
+    values = sum(torch.exp(-((time - at) ** 2) / (2 * 0.012**2)) for at in qrs)
+    values = values + height * sum(torch.exp(-((time - at) ** 2) / (2 * 0.012**2)) for at in later)
+    found = find_beats(values.expand(1, 12, -1), torch.tensor([1000]), 100.0)[0].nonzero()[:, 0] / 100
+    expected = torch.cat((qrs, later)).sort().values if is_beat else qrs
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
+
+
 def test_silence_has_no_beats_and_is_encoded(encoder):
     silence = torch.zeros(2, 12, 500)
     assert not find_beats(silence, torch.tensor([500, 500]), 100).any()
@@ -154,6 +177,14 @@ def test_intervals_tell_early_beats():
     # A last beat that only one of them has changes nothing for those that both have, but its own neighbour.
     fewer, _ = _intervals(even[None, :5], torch.ones(1, 5, dtype=torch.bool))
     torch.testing.assert_close(fewer[0, :4], of_beats[0, :4])
+
+
+def test_intervals_are_told_by_the_ecgs_own_rate_and_by_themselves():
+    """The same rhythm at half the rate differs in what is told of seconds alone."""
+    seconds, is_beat = torch.tensor([[0.5, 1.1, 1.7, 2.0, 2.9, 3.5]]), torch.ones(1, 6, dtype=torch.bool)
+    fast, slow = (_intervals(times, is_beat)[0] for times in (seconds, seconds * 2))
+    torch.testing.assert_close(fast[..., : 3 * 16], slow[..., : 3 * 16])
+    assert not torch.allclose(fast[..., 3 * 16 : 5 * 16], slow[..., 3 * 16 : 5 * 16], atol=0.1)
 
 
 def test_every_parameter_learns_even_without_beats(encoder):

@@ -173,6 +173,42 @@ def test_order_of_patches_matters_to_a_layer(encoder):
             assert torch.allclose(found, moved, atol=1e-5) == same
 
 
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_a_layer_is_torchs_pre_norm_layer_but_for_its_positions(encoder, attention):
+    encoder.set_attn_implementation(attention)
+    layer, config = encoder.layers[1], encoder.config
+    for name, parameter in layer.named_parameters():
+        torch.nn.init.normal_(parameter, mean=float("norm.weight" in name), std=0.2)
+    torchs = torch.nn.TransformerEncoderLayer(
+        config.hidden_size,
+        config.num_attention_heads,
+        config.intermediate_size,
+        activation="gelu",
+        layer_norm_eps=config.layer_norm_eps,
+        batch_first=True,
+        norm_first=True,
+    ).eval()
+    own = layer.state_dict()
+    projections = [f"attention.{name}_proj" for name in "qkv"]
+    given = {f"self_attn.in_proj_{kind}": torch.cat([own[f"{name}.{kind}"] for name in projections]) for kind in KINDS}
+    places = {
+        "attention.o_proj": "self_attn.out_proj",
+        "up_proj": "linear1",
+        "down_proj": "linear2",
+        "attention_norm": "norm1",
+        "mlp_norm": "norm2",
+    }
+    given |= {f"{theirs}.{kind}": own[f"{ours}.{kind}"] for ours, theirs in places.items() for kind in KINDS}
+    torchs.load_state_dict(given)
+    hidden = torch.randn(2, 9, config.hidden_size)
+    nowhere = torch.ones(1, 1, 9, 8), torch.zeros(1, 1, 9, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(hidden, position_embeddings=nowhere), torchs(hidden), atol=1e-5, rtol=1e-4)
+
+
+KINDS = ("weight", "bias")
+
+
 def test_odd_head_size_is_refused():
     with pytest.raises(ValueError, match="hidden_size 36 over 12 attention heads"):
         ECGEncoder(ECGEncoderConfig(hidden_size=36, num_attention_heads=12, num_hidden_layers=1))

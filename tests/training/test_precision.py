@@ -34,7 +34,8 @@ def half_precision(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     config = RECIPE["language_model"]["config"]
     language_model, tokenizer = build_language_model(LanguageModelRecipe(config=config, vocab_size=400), SENTENCES)
     text_encoder, own = build_text_encoder(
-        TextEncoderRecipe(config=RECIPE["text_encoder"]["config"], vocab_size=400), SENTENCES
+        TextEncoderRecipe(config=RECIPE["text_encoder"]["config"] | {"hidden_dropout_prob": 0.1}, vocab_size=400),
+        SENTENCES,
     )
     for name, parts in {"language_model": (language_model, tokenizer), "text_encoder": (text_encoder, own)}.items():
         parts[0].to(HALF)
@@ -55,6 +56,7 @@ class Learning(TrainerCallback):
         self.losses: list[float] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        self.dropout = {m.p for name, m in model.named_modules() if isinstance(m, torch.nn.Dropout) and "text" in name}
         self.before = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -163,6 +165,7 @@ def test_a_bfloat16_text_encoder_needs_no_autocast(
     assert found.moved == {torch.float32}
     text = {value for name, value in found.types.items() if name.startswith("text_encoder") and "pooler" not in name}
     assert text == {torch.float32 if tune == "full" else HALF}
+    assert found.dropout == ({0.0, 0.1} if tune == "full" else {0.0})
     assert torch.isfinite(torch.tensor(found.losses)).all()
     assert ECGTextDualEncoder.from_pretrained(run).ecg_encoder.dtype == torch.float32
 

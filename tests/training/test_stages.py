@@ -79,6 +79,21 @@ def test_lora_without_the_projector(model: ECGLLMForConditionalGeneration) -> No
     assert all("lora_" in name for name in learning(prepare_for_tuning(model, "lora", LoraRecipe(), projector=False)))
 
 
+def test_a_frozen_encoder_has_no_dropout_and_one_that_learns_has() -> None:
+    config = {"model_type": "llama", **ENCODER}
+    for learns in (False, True):
+        language_model, tokenizer = build_language_model(LanguageModelRecipe(config=config, vocab_size=300), ["text"])
+        for dropout in ("hidden_dropout", "attention_dropout"):
+            encoder = ECGEncoderConfig(**ENCODER, **{dropout: 0.5})
+            model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+                encoder, language_model, tokenizer=tokenizer
+            )
+            prepare_for_tuning(model, "frozen", LoraRecipe(), encoder=learns).train()
+            values = torch.randn(2, 12, 200)
+            found = [model.ecg_encoder(values).pooler_output for _ in range(2)]
+            assert torch.equal(*found) != learns, dropout
+
+
 def test_what_cannot_learn_is_refused(model: ECGLLMForConditionalGeneration) -> None:
     with pytest.raises(RecipeError, match="Nothing learns in this stage"):
         prepare_for_tuning(model, "frozen", LoraRecipe(), projector=False)
