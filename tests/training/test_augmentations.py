@@ -76,6 +76,15 @@ def test_the_same_numbers_give_the_same_bytes(ecgs: list[dict]) -> None:
     assert first(ecgs[0], 5, 0)["ecg_values"].tobytes() != first(ecgs[0], 5, 1)["ecg_values"].tobytes()
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_each_way_to_vary_is_drawn_anew_in_every_epoch(name: str, ecgs: list[dict]) -> None:
+    vary, made = augmenter(**{name: ALL[name]}), []
+    for epoch in (0, 1):
+        vary.set_epoch(epoch)
+        made.append([vary(ecg, number)["ecg_values"] for number, ecg in enumerate(ecgs)])
+    assert not all(map(np.array_equal, *made))
+
+
 def test_what_came_in_is_left_alone(ecgs: list[dict]) -> None:
     before, mask = ecgs[0]["ecg_values"].copy(), ecgs[0]["lead_mask"].copy()
     augmenter(**ALL)(ecgs[0], 0)

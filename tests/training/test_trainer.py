@@ -147,6 +147,7 @@ class Questions(torch.utils.data.Dataset):
     def __init__(self, count: int):
         generator = torch.Generator().manual_seed(0)
         self.rows = [torch.randint(5, 200, (9,), generator=generator).tolist() for _ in range(count)]
+        self.epochs: list[int] = []
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -154,6 +155,9 @@ class Questions(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, list[int]]:
         row, learned = self.rows[index], 1 + index % 4
         return {"input_ids": row, "labels": [-100] * (9 - learned) + row[9 - learned :], "example_id": index}
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epochs.append(epoch)
 
     def names(self, index: int) -> dict[str, list[str]]:
         return {"records": [str(index)]}
@@ -204,6 +208,14 @@ def test_accumulation_changes_neither_the_steps_nor_what_they_are(tmp_path: Path
     for steps, weights in zip(taken[1:], ends[1:], strict=True):
         torch.testing.assert_close(steps, taken[0], rtol=1e-4, atol=0)
         torch.testing.assert_close(weights, ends[0], rtol=0, atol=2e-5)
+
+
+def test_the_data_hear_of_every_epoch_also_when_a_run_is_taken_up(tmp_path: Path) -> None:
+    settings = {"max_steps": -1, "num_train_epochs": 3, "save_steps": 3}
+    for checkpoint, told in ((None, [0, 1, 2]), ("checkpoint-3", [1, 2])):
+        trainer = small_trainer(tmp_path, **settings)
+        trainer.train(resume_from_checkpoint=checkpoint and str(tmp_path / "finetune" / checkpoint))
+        assert list(dict.fromkeys(trainer.train_dataset.epochs)) == told and trainer.state.global_step == 6
 
 
 def test_a_validation_is_the_mean_over_tokens_in_batches_of_any_size(tmp_path: Path) -> None:
