@@ -22,7 +22,8 @@ _OTHER_SIGNALS = re.compile(
     r"Snore|SaO2|SpO2|Pleth|PPG|Pulse|ABP|ART|CVP|PAP|ICP|NIBP|Chin|Leg|Temp|Pos|Position|Light|Sound|Event|Acc)\b",
     re.IGNORECASE,
 )
-_ECG_BEFORE_LEAD = re.compile(r"^E[CK]G[\s_-]+", re.IGNORECASE)
+_NUMBERED = re.compile(r"(?:ch|chan|channel|sig|signal|lead)?[ _.-]*\d{1,3}", re.IGNORECASE)
+_ECG_BEFORE_LEAD = re.compile(r"^(?:POL[\s_-]+)?E[CK]G[\s_-]+", re.IGNORECASE)
 _LOWEST_INT16 = -32768  # what ISHNE's specification proposes for a lead that is off, and carts write there
 
 
@@ -36,10 +37,7 @@ def ecg_leads(parsed: Any, format: str, name: str, notes: list[str]) -> tuple[li
     """The leads that are an ECG of one rate and length, and that rate."""
     leads = list(parsed.leads)
     if format == "edf":
-        other = [lead.label for lead in leads if _OTHER_SIGNALS.match(lead.label)]
-        if other and len(other) < len(leads):
-            notes.append(f"left out, as they are no ECG: {', '.join(other)}")
-            leads = [lead for lead in leads if lead.label not in other]
+        leads = _of_polygraph(leads, name, notes)
     no_voltage = [lead for lead in leads if unit_in_millivolt(lead.resolution_unit) is None]
     if no_voltage:
         described = ", ".join(f"{lead.label} ({lead.resolution_unit or 'no unit'})" for lead in no_voltage)
@@ -87,6 +85,25 @@ def ecg_leads(parsed: Any, format: str, name: str, notes: list[str]) -> tuple[li
     return leads, rates(leads[0])
 
 
+def _of_polygraph(leads: list[Any], name: str, notes: list[str]) -> list[Any]:
+    """The ECG among the signals of an EDF file, of which most hold EEG, respiration and the like.
+
+    If some are named as ECG leads, they are it. If none is, signals named by number alone are taken, such as "ch 1".
+    """
+    ecg = [lead for lead in leads if not _OTHER_SIGNALS.match(lead.label) and _is_lead(lead)]
+    if not ecg:
+        ecg = [lead for lead in leads if _NUMBERED.fullmatch(lead.label.strip())]
+    if not ecg:
+        raise ECGReadError(
+            f"{name}: none of its {len(leads)} signals is named as an ECG lead; expected names such as II, V1, ECG or "
+            "EKG. If one of them is an ECG, give it such a name, or convert it to CSV with a header of lead names."
+        )
+    other = [lead.label for lead in leads if not any(lead is kept for kept in ecg)]
+    if other:
+        notes.append(f"left out, as they are no ECG: {', '.join(other)}")
+    return ecg
+
+
 def _kind(lead: Any, rates: Any) -> tuple[float, int]:
     return rates(lead), len(lead.samples)
 
@@ -97,7 +114,7 @@ def _is_standard(label: str) -> bool:
 
 def _is_lead(lead: Any) -> bool:
     return _is_standard(lead.label) or bool(
-        re.match(r"(?:ECG|EKG|MLI|CM5|CC5|V\dR?$|[XYZ]$)", lead.label, re.IGNORECASE)
+        re.match(r"(?:(?:POL[\s_-]+)?E[CK]G|MLI|CM5|CC5|V\dR?$|[XYZ]$)", lead.label, re.IGNORECASE)
     )
 
 

@@ -15,6 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ecgdatakit.exceptions import CorruptedFileError
 from ecgdatakit.models import _normalize_unit
 from ecgdatakit.parsing.codecs.lzw import LzwDecoder
@@ -26,11 +27,12 @@ from ecgdatakit.parsing.parsers.ge_muse_xml import GEMuseXMLParser
 from ecgdatakit.parsing.parsers.hl7_aecg import HL7aECGParser, _attr, _child, _float
 from ecgdatakit.parsing.parsers.ishne_holter import ISHNEHolterParser
 from ecgdatakit.parsing.parsers.mfer import MFERParser
-from ecgdatakit.parsing.parsers.scp_ecg import SCPECGParser
 
 from ..signal_ecgllm import LEADS
 from .detection import decode_head
+from .dicom_padding import padded
 from .record import ECGReadError, known_lead_name
+from .scp_parser import SCPParser
 from .sierra_parser import SierraParser
 
 _XML = ("muse", "sierra", "hl7")
@@ -118,6 +120,17 @@ def _next_length(decoder: LzwDecoder) -> int:
         return 0  # the parser says what is wrong
 
 
+def _take_padding(group: Any, little_endian: bool) -> float | None:
+    """Remove a group's padding value, so that the library does not apply it, and return it; None where it has none or
+    its samples are companded."""
+    kinds = {"SB": "i1", "UB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
+    kind, value = kinds.get(str(group.get("WaveformSampleInterpretation"))), group.get("WaveformPaddingValue")
+    if kind is None or not isinstance(value, bytes) or len(value) < int(kind[1]):
+        return None
+    del group.WaveformPaddingValue
+    return float(np.frombuffer(value, dtype=f"{'<' if little_endian else '>'}{kind}", count=1)[0])
+
+
 class _DICOM(DICOMWaveformParser):
     """Reads from memory: pydicom asks the file for as many bytes as a damaged length says, and a file object sets up
     to 4 GB aside before it finds that there are fewer; bytes in memory do not.
@@ -125,6 +138,8 @@ class _DICOM(DICOMWaveformParser):
     Refuses a sequence of groups that ends with the file, of which pydicom drops the last groups without a word; and
     groups that hold more samples or fewer channel definitions than they promise, of which the library gives the leads
     each other's samples or names.
+
+    Takes for padding what `dicom_padding` says, not every sample of the padding value, which may be 0.
 
     Takes a lead's name from its channel label where its coded source is none of a standard lead.
 
@@ -155,6 +170,12 @@ class _DICOM(DICOMWaveformParser):
         rhythm = [group for group in self._groups if not group["is_median"]]
         if rhythm:
             record.leads, notes = join_groups(rhythm)
+            for padding, missing, kept in (group["padded"] for group in rhythm):
+                if kept:
+                    notes.append(
+                        f"the padding value is {padding:g}, which {kept} samples hold as a voltage, too: {missing} in "
+                        "runs at an end, or unlike the samples near them, were taken for padding, the others were kept"
+                    )
             record.raw_metadata["ecgllm_notes"] = notes
             longest = max(rhythm, key=_seconds)
             record.raw_metadata["rhythm_sampling_frequency"] = longest["sampling_frequency"]
@@ -162,6 +183,11 @@ class _DICOM(DICOMWaveformParser):
         return record
 
     def _read_channel(self, ch_def: Any, index: int, values: Any, rate: int) -> tuple[Any, str, dict]:
+        if self._padding is not None:
+            missing = padded(values, self._padding, rate)
+            self._padded[0] += int(missing.sum())
+            self._padded[1] += int((values == self._padding).sum()) - int(missing.sum())
+            values = np.where(missing, np.nan, values)
         lead, label, filters = super()._read_channel(ch_def, index, values, rate)
         own = known_lead_name(str((ch_def.get("ChannelLabel") if ch_def is not None else None) or ""))
         # Some carts code no source, or one of their own, and name the lead beside it.
@@ -171,8 +197,10 @@ class _DICOM(DICOMWaveformParser):
         channels = int(wf.get("NumberOfWaveformChannels") or 0)
         if channels > _MAX_CHANNELS:
             raise CorruptedFileError(f"{channels:,} channels in one group; at most {_MAX_CHANNELS:,} are read")
+        self._padding, self._padded = _take_padding(wf, little_endian), [0, 0]
         group = super()._read_group(wf, index, little_endian)
         if group is not None:
+            group["padded"] = (self._padding, *self._padded)
             defined = len(wf.get("ChannelDefinitionSequence") or ())
             if defined != channels:
                 raise CorruptedFileError(f"group {index + 1} has {channels} channels and defines {defined}")
@@ -232,17 +260,6 @@ def join_groups(groups: list[dict]) -> tuple[list[Any], list[str]]:
 
 def _seconds(group: dict) -> float:
     return group["num_samples"] / group["sampling_frequency"]
-
-
-class _SCP(SCPECGParser):
-    """Refuses lengths that the file cannot hold. The library allocates eight bytes for every sample that the header
-    promises, up to 34 GB a lead, before it looks for them."""
-
-    def _parse_section3(self, ctx: Any) -> None:
-        super()._parse_section3(ctx)
-        longest = max(lead.count for lead in ctx.leads)
-        if longest > 8 * len(ctx.data):  # a Huffman code has at least one bit
-            raise CorruptedFileError(f"promises {longest:,} samples a lead in a file of {len(ctx.data):,} bytes")
 
 
 class _MFER(MFERParser):
@@ -309,7 +326,7 @@ PARSERS: dict[str, type[Parser]] = {
     "muse": GEMuseXMLParser,
     "sierra": SierraParser,
     "hl7": _HL7,
-    "scp": _SCP,
+    "scp": SCPParser,
     "edf": _EDF,
     "ishne": _ISHNE,
     "mfer": _MFER,

@@ -6,6 +6,7 @@ which each format is known, and what a file that is no ECG is called in an error
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from itertools import islice
@@ -66,8 +67,18 @@ _KNOWN_MAGIC = (
     (b"Rar!", "a RAR archive (unpack it first)"),
     (b"PK\x03\x04", "a ZIP archive without NumPy arrays (unpack it first)"),
     (b"\xffBIOSEMI", "a BDF file (BioSemi, 24 bits; convert it to EDF+)"),
+    (b"GDF 1.", "a GDF file (convert it to EDF+, for instance with save2gdf -f=EDF)"),
+    (b"GDF 2.", "a GDF file (convert it to EDF+, for instance with save2gdf -f=EDF)"),
+    (b"ALIVE", "a Kardia .atc file (export the recording's JSON from the Kardia API instead)"),
     (b"SQLite format 3", "an SQLite database"),
 )
+
+_KNOWN_SUFFIX = {
+    ".ecg": "a recorder's own .ecg file, as Contec and HealForce write (export SCP-ECG, HL7 aECG or EDF instead)",
+    ".atc": "a Kardia .atc file (export the recording's JSON from the Kardia API instead)",
+    ".gdf": "a GDF file (convert it to EDF+, for instance with save2gdf -f=EDF)",
+    ".bdf": "a BDF file (BioSemi, 24 bits; convert it to EDF+)",
+}
 
 
 def detect_format(head: bytes) -> str | None:
@@ -101,6 +112,11 @@ def describe(head: bytes) -> str:
     if root is not None:
         return f"XML with the root <{root}>"
     return "JSON" if text.lstrip()[:1] in ("{", "[") else "text"
+
+
+def described_by_suffix(path: str) -> str | None:
+    """What a binary file that bears no mark is by its suffix, and what to export instead; None for other files."""
+    return _KNOWN_SUFFIX.get(os.path.splitext(path)[1].lower())
 
 
 def decode_head(head: bytes) -> str | None:

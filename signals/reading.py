@@ -19,7 +19,7 @@ import numpy as np
 from ..errors_ecgllm import ECGError
 from .clinical import CLINICAL_FORMATS, read_clinical
 from .csv_tables import read_csv
-from .detection import ALIASES, FORMATS, HEAD_BYTES, describe, detect_format
+from .detection import ALIASES, FORMATS, HEAD_BYTES, describe, described_by_suffix, detect_format
 from .limits import DEFAULT_MAX_BYTES, implausible_amplitude
 from .numpy_arrays import read_numpy
 from .parquet_rows import read_parquet
@@ -133,6 +133,8 @@ def _records(
         format = detect_format(head)
     if format is None or format == "bdf":
         kind = describe(head)
+        if kind == "a binary file of no known kind":
+            kind = described_by_suffix(name) or kind
         way_out = (
             " If it is a table of samples, pass format='csv', and leads=[...] where its first line names none."
             if kind == "text"

@@ -299,7 +299,7 @@ def scp(counts, leads=EIGHT, *, interval=2000, avm=1000, huffman=False, starts=N
 
     def stored(values, nanovolt):
         rows = [packed(coded(row)) if huffman else coded(row).astype("<i2").tobytes() for row in values]
-        sizes = b"".join(struct.pack("<H", len(row)) for row in rows)
+        sizes = b"".join(struct.pack("<H", len(row) % 65536) for row in rows)  # long leads wrap around
         return struct.pack("<HHBB", nanovolt, interval, differences, 0) + sizes + b"".join(rows)
 
     bodies = {}
