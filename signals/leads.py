@@ -40,6 +40,9 @@ _LARGEST_SHARE = 0.05
 _REVERSED_I_V6 = -0.5
 _REVERSED_AVR_V6 = -0.6
 
+NOT_LOOKED_FOR = "electrode exchanges other than of the two arms, chest electrodes included"
+"""What `check_leads` says nothing about, so that silence is not taken for a finding."""
+
 _FRANK = {"X": "X", "Y": "Y", "Z": "Z", "VX": "X", "VY": "Y", "VZ": "Z"}
 
 
@@ -82,7 +85,7 @@ class LeadCheck:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping."""
-        found = asdict(self) | {"einthoven_holds": self.einthoven_holds}
+        found = asdict(self) | {"einthoven_holds": self.einthoven_holds, "not_looked_for": NOT_LOOKED_FOR}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 
@@ -195,6 +198,6 @@ def _arm_reversal(leads: dict[str, np.ndarray], rate: float) -> tuple[bool | Non
         return False, None
     return True, (
         f"the arm electrodes may be swapped: lead I runs against V6 (correlation {with_i:.2f}, expected positive) "
-        f"and aVR does not mirror V6 ({with_avr:.2f}, expected near -1). Dextrocardia, a lateral infarction and "
-        "pacing can look alike; nothing was changed"
+        f"and aVR does not mirror V6 ({with_avr:.2f}, expected near -1). Dextrocardia, a lateral infarction, "
+        "pacing and an exchange of V1 and V6 can look alike; nothing was changed"
     )

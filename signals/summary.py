@@ -86,6 +86,7 @@ def as_text(summary: dict[str, Any]) -> str:
         else:
             lines.append(f"  {lead['name']:<6} {lead['minimum']:8.3f} to {lead['maximum']:7.3f}")
     lines.append(f"lead system {summary['lead_check']['lead_system']}{_lead_details(summary['lead_check'])}")
+    lines.append(f"not checked {summary['lead_check']['not_looked_for']}")
     measurements = [f"{name} {value:g}" for name, value in summary["measurements"].items() if value is not None]
     rates = [] if summary["measured"] is None else _measured_lines(summary["measured"])
     for title, items in (

@@ -47,6 +47,7 @@ def test_lead_systems(leads: str, system: str) -> None:
 def test_twelve_leads_that_fit_together(record: ECGRecord) -> None:
     before = record.signal.copy()
     check = check_leads(record)
+    assert "chest electrodes included" in check.to_dict()["not_looked_for"]
     assert check.lead_system == "12-lead"
     assert check.einthoven_holds is True
     assert len(check.laws) == 5
