@@ -69,6 +69,14 @@ def _as_sub_config(value: Any, default_model_type: str, field: str) -> PreTraine
 class _OwnConfig(PreTrainedConfig):
     """A configuration that is read from a checkpoint of its own type alone; transformers only warns of another's."""
 
+    def _check_sizes(self, *names: str) -> None:
+        """Raises: ECGError for a size, or one in a list of sizes, that is no whole number from 1 on."""
+        for name in names:
+            value = getattr(self, name)
+            sizes = value if isinstance(value, list | tuple) else [value]
+            if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
+                raise ECGError(f"{name} is {value!r}; expected 1 or more (whole numbers).")
+
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As in transformers. Raises: CheckpointError for a model of another type, such as a plain language model."""
@@ -132,6 +140,9 @@ class ECGEncoderConfig(_OwnConfig):
         self.stem_kernel_sizes = list(self.stem_kernel_sizes)
         self.stem_strides = list(self.stem_strides)
         self.beat_window = list(self.beat_window)
+        self._check_sizes("num_leads", "patch_size", "stem_channels", "stem_kernel_sizes", "stem_strides")
+        self._check_sizes("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+        self._check_sizes("beat_hidden_size")
         if not len(self.stem_channels) == len(self.stem_kernel_sizes) == len(self.stem_strides):
             raise ECGError(
                 f"The stem has {len(self.stem_channels)} stem_channels, {len(self.stem_kernel_sizes)} "
@@ -233,6 +244,7 @@ class ECGTextDualEncoderConfig(_OwnConfig):
             self.encoder_config = ECGEncoderConfig(**_without_model_type(self.encoder_config))
         self.text_config = _as_sub_config(self.text_config, "bert", "text_config")
         super().__post_init__(**kwargs)
+        self._check_sizes("projection_dim")
         if self.loss_type not in ("infonce", "sigmoid"):
             raise ECGError(f"loss_type is {self.loss_type!r}; expected 'infonce' or 'sigmoid'.")
         if self.statement_names and not self.statement_targets:
@@ -279,8 +291,9 @@ class ECGLLMConfig(_OwnConfig):
         super().__post_init__(**kwargs)
         if self.projector_type not in ("linear", "mlp"):
             raise ECGError(f"projector_type is {self.projector_type!r}; expected 'linear' or 'mlp'.")
-        if self.patches_per_token < 1:
-            raise ECGError(f"patches_per_token is {self.patches_per_token}; expected 1 or more.")
+        self._check_sizes("patches_per_token")
+        if self.projector_hidden_size is not None:
+            self._check_sizes("projector_hidden_size")
         if self.patches_per_token > 1 and self.encoder_config.samples_trimmed:
             # The processor knows samples per token alone: a token that is not full would count, a patch would not.
             raise ECGError(

@@ -20,7 +20,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
-from transformers.generation import GenerationMixin
+from transformers.generation import GenerationMixin, LogitsProcessorList
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast, ModelOutput
@@ -837,7 +837,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             projector: "linear" or "mlp". patches_per_token, projector_hidden_size, projector_summary, trained_on: see
             `ECGLLMConfig`.
             tokenizer: the language model's; loaded from `language_model` when that is a name or path. The placeholder
-                token is added to it; a spare row of the embedding is used where there is one, else one is added.
+                token is added to it. The language model keeps its rows: the placeholder needs none.
             language_model_kwargs: for `AutoModelForCausalLM.from_pretrained`.
         Raises: ValueError when no tokenizer is given for a loaded model.
         """
@@ -851,7 +851,6 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             tokenizer = tokenizer if tokenizer is not None else AutoTokenizer.from_pretrained(language_model)
             language_model = AutoModelForCausalLM.from_pretrained(language_model, **language_model_kwargs)
         ecg_token_id = add_ecg_token(tokenizer)
-        _ensure_row(language_model, ecg_token_id)
         encoder = _as_encoder(encoder)
         config = ECGLLMConfig(
             encoder_config=encoder.config,
@@ -976,6 +975,11 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
                 "config.ecg_token_id is None: this model has no placeholder for ECGs. Build it with "
                 "from_encoder_and_language_model, which gives it one."
             )
+        if input_ids is None and self.config.ecg_token_id >= self.get_input_embeddings().weight.shape[0]:
+            raise ECGError(
+                "inputs_embeds were given without input_ids, and this language model has no embedding of the "
+                "placeholder by which it could be found in them; pass input_ids."
+            )
         if input_ids is None:
             placeholder = self.get_input_embeddings()(
                 torch.full((), self.config.ecg_token_id, dtype=torch.long, device=inputs_embeds.device)
@@ -1053,7 +1057,10 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             has_ecgs = bool(ecg_mask.any())
         if has_ecgs:
             if inputs_embeds is None:
-                inputs_embeds = self.get_input_embeddings()(input_ids)
+                # The placeholder's id is replaced before the look-up, which need not know it: the language model keeps
+                # its rows.
+                known = input_ids.masked_fill(input_ids == self.config.ecg_token_id, 0)
+                inputs_embeds = self.get_input_embeddings()(known)
             ecg_tokens = self.get_ecg_features(
                 ecg_values, ecg_embeds, ecg_mask, lead_mask, ecg_lengths, preprocessing_id, return_dict=True
             ).pooler_output.to(inputs_embeds.device, inputs_embeds.dtype)
@@ -1091,6 +1098,8 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         logits = outputs.logits
         loss = None
         if labels is not None:
+            if self.config.ecg_token_id is not None:  # no word: it has no logit, and nothing is to be learned of it
+                labels = labels.masked_fill(labels == self.config.ecg_token_id, -100)
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=logits.shape[-1], **loss_kwargs)
         return ECGLLMCausalLMOutputWithPast(
             loss=loss,
@@ -1157,11 +1166,34 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             model_inputs.update({name: value for name, value in ecg_inputs.items() if value is not None})
         return model_inputs
 
+    def _get_logits_processor(self, *args: Any, **kwargs: Any) -> LogitsProcessorList:
+        processors = super()._get_logits_processor(*args, **kwargs)
+        if (self.config.ecg_token_id or 0) < self.get_input_embeddings().weight.shape[0]:
+            return processors
+        return _BesidePlaceholders(processors, self.config.ecg_token_id)
+
     def _prepare_cache_for_generation(self, *args: Any, **kwargs: Any) -> Any:
         return self.language_model._prepare_cache_for_generation(*args, **kwargs)
 
     def _update_model_kwargs_for_generation(self, outputs: ModelOutput, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return self.language_model._update_model_kwargs_for_generation(outputs, *args, **kwargs)
+
+
+class _BesidePlaceholders(LogitsProcessorList):
+    """Processors of logits that look up the prompt's tokens in them (repetition penalty), where the placeholder has no
+    logit: they see another token of the same prompt in its place, so that no token is in it that was not.
+    """
+
+    def __init__(self, processors: LogitsProcessorList, placeholder: int):
+        super().__init__(processors)
+        self.placeholder = placeholder
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        if input_ids.shape[1] == 0:  # generated from inputs_embeds
+            return super().__call__(input_ids, scores, **kwargs)
+        words = input_ids != self.placeholder
+        first = input_ids.gather(1, words.int().argmax(dim=1, keepdim=True))
+        return super().__call__(torch.where(words, input_ids, first), scores, **kwargs)
 
 
 def _keeps_all(logits_to_keep: int | torch.Tensor) -> bool:
@@ -1197,19 +1229,6 @@ def _as_encoder(encoder: Any) -> ECGEncoder:
         # Both load from the checkpoint of either: the encoder's weights have the prefix ecg_encoder in a dual encoder.
         encoder = ECGEncoder.from_pretrained(encoder)
     return encoder if isinstance(encoder, ECGEncoder) else encoder.ecg_encoder
-
-
-def _ensure_row(language_model: PreTrainedModel, token_id: int) -> None:
-    """Give the embedding a row for a token: a spare one where there is one, else a new one with the rows' mean."""
-    rows = language_model.get_input_embeddings().weight.shape[0]
-    if token_id < rows:
-        return
-    language_model.resize_token_embeddings(token_id + 1, mean_resizing=False)
-    embeddings = [language_model.get_input_embeddings(), language_model.get_output_embeddings()]
-    with torch.no_grad():
-        for embedding in embeddings:
-            if embedding is not None and embedding.weight.shape[0] == token_id + 1:
-                embedding.weight[rows:] = embedding.weight[:rows].mean(dim=0, keepdim=True)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

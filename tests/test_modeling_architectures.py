@@ -176,6 +176,34 @@ def test_text_alone_is_the_language_model(built):
 
 
 @every(ARCHITECTURES)
+def test_the_placeholder_needs_no_row(built, ecgs):
+    """Its id lies outside the vocabulary, for look-ups, losses and processors of logits alike."""
+    model, processor = built
+    rows = model.get_input_embeddings().weight.shape[0]
+    assert rows == model.config.get_text_config().vocab_size == processor.ecg_token_id
+    inputs = processor(TEXTS[:2], ecgs[:2], padding_side="left")
+    with torch.no_grad():
+        output = model(**inputs, labels=inputs["input_ids"])
+    assert output.logits.shape[-1] == rows and output.loss.isfinite()
+    for settings in (
+        {"repetition_penalty": 1.3, "no_repeat_ngram_size": 2},
+        {"num_beams": 3, "repetition_penalty": 1.3},
+        {"do_sample": True, "num_return_sequences": 2, "temperature": 5.0},
+    ):
+        tokens = new_tokens(model, inputs, min_new_tokens=4, **settings)
+        assert int(tokens.max()) < rows
+
+
+def test_repetition_is_penalised_for_words_of_the_prompt_alone(tiny_llm, make_ecg):
+    model, processor = tiny_llm()
+    inputs = processor("Is it <|ecg|>?", make_ecg())
+    processors = model._get_logits_processor(transformers.GenerationConfig(repetition_penalty=2.0))
+    scores = processors(inputs["input_ids"], torch.ones(1, processor.ecg_token_id))
+    said = set(inputs["input_ids"][0].tolist()) - {processor.ecg_token_id}
+    assert set((scores[0] != 1).nonzero()[:, 0].tolist()) == said
+
+
+@every(ARCHITECTURES)
 def test_inputs_embeds_equal_input_ids(built, ecgs):
     model, processor = built
     inputs = dict(processor(TEXTS[1], ecgs[1]))
@@ -183,7 +211,12 @@ def test_inputs_embeds_equal_input_ids(built, ecgs):
     with torch.no_grad():
         logits = model(**inputs).logits
         ids = inputs.pop("input_ids")
+        with pytest.raises(ValueError, match="no embedding of the placeholder .* pass input_ids"):
+            model(inputs_embeds=torch.zeros(*ids.shape, 16), **inputs)
+        # Of a vocabulary with a row for it the placeholder is found by its embedding.
+        model.resize_token_embeddings(model.config.ecg_token_id + 1, mean_resizing=False)
         embeds = model.get_input_embeddings()(ids)
+        logits = model(input_ids=ids, **inputs).logits
         torch.testing.assert_close(model(inputs_embeds=embeds, **inputs).logits, logits, atol=1e-6, rtol=1e-5)
     generated = model.generate(inputs_embeds=embeds, **inputs, max_new_tokens=4, do_sample=False, pad_token_id=1)
     assert torch.equal(generated, answer)

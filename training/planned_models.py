@@ -88,9 +88,6 @@ def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:
     dtype = torch.float32 if brought else planned_dtype(recipe, found.config)
     with torch.device("meta"):
         model = ECGLLMForConditionalGeneration(config).to(dtype)
-        if recipe.language_model.name is None and not brought:
-            # A tokenizer made for the run has no spare row for the placeholder of an ECG.
-            model.language_model.resize_token_embeddings(recipe.language_model.vocab_size + 1, mean_resizing=False)
         model = prepare_for_tuning(
             model,
             choices.tune or recipe.language_model.tune,
