@@ -44,12 +44,11 @@ ALIASES = {
 
 _XML_ROOTS = {"annotatedecg": "hl7", "restingecg": "muse", "restingecgdata": "sierra"}
 _XML_ROOT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)[\s/>]")
-_XML_SKIPPED = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL)
+_XML_SKIPPED = (("<?", "?>"), ("<!--", "-->"))  # what may stand before the root, and where it ends
 _KARDIA_KEYS = re.compile(r'"(recordedAt|algorithmDetermination|patientID|amplitudeResolution|data12L)"')
 _WFDB_RECORD_LINE = re.compile(r"\S+\s+\d{1,4}\s+\d+(?:\.\d+)?(?:[/(]\S+)?(?:\s+\d+(?:\s.*)?)?")
 _WFDB_NEXT_LINE = re.compile(r"(?![\d.+-]+\s)[^\s,;]+\s+\d+(?:x\d+)?(?::\d+)?(?:\+\d+)?(?:\s.*)?")
-_COLUMN_UNIT = re.compile(r"\s*[(\[]\s*([^)\]]*?)\s*[)\]]\s*$")
-_NUMBER = re.compile(r"\s*[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?\s*")
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?\s*")
 _DELIMITERS = "\t;,"
 _UNIT_LINE = ("", "s", "sec", "seconds", "ms", "n", "v", "mv", "uv", "\xb5v", "\u03bcv", "nv")
 _KNOWN_MAGIC = (
@@ -148,8 +147,29 @@ def xml_root(text: str) -> str | None:
     start = text.lstrip("\ufeff \t\r\n")
     if not start.startswith("<"):
         return None
-    found = _XML_ROOT.search(_XML_SKIPPED.sub(" ", start))
-    return found[1] if found else None
+    place = start.find("<")
+    while place >= 0:
+        end = _behind_markup(start, place)
+        if end is None:
+            found = _XML_ROOT.match(start, place)
+            return found[1] if found else None
+        place = start.find("<", end)
+    return None
+
+
+def _behind_markup(text: str, place: int) -> int | None:
+    """The end of the comment, instruction or document type at `place`; None where none begins there. Each character is
+    looked at once, so that a head of nothing but "<?" takes no longer than another."""
+    for opening, closing in _XML_SKIPPED:
+        if text.startswith(opening, place):
+            end = text.find(closing, place + len(opening))
+            return len(text) if end < 0 else end + len(closing)
+    if not text.startswith("<!DOCTYPE", place):
+        return None
+    end, subset = text.find(">", place), text.find("[", place)
+    if 0 <= subset < end:
+        end = text.find(">", text.find("]", subset)) if text.find("]", subset) >= 0 else -1
+    return len(text) if end < 0 else end + 1
 
 
 def table_columns(line: str) -> tuple[str, list[str]] | None:
@@ -169,8 +189,15 @@ def table_columns(line: str) -> tuple[str, list[str]] | None:
 
 def split_unit(column: str) -> tuple[str, str | None]:
     """("V1", "mV") of "V1 (mV)"; the unit is None where the name carries none."""
-    found = _COLUMN_UNIT.search(column)
-    return (column[: found.start()].strip(), found[1]) if found and found.start() else (column.strip(), None)
+    column = column.strip()
+    if column.endswith((")", "]")):
+        inside = column[:-1]
+        # Behind the last bracket that closes, the first that opens.
+        closed = max(inside.rfind(")"), inside.rfind("]")) + 1
+        opened = min((at for at in (inside.find("(", closed), inside.find("[", closed)) if at >= 0), default=0)
+        if opened:
+            return column[:opened].strip(), inside[opened + 1 :].strip()
+    return column, None
 
 
 def is_unit_line(fields: list[str]) -> bool:

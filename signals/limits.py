@@ -1,6 +1,7 @@
-"""What is refused, or doubted, because of its size: bytes that would not fit, millivolts that no heart makes.
+"""What is refused, or doubted, because of its size: bytes that would not fit, rates of no recorder, millivolts that no
+heart makes.
 
-In: a number of samples, or the extremes of a signal. Out: an error, or a sentence for the record's notes.
+In: a number of a header, or the extremes of a signal. Out: an error, or a sentence for the record's notes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,20 @@ DEFAULT_MAX_BYTES = 1 << 30
 # Bounds that only a wrong gain or unit passes: electrodes on skin give 0.1 to 10 mV of ECG, offsets up to 300 mV.
 HIGHEST_PLAUSIBLE_MV = 500.0
 LOWEST_PLAUSIBLE_MV = 0.01
+# Hz. Below 10 a QRS of 0.1 s is one sample; recorders of high-frequency QRS and pacing spikes stay below 100 kHz.
+LOWEST_RATE, HIGHEST_RATE = 10.0, 100_000.0
+# Steps per unit. Wide, as converters write what they like: a real EEG has 2.4e-11.
+SMALLEST_GAIN, LARGEST_GAIN = 1e-15, 1e15
+
+
+def check_rate(where: str, rate: float) -> float:
+    """The rate in Hz. Raises: ECGReadError for one that no recorder of ECGs has, infinity and NaN among them."""
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise ECGReadError(
+            f"{where}: the sampling rate is {rate:g} Hz; ECGs have {LOWEST_RATE:g} to {HIGHEST_RATE:,.0f} Hz. The "
+            "file is damaged or holds something else; correct the rate where it is stated if you know it."
+        )
+    return rate
 
 
 def check_size(path: str, leads: int, samples: int, max_bytes: int) -> None:

@@ -20,7 +20,7 @@ from ..errors_ecgllm import ECGError
 from .clinical import CLINICAL_FORMATS, read_clinical
 from .csv_tables import read_csv
 from .detection import ALIASES, FORMATS, HEAD_BYTES, describe, described_by_suffix, detect_format
-from .limits import DEFAULT_MAX_BYTES, implausible_amplitude
+from .limits import DEFAULT_MAX_BYTES, check_rate, implausible_amplitude
 from .numpy_arrays import read_numpy
 from .parquet_rows import read_parquet
 from .record import ECGReadError, ECGRecord
@@ -154,13 +154,13 @@ def _records(
     content = data if data is not None else Path(path)
     if format in CLINICAL_FORMATS:
         record = read_clinical(content, format, name=name, record_id=record_id, keep_identity=keep_identity, **options)
-        yield _judged(record)
+        yield _judged(record, name)
     elif format == "parquet":
         yield from read_parquet(content, name=name, record_id=record_id, max_bytes=max_bytes)
     else:
         reader = read_csv if format == "csv" else read_numpy
         data = data if data is not None else content.read_bytes()
-        yield _judged(reader(data, told, name=name, record_id=record_id, max_bytes=max_bytes))
+        yield _judged(reader(data, told, name=name, record_id=record_id, max_bytes=max_bytes), name)
 
 
 def _head(path: str) -> tuple[bytes | None, int]:
@@ -254,8 +254,9 @@ def _known() -> str:
     return ", ".join(FORMATS.values())
 
 
-def _judged(record: ECGRecord) -> ECGRecord:
-    """The record, with a note where its amplitudes are none of a heart."""
+def _judged(record: ECGRecord, name: str) -> ECGRecord:
+    """The record, with a note where its amplitudes are none of a heart. Raises: ECGReadError for such a rate."""
+    check_rate(name, record.sampling_rate)
     high, low = float(record.signal.max()), float(record.signal.min())
     if high != high:
         high, low = float(np.nanmax(record.signal)), float(np.nanmin(record.signal))

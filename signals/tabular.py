@@ -7,11 +7,11 @@ amplitudes. The readers: `csv_tables`, `numpy_arrays`, `parquet_rows`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from .limits import check_rate
 from .record import ECGReadError, ECGRecord
 from .wfdb_header import unit_in_millivolt
 
@@ -36,9 +36,7 @@ class Told:
                 f"{name}: does not say its sampling rate. Pass sampling_rate=... in Hz, or write a first line such as "
                 "'# sampling_rate: 500'; it cannot be guessed from the samples."
             )
-        if not math.isfinite(value) or value <= 0:
-            raise ECGReadError(f"{name}: the sampling rate is {value:g}; expected Hz above 0.")
-        return value
+        return check_rate(name, value)
 
     def millivolt(self, name: str, found: str | None) -> float:
         """Millivolts per unit, by file or caller. Raises: ECGReadError where neither names one, or they differ."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .limits import HIGHEST_PLAUSIBLE_MV, LOWEST_PLAUSIBLE_MV
+from .limits import HIGHEST_PLAUSIBLE_MV, LOWEST_PLAUSIBLE_MV, check_rate
 from .record import ECGReadError, ECGRecord, known_lead_name
 from .wfdb_header import RecordLine, SignalLine, comment_facts, parse_record_line, signal_kind
 from .wfdb_scaling import fold_interleaved, is_exact_in_float32, to_millivolt
@@ -149,9 +149,11 @@ def _remarks(comments: str) -> list[str] | None:
 @lru_cache(maxsize=256)
 def _record_line(text: str) -> RecordLine | None:
     try:
-        return parse_record_line("", f"record {text}")
+        line = parse_record_line("", f"record {text}")
+        check_rate("", line.sampling_rate)
     except ECGReadError:
         return None
+    return line
 
 
 @lru_cache(maxsize=256)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors_ecgllm import ECGError
+from .limits import LARGEST_GAIN, SMALLEST_GAIN, check_rate
 from .record import ECGReadError
 
 MAX_HEADER_BYTES = 1 << 20
@@ -134,6 +135,7 @@ def read_header(path: str, text: bytes) -> WFDBHeader:
         segments = tuple(_segment_line(path, line) for line in lines[1:])
     else:
         signals = tuple([_signal_line(path, line, number, notes) for number, line in enumerate(lines[1:])])
+    check_rate(path, rate)  # after the signals: of several samples a frame, the record line gives frames per second
     age, sex, statements, has_ludb_comments = comment_facts(comments, notes)
     return WFDBHeader(
         path, rate, n_samples, recorded_at, signals, age, sex, statements, has_ludb_comments, tuple(notes),
@@ -167,10 +169,10 @@ def parse_record_line(path: str, line: str) -> RecordLine:
             f"{path}: cannot read the record line {line!r}; expected 'name leads rate samples', such as 'a01 12 500 "
             "5000'."
         ) from error
-    if not 1 <= n_signals <= _MAX_SIGNALS or n_samples < 0 or not math.isfinite(rate) or rate <= 0:
+    if not 1 <= n_signals <= _MAX_SIGNALS or n_samples < 0:
         raise ECGReadError(
-            f"{path}: the record line {line!r} gives {n_signals} signals, {rate:g} Hz and {n_samples} samples; "
-            f"expected 1 to {_MAX_SIGNALS:,} signals and a rate above 0."
+            f"{path}: the record line {line!r} gives {n_signals} signals and {n_samples} samples; expected 1 to "
+            f"{_MAX_SIGNALS:,} signals and no negative length."
         )
     if several and not 1 <= n_segments <= _MAX_SEGMENTS:
         raise ECGReadError(
@@ -289,8 +291,11 @@ def signal_kind(form_text: str, gain_text: str, zero_text: str, name: str) -> tu
     form, per_frame, skew, offset = _layout(form_text)
     gain, baseline, unit, millivolts = _amplitude(gain_text)
     zero = int(zero_text)
-    if not math.isfinite(gain):
-        raise ECGReadError(f"lead {name} has the gain {gain}; expected a number of steps per millivolt.")
+    if not math.isfinite(gain) or (gain and not SMALLEST_GAIN <= abs(gain) <= LARGEST_GAIN):
+        raise ECGReadError(
+            f"lead {name} has the gain {gain:g}; expected {SMALLEST_GAIN:g} to {LARGEST_GAIN:g} steps per unit, or 0 "
+            "for WFDB's default."
+        )
     noticed: tuple[str, ...] = ()
     if gain == 0:
         gain = _DEFAULT_GAIN

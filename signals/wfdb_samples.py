@@ -227,7 +227,9 @@ def _read_by_wfdb(header: WFDBHeader, n_samples: int, max_bytes: int) -> np.ndar
     check_size(header.path, len(header.signals) * 8, n_samples, max_bytes * 4)
     name = header.path.removesuffix(".hea")
     try:
-        counts = wfdb.rdrecord(name, physical=False, sampto=n_samples).d_signal
+        # Where the header states no length, wfdb takes no end either, and reads the whole file.
+        end = None if header.n_samples is None else n_samples
+        counts = wfdb.rdrecord(name, physical=False, sampto=end).d_signal
     except Exception as error:  # wfdb raises many kinds; each means that this record is not readable
         raise ECGReadError(f"{header.path}: wfdb cannot read the signals: {type(error).__name__}: {error}") from error
     if counts is None or counts.shape != (n_samples, len(header.signals)):

@@ -94,8 +94,8 @@ def test_npy(written, dtype, order):
         ({"leads": ["I", "II"]}, "which unit"),
         ({"leads": ["I", "II"], "unit": "mV"}, "sampling rate"),
         ({"leads": ["I", "II", "III"], "unit": "mV", "sampling_rate": 1}, r"shape \(2, 15\), 3 leads"),
-        ({"leads": ["I", "I"], "unit": "mV", "sampling_rate": 1}, "more than once"),
-        ({"leads": ["I", "II"], "unit": "mV", "sampling_rate": -1}, "above 0"),
+        ({"leads": ["I", "I"], "unit": "mV", "sampling_rate": 100}, "more than once"),
+        ({"leads": ["I", "II"], "unit": "mV", "sampling_rate": -1}, "is -1 Hz"),
     ],
 )
 def test_npy_that_lacks_what_only_the_caller_knows(written, options, says):

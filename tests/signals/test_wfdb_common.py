@@ -130,3 +130,30 @@ def test_real_records(shared_data, monkeypatch):
             assert_same(fast, general)
     print(f"{read} of {len(headers)} real records were read the fast way")
     assert read > 0.9 * len(headers)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [(" 500 ", " 1e308 ", "1e\\+308 Hz"), (" 500 ", " 0.5 ", "0.5 Hz"), (" 500 ", " nan ", "nan Hz"),
+     ("1000(0)", "1e300(0)", "gain 1e\\+300"), ("1000(0)", "1e-30(0)", "gain 1e-30"),
+     ("r 12 ", "r 99999 ", "99999 signals")],
+)  # fmt: skip
+def test_numbers_that_no_recorder_writes(tmp_path, old, new, named):
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ECGReadError, match=named):
+        wfdb_reader.read_wfdb(path)
+
+
+def test_a_header_without_a_length_in_a_packed_format(tmp_path):
+    """The library's reading of packed formats took the missing length for a number."""
+    import wfdb
+
+    signal = np.random.default_rng(0).integers(-900, 900, (600, 2)) / 200.0
+    wfdb.wrsamp("packed", 250, ["mV"] * 2, ["I", "II"], p_signal=signal, fmt=["212"] * 2, adc_gain=[200.0] * 2,
+                baseline=[0] * 2, write_dir=str(tmp_path))  # fmt: skip
+    path = tmp_path / "packed.hea"
+    whole = wfdb_reader.read_wfdb(path)
+    first, rest = path.read_text().split("\n", 1)
+    path.write_text(" ".join(first.split()[:3]) + "\n" + rest)
+    np.testing.assert_array_equal(wfdb_reader.read_wfdb(path).signal, whole.signal)
