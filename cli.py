@@ -543,21 +543,31 @@ def debias(
     corpus: Annotated[Path | None, typer.Option(help="Folder of their records, needed to match.")] = None,
     match_on: MatchOn = None,
     method: Annotated[
-        str, typer.Option(help="match: drop questions until yes and no are alike; weight: a weight for each.")
+        str,
+        typer.Option(
+            help="match: drop questions until yes and no are alike; weight: a weight for each; standardise: weights "
+            "by which every question is asked of alike records (the adjustment formula)."
+        ),
     ] = "match",
     by_split: Annotated[
         bool, typer.Option("--by-split/--whole", help="Balance each split by itself, or all questions together.")
     ] = True,
     max_per_record: Annotated[int | None, typer.Option(help="At most so many questions about one record.")] = None,
+    crossed: Annotated[
+        bool, typer.Option("--crossed", help="Balance every wording within every stratum, at the cost of questions.")
+    ] = False,
     seed: Seed = 0,
 ) -> None:
-    """Keep the yes/no questions for which as many ECGs answer yes as no, in every wording."""
+    """Sample by outcome: yes/no questions for which as many ECGs answer yes as no, in every wording.
+
+    That blocks the way from severity to the answer. The adjustment formula is --method standardise.
+    """
     _require_empty(output)
     from .corpora import debias_with_report
 
     records = None if corpus is None else _load_corpus(corpus)
     kept, report = debias_with_report(
-        _load_questions(questions), seed, records, _names(match_on), max_per_record, method, by_split
+        _load_questions(questions), seed, records, _names(match_on), max_per_record, method, by_split, crossed
     )
     _save(kept, output, "questions", report)
 

@@ -35,6 +35,7 @@ CORE = [
     "evaluate>=0.4.5",
     "numpy>=2.0",
     "scipy>=1.13",
+    "scikit-learn>=1.5.2",
     "wfdb>=4.3.1",
     "typer>=0.15",
     "pyyaml>=6.0",
@@ -43,7 +44,7 @@ EXTRAS = {
     "formats": ["ecgdatakit[dicom]>=2.0", "h5py>=3.11"],
     "measure": [],  # part of the core; the name stays for those who install it
     "plot": ["matplotlib>=3.8"],
-    "audit": ["scikit-learn>=1.4", "matplotlib>=3.8"],
+    "audit": ["matplotlib>=3.8"],
     "explain": ["captum>=0.8"],
     "app": ["gradio>=6.0"],
     "serve": ["fastapi>=0.115", "uvicorn>=0.30"],

@@ -2,8 +2,8 @@
 
 In: questions (ours, or ECG-QA's in the same columns), and their corpus where it is at hand. Out: an `Audit`: blind
 accuracy beside chance and the commonest answer, information of wording and answer, the same by template, type and
-confounder, and leaks between splits. The paper (arXiv 2411.14795) names the cause: severity decides which questions
-are asked and how they are answered.
+confounder, question and confounder together, and leaks between splits. The paper (arXiv 2411.14795) names the cause:
+severity decides which questions are asked and how they are answered.
 """
 
 from __future__ import annotations
@@ -11,65 +11,58 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from datasets import Dataset
 
 from ..errors_ecgllm import ECGError
-from .blindness import Score, blind_credits, entropy, information, score, transfer_credits
-from .confounders import AGE_BANDS, CONFOUNDERS, NUMBERS, Records
-from .word_guesser import held_out_credits, word_credits
+from .audit_groups import HEAD, Group, Tally, bounds_by_type, rows_by
+from .balance import Differences, differences_of
+from .blind_guesser import blind_credits, transfer_credits
+from .blindness import entropy, information
+from .confounders import CONFOUNDERS, NUMBERS, Records
+from .word_guesser import held_out_credits, transferred_credits
 
 _COLUMNS = ("template", "type", "attribute", "question", "ecg_ids", "answers")
-_RANKS = {
-    "unknown": len(AGE_BANDS),
-    **{name: rank for rank, (_, name) in enumerate(AGE_BANDS)},
-}  # else by the alphabet
-
-
-@dataclass(frozen=True)
-class Group:
-    """One group of questions: how often a blind guesser is right. yes: share of "yes" among its verify questions."""
-
-    name: str
-    blind: Score
-    majority: float
-    chance: float
-    yes: float | None
+_FEW = 8  # questions of a cell
+_Keys = Sequence[Sequence[Hashable]]
 
 
 @dataclass
 class Audit:
-    """What `audit` found; `str` is a table, `to_dict` is for JSON.
+    """What `audit` found; `str` is a table, `to_dict` is for JSON. A score's value is None where cells are too small.
 
-    overall: all questions. by: "type", "template" and confounders -> their groups. information_bits: of wording and
-    answer given the type, of answer_bits. confounders_alone: accuracy on verify questions from the confounders without
-    the question, None without any. severity_gap: mean severity of records that answer yes less that of those that
-    answer no, in standard deviations; other_severity_gap: the same of the findings that are not asked about, with a
-    corpus. both_answers: share of verify questions whose wording occurs with both answers. across_splits: blind
-    accuracy on another split of a guesser that saw "train". words, words_across_splits: the same of a classifier of
-    n-grams (`word_guesser`); None without scikit-learn. patient_leaks, phrasing_leaks: what "train" shares with other
-    splits. weighted: whether the column weight was used. patients_known: else every record counts as a patient.
-    unknown: records asked about that the corpus lacks.
+    overall: all questions. cells: questions in a cell (all alike in type, template, attribute and wording) -> how many
+    cells have so many. by: "type", "template" and confounders -> their groups. information_bits: of wording and answer
+    given the type, of answer_bits. confounders_alone: accuracy on verify questions from the confounders without the
+    question, None without any. with_confounders: confounder -> accuracy on verify questions from the question and the
+    confounder together: where each is balanced by itself, both may tell the answer. severity_gap: how far the severity
+    of records that answer yes is from that of those that answer no, by attribute; other_severity_gap: the same of the
+    findings that are not asked about, with a corpus. both_answers: share of verify questions whose wording occurs with
+    both answers. across_splits: blind accuracy on another split of a guesser that saw "train". words,
+    words_across_splits: the same of a classifier of n-grams (`word_guesser`). patient_leaks, phrasing_leaks: what
+    "train" shares with other splits. weighted: whether the column weight was used. patients_known: else every record
+    counts as a patient. unknown: records asked about that the corpus lacks.
     """
 
     questions: int
     overall: Group
+    words: Group
     information_bits: float
     answer_bits: float
     both_answers: float | None
     by: dict[str, list[Group]]
+    cells: dict[int, int] = field(default_factory=dict)
     across_splits: dict[str, Group] = field(default_factory=dict)
+    words_across_splits: dict[str, Group] = field(default_factory=dict)
     confounders_alone: Group | None = None
-    severity_gap: float | None = None
+    with_confounders: dict[str, Group] = field(default_factory=dict)
+    severity_gap: Differences | None = None
+    other_severity_gap: Differences | None = None
     patient_leaks: list[str] = field(default_factory=list)
     phrasing_leaks: list[str] = field(default_factory=list)
-    words: Group | None = None
-    words_across_splits: dict[str, Group] = field(default_factory=dict)
-    other_severity_gap: float | None = None
     weighted: bool = False
     patients_known: bool = False
     unknown: int = 0
@@ -80,23 +73,32 @@ class Audit:
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
-    def __str__(self) -> str:
-        head = f"{'':<34}{'questions':>10}{'blind accuracy [95 %]':>26}{'commonest':>11}{'chance':>8}{'yes':>7}"
-        lines = [head, _line("all", self.overall)]
-        for name, group in self.across_splits.items():
-            lines.append(_line(f"train -> {name}", group))
-        if self.words is not None:
-            lines.append(_line("all, by words", self.words))
-        for name, group in self.words_across_splits.items():
-            lines.append(_line(f"train -> {name}, by words", group))
-        for kind, groups in self.by.items():
-            lines.append(f"by {kind}")
-            lines += [_line(f"  {group.name}", group) for group in groups]
+    def blocks(self) -> dict[str, list[tuple[str, Group]]]:
+        """Every group under its heading, in the order in which they are shown."""
+        whole = [("all", self.overall), *((f"train -> {name}", one) for name, one in self.across_splits.items())]
+        whole.append(("all, by words", self.words))
+        whole += [(f"train -> {name}, by words", one) for name, one in self.words_across_splits.items()]
+        found = {"": whole}
+        found |= {f"by {kind}": [(group.name, group) for group in groups] for kind, groups in self.by.items()}
+        if self.with_confounders:
+            found["question and confounder together"] = [
+                (f"question and {name}", group) for name, group in self.with_confounders.items()
+            ]
         if self.confounders_alone is not None:
-            lines += ["without the question", _line("  confounders alone", self.confounders_alone)]
-        lines.append("")
-        if self.words is None:
-            lines.append("without a classifier of words: it needs scikit-learn, pip install 'ecgllm[audit]'")
+            found["without the question"] = [("confounders alone", self.confounders_alone)]
+        return found
+
+    def __str__(self) -> str:
+        lines, cannot = [HEAD], False
+        for heading, rows in self.blocks().items():
+            lines += [heading] if heading else []
+            lines += [group.line("  " if heading else "", name) for name, group in rows]
+            cannot |= any(group.blind.value is None for _, group in rows)
+        lines += ["", self._cells_in_words()]
+        if cannot:
+            lines.append(
+                "cannot tell: cells are too small for it; in brackets what is known at least and possible at most"
+            )
         if self.weighted:
             lines.append("questions count by their weight")
         lines.append(
@@ -107,10 +109,11 @@ class Audit:
             lines.append(
                 f"{self.both_answers:.0%} of the verify questions have a wording that occurs with both answers"
             )
-        if self.severity_gap is not None:
-            lines.append(f"severity of yes less severity of no: {self.severity_gap:+.2f} standard deviations")
-        if self.other_severity_gap is not None:
-            lines.append(f"the same of findings not asked about: {self.other_severity_gap:+.2f} standard deviations")
+        for what, gap in (("severity", self.severity_gap), ("of other findings", self.other_severity_gap)):
+            if gap is not None:
+                lines.append(
+                    f"{what}, yes less no, by attribute: {gap}; pooled {gap.pooled:+.2f} (standard deviations)"
+                )
         if self.unknown:
             lines.append(f"{self.unknown} records asked about are not in the corpus: nothing is known of them")
         whose = "patients" if self.patients_known else "records (patients are not known without their corpus)"
@@ -118,6 +121,14 @@ class Audit:
             shown = f": {', '.join(leaks[:3])}{' ...' if len(leaks) > 3 else ''}" if leaks else ""
             lines.append(f"{len(leaks)} {what} of the train split occur in another split{shown}")
         return "\n".join(lines)
+
+    def _cells_in_words(self) -> str:
+        few = sum(size * count for size, count in self.cells.items() if size < _FEW) / self.questions
+        return (
+            f"{sum(self.cells.values()):,} cells (alike in type, template, attribute and wording) of {min(self.cells)}"
+            f" to {max(self.cells)} questions, {self.overall.cell} around the median question; {few:.0%} of the "
+            f"questions are in cells of fewer than {_FEW}"
+        )
 
 
 def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> Audit:
@@ -138,17 +149,14 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
         raise ECGError("there is no question to audit")
     columns = {name: questions[name][:] for name in questions.column_names}
     answers = [" | ".join(sorted(answer)) for answer in columns["answers"]]
-    keys = list(
-        zip(
-            columns["type"], columns["template"], (name or "" for name in columns["attribute"]), columns["question"],
-            strict=True,
-        )
-    )  # fmt: skip
+    names = (name or "" for name in columns["attribute"])
+    keys = list(zip(columns["template"], names, columns["question"], strict=True))
     records = Records(corpus)
     unknown = records.lacking(questions)[0]
     clusters = [records.patient(ids[0]) if ids else "" for ids in columns["ecg_ids"]]
     weights = np.asarray(columns.get("weight") or np.ones(len(answers)), dtype=float)
-    tally = _Tally(columns["type"], answers, blind_credits(keys, answers, clusters, weights), clusters, weights)
+    asked = _Asked(columns["type"], answers, clusters, weights)
+    tally = asked.tally(keys, blind_credits)
     rows = range(len(answers))
 
     by = {
@@ -161,120 +169,111 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
     for name, values in confounders.items():
         by[name] = tally.groups(values)
     splits = columns.get("split") or [None] * len(answers)
-    words, words_across = _words(columns, answers, clusters, splits, weights)
+    words = asked.tally([(text,) for text in columns["question"]], _words_credits)
     return Audit(
         questions=len(answers),
         overall=tally.group("all", rows),
+        words=words.group("words", rows),
         information_bits=_conditional(columns["type"], columns["question"], answers, seed, weights),
         answer_bits=sum(
-            len(own) / len(answers) * entropy([answers[row] for row in own]) for own in _by(columns["type"]).values()
+            len(own) / len(answers) * entropy([answers[row] for row in own])
+            for own in rows_by(columns["type"]).values()
         ),
-        both_answers=_both_answers(keys, answers, verify),
+        both_answers=_both_answers(list(zip(columns["type"], keys, strict=True)), answers, verify),
         by=by,
-        across_splits=_across(keys, answers, columns["type"], splits, clusters, weights, transfer_credits),
-        confounders_alone=_alone(confounders, answers, verify, clusters, weights),
-        severity_gap=_gap(severity, answers, verify, weights),
+        cells=dict(sorted(Counter(Counter(zip(columns["type"], keys, strict=True)).values()).items())),
+        across_splits=asked.across(keys, splits, transfer_credits),
+        words_across_splits=asked.across([(text,) for text in columns["question"]], splits, _words_transferred),
+        confounders_alone=_alone(confounders, verify, asked.of(verify)),
+        with_confounders=_with_confounders(confounders, [keys[row] for row in verify], verify, asked.of(verify)),
+        severity_gap=_gap(severity, columns, answers, verify, weights),
+        other_severity_gap=_gap(_other_severity(records, columns), columns, answers, verify, weights),
         patient_leaks=_leaks([[records.patient(i) for i in ids] for ids in columns["ecg_ids"]], splits),
         phrasing_leaks=_leaks([[question] for question in columns["question"]], splits),
-        words=words,
-        words_across_splits=words_across,
-        other_severity_gap=_gap(_other_severity(records, columns), answers, verify, weights),
         weighted="weight" in columns,
         patients_known=bool(records.column("patient_id")),
         unknown=unknown,
     )
 
 
-class _Tally:
-    """Groups of questions with their blind accuracy, commonest answer and chance."""
+@dataclass(frozen=True)
+class _Asked:
+    """Questions without their words: what every guesser is asked. Guessers know the type of a question."""
 
-    def __init__(
-        self,
-        types: Sequence[str],
-        answers: list[str],
-        credits: np.ndarray,
-        clusters: list[Hashable],
-        weights: np.ndarray,
-    ):
-        self.types, self.answers, self.credits, self.clusters = types, answers, credits, clusters
-        self.weights = weights
+    types: Sequence[str]
+    answers: Sequence[str]
+    clusters: Sequence[Hashable]
+    weights: np.ndarray
 
-    def groups(self, names: Sequence[Any]) -> list[Group]:
-        ordered = sorted(_by(names).items(), key=lambda item: (_RANKS.get(item[0], 0), str(item[0])))
-        return [self.group(str(name), rows) for name, rows in ordered]
+    def of(self, rows: Sequence[int]) -> _Asked:
+        cut = ([values[row] for row in rows] for values in (self.types, self.answers, self.clusters))
+        return _Asked(*cut, self.weights[rows])
 
-    def group(self, name: str, rows: Sequence[int]) -> Group:
-        rows = list(rows)
-        answers = [self.answers[row] for row in rows]
-        # The commonest answer, and guessing, know the type of a question: yes or no is no answer to "which".
-        by_type = _by([self.types[row] for row in rows])
-        mass = self.weights[rows]
-        counts = []
-        for own in by_type.values():
-            counts.append(Counter())
-            for i in own:
-                counts[-1][answers[i]] += float(mass[i])
-        verify = [i for i, row in enumerate(rows) if self.types[row].endswith("verify")]
-        said = float(sum(mass[i] for i in verify))
-        return Group(
-            name=name,
-            blind=score(self.credits[rows], [self.clusters[row] for row in rows], mass),
-            majority=sum(max(count.values()) for count in counts) / float(mass.sum()),
-            chance=sum(sum(count.values()) / max(2, len(count)) for count in counts) / float(mass.sum()),
-            yes=float(sum(mass[i] for i in verify if answers[i] == "yes")) / said if verify else None,
-        )
+    def tally(self, keys: _Keys, credits_of: Callable[..., np.ndarray]) -> Tally:
+        """What a guesser by these keys earns, cross-fitted, with the bounds of what the keys tell."""
+        credits = np.zeros(len(keys))
+        for own in rows_by(self.types).values():
+            one = self.of(own)
+            credits[own] = credits_of([keys[row] for row in own], one.answers, one.clusters, one.weights)
+        evidence, sizes = bounds_by_type(self.types, keys, self.answers, self.clusters, self.weights, credits)
+        return Tally(self.types, self.answers, credits, self.clusters, self.weights, evidence, sizes)
+
+    def across(
+        self, keys: _Keys, splits: Sequence[str | None], credits_of: Callable[..., np.ndarray]
+    ) -> dict[str, Group]:
+        """Split -> accuracy there of a guesser that saw the train split; of types that it did not see nothing."""
+        rows = rows_by(splits)
+        seen = rows_by([self.types[row] for row in rows.get("train", ())])
+        asked = [row for row, split in enumerate(splits) if split not in ("train", None) and self.types[row] in seen]
+        own, credits = self.of(asked), np.zeros(len(asked))
+        for kind, places in rows_by(own.types).items():
+            known = [rows["train"][place] for place in seen[kind]]
+            one = self.of(known)
+            train = ([keys[row] for row in known], one.answers, one.clusters, one.weights)
+            test = ([keys[asked[place]] for place in places], [own.answers[place] for place in places])
+            credits[places] = credits_of(train, test)
+        tally = Tally(own.types, own.answers, credits, own.clusters, own.weights)
+        by_split = rows_by([splits[row] for row in asked])
+        return {str(name): tally.group(str(name), places) for name, places in by_split.items()}
 
 
-def _alone(
-    confounders: dict[str, list[str]],
-    answers: list[str],
-    verify: list[int],
-    clusters: list[Hashable],
-    weights: np.ndarray,
-) -> Group | None:
+def _words_credits(keys: _Keys, *asked: Any) -> np.ndarray:
+    return held_out_credits([text for (text,) in keys], *asked)
+
+
+def _words_transferred(train: tuple, test: tuple) -> np.ndarray:
+    return transferred_credits(([text for (text,) in train[0]], *train[1:]), ([text for (text,) in test[0]], test[1]))
+
+
+def _alone(confounders: dict[str, list[str]], verify: list[int], asked: _Asked) -> Group | None:
     """Accuracy on verify questions from the confounders without the question.
 
     Of severity the part is taken that is not the answer itself, where it is known.
     """
     used = {name: values for name, values in confounders.items() if name != "severity"}
     if "other severity" not in used and "severity" in confounders:
-        used["severity"] = confounders["severity"]
+        used = {"severity": confounders["severity"], **used}
     if not used or not verify:
         return None
     keys = [tuple(values[row] for values in used.values()) for row in verify]
-    truth, patients, mass = [answers[row] for row in verify], [clusters[row] for row in verify], weights[verify]
-    tally = _Tally(["verify"] * len(verify), truth, blind_credits(keys, truth, patients, mass), patients, mass)
+    tally = replace(asked, types=["verify"] * len(verify)).tally(keys, blind_credits)
     return tally.group("confounders", range(len(verify)))
 
 
-def _words(
-    columns: dict[str, list],
-    answers: list[str],
-    clusters: list[Hashable],
-    splits: Sequence[str | None],
-    weights: np.ndarray,
-) -> tuple[Group | None, dict[str, Group]]:
-    """The classifier of n-grams: held out, and from the train split to another. It knows the type of a question."""
-    if find_spec("sklearn") is None:
-        return None, {}
-    credits = np.zeros(len(answers))
-    for rows in _by(columns["type"]).values():
-        texts, truth = [columns["question"][row] for row in rows], [answers[row] for row in rows]
-        credits[rows] = held_out_credits(texts, truth, [clusters[row] for row in rows], weights[rows])
-    words = _Tally(columns["type"], answers, credits, clusters, weights).group("words", range(len(answers)))
-    texts = [(kind, text) for kind, text in zip(columns["type"], columns["question"], strict=True)]
-    return words, _across(texts, answers, columns["type"], splits, clusters, weights, _words_by_type)
-
-
-def _words_by_type(train: tuple, test: tuple) -> np.ndarray:
-    credits, seen = np.zeros(len(test[1])), _by([kind for kind, _ in train[0]])
-    for kind, rows in _by([kind for kind, _ in test[0]]).items():
-        own = seen[kind]
-        credits[rows] = word_credits(
-            ([train[0][i][1] for i in own], [train[1][i] for i in own], np.asarray(train[2])[own]),
-            ([test[0][i][1] for i in rows], [test[1][i] for i in rows]),
-        )
-    return credits
+def _with_confounders(
+    confounders: dict[str, list[str]], keys: _Keys, verify: list[int], asked: _Asked
+) -> dict[str, Group]:
+    """Confounder -> accuracy from the question and its value. Wordings may be too rare to be looked up with it, so the
+    better of two guessers counts: by the wording, or by the attribute, and the value."""
+    found = {}
+    for name, values in confounders.items() if verify else ():
+        own = [values[row] for row in verify]
+        by_wording = [(*key, value) for key, value in zip(keys, own, strict=True)]
+        by_attribute = [(*key[:2], value) for key, value in zip(keys, own, strict=True)]
+        tallies = [asked.tally(one, blind_credits) for one in (by_wording, by_attribute)]
+        best = tallies[int(np.argmax([one.credits @ one.weights for one in tallies]))]
+        found[name] = best.group(name, range(len(verify)))
+    return found
 
 
 def _confounders(records: Records, columns: dict[str, list], severity: list[int | None]) -> dict[str, list[str]]:
@@ -312,13 +311,6 @@ def _other_severity(records: Records, columns: dict[str, list]) -> list[int | No
     ]
 
 
-def _by(names: Sequence[Any]) -> dict[Any, list[int]]:
-    rows: dict[Any, list[int]] = defaultdict(list)
-    for row, name in enumerate(names):
-        rows[name].append(row)
-    return rows
-
-
 def _conditional(
     types: Sequence[str], wordings: Sequence[str], answers: list[str], seed: int, weights: np.ndarray
 ) -> float:
@@ -327,7 +319,7 @@ def _conditional(
         len(rows)
         / len(answers)
         * information([wordings[r] for r in rows], [answers[r] for r in rows], seed, weights[rows])
-        for rows in _by(types).values()
+        for rows in rows_by(types).values()
     )
 
 
@@ -340,43 +332,15 @@ def _both_answers(keys: list[tuple], answers: list[str], verify: list[int]) -> f
     return sum(len(seen[keys[row]]) == 2 for row in verify) / len(verify)
 
 
-def _across(
-    keys: list[tuple],
-    answers: list[str],
-    types: Sequence[str],
-    splits: Sequence[str | None],
-    clusters: list[Hashable],
-    weights: np.ndarray,
-    credits_of: Callable[[tuple, tuple], np.ndarray],
-) -> dict[str, Group]:
-    """Split -> accuracy there of what saw the train split."""
-    rows = _by(splits)
-    if "train" not in rows:
-        return {}
-    own = rows["train"]
-    train = ([keys[r] for r in own], [answers[r] for r in own], weights[own])
-    known, found = {types[row] for row in own}, {}
-    for name, everything in rows.items():
-        asked = [row for row in everything if types[row] in known]  # of other types the guesser saw nothing
-        if name not in ("train", None) and asked:
-            truth = [answers[r] for r in asked]
-            credits = credits_of(train, ([keys[r] for r in asked], truth))
-            tally = _Tally([types[r] for r in asked], truth, credits, [clusters[r] for r in asked], weights[asked])
-            found[str(name)] = tally.group(str(name), range(len(asked)))
-    return found
-
-
-def _gap(severity: list[int | None], answers: list[str], verify: list[int], weights: np.ndarray) -> float | None:
-    means, variances = [], []
-    for side in ("yes", "no"):
-        own = [row for row in verify if answers[row] == side and severity[row] is not None]
-        if len(own) < 2:
-            return None
-        values, share = np.array([severity[row] for row in own], dtype=float), weights[own] / weights[own].sum()
-        means.append(share @ values)
-        variances.append(share @ (values - means[-1]) ** 2)
-    spread = np.sqrt(np.mean(variances))
-    return float((means[0] - means[1]) / spread) if spread else 0.0
+def _gap(
+    severity: list[int | None], columns: dict[str, list], answers: list[str], verify: list[int], weights: np.ndarray
+) -> Differences | None:
+    return differences_of(
+        [severity[row] for row in verify],
+        [answers[row] == "yes" for row in verify],
+        [columns["attribute"][row] or str(columns["template"][row]) for row in verify],
+        weights[verify],
+    )
 
 
 def _leaks(values: list[list[str]], splits: Sequence[str | None]) -> list[str]:
@@ -386,10 +350,3 @@ def _leaks(values: list[list[str]], splits: Sequence[str | None]) -> list[str]:
         if split is not None:
             seen[split == "train"].update(own)
     return sorted(seen[True] & seen[False])
-
-
-def _line(name: str, group: Group) -> str:
-    yes = "" if group.yes is None else f"{group.yes:.0%}"
-    return (
-        f"{name[:33]:<34}{group.blind.n:>10,}{str(group.blind):>26}{group.majority:>11.1%}{group.chance:>8.0%}{yes:>7}"
-    )

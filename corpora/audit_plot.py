@@ -33,15 +33,21 @@ def plot_audit(found: Audit, path: str | Path) -> None:
     axes = figure.add_subplot()
     places = range(len(rows), 0, -1)
     for place, (_, group) in zip(places, rows, strict=True):
-        axes.plot([group.blind.low, group.blind.high], [place, place], color="tab:red", linewidth=2)
+        colour = "0.6" if group.blind.value is None else "tab:red"
+        axes.plot([group.blind.low, group.blind.high], [place, place], color=colour, linewidth=2)
         axes.plot([group.chance] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1)
         axes.plot([group.majority] * 2, [place - 0.25, place + 0.25], color="tab:blue", linewidth=2)
+    told = [
+        (group.blind.value, place)
+        for place, (_, group) in zip(places, rows, strict=True)
+        if group.blind.value is not None
+    ]
     below = len(rows) + 0.5
     for block in blocks[:-1]:
         below -= len(block)
         axes.axhline(below, color="0.8", linewidth=0.8)
     axes.scatter(
-        [group.blind.value for _, group in rows], list(places), color="tab:red", s=16, zorder=3, label="blind"
+        [value for value, _ in told], [place for _, place in told], color="tab:red", s=16, zorder=3, label="blind"
     )
     axes.plot([], [], color="tab:blue", linewidth=2, label="commonest answer")
     axes.plot([], [], color="black", linewidth=1, label="chance")
@@ -59,25 +65,23 @@ def plot_audit(found: Audit, path: str | Path) -> None:
 
 def shown_groups(found: Audit) -> tuple[list[Block], list[str]]:
     """(blocks of named groups from top to bottom, what is to be said of the groups that are not among them)."""
-    whole = [("all", found.overall), *((f"train -> {name}", group) for name, group in found.across_splits.items())]
-    if found.words is not None:
-        whole.append(("all, by words", found.words))
-    whole += [(f"train -> {name}, by words", group) for name, group in found.words_across_splits.items()]
-    blocks, notes = [whole], []
-    for kind, groups in found.by.items():
-        largest = sorted(groups, key=lambda group: -group.blind.n)[:_MOST_GROUPS]
-        shown = [group for group in groups if group in largest]
-        blocks.append([(f"{kind}: {group.name}", group) for group in shown])
-        if len(groups) > len(shown):
-            left_out = sum(group.blind.n for group in groups) - sum(group.blind.n for group in shown)
-            notes.append(
-                f"{len(groups) - len(shown):,} more groups by {kind}, with {left_out:,} questions, are not shown; "
-                "audit.json has them"
-            )
-    if found.confounders_alone is not None:
-        blocks.append([("confounders alone, no question", found.confounders_alone)])
-    if found.words is None:
-        notes.append("without a classifier of words: it needs scikit-learn, pip install 'ecgllm[audit]'")
+    blocks, notes = [], []
+    for heading, rows in found.blocks().items():
+        kind = heading.removeprefix("by ")
+        shown = rows
+        if kind in found.by:
+            largest = sorted(rows, key=lambda row: -row[1].blind.n)[:_MOST_GROUPS]
+            shown = [row for row in rows if row in largest]
+            if len(rows) > len(shown):
+                left_out = sum(group.blind.n for _, group in rows) - sum(group.blind.n for _, group in shown)
+                notes.append(
+                    f"{len(rows) - len(shown):,} more groups by {kind}, with {left_out:,} questions, are not shown; "
+                    "audit.json has them"
+                )
+            shown = [(f"{kind}: {name}", group) for name, group in shown]
+        blocks.append(shown)
+    if any(group.blind.value is None for block in blocks for _, group in block):
+        notes.append("grey: cells are too small to tell; the bar is what is known at least and possible at most")
     if found.weighted:
         notes.append("questions count by their weight")
     return [block for block in blocks if block], notes

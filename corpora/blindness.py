@@ -1,22 +1,21 @@
-"""What a question tells of its answer when nobody looks at the ECG: blind accuracy and information, with intervals.
+"""Blind accuracy and information as figures with intervals: what a question tells when nobody looks at the ECG.
 
-In: keys (what a blind guesser sees: wording, attribute, severity ...), answers, clusters (patients), and weights where
-a set has them. Out: scores. Decided here: the guesser says what the questions about all other patients with its key
-were answered, and falls back to ever broader keys where no answer leads by more than what was left out with the
-patient. Without that margin a perfectly balanced key would always be guessed wrong, and a balanced set look worse than
-chance.
+In: credits of a guesser (`blind_guesser`, `word_guesser`), clusters (patients), weights, and bounds (`cell_evidence`).
+Out: scores. Decided here: when cells are too small to tell, and then no figure is given.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-_LEAST_LEAD = 1.0  # an answer has to be ahead by more, as one question more or less is chance
-_SLACK = 1e-4  # of sums of weights; those come as float32
+from .cell_evidence import Bounds
+from .cross_fitting import error_of_sum, numbers
+
+_TOLD = 0.05  # a figure that may be wrong by more says nothing
 _ROUNDING = 1e-9
 _PERMUTATIONS = 30
 _Z95 = 1.959964
@@ -24,9 +23,9 @@ _Z95 = 1.959964
 
 @dataclass(frozen=True)
 class Score:
-    """A share with its 95 % interval over `n` questions of `clusters` patients."""
+    """A share with its 95 % interval over `n` questions of `clusters` patients. value: None if it cannot be told."""
 
-    value: float
+    value: float | None
     low: float
     high: float
     n: int
@@ -40,7 +39,8 @@ class Score:
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
+        said = "cannot tell" if self.value is None else f"{self.value:.1%}"
+        return f"{said} [{self.low:.1%}, {self.high:.1%}]"
 
 
 def score(credits: np.ndarray, clusters: Sequence[Hashable], weights: np.ndarray | None = None) -> Score:
@@ -51,81 +51,28 @@ def score(credits: np.ndarray, clusters: Sequence[Hashable], weights: np.ndarray
     """
     mass = np.ones(len(credits)) if weights is None else np.asarray(weights, dtype=float)
     # Divided once, at the end, so that whole numbers of right answers give exact shares.
-    value, sums = float(mass @ credits / mass.sum()), defaultdict(float)
-    for part, cluster in zip((mass * (credits - value) / mass.sum()).tolist(), clusters, strict=True):
-        sums[cluster] += part
-    count = len(sums)
+    value, cluster = float(mass @ credits / mass.sum()), numbers(clusters)
+    count = int(cluster.max()) + 1
     if count < 2:
         return Score(value, 0.0, 1.0, len(credits), count)
-    half = _Z95 * np.sqrt(sum(part**2 for part in sums.values()) * count / (count - 1))
-    return Score(value, max(0.0, value - float(half)), min(1.0, value + float(half)), len(credits), count)
+    half = _Z95 * error_of_sum(mass * (credits - value) / mass.sum(), cluster)
+    return Score(value, max(0.0, value - half), min(1.0, value + half), len(credits), count)
 
 
-def blind_credits(
-    keys: Sequence[Sequence[Hashable]],
-    answers: Sequence[Hashable],
-    clusters: Sequence[Hashable] | None = None,
-    weights: np.ndarray | None = None,
-) -> np.ndarray:
-    """Credit of the blind guesser for every question, by leaving its patient out: 1 right, 0 wrong, 1/k where k
-    answers tie.
+def blind_score(credits: np.ndarray, clusters: Sequence[Hashable], weights: np.ndarray, bounds: Bounds) -> Score:
+    """Blind accuracy: what the guesser earned, and from what the cells can tell at least to what they may hide.
 
-    Args: keys: of every question, from broad to exact; each level is looked up together with those before it.
-        clusters: patients, left out as a whole; None: every question is a patient of its own.
+    Without a value (None) where they may hide more than five points: its cells are too small to tell.
     """
-    own = range(len(answers)) if clusters is None else clusters
-    mass = [1.0] * len(answers) if weights is None else np.asarray(weights, dtype=float).tolist()
-    seen = _count(keys, answers, mass)
-    by_cluster: dict[Hashable, list[int]] = defaultdict(list)
-    for row, cluster in enumerate(own):
-        by_cluster[cluster].append(row)
-    credits = np.zeros(len(answers))
-    for rows in by_cluster.values():
-        left_out = _count([keys[row] for row in rows], [answers[row] for row in rows], [mass[row] for row in rows])
-        known: dict[tuple, list[Hashable]] = {}
-        for row in rows:
-            key = tuple(keys[row])
-            if key not in known:
-                known[key] = _guesses(seen, key, left_out)
-            credits[row] = (answers[row] in known[key]) / len(known[key])
-    return credits
-
-
-def transfer_credits(
-    train: tuple[Sequence[Sequence[Hashable]], Sequence[Hashable], np.ndarray],
-    test: tuple[Sequence[Sequence[Hashable]], Sequence[Hashable]],
-) -> np.ndarray:
-    """Credit on the questions of one split of the guesser that saw another: (keys, answers) of both, and weights."""
-    seen = _count(train[0], train[1], np.asarray(train[2], dtype=float).tolist())
-    best = {key: _guesses(seen, key, {}) for key in {tuple(key) for key in test[0]}}
-    guesses = [best[tuple(key)] for key in test[0]]
-    return np.array([(a in g) / len(g) for a, g in zip(test[1], guesses, strict=True)], dtype=float)
-
-
-def _count(
-    keys: Sequence[Sequence[Hashable]], answers: Sequence[Hashable], mass: Sequence[float]
-) -> dict[tuple, dict[Hashable, float]]:
-    seen: dict[tuple, dict[Hashable, float]] = {}
-    for key, answer, one in zip(keys, answers, mass, strict=True):
-        for level in range(len(key) + 1):
-            counts = seen.setdefault(tuple(key[:level]), {})
-            counts[answer] = counts.get(answer, 0.0) + one
-    return seen
-
-
-def _guesses(
-    seen: dict[tuple, dict[Hashable, float]], key: tuple, left_out: dict[tuple, dict[Hashable, float]]
-) -> list[Hashable]:
-    """The answer that leads at the most exact level at which one does; all that tie at the broadest otherwise."""
-    counts: dict[Hashable, float] = {}
-    for level in range(len(key), -1, -1):
-        gone = left_out.get(key[:level], {})
-        counts = {answer: count - gone.get(answer, 0.0) for answer, count in seen.get(key[:level], {}).items()}
-        lead = max(_LEAST_LEAD, *gone.values(), 0.0) + _SLACK
-        ranked = [*sorted(counts.values(), reverse=True), 0.0, 0.0]  # an answer never seen here has 0
-        if ranked[0] - ranked[1] > lead:
-            return [answer for answer, count in counts.items() if count == ranked[0]]
-    return [answer for answer, count in counts.items() if count >= ranked[0] - lead] or [None]
+    found = score(credits, clusters, weights)
+    by_cell = score(credits, bounds.lumps.tolist(), weights)
+    if by_cell.clusters > 1 and by_cell.low < found.low:
+        found = replace(by_cell, clusters=found.clusters)
+    low = max(found.low, score(bounds.least, clusters, weights).low if found.clusters > 1 else 0.0)
+    most = float(weights @ bounds.most / weights.sum())
+    if most - found.value > _TOLD:
+        return replace(found, value=None, low=low, high=max(found.high, most))
+    return replace(found, low=min(low, found.value), high=max(found.high, most))
 
 
 def information(

@@ -164,6 +164,11 @@ def confounders_of(
             strata[name] = _bound(CONFOUNDERS[name], records)
             values[name] = _bound(NUMBERS.get(name, CONFOUNDERS[name]), records)
             continue
+        if name in NUMBERS and not callable(band):
+            edges = _edges(name, {}, band)
+            values[name] = _bound(NUMBERS[name], records)
+            strata[name] = _banded(values[name], edges or [])
+            continue
         found = records.computed(band) if callable(band) else records.column(name)
         edges = _edges(name, found, None if callable(band) else band)
         values[name] = _listed(found)
@@ -177,6 +182,10 @@ def _is_known(records: Records, name: str) -> bool:
 
 def _bound(look: Callable[[Records, str, str], Any], records: Records) -> Callable[[str, str], Any]:
     return lambda record_id, attribute: look(records, record_id, attribute)
+
+
+def _banded(look: Callable[[str, str], Any], edges: Sequence[float]) -> Callable[[str, str], Any]:
+    return lambda record_id, attribute: _band(look(record_id, attribute), edges)
 
 
 def _listed(found: dict[str, Any]) -> Callable[[str, str], Any]:

@@ -3,16 +3,19 @@
 In: questions, and the corpus where confounders are to be matched. Out: verify questions (of one record or two) in
 which, for each template, type and attribute and within it for each wording, "yes" and "no" are equally frequent, so
 that neither the question nor its wording tells the answer; matched or weighted, also within each stratum of the
-confounders (backdoor adjustment). What cannot be balanced is dropped and listed. Source of the idea: arXiv 2411.14795,
-de-biased pre-training.
+confounders. What cannot be balanced is dropped and listed. Source of the idea: arXiv 2411.14795, de-biased
+pre-training.
+
+Decided here: this is sampling by outcome, as in a matched case-control study. It blocks the path from severity to the
+answer, and changes how frequent answers are. It is not the adjustment formula, which leaves the answers as frequent as
+they are in each stratum and blocks the path from severity to the question: that is method="standardise"
+(`standardisation`).
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,81 +23,19 @@ from datasets import Dataset
 from transformers.utils import logging
 
 from ..errors_ecgllm import ECGError
+from .balance import Differences, differences_of
+from .blind_guesser import blind_accuracy
+from .blindness import Score
 from .confounders import CONFOUNDERS, MatchOn, Records, confounders_of
+from .debias_report import DebiasReport
 from .matching import Cell, balancing_weights, most_balanced
-from .report_lines import listed
+from .standardisation import standardising_weights
 
 logger = logging.get_logger(__name__)
 
-METHODS = ("match", "weight")
+METHODS = ("match", "weight", "standardise")
 _COLUMNS = ["template", "type", "attribute", "question", "ecg_ids", "answers"]
-_LISTED = 50  # kinds of dropped questions in a printed report
-
-
-@dataclass
-class DebiasReport:
-    """What de-biasing kept and dropped.
-
-    dropped: (template, type, attribute) -> {"yes": n, "no": n}, only where any were; lost: those of which nothing is
-    left. matched_on: the confounders. balance: confounder -> (before, after), how far the records of yes and no are
-    apart: standardised mean difference of numbers, else the largest difference of a value's share. most_used: the
-    record that most kept questions are about, mean_used: the mean over the records used. effective, heaviest: of
-    weights, how many questions of equal weight would estimate as well (Kish 1965), and the largest; None if matched.
-    uneven_splits: split -> share of its kept questions that it would lose if it were balanced by itself. unknown:
-    records asked about that the corpus lacks, so that nothing is known to match them on. kept_besides: questions not
-    answered by yes or no that whoever asked for the report kept all the same.
-    """
-
-    questions: int = 0
-    kept: int = 0
-    not_verify: int = 0
-    dropped: dict[tuple[str, str, str], dict[str, int]] = field(default_factory=dict)
-    lost: list[tuple[str, str, str]] = field(default_factory=list)
-    matched_on: tuple[str, ...] = ()
-    balance: dict[str, tuple[float, float]] = field(default_factory=dict)
-    most_used: int = 0
-    mean_used: float = 0.0
-    method: str = "match"
-    uneven_splits: dict[str, float] = field(default_factory=dict)
-    unknown: int = 0
-    kept_besides: int = 0
-    effective: float | None = None
-    heaviest: float | None = None
-
-    def __str__(self) -> str:
-        return self.text(_LISTED)
-
-    def text(self, most: int | None = None, all_in: str | os.PathLike[str] | None = None) -> str:
-        """The report, what was kept last; of what was dropped the `most` largest, all in the file `all_in`."""
-        largest = sorted(self.dropped.items(), key=lambda item: (-sum(item[1].values()), item[0]))
-        dropped = []
-        for key, counts in largest:
-            gone = " (nothing is left of it)" if key in self.lost else ""
-            dropped.append(f"dropped of {' / '.join(key)}: {counts['yes']} yes, {counts['no']} no{gone}")
-        lines = listed(dropped, most, all_in)
-        if self.mean_used:
-            lines.append(
-                f"a record is asked about {self.mean_used:.1f} times on average, at most {self.most_used} times"
-            )
-        if self.effective is not None:
-            lines.append(f"weights are worth {self.effective:.0f} questions; the heaviest is {self.heaviest:.1f}")
-        done = ", matched" if self.method == "match" else ", weighted"
-        for name, (before, after) in self.balance.items():
-            matched = done if name in self.matched_on else ""
-            lines.append(f"{name}{matched}: yes and no differ by {before:+.2f} before, {after:+.2f} after")
-        if self.unknown:
-            lines.append(
-                f"{self.unknown} records asked about are not in the corpus: nothing is known to match them on"
-            )
-        for split, share in sorted(self.uneven_splits.items()):
-            lines.append(f"split {split} is not balanced by itself: {share:.0%} of it are too many; use by_split")
-        unbalanced = self.questions - self.not_verify - self.kept
-        lines.append(
-            f"kept {self.kept} of {self.questions} questions; {self.not_verify} are not answered by yes or no"
-            f"{f' (kept besides: {self.kept_besides})' if self.kept_besides else ''}, "
-            f"{unbalanced} could not be balanced"
-        )
-        return "\n".join(lines)
+_STRATA_SHOWN = 5
 
 
 def debias(
@@ -105,9 +46,10 @@ def debias(
     max_per_record: int | None = None,
     method: str = "match",
     by_split: bool = True,
+    crossed: bool = False,
 ) -> Dataset:
     """The de-biased set of `questions`; see `debias_with_report`. What was dropped is logged."""
-    kept, report = debias_with_report(questions, seed, corpus, match_on, max_per_record, method, by_split)
+    kept, report = debias_with_report(questions, seed, corpus, match_on, max_per_record, method, by_split, crossed)
     if report.dropped:
         logger.warning(str(report))
     return kept
@@ -121,6 +63,7 @@ def debias_with_report(
     max_per_record: int | None = None,
     method: str = "match",
     by_split: bool = True,
+    crossed: bool = False,
 ) -> tuple[Dataset, DebiasReport]:
     """Balance verify questions and say what that cost.
 
@@ -137,11 +80,17 @@ def debias_with_report(
         method: "match" keeps the largest selection in which yes and no are equally frequent in every wording, and for
             each attribute in every stratum (`matching.most_balanced`). "weight" drops only what has one answer in its
             wording or stratum, and adds the column weight (`matching.balancing_weights`, mean 1 by attribute).
+            "standardise" does not balance: it weights questions of every type so that the strata of `match_on` are as
+            frequent in each wording as in all (`standardisation`), the answers staying as they are in each stratum;
+            wordings and strata without positivity are left out and named.
         by_split: balance each split by itself. A set that is balanced as a whole need not be so in its training part;
             the report says where it is not.
+        crossed: with "match" and "weight", balance every wording within every stratum, at the cost of questions: else
+            a wording and a stratum are balanced each, and both together may tell the answer (the report says how far).
     Returns: (rows of `questions` in their order, report). For each (template, type, attribute, question text) as many
         "yes" as "no". Among those of the frequent answer, the ones whose records are used least so far are kept.
-    Raises: ValueError if a column is missing, a confounder is unknown or without a corpus, or nothing can be balanced.
+    Raises: ValueError if a column is missing, a confounder is unknown or without a corpus, nothing can be balanced,
+        or method="standardise" has no confounder to adjust for.
     """
     missing = [name for name in _COLUMNS if name not in questions.column_names]
     if missing:
@@ -151,23 +100,34 @@ def debias_with_report(
     strata, unknown = _strata(corpus, match_on), Records(corpus).lacking(questions)[0]
     if max_per_record is not None and max_per_record < 1:
         raise ECGError(f"max_per_record is {max_per_record}; expected at least 1, or None")
-    if method == "weight" and (max_per_record is not None or "weight" in questions.column_names):
+    if method == "standardise" and not match_on:
+        raise ECGError("method='standardise' adjusts for confounders: name them, such as match_on=['severity']")
+    if method != "match" and (max_per_record is not None or "weight" in questions.column_names):
         what = "max_per_record bounds a selection" if max_per_record is not None else "the questions have weights"
-        raise ECGError(f"method='weight': {what}; use method='match', or leave it out")
+        raise ECGError(f"method={method!r}: {what}; use method='match', or leave it out")
     report = DebiasReport(questions=len(questions), matched_on=tuple(match_on), method=method, unknown=unknown)
     splits = ["split"] if "split" in questions.column_names else []
     rows = list(questions.select_columns([*_COLUMNS, *splits]).with_format(None))
     groups: dict[tuple, dict[Cell, list[int]]] = defaultdict(lambda: defaultdict(list))
     for position, row in enumerate(rows):
-        if row["type"].endswith("verify") and row["answers"] in (["yes"], ["no"]):
+        if method == "standardise":
+            group = ("", "", "", (by_split and row.get("split")) or "")
+            asked = (row["template"], row["type"], row["attribute"] or "", row["question"])
+            groups[group][asked, strata(row), ""].append(position)
+        elif row["type"].endswith("verify") and row["answers"] in (["yes"], ["no"]):
             group = (row["template"], row["type"], row["attribute"] or "", (by_split and row.get("split")) or "")
-            groups[group][row["question"], strata(row), row["answers"][0]].append(position)
+            stratum = strata(row)
+            asked, stratum = ((row["question"], stratum), ()) if crossed else (row["question"], stratum)
+            groups[group][asked, stratum, row["answers"][0]].append(position)
         else:
             report.not_verify += 1
     weights: dict[int, float] = {}
     picker = _Picker(rows, np.random.default_rng(seed), max_per_record)
     dropped: dict[tuple, Counter] = defaultdict(Counter)
     for key, cells in sorted(groups.items()):
+        if method == "standardise":
+            weights |= _standardised(cells, key[3], match_on, report)
+            continue
         if method == "weight":
             given = balancing_weights({cell: len(members) for cell, members in cells.items()})
             kept = {position: weight for cell, weight in given.items() for position in cells[cell]}
@@ -180,6 +140,11 @@ def debias_with_report(
                 dropped[key[:3]][answer] += lost
         if kept:
             dropped[key[:3]]["kept"] += len(kept)
+    if not weights and method == "standardise":
+        raise ECGError(
+            f"no question of {len(rows)} was asked in every stratum of {', '.join(match_on)}, and no stratum of every "
+            "question; adjust for fewer confounders or broader bands, or sample by outcome: method='match'"
+        )
     if not weights:
         within = f" within the strata of {', '.join(match_on)}" if match_on else ""
         raise ECGError(
@@ -197,13 +162,27 @@ def debias_with_report(
     report.most_used, report.mean_used = max(used.values()), float(np.mean(list(used.values())))
     if corpus is not None:
         everything = dict.fromkeys(
-            (i for cells in groups.values() for members in cells.values() for i in members), 1.0
+            (
+                i
+                for cells in groups.values()
+                for members in cells.values()
+                for i in members
+                if rows[i]["type"].endswith("verify") and rows[i]["answers"] in (["yes"], ["no"])
+            ),
+            1.0,
         )
-        before, after = (_differences(rows, chosen, corpus, match_on) for chosen in (everything, weights))
-        report.balance = {name: (before[name], after[name]) for name in before if name in after}
-    report.uneven_splits = _uneven(rows, weights)
+        before, after = (
+            _differences(rows, chosen, corpus, match_on)
+            for chosen in (everything, {i: weight for i, weight in weights.items() if i in everything})
+        )
+        report.by_attribute = {name: (before[name], after[name]) for name in before if name in after}
+        report.balance = {name: (one.pooled, two.pooled) for name, (one, two) in report.by_attribute.items()}
+    if match_on and method != "standardise":
+        report.crossed = _crossed(rows, weights, strata)
+    if method != "standardise":
+        report.uneven_splits = _uneven(rows, weights)
     chosen = sorted(weights)
-    if method == "weight":
+    if method != "match":
         column = np.array([weights.get(position, 0.0) for position in range(len(rows))])
         report.effective, report.heaviest = float(column.sum() ** 2 / (column**2).sum()), float(column.max())
         questions = questions.add_column("weight", column.astype(np.float32))
@@ -235,6 +214,31 @@ def _strata(corpus: Dataset | None, match_on: MatchOn) -> Callable[[dict[str, An
     return lambda row: tuple(look(record_id, row["attribute"] or "") for record_id in row["ecg_ids"] for look in looks)
 
 
+def _standardised(
+    cells: Mapping[Cell, list[int]], split: str, match_on: MatchOn, report: DebiasReport
+) -> dict[int, float]:
+    """Weights of one split's questions; what has no positivity is put into the report."""
+    found = standardising_weights({cell[:2]: len(members) for cell, members in cells.items()})
+    where, names = f" of split {split}" if split else "", " x ".join(match_on)
+    for stratum, share in sorted(found.strata.items(), key=lambda item: (-item[1], repr(item[0]))):
+        value = ", ".join(map(str, stratum))
+        report.positivity.append(f"no positivity{where}: {names} = {value} left out, {share:.1%} of the questions")
+    for asked, strata in sorted(found.questions.items()):
+        never = "; ".join(", ".join(map(str, one)) for one in strata[:_STRATA_SHOWN])
+        more = f" and {len(strata) - _STRATA_SHOWN} more" if len(strata) > _STRATA_SHOWN else ""
+        report.positivity.append(
+            f"no positivity{where}: {asked[3]!r} left out, never asked where {names} = {never}{more}"
+        )
+    if found.weights and (report.distance is None or found.distance[0] > report.distance[0]):
+        report.distance = found.distance  # of the split that was furthest
+    return {
+        position: found.weights[cell[:2]]
+        for cell, members in cells.items()
+        if cell[:2] in found.weights
+        for position in members
+    }
+
+
 def _uneven(rows: list[dict], weights: dict[int, float]) -> dict[str, float]:
     total: Counter = Counter()
     balance: Counter = Counter()
@@ -259,7 +263,7 @@ class _Picker:
     def pick(self, cells: dict[Cell, list[int]]) -> list[int]:
         """The largest balanced selection of one attribute's questions."""
         if len({stratum for _, stratum, _ in cells}) == 1:  # then wordings do not depend on each other
-            wordings = sorted({cell[0] for cell in cells})
+            wordings = sorted({cell[0] for cell in cells}, key=repr)
             parts = [{cell: members for cell, members in cells.items() if cell[0] == name} for name in wordings]
         else:
             parts = [cells]
@@ -269,7 +273,7 @@ class _Picker:
         free = self._free(cells)
         counts = most_balanced({cell: len(members) for cell, members in free.items()})
         chosen: list[int] = []
-        for cell in sorted(counts, key=lambda cell: (cell[0], repr(cell[1]), cell[2])):
+        for cell in sorted(counts, key=lambda cell: (repr(cell[0]), repr(cell[1]), cell[2])):
             chosen += self._least_used_first(free[cell], self.used)[: counts[cell]]
             self.used.update(name for i in chosen[-counts[cell] :] for name in self.rows[i]["ecg_ids"])
         return chosen
@@ -280,7 +284,7 @@ class _Picker:
             return cells
         # Of the scarcer side first: it decides how many there can be.
         used, free = self.used.copy(), {}
-        for cell in sorted(cells, key=lambda cell: (len(cells[cell]), cell[0], repr(cell[1]), cell[2])):
+        for cell in sorted(cells, key=lambda cell: (len(cells[cell]), repr(cell[0]), repr(cell[1]), cell[2])):
             free[cell] = []
             for position in self._least_used_first(cells[cell], used):
                 names = self.rows[position]["ecg_ids"]
@@ -296,38 +300,28 @@ class _Picker:
 
 def _differences(
     rows: list[dict[str, Any]], weights: dict[int, float], corpus: Dataset, match_on: MatchOn
-) -> dict[str, float]:
-    """How far the (last) records of yes and no are apart, by confounder.
-
-    Source of the standardised mean difference: Austin, Statistics in Medicine 2009.
-    """
+) -> dict[str, Differences]:
+    """How far the (last) records of yes and no are apart, by confounder."""
     how = dict(match_on) if isinstance(match_on, Mapping) else dict.fromkeys(match_on)
     _, looks = confounders_of(Records(corpus), {**dict.fromkeys(CONFOUNDERS), **how})
-    found: dict[str, float] = {}
+    asked = [rows[position] for position in weights]
+    attributes = [row["attribute"] or "" for row in asked]
+    yes, mass = [row["answers"] == ["yes"] for row in asked], np.array(list(weights.values()))
+    found = {}
     for name, look in looks.items():
-        sides: dict[str, list[tuple[Any, float]]] = {"yes": [], "no": []}
-        for position, weight in weights.items():
-            row = rows[position]
-            value = look(row["ecg_ids"][-1], row["attribute"] or "")
-            if value is not None:
-                sides[row["answers"][0]].append((value, weight))
-        if min(map(len, sides.values())) < 2:
-            continue
-        values = {side: [value for value, _ in members] for side, members in sides.items()}
-        shares = {side: np.array([weight for _, weight in members]) for side, members in sides.items()}
-        shares = {side: share / share.sum() for side, share in shares.items()}
-        if all(isinstance(value, (int, float)) for side in values.values() for value in side):
-            means, variances = [], []
-            for side in ("yes", "no"):
-                numbers = np.array(values[side], dtype=float)
-                means.append(float(shares[side] @ numbers))
-                variances.append(float(shares[side] @ (numbers - means[-1]) ** 2))
-            spread = np.sqrt(np.mean(variances))
-            found[name] = float((means[0] - means[1]) / spread) if spread else 0.0
-        else:
-            parts: dict[Any, float] = defaultdict(float)
-            for side, sign in (("yes", 1), ("no", -1)):
-                for value, share in zip(values[side], shares[side], strict=True):
-                    parts[value] += sign * float(share)
-            found[name] = max(parts.values(), key=abs)
+        values = [look(row["ecg_ids"][-1], attribute) for row, attribute in zip(asked, attributes, strict=True)]
+        differences = differences_of(values, yes, attributes, mass)
+        if differences is not None:
+            found[name] = differences
     return found
+
+
+def _crossed(
+    rows: list[dict[str, Any]], weights: dict[int, float], strata: Callable[[dict[str, Any]], tuple[Hashable, ...]]
+) -> Score:
+    """Blind accuracy where wording and stratum are known together: each can be balanced, and both tell the answer."""
+    asked = [rows[position] for position in weights]
+    keys = [(row["template"], row["attribute"], row["question"], strata(row)) for row in asked]
+    answers, mass = [row["answers"][0] for row in asked], np.array(list(weights.values()))
+    records = [row["ecg_ids"][0] for row in asked]
+    return blind_accuracy(keys, answers, records, mass)

@@ -1,23 +1,32 @@
-"""A blind classifier of words: logistic regression on the n-grams of a question, by scikit-learn (extra `audit`).
+"""A blind classifier of words: scikit-learn's logistic regression on n-grams of a question, cross-fitted by record.
 
-In: wordings, answers, patients. Out: credits on questions of patients, or of a split, that it was not trained on. It
-carries to wordings never seen, as a language model does, where the table of `blindness` knows only keys. Decided here:
-what is held out. As a rule whole patients. Where every wording has exactly as much yes as no, whole wordings: there,
-leaving out one yes leaves its wording with more no, and a classifier would be wrong by construction.
+In: wordings, answers, clusters (records or patients). Out: credits on questions about records, or of a split, that it
+was not trained on. It carries to wordings never seen, as a language model does, where the table of `blind_guesser`
+knows only keys. Decided here: near balance it is wrong by construction, as leaving out one yes leaves its wording with
+more no. So it is followed as far as guesses of about its certainty earn more than the commonest answer, beyond chance.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from .blind_guesser import blind_credits, transfer_credits
+from .cross_fitting import folds_of, numbers, trust
 
 _FOLDS = 5
+_PARTITION = 100  # another than those of the table of keys
 _TIE = 1e-6  # of probabilities
 _MOST_ANSWERS = 30  # of a query; rarer answer sets are never guessed
-_EVEN = 1e-4  # of weights, which come as float32
+_CERTAINTY = (0.02, 0.05, 0.1, 0.2, 0.4)  # lead in probability of the likeliest answer; guesses between two are alike
+
+Seen = tuple[Sequence[str], Sequence[str], Sequence[Hashable], np.ndarray]  # wordings, answers, clusters, weights
 
 
 def held_out_credits(
@@ -26,69 +35,73 @@ def held_out_credits(
     clusters: Sequence[Hashable],
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Credit of the classifier for every question of one type: 1 right, 0 wrong, 1/k where k answers tie.
-
-    Raises: ImportError without scikit-learn.
-    """
-    from sklearn.model_selection import GroupKFold
-
+    """Credit of the classifier for every question of one type: 1 right, 0 wrong, 1/k where k answers tie; in between
+    where it is followed in part."""
     mass = np.ones(len(answers)) if weights is None else np.asarray(weights, dtype=float)
-    groups = texts if is_even(texts, answers, mass) else clusters
-    number = {name: place for place, name in enumerate(dict.fromkeys(groups))}
-    credits = np.zeros(len(answers))
-    if len(number) < 2:  # nothing is left to learn from
-        return np.full(len(answers), 1 / max(1, len(set(answers))))
-    folds = GroupKFold(min(_FOLDS, len(number))).split(texts, groups=[number[name] for name in groups])
-    for seen, unseen in folds:
-        credits[unseen] = word_credits(
-            ([texts[i] for i in seen], [answers[i] for i in seen], mass[seen]),
-            ([texts[i] for i in unseen], [answers[i] for i in unseen]),
-        )
-    return credits
+    broad = blind_credits([()] * len(answers), answers, clusters, mass)
+    credits, group, trusted = _cross_fitted((texts, answers, clusters, mass), broad)
+    return broad + trusted[group] * (credits - broad)
+
+
+def transferred_credits(train: Seen, test: tuple[Sequence[str], Sequence[str]]) -> np.ndarray:
+    """Credit on the questions of one split, of one type, of the classifier that saw another."""
+    broad = blind_credits([()] * len(train[1]), train[1], train[2], train[3])
+    trusted = _cross_fitted(train, broad)[2]
+    known = transfer_credits(([()] * len(train[1]), *train[1:]), ([()] * len(test[1]), test[1]))
+    credits, group = _guessed((train[0], train[1], train[3]), test)
+    return known + trusted[group] * (credits - known)
 
 
 def word_credits(
     train: tuple[Sequence[str], Sequence[str], np.ndarray], test: tuple[Sequence[str], Sequence[str]]
 ) -> np.ndarray:
-    """Credit on questions of a classifier that saw others: (wordings, answers) of both, and weights."""
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
+    """Credit on questions of a classifier that saw others and is always followed: (wordings, answers) of both, and
+    weights."""
+    return _guessed(train, test)[0]
 
+
+def _cross_fitted(seen: Seen, broad: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(credits, group of certainty) of every question, from the other folds, and the trust in each group."""
+    texts, answers, clusters, mass = seen
+    credits, group = broad.copy(), np.zeros(len(answers), dtype=int)
+    fold = folds_of(clusters, _FOLDS, _PARTITION)
+    for one in np.unique(fold):
+        own, asked = np.flatnonzero(fold != one), np.flatnonzero(fold == one)
+        if len(own):
+            credits[asked], group[asked] = _guessed(
+                ([texts[i] for i in own], [answers[i] for i in own], mass[own]),
+                ([texts[i] for i in asked], [answers[i] for i in asked]),
+            )
+    return credits, group, trust(credits - broad, group, numbers(clusters), mass, len(_CERTAINTY) + 1)
+
+
+def _guessed(
+    train: tuple[Sequence[str], Sequence[str], np.ndarray], test: tuple[Sequence[str], Sequence[str]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Credits, and the group of certainty of every guess."""
     common = [answer for answer, _ in Counter(train[1]).most_common(_MOST_ANSWERS)]
-    rows = [row for row, answer in enumerate(train[1]) if answer in set(common)]
     if len(common) == 1:
-        return np.array([float(answer == common[0]) for answer in test[1]])
+        return np.array([float(answer == common[0]) for answer in test[1]]), np.full(len(test[1]), len(_CERTAINTY))
+    known = set(common)
+    rows = [row for row, answer in enumerate(train[1]) if answer in known]
     # A wording is a word of its own, too: what a model learns by heart.
     words = CountVectorizer(analyzer=_tokens, binary=True)
-    model: Any = make_pipeline(words, LogisticRegression(max_iter=100))
+    model: Any = make_pipeline(words, LogisticRegression(tol=1e-3, max_iter=300))
     model.fit(
         [train[0][row] for row in rows],
         [train[1][row] for row in rows],
         logisticregression__sample_weight=np.asarray(train[2])[rows],
     )
-    asked = list(dict.fromkeys(test[0]))
-    likely = dict(zip(asked, model.predict_proba(asked), strict=True))
-    classes = list(model.classes_)
-    credits = np.zeros(len(test[1]))
-    for row, (text, answer) in enumerate(zip(*test, strict=True)):
-        best = likely[text] >= likely[text].max() - _TIE
-        if answer in classes and best[classes.index(answer)]:
-            credits[row] = 1 / best.sum()
-    return credits
-
-
-def is_even(texts: Sequence[str], answers: Sequence[str], weights: np.ndarray) -> bool:
-    """Whether in every wording all answers that occur at all weigh the same."""
-    known = sorted(set(answers))
-    found: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(known, 0.0))
-    for text, answer, weight in zip(texts, answers, weights, strict=True):
-        found[text][answer] += float(weight)
-    if len(known) < 2:
-        return False
-    return all(
-        max(mass.values()) - min(mass.values()) <= _EVEN * max(1.0, sum(mass.values())) for mass in found.values()
-    )
+    place = {text: number for number, text in enumerate(dict.fromkeys(test[0]))}
+    likely = model.predict_proba(list(place))
+    two = np.sort(likely, axis=1)[:, -2:]
+    group = np.searchsorted(_CERTAINTY, two[:, 1] - two[:, 0], side="right")
+    best = likely >= likely.max(axis=1, keepdims=True) - _TIE
+    column = {answer: number for number, answer in enumerate(model.classes_)}
+    asked = np.array([place[text] for text in test[0]])
+    right = np.array([column.get(answer, -1) for answer in test[1]])
+    credits = np.where(right >= 0, best[asked, right] / best[asked].sum(axis=1), 0.0)
+    return credits, group[asked]
 
 
 def _tokens(text: str) -> list[str]:

@@ -9,7 +9,8 @@ import pytest
 from datasets import Dataset
 
 from ecgllm.corpora import QUESTION_FEATURES, audit, debias
-from ecgllm.corpora.blindness import blind_credits, information, score
+from ecgllm.corpora.blind_guesser import blind_credits
+from ecgllm.corpora.blindness import information, score
 
 
 def rows(answers, attribute="x", wording="Is there x?", split="train", start=0):
@@ -37,7 +38,7 @@ def test_an_attribute_that_tells_its_answer_is_seen() -> None:
     assert found.overall.majority == 0.5 and found.overall.chance == 0.5
     assert found.information_bits == pytest.approx(1 - 0.469, abs=0.02)  # H(0.1) = 0.469 bits
     assert found.both_answers == 1.0
-    assert found.severity_gap > 2
+    assert found.severity_gap.pooled > 2 and found.severity_gap.mean > 2
     assert found.by["severity"][0].yes == 0.0
 
 
@@ -147,20 +148,64 @@ def test_groups_by_age_stand_in_its_order() -> None:
 def test_what_the_plot_leaves_out_it_says() -> None:
     from ecgllm.corpora.audit_plot import shown_groups
 
-    found = audit(questions(rows(["yes", "no"] * 5), rows(["yes", "no"] * 5, split="test", start=10)))
+    found = audit(questions(rows(["yes", "no"] * 50), rows(["yes", "no"] * 5, split="test", start=100)))
     blocks, notes = shown_groups(found)
     shown = [name for block in blocks for name, _ in block]
-    assert {"all", "train -> test", "template: verify-finding", "severity: 3"} <= set(shown)
-    assert ("all, by words" in shown) == (found.words is not None)
+    assert {"all", "all, by words", "train -> test", "template: verify-finding", "severity: 3"} <= set(shown)
     assert not [note for note in notes if "not shown" in note]
     one = found.by["template"][0]
     sizes = [(f"t{n:02d}", replace(one.blind, n=n)) for n in range(1, 19)]
     found.by["template"] = [replace(one, name=name, blind=blind) for name, blind in sizes]
-    blocks, notes = shown_groups(replace(found, words=None, weighted=True))
+    found.by["template"][5] = replace(one, name="t06", blind=replace(one.blind, n=6, value=None))
+    blocks, notes = shown_groups(replace(found, weighted=True))
     shown = [name for block in blocks for name, _ in block if name.startswith("template")]
     assert shown == [f"template: t{n:02d}" for n in range(4, 19)]
     assert notes[0] == "3 more groups by template, with 6 questions, are not shown; audit.json has them"
-    assert "scikit-learn" in notes[1] and notes[2] == "questions count by their weight"
+    assert "too small to tell" in notes[1] and notes[2] == "questions count by their weight"
+
+
+def test_cells_are_counted_and_small_ones_say_so() -> None:
+    rng = np.random.default_rng(0)
+    leaning = rng.choice([0.2, 0.8], 600)
+    parts = [
+        rows(rng.choice(["yes", "no"], 2, p=[p, 1 - p]).tolist(), f"f{k}", f"Is there f{k}?", start=10 * k)
+        for k, p in enumerate(leaning)
+    ]
+    found = audit(questions(*parts))
+    assert found.overall.blind.value is None and found.overall.blind.low < 0.8 < found.overall.blind.high < 0.87
+    assert found.overall.blind.low > 0.6  # known all the same, and by no means 50 %
+    assert found.cells == {2: 600} and found.overall.cell == 2
+    said = str(found).splitlines()
+    assert said[1].split()[3:5] == ["cannot", "tell"]
+    assert any(
+        line.startswith("600 cells (alike in type, template, attribute and wording) of 2 to 2") for line in said
+    )
+    assert json.loads(found.to_json())["overall"]["blind"]["value"] is None
+
+
+def test_wording_and_severity_together_are_looked_at() -> None:
+    # Neither the wording nor the severity tells the answer: as many yes as no in each. Both together do, wholly.
+    parts = []
+    for k, (wording, severity, answer) in enumerate(
+        [("Is x there?", 0, "yes"), ("Is x there?", 3, "no"), ("Any x?", 0, "no"), ("Any x?", 3, "yes")] * 100
+    ):
+        parts.append([row | {"severity": [severity]} for row in rows([answer], "x", wording, start=k)])
+    found = audit(questions(*parts))
+    assert found.overall.blind.value == pytest.approx(0.5, abs=0.01) and found.severity_gap.pooled == 0.0
+    assert found.with_confounders["severity"].blind.value == pytest.approx(1.0, abs=0.02)
+    assert "question and severity" in str(found)
+
+
+def test_opposite_severity_gaps_do_not_cancel() -> None:
+    # Of x the sick answer yes, of y they answer no.
+    parts = [
+        [row | {"severity": [3 * (answer == sick) + k % 2]} for row in rows([answer], name, name, start=k)]
+        for k in range(400)
+        for name, sick, answer in [("xy"[k % 2], ("yes", "no")[k % 2], ("yes", "no")[k // 2 % 2])]
+    ]
+    gap = audit(questions(*parts)).severity_gap
+    assert abs(gap.pooled) < 0.3 and gap.mean > 1.5 > 0.2 > gap.chance and gap.attributes == 2
+    assert abs(gap.largest) > 1.5 and gap.attribute in "xy"
 
 
 def test_the_plot_is_written(tmp_path: Path) -> None:

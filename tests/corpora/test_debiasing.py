@@ -104,7 +104,7 @@ def test_weights_balance_without_dropping() -> None:
     assert abs(report.balance["severity"][1]) < 0.02 < 0.5 < report.balance["severity"][0]
     assert "weights are worth" in str(report)
     found = audit(kept, corpus)
-    assert found.weighted and found.overall.blind.holds(0.5) and abs(found.other_severity_gap) < 0.02
+    assert found.weighted and found.overall.blind.holds(0.5) and abs(found.other_severity_gap.pooled) < 0.02
 
 
 def test_each_split_is_balanced_by_itself() -> None:
@@ -174,3 +174,46 @@ def test_a_corpus_of_other_records_is_refused_and_missing_ones_are_counted() -> 
     assert "15 records asked about are not in the corpus" in str(debias_with_report(questions, corpus=part)[1])
     assert "15 records asked about are not in the corpus" in str(audit(questions, part))
     assert "patients are not known without their corpus" in str(audit(questions))
+
+
+def crossed() -> tuple[Dataset, Dataset]:
+    """Wordings and wards are balanced each; together they tell every answer, but for a tenth."""
+    rng, rows, records = np.random.default_rng(0), [], []
+    for i in range(800):
+        wording, ward = i % 2, i // 2 % 2
+        answer = (wording ^ ward) if rng.random() < 0.9 else int(rng.random() < 0.5)
+        records.append({"id": f"r{i}", "patient_id": f"p{i}", "findings": ["normal ecg"], "ward": ward})
+        rows.append(
+            {
+                "question_id": f"q{i}", "template": "verify-finding", "type": "verify", "split": "train",
+                "attribute": "x", "question": f"Wording {wording}?", "ecg_ids": [f"r{i}"], "severity": [],
+                "answers": [("no", "yes")[answer]],
+            }
+        )  # fmt: skip
+    return Dataset.from_list(rows, features=QUESTION_FEATURES), Dataset.from_list(records)
+
+
+def test_wording_and_stratum_together_are_told_and_can_be_balanced() -> None:
+    questions, corpus = crossed()
+    kept, report = debias_with_report(questions, corpus=corpus, match_on=["ward"])
+    assert report.crossed.value > 0.9 and len(kept) > 700
+    assert "right by wording and ward together, without the ECG: 9" in str(report)
+    for method in ("match", "weight"):
+        kept, report = debias_with_report(questions, corpus=corpus, match_on=["ward"], crossed=True, method=method)
+        assert report.crossed.value == pytest.approx(0.5, abs=0.02) or report.crossed.value is None
+        assert report.crossed.low < 0.51
+
+
+def test_the_report_looks_at_attributes_one_by_one() -> None:
+    questions, corpus = biased()
+    _, report = debias_with_report(questions, corpus=corpus, match_on=["severity"])
+    before, after = report.by_attribute["severity"]
+    assert before.mean > 0.5 and after.mean < 1e-9 and before.attribute == "complete right bundle branch block"
+    assert "    by attribute " in str(report)
+
+
+def test_severity_with_edges_is_that_of_other_findings() -> None:
+    questions, corpus = biased()
+    whole = corpus.add_column("severity", [len(names) for names in corpus["findings"]])
+    plain = debias_with_report(questions, corpus=corpus, match_on={"severity": [2]})[0]
+    assert debias_with_report(questions, corpus=whole, match_on={"severity": [2]})[0][:] == plain[:]
