@@ -79,7 +79,10 @@ def _guessed(
     train: tuple[Sequence[str], Sequence[str], np.ndarray], test: tuple[Sequence[str], Sequence[str]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Credits, and the group of certainty of every guess."""
-    common = [answer for answer, _ in Counter(train[1]).most_common(_MOST_ANSWERS)]
+    counts = Counter(train[1])
+    common = [answer for answer, _ in counts.most_common(_MOST_ANSWERS)]
+    if len(common) > 2:  # what was answered once cannot be told from its words
+        common = [answer for answer in common if counts[answer] > 1] or common[:1]
     if len(common) == 1:
         return np.array([float(answer == common[0]) for answer in test[1]]), np.full(len(test[1]), len(_CERTAINTY))
     known = set(common)
