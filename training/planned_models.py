@@ -19,7 +19,7 @@ from ..errors_ecgllm import ECGError
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from .recipe import LanguageModelRecipe, Recipe, TextEncoderRecipe
 from .start import find_start, read_start
-from .tuning import prepare_for_tuning
+from .tuning import freeze_unreached, prepare_for_tuning
 
 
 class UnknownSizeError(ECGError):
@@ -69,7 +69,10 @@ def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:
             model = ECGTextDualEncoder.from_encoder_and_text_encoder(
                 encoder, text_encoder, projection_dim=choices.projection_dim, loss_type=choices.loss
             )
-        model.text_encoder.requires_grad_(recipe.text_encoder.tune != "frozen")
+            model.text_encoder.requires_grad_(recipe.text_encoder.tune != "frozen")
+            if recipe.text_encoder.tune != "frozen":  # as in a run
+                features = model.get_text_features(torch.zeros(1, 1, dtype=torch.long))
+                freeze_unreached(model.text_encoder, features.pooler_output)
         return model, found.source
     start = None if recipe.start_from is None else read_start(recipe.start_from)
     brought = start is not None and start.has_language_model
