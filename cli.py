@@ -22,6 +22,7 @@ import typer
 
 from . import __version__
 from .errors_ecgllm import ECGError
+from .writing import new_folder, unfinished, write_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -460,37 +461,37 @@ def prepare(
 
     ecg-qa writes questions, and with --records the corpus of their ECGs into the folder `records` below them.
     """
-    _require_empty(output)
-    given = {"sampling_rate": sampling_rate, "unit": unit, "table": table}
-    options = {option: value for option, value in given.items() if value is not None}
-    try:
-        if name == "ecg-qa":
-            options |= {"wording": wording, "split": split, "keep_missing": keep_missing, "limit": limit}
-            _prepare_ecg_qa(output, source, records, min_likelihood=min_likelihood or 0.0, **options)
-            return
-        if records is not None or wording is not None or split is not None or keep_missing:
-            raise ECGError("--records, --wording, --split and --keep-missing are options of ecg-qa")
-        if min_likelihood is not None and name != "ptbxl":
-            raise ECGError(f"--min-likelihood is for PTB-XL's statements; {name} states no likelihoods")
-        from .corpora import prepare_with_report
+    with new_folder(output) as folder:
+        given = {"sampling_rate": sampling_rate, "unit": unit, "table": table}
+        options = {option: value for option, value in given.items() if value is not None}
+        try:
+            if name == "ecg-qa":
+                options |= {"wording": wording, "split": split, "keep_missing": keep_missing, "limit": limit}
+                _prepare_ecg_qa(folder, output, source, records, min_likelihood=min_likelihood or 0.0, **options)
+                return
+            if records is not None or wording is not None or split is not None or keep_missing:
+                raise ECGError("--records, --wording, --split and --keep-missing are options of ecg-qa")
+            if min_likelihood is not None and name != "ptbxl":
+                raise ECGError(f"--min-likelihood is for PTB-XL's statements; {name} states no likelihoods")
+            from .corpora import prepare_with_report
 
-        corpus, report = prepare_with_report(
-            name, source, seed=seed, limit=limit, min_likelihood=min_likelihood or 0.0, **options
-        )
-    except ImportError as error:  # h5py is an optional extra
-        raise ECGError(str(error)) from error
-    _save(corpus, output, "records", report)
+            corpus, report = prepare_with_report(
+                name, source, seed=seed, limit=limit, min_likelihood=min_likelihood or 0.0, **options
+            )
+        except ImportError as error:  # h5py is an optional extra
+            raise ECGError(str(error)) from error
+        _save(corpus, folder, output, "records", report)
 
 
-def _prepare_ecg_qa(output: Path, source: Path | None, records: Path | None, **options: Any) -> None:
+def _prepare_ecg_qa(folder: Path, output: Path, source: Path | None, records: Path | None, **options: Any) -> None:
     from .corpora.ecg_qa_records import prepare_ecg_qa
 
     if source is None:
         raise ECGError("ecg-qa needs its folder: ecgllm prepare ecg-qa FOLDER -o OUT")
     found = prepare_ecg_qa(source, records, **options)
-    _save(found.questions, output, "questions", found)
+    _save(found.questions, folder, output, "questions", found)
     if found.records is not None:
-        _save(found.records, output / "records", "records")
+        _save(found.records, folder / "records", output / "records", "records")
 
 
 @app.command()
@@ -515,23 +516,25 @@ def questions(
     seed: Seed = 0,
 ) -> None:
     """Build questions with known answers from the findings and measurements of a corpus."""
-    _require_empty(output)
-    from .corpora import build_questions, debias_with_report
+    with new_folder(output) as folder:
+        from .corpora import build_questions, debias_with_report
 
-    records = _load_corpus(corpus)
-    if split is not None:
-        present = sorted(set(records["split"]))
-        if split not in present:
-            raise ECGError(f"{corpus} has no split {split!r}; it has {', '.join(present)}")
-        records = records.filter(lambda value: value == split, input_columns="split")
-    chosen = {name: value for name, value in (("types", _names(types)), ("attributes", _names(attributes))) if value}
-    built = build_questions(records, phrasings=phrasings, seed=seed, per_record=per_record, **chosen)
-    if built.info.description:
-        typer.echo(built.info.description, err=True)
-    report = None
-    if balance or match_on:
-        built, report = debias_with_report(built, seed, records, _names(match_on))
-    _save(built, output, "questions", report)
+        records = _load_corpus(corpus)
+        if split is not None:
+            present = sorted(set(records["split"]))
+            if split not in present:
+                raise ECGError(f"{corpus} has no split {split!r}; it has {', '.join(present)}")
+            records = records.filter(lambda value: value == split, input_columns="split")
+        chosen = {
+            name: value for name, value in (("types", _names(types)), ("attributes", _names(attributes))) if value
+        }
+        built = build_questions(records, phrasings=phrasings, seed=seed, per_record=per_record, **chosen)
+        if built.info.description:
+            typer.echo(built.info.description, err=True)
+        report = None
+        if balance or match_on:
+            built, report = debias_with_report(built, seed, records, _names(match_on))
+        _save(built, folder, output, "questions", report)
 
 
 @app.command()
@@ -562,14 +565,14 @@ def debias(
 
     That blocks the way from severity to the answer. The adjustment formula is --method standardise.
     """
-    _require_empty(output)
-    from .corpora import debias_with_report
+    with new_folder(output) as folder:
+        from .corpora import debias_with_report
 
-    records = None if corpus is None else _load_corpus(corpus)
-    kept, report = debias_with_report(
-        _load_questions(questions), seed, records, _names(match_on), max_per_record, method, by_split, crossed
-    )
-    _save(kept, output, "questions", report)
+        records = None if corpus is None else _load_corpus(corpus)
+        kept, report = debias_with_report(
+            _load_questions(questions), seed, records, _names(match_on), max_per_record, method, by_split, crossed
+        )
+        _save(kept, folder, output, "questions", report)
 
 
 @app.command()
@@ -582,11 +585,11 @@ def confound(
     seed: Seed = 0,
 ) -> None:
     """Build the biased questions that a hospital gives: severity decides who is asked what. For experiments."""
-    _require_empty(output)
-    from .corpora import confound as biased
+    with new_folder(output) as folder:
+        from .corpora import confound as biased
 
-    built = biased(_load_corpus(corpus), strength, seed, per_record, phrasings=phrasings)
-    _save(built, output, "questions")
+        built = biased(_load_corpus(corpus), strength, seed, per_record, phrasings=phrasings)
+        _save(built, folder, output, "questions")
 
 
 @app.command()
@@ -606,8 +609,7 @@ def audit(
     if output is not None:
         from .corpora.audit_plot import plot_audit
 
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "audit.json").write_text(found.to_json() + "\n", encoding="utf-8")
+        write_text(output / "audit.json", found.to_json() + "\n")
         plot_audit(found, output / "audit.png")
     typer.echo(found.to_json() if as_json else str(found))
 
@@ -640,25 +642,25 @@ def simulate(
     Without --findings a mix as broad as a hospital's is drawn; with them every record shows them, and what is not
     named is normal. The same options write the same bytes.
     """
-    _require_empty(output)
-    from .corpora import records_to_corpus
-    from .signals.simulation import stream_ecgs, stream_follow_ups
+    with new_folder(output) as folder:
+        from .corpora import records_to_corpus
+        from .signals.simulation import stream_ecgs, stream_follow_ups
 
-    options = {
-        "sampling_rate": sampling_rate,
-        "duration": duration,
-        "noise": noise,
-        "reader_spread": reader_spread,
-    }
-    if follow_ups:
-        if findings is not None or heart_rate is not None:
-            raise ECGError("--follow-ups draws what changes; leave --findings and --heart-rate out")
-        pairs = stream_follow_ups(count, seed, **options)
-        records = (record for pair in pairs for record in (pair.first, pair.second))
-    else:
-        wanted = None if findings is None else _names(findings)
-        records = stream_ecgs(count, seed, **options, findings=wanted, heart_rate=heart_rate)
-    _save(records_to_corpus(records, source="simulation", seed=seed), output, "records")
+        options = {
+            "sampling_rate": sampling_rate,
+            "duration": duration,
+            "noise": noise,
+            "reader_spread": reader_spread,
+        }
+        if follow_ups:
+            if findings is not None or heart_rate is not None:
+                raise ECGError("--follow-ups draws what changes; leave --findings and --heart-rate out")
+            pairs = stream_follow_ups(count, seed, **options)
+            records = (record for pair in pairs for record in (pair.first, pair.second))
+        else:
+            wanted = None if findings is None else _names(findings)
+            records = stream_ecgs(count, seed, **options, findings=wanted, heart_rate=heart_rate)
+        _save(records_to_corpus(records, source="simulation", seed=seed), folder, output, "records")
 
 
 @app.command()
@@ -696,19 +698,14 @@ def demo(
     run_demo(ecg, training)
 
 
-def _require_empty(folder: Path) -> None:
-    """Refuse to write over something, before any work is done."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ECGError(f"{folder} already holds something; name a new or empty folder with -o")
-
-
 def _load_corpus(folder: Path) -> Dataset:
     from datasets import Dataset
 
     from .corpora.rows import saved_rows
 
     if not (folder / "dataset_info.json").is_file():
-        raise FileNotFoundError(f"{folder} is no corpus: no dataset_info.json in it. `ecgllm prepare` writes one")
+        why = unfinished(folder) or "no dataset_info.json in it. `ecgllm prepare` writes one"
+        raise FileNotFoundError(f"{folder} is no corpus: {why}")
     corpus = saved_rows(folder)
     if not isinstance(corpus, Dataset):
         raise ECGError(f"{folder} holds a {type(corpus).__name__}; expected what `ecgllm prepare` writes")
@@ -721,9 +718,8 @@ def _load_questions(folder: Path) -> Dataset:
     from .corpora.rows import saved_rows
 
     if not (folder / "dataset_info.json").is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no questions: no dataset_info.json in it. `ecgllm questions` writes it"
-        )
+        why = unfinished(folder) or "no dataset_info.json in it. `ecgllm questions` writes it"
+        raise FileNotFoundError(f"{folder} holds no questions: {why}")
     questions = saved_rows(folder)
     if not isinstance(questions, Dataset) or "question" not in questions.column_names:
         raise ECGError(f"{folder} holds no questions; expected what `ecgllm questions` writes")
@@ -753,13 +749,14 @@ def _names(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def _save(dataset: Dataset, folder: Path, noun: str, report: Any = None) -> None:
-    """Write a data set, and its report (with a method `text`) whole beside it, of which the screen shows less."""
+def _save(dataset: Dataset, folder: Path, output: Path, noun: str, report: Any = None) -> None:
+    """Write a data set to `folder`, which becomes `output`, and its report (with a method `text`) whole beside it, of
+    which the screen shows less."""
     dataset.save_to_disk(str(folder))
     if report is not None:
         (folder / REPORT).write_text(report.text() + "\n", encoding="utf-8")
-        typer.echo(report.text(most=10, all_in=folder / REPORT), err=True)
-    typer.echo(f"{len(dataset)} {noun} in {folder}")
+        typer.echo(report.text(most=10, all_in=output / REPORT), err=True)
+    typer.echo(f"{len(dataset)} {noun} in {output}")
 
 
 if __name__ == "__main__":

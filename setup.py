@@ -39,6 +39,7 @@ CORE = [
     "wfdb>=4.3.1",
     "typer>=0.15",
     "pyyaml>=6.0",
+    "filelock>=3.16",  # transformers and datasets need it, too
 ]
 EXTRAS = {
     "formats": ["ecgdatakit[dicom]>=2.0", "h5py>=3.11"],

@@ -6,8 +6,10 @@ the picture leaves out of an audit, and that it says so.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+from ..writing import write_bytes
 from .audit import Audit, Group
 
 _MOST_GROUPS = 15  # of one kind; a hospital has hundreds of recorders, and a table hundreds of templates
@@ -60,7 +62,9 @@ def plot_audit(found: Audit, path: str | Path) -> None:
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
-    figure.savefig(path, dpi=150)
+    data = io.BytesIO()
+    figure.savefig(data, format=Path(path).suffix.lstrip(".") or "png", dpi=150)
+    write_bytes(Path(path), data.getvalue())
 
 
 def shown_groups(found: Audit) -> tuple[list[Block], list[str]]:

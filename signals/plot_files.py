@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors_ecgllm import ECGError
+from ..writing import write_bytes
 from .reading import read_ecg
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ def save_ecg(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 254) 
         # Level 2: a third of the time of the default, for a file a tenth larger.
         extra = {"pil_kwargs": {"compress_level": 2}, "metadata": {"Software": None}}
         figure.savefig(data, format="png", dpi=dpi, **extra, **page)
-        path.write_bytes(data.getvalue())
+        write_bytes(path, data.getvalue())
     else:
         figure.savefig(data, format="svg", metadata={"Date": None}, **page)
-        path.write_bytes(_stable_svg(data.getvalue(), figure))
+        write_bytes(path, _stable_svg(data.getvalue(), figure))
     return path
 
 
@@ -67,7 +68,7 @@ def save_pages(figures: Iterable[Figure], path: str | os.PathLike[str]) -> Path:
             count += 1
     if not count:
         raise ECGError(f"{path}: there is no figure to write.")
-    path.write_bytes(data.getvalue())
+    write_bytes(path, data.getvalue())
     return path
 
 

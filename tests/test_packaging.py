@@ -32,6 +32,7 @@ TRAVELS = (
 )
 FLOOR = dict.fromkeys(TRAVELS, 1) | {
     "signals": 2,
+    "writing": 2,
     "corpora": 3,
     "evaluation": 4,
     "training": 4,
@@ -121,7 +122,7 @@ def test_wheel_carries_version_license_and_command(wheel: Path) -> None:
         for line in metadata.splitlines()
         if line.startswith("Requires-Dist:") and "extra ==" not in line
     }
-    core = "torch transformers peft accelerate datasets evaluate numpy scipy scikit-learn wfdb typer pyyaml"
+    core = "torch transformers peft accelerate datasets evaluate numpy scipy scikit-learn wfdb typer pyyaml filelock"
     assert required == set(core.split())
     extras = {line.split(": ")[1] for line in metadata.splitlines() if line.startswith("Provides-Extra:")}
     assert extras == {"formats", "measure", "plot", "audit", "explain", "app", "serve", "scale", "dev", "all"}

@@ -20,10 +20,10 @@ from datasets.utils import tqdm
 
 from ..modeling_ecgllm import ECGEncoder
 from ..processing_ecgllm import ECGFeatureExtractor
+from ..writing import write_json, written_whole
 from .augmentations import Augmenter
 from .prepared_signals import PreparedSignals
 from .record_index import RecordIndex, encoded_ids
-from .run_folder import write_json, written_whole
 
 _VALUES, _INDEX, _IDS, _ROWS = "patches.bin", "index.json", "ids.npy", "rows.npy"
 _FORMAT = b"2"  # of the folder: raised when older ones can no longer be read

@@ -18,8 +18,8 @@ from datasets.utils import tqdm
 
 from ..processing_ecgllm import ECGFeatureExtractor
 from ..signal_ecgllm import ECGInputError
+from ..writing import written_whole
 from .record_index import RecordIndex, encoded_ids
-from .run_folder import written_whole
 
 _FILE = "signals.arrow"
 _FEATURES = Features(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ from transformers import TrainerCallback
 from ..corpora import QUESTION_FEATURES
 from ..corpora.phrasings import PHRASINGS
 from ..processing_ecgllm import ECGFeatureExtractor
+from ..writing import write_json, write_text, written_whole
 from .corpus import load_corpus
 from .model_card import model_card
 from .prepared_signals import PreparedSignals, load_signals, prepare_signals
 from .pretraining import run_pretrain
 from .progress import data_bars, quiet_libraries
 from .recipe import Recipe, RecipeError, StageRecipe
-from .run_folder import RunFolder, write_json, write_text, written_whole
+from .run_folder import RunFolder
 from .stage_questions import balanced_questions, is_balanced, stage_questions
 from .stages import StageContext, run_questions, select_split
 from .start import read_start
@@ -50,8 +52,14 @@ def run_recipe(recipe: Recipe, callbacks: Sequence[TrainerCallback] = ()) -> Pat
 
 def _run(recipe: Recipe, callbacks: tuple[TrainerCallback, ...]) -> Path:
     state = start_processes(recipe)
-    wait = _patient_barrier(state)
     run = RunFolder(recipe.output)
+    # For all processes of a run one holds its folder, the one that prepares and saves.
+    with run.held() if state.is_main_process else nullcontext():
+        return _run_in(run, recipe, callbacks, state)
+
+
+def _run_in(run: RunFolder, recipe: Recipe, callbacks: tuple[TrainerCallback, ...], state: PartialState) -> Path:
+    wait = _patient_barrier(state)
     start = None if recipe.start_from is None else read_start(recipe.start_from, recipe.start_weights)
     if state.is_main_process:
         for note in run.open(recipe):
@@ -207,7 +215,8 @@ def _finish(context: StageContext) -> None:
     run, recipe = context.run, context.recipe
     metrics: dict[str, Any] = {name: run.stage_metrics(name) for name in recipe.stages}
     last = run.stage(list(recipe.stages)[-1]) / "model"
-    for file in sorted(last.iterdir()):
+    # What makes it a checkpoint to those who load it comes last, lest they load a half.
+    for file in sorted(last.iterdir(), key=lambda file: (file.name == "config.json", file.name)):
         if file.is_file() and file.name != "README.md":
             _link(file, run.folder / file.name)
     write_text(run.folder / "README.md", model_card(context, metrics))

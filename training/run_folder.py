@@ -2,8 +2,8 @@
 
 Layout: the root is the checkpoint of the last stage (complete remote code) with `recipe.yaml` (resolved),
 `versions.json` and `metrics.json`; `corpus/`, `signals/`, `questions/`; one folder per stage with its checkpoints.
-Decided here: nothing is ever visible half written, so that whatever exists can be used. A stage is over when its
-`metrics.json` exists, which is written last.
+Decided here: nothing is ever visible half written, so that whatever exists can be used; one process at a time runs in
+a folder. A stage is over when its `metrics.json` exists, which is written last, and so is a run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -22,6 +21,7 @@ import torch
 import yaml
 
 from .. import __version__
+from ..writing import LOCK, OWNER, PARTIAL, owned, remove_partial, write_json, write_text
 from .recipe import Recipe, RecipeError, recipe_from_dict
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy")
@@ -45,6 +45,23 @@ class RunFolder:
     def stage_metrics(self, stage: str) -> dict[str, Any]:
         return json.loads((self.stage(stage) / "metrics.json").read_text(encoding="utf-8"))
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder as the only process that runs in it, and clear away what a killed one left half written.
+
+        Raises: RecipeError when the folder holds something else; InUseError that names who holds it.
+        """
+        self._check_ours()
+        with owned(self.folder):
+            remove_partial(self.folder)
+            yield
+
+    def _check_ours(self) -> None:
+        if not self.folder.is_dir() or (self.folder / "recipe.yaml").is_file():
+            return
+        if any(file.name not in (LOCK, OWNER) and not file.name.endswith(PARTIAL) for file in self.folder.iterdir()):
+            raise RecipeError(f"{self.folder} is not empty and holds no run; choose another output.")
+
     def open(self, recipe: Recipe) -> list[str]:
         """Create the folder, or check that it holds a run of this very recipe, which is then continued.
 
@@ -54,8 +71,7 @@ class RunFolder:
         resolved = self.folder / "recipe.yaml"
         if resolved.is_file():
             return self._reopen(recipe, resolved)
-        if self.folder.is_dir() and any(not file.name.endswith(".partial") for file in self.folder.iterdir()):
-            raise RecipeError(f"{self.folder} is not empty and holds no run; choose another output.")
+        self._check_ours()
         # First of all files: its presence says that the folder is a run's.
         write_text(resolved, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
         write_json(self.folder / "versions.json", versions())
@@ -138,31 +154,6 @@ def _is_complete(checkpoint: Path) -> bool:
     except (FileNotFoundError, json.JSONDecodeError):
         return False
     return True
-
-
-@contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `folder` at the end of the block; what an earlier kill left is removed."""
-    partial = folder.with_name(folder.name + ".partial")
-    for old in (partial, folder):
-        if old.exists():
-            shutil.rmtree(old)
-    partial.mkdir(parents=True)
-    yield partial
-    partial.replace(folder)
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON so that the file is either whole or not there."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _differences(found: Any, wanted: Any, key: str = "") -> list[str]:

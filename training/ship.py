@@ -19,7 +19,7 @@ from safetensors import safe_open
 from ..errors_ecgllm import ECGError
 from ..loading_ecgllm import check_files
 from ..modeling_ecgllm import CODE_FILES, copy_code
-from .run_folder import written_whole
+from ..writing import new_folder
 
 MOST_BYTES = 20_000_000
 """Of weights: they are in the repository, of which everyone downloads every version."""
@@ -43,7 +43,7 @@ def ship(run: str | Path, folder: str | Path, section: str | None = None) -> Non
     card = (run / CARD).read_text(encoding="utf-8")
     if section is not None and _LIMITS not in card:
         raise ECGError(f"{run / CARD} has no heading 'Limits', before which the section would stand")
-    with written_whole(folder) as partial:
+    with new_folder(folder, replace=True) as partial:
         for name in (*_NEEDED, *_WHERE_THERE):
             if (run / name).is_file():
                 shutil.copyfile(run / name, partial / name)

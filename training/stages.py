@@ -23,6 +23,7 @@ from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, se
 from ..configuration_ecgllm import ECGEncoderConfig
 from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
+from ..writing import written_whole
 from .answers import answer_metrics
 from .augmentations import Augmenter, AugmentRecipe
 from .encoded_signals import EncodedSignals, encode_signals, fingerprint
@@ -30,7 +31,7 @@ from .examples import QuestionCollator, QuestionExamples
 from .prepared_signals import PreparedSignals
 from .progress import data_bars
 from .recipe import STAGES, Recipe, RecipeError, StageRecipe
-from .run_folder import RunFolder, versions, written_whole
+from .run_folder import RunFolder, versions
 from .shared_ecgs import sharing_is_exact, why_not_shared
 from .start import Start
 from .stopping import stopping_arguments, stopping_callbacks

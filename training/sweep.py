@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from transformers import TrainerCallback
 
 from ..configuration_ecgllm import ECGEncoderConfig
 from ..processing_ecgllm import ECGFeatureExtractor
+from ..writing import owned, write_bytes, write_json, write_text, written_whole
 from .recipe import Recipe, recipe_from_dict, set_value
 from .run import run_recipe, start_processes
-from .run_folder import RunFolder, write_json, write_text, written_whole
+from .run_folder import RunFolder
 
 _NOT_OF_PRETRAIN = ("projector", "language_model", "lora", "stages.debias", "stages.finetune")
 _OF_THE_DATA = ("corpus", "data", "limit", "seed", "split", "feature_extractor")
@@ -62,7 +64,12 @@ def shares_pretrain(recipe: Recipe) -> bool:
 
 def run_sweep(recipe: Recipe, callbacks: Sequence[TrainerCallback] = ()) -> Path:
     """Run every combination, or go on with those that are not finished; returns the folder with the table."""
-    start_processes(recipe)
+    state = start_processes(recipe)
+    with owned(Path(recipe.output)) if state.is_main_process else nullcontext():
+        return _run_sweep(recipe, callbacks)
+
+
+def _run_sweep(recipe: Recipe, callbacks: Sequence[TrainerCallback]) -> Path:
     folder, runs, first = Path(recipe.output), sweep_recipes(recipe), None
     if shares_pretrain(recipe):
         first = copy.deepcopy(runs[0][1])
@@ -118,16 +125,17 @@ def said(value: Any) -> str:
 def _share_data(source: RunFolder, recipe: Recipe) -> None:
     """Give a run the corpus and signals of another by hard links, so that they are on the disk once."""
     target = RunFolder(recipe.output)
-    if (target.folder / "signals").is_dir():
+    if (target.folder / "corpus").is_dir():
         return
-    target.open(recipe)
-    for name in ("signals", "corpus"):  # the corpus last: its presence says that the run has begun
-        if not (target.folder / name).is_dir():
-            with written_whole(target.folder / name) as partial:
-                shutil.copytree(source.folder / name, partial, copy_function=_link, dirs_exist_ok=True)
-    for name in ("corpus.txt", "refused.json"):
-        if (source.folder / name).is_file():
-            shutil.copyfile(source.folder / name, target.folder / name)
+    with target.held():
+        target.open(recipe)
+        for name in ("corpus.txt", "refused.json"):
+            if (source.folder / name).is_file():
+                write_bytes(target.folder / name, (source.folder / name).read_bytes())
+        for name in ("signals", "corpus"):  # the corpus last: its presence says that the run has begun
+            if not (target.folder / name).is_dir():
+                with written_whole(target.folder / name) as partial:
+                    shutil.copytree(source.folder / name, partial, copy_function=_link, dirs_exist_ok=True)
 
 
 def _link(source: str, target: str) -> None:

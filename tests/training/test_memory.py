@@ -21,7 +21,7 @@ from ecgllm.training.encoded_signals import EncodedSignals
 from ecgllm.training.examples import QuestionExamples
 from ecgllm.training.prepared_signals import _FEATURES, load_signals
 from ecgllm.training.record_index import encoded_ids
-from ecgllm.training.run_folder import write_json
+from ecgllm.writing import write_json
 from ecgllm.training.trainer import GroupedSampler
 
 def anonymous():

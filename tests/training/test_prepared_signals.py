@@ -13,8 +13,8 @@ from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training.examples import QuestionExamples
 from ecgllm.training.prepared_signals import load_signals, prepare_signals
 from ecgllm.training.pretraining_examples import PretrainingCollator, PretrainingExamples
-from ecgllm.training.run_folder import written_whole
 from ecgllm.training.text_models import train_tokenizer
+from ecgllm.writing import written_whole
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import yaml
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.recipe import STAGES, RecipeError
 from ecgllm.training.run_folder import RunFolder
+from ecgllm.writing import InUseError
 
 from .conftest import run_train, train_command
 
@@ -91,6 +92,19 @@ def test_another_recipe_in_the_same_folder_is_refused(write_recipe: Callable[...
     (tmp_path / "run" / "corpus").mkdir()
     with pytest.raises(RecipeError, match=r"run of another recipe \(different: seed, stages.debias.batch_size\)"):
         RunFolder(tmp_path / "run").open(load_recipe(file, [output, "seed=4", "stages.debias.batch_size=16"]))
+
+
+def test_a_second_run_into_a_folder_is_refused_and_leaves_the_first_alone(
+    write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = load_recipe(write_recipe(), [f"output={tmp_path / 'run'}"])
+    with RunFolder(tmp_path / "run").held():
+        (tmp_path / "run" / "corpus.partial").mkdir()  # which the first is writing
+        with pytest.raises(InUseError, match=rf"run is being written by process {os.getpid()} on "):
+            run_recipe(recipe)
+        assert (tmp_path / "run" / "corpus.partial").is_dir()
+    with RunFolder(tmp_path / "run").held():
+        assert [file.name for file in (tmp_path / "run").iterdir() if not file.name.startswith(".")] == []
 
 
 def test_a_moved_run_and_a_key_that_is_new_are_no_other_recipe(
