@@ -192,7 +192,7 @@ def _parts(recipe: Recipe, name: str, model: Any, survey: DataSurvey, at_once: i
             output_tokens=at_once * 2 * _ANSWER_TOKENS,
         )
     ]
-    if stage.tune_encoder or not stage.cache_encoder:
+    if stage.tune_encoder or stage.cache_encoder is False:
         found.append(Part(base.ecg_encoder, round(at_once * ecgs * patches)))
     return found
 
@@ -272,7 +272,13 @@ def _measured_seconds(recipe: Recipe, survey: DataSurvey, plans: list[_Plan]) ->
         scale[name] = stage.batch_size / size
         # Nothing is validated, so there is neither a best checkpoint nor a validation without a gain.
         stage.batch_size, stage.evaluate, stage.early_stopping_patience = size, 0, None
-        left_out = ("eval_steps", "load_best_model_at_end", "metric_for_best_model", "greater_is_better")
+        left_out = (
+            "num_train_epochs",
+            "eval_steps",
+            "load_best_model_at_end",
+            "metric_for_best_model",
+            "greater_is_better",
+        )
         own = {"max_steps": _STEPS, "save_strategy": "no", "eval_strategy": "no", "report_to": "none"}
         stage.training = {key: value for key, value in stage.training.items() if key not in left_out} | own
     clock = _Clock()

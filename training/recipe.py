@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .recipe_checks import STAGES, TUNE, RecipeError, check_keys, check_recipe
+from .recipe_effects import check_effects
+from .recipe_file import parse_yaml, read_yaml
 from .start import with_start
 
 __all__ = [
@@ -92,7 +92,8 @@ class StageRecipe:
     optimizer: "adamw" (or whatever `training.optim` names), or "muon" for the weights of linear layers
     (`optimizer.py`). tune: overrides
     `language_model.tune`. tune_encoder, tune_projector: whether these learn (in pretrain the encoder always does).
-    cache_encoder: a frozen encoder encodes every record once, before the first step, instead of in every step.
+    cache_encoder: a frozen encoder encodes every record once, before the first step, instead of in every step;
+    None: where it is frozen.
     group_by_length: a batch of questions holds prompts of about one length, so that little is padded.
     questions_per_row: so many questions about the same ECGs share a row of the batch at most, and their ECGs are read
     once (`shared_ecgs.py`); 1: none do, as where the language model cannot.
@@ -117,7 +118,7 @@ class StageRecipe:
     tune: str | None = None
     tune_encoder: bool = False
     tune_projector: bool = True
-    cache_encoder: bool = True
+    cache_encoder: bool | None = None
     group_by_length: bool = True
     questions_per_row: int = 8
     text: str = "report"
@@ -182,14 +183,14 @@ def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     Raises: RecipeError for an unknown key, a missing one, or a value that does not fit; FileNotFoundError.
     """
     file = _find(path)
-    values = _parse(file.read_text(encoding="utf-8"), str(file))
+    values = read_yaml(file)
     if not isinstance(values, dict):
         raise RecipeError(f"{file} holds {type(values).__name__}; expected a mapping of recipe keys.")
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
             raise RecipeError(f"Override {override!r} has no '='; expected key=value, e.g. output=runs/first.")
-        set_value(values, key.strip(), _parse(text, f"Override {override!r}") if text else None)
+        set_value(values, key.strip(), parse_yaml(text, f"Override {override!r}") if text else None)
     return recipe_from_dict(values, str(file))
 
 
@@ -197,14 +198,8 @@ def recipe_from_dict(values: dict[str, Any], where: str) -> Recipe:
     """A checked recipe from plain values; `where` is what errors call them. Raises: RecipeError."""
     recipe = _build(Recipe, with_start(values, where), where)
     check_recipe(recipe, where)
+    check_effects(recipe, where)
     return recipe
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{where} is no YAML: {error}") from error
 
 
 def _find(path: str | Path) -> Path:

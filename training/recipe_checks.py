@@ -11,6 +11,7 @@ import difflib
 import inspect
 import json
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,8 @@ _LIMITS = {
     "warmup_steps": (0, math.inf),
 }
 
+_SIZE = re.compile(r"(_size|_dim|_layers?|_heads|_max_position_embeddings|^max_position_embeddings)$")  # of a model
+
 # Columns of a prepared corpus that every run reads.
 _RECORDS = ("id", "patient_id", "ecg", "report", "findings", "split", "source")
 
@@ -93,8 +96,13 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         _check_text_model(where, "text_encoder", text)
     _check_choice(where, "language_model.tune", language.tune, TUNE)
     _check_choice(where, "text_encoder.tune", text.tune, ("frozen", "full"))
-    if recipe.lora.r < 1:
-        raise RecipeError(f"{where}: lora.r is {recipe.lora.r}; expected 1 or more.")
+    sizes = {
+        "lora.r": recipe.lora.r,
+        "lora.alpha": recipe.lora.alpha,
+        "projector.hidden_size": recipe.projector.hidden_size,
+    }
+    sizes |= {"language_model.vocab_size": language.vocab_size, "text_encoder.vocab_size": text.vocab_size}
+    _check_sizes(where, sizes)
     if not 0 <= recipe.lora.dropout <= 1:
         raise RecipeError(f"{where}: lora.dropout is {recipe.lora.dropout}; expected 0 to 1.")
     _check_choice(where, "projector.type", recipe.projector.type, ("linear", "mlp"))
@@ -112,10 +120,13 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         except (ValueError, TypeError) as error:
             raise RecipeError(f"{where}: {key}: {error}") from error
     for name, stage in recipe.stages.items():
+        # Null takes back what a file says, so that an override may choose between the two.
+        taken_back = [key for key in ("max_steps", "num_train_epochs") if stage.training.get(key, 0) is None]
+        stage.training = {key: value for key, value in stage.training.items() if key not in taken_back}
         _check_stage(f"{where}: stages.{name}", name, stage)
         if stage.stream:
             _check_stream(f"{where}: stages.{name}", name, stage, recipe.corpus)
-        if stage.reader_spread is not None:
+        if name == "pretrain" and stage.reader_spread is not None:
             _check_spread(f"{where}: stages.{name}", stage.reader_spread)
             if stage.stream is not True:
                 raise RecipeError(
@@ -209,7 +220,7 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
     for key, least in (("batch_size", 1), ("gradient_accumulation_steps", 1), ("projection_dim", 1), ("evaluate", 0)):
         if getattr(stage, key) < least:
             raise RecipeError(f"{where}: {key} is {getattr(stage, key)}; expected {least} or more.")
-    if stage.match_on and not (name == "debias" if stage.balance is None else stage.balance):
+    if name != "pretrain" and stage.match_on and not (name == "debias" if stage.balance is None else stage.balance):
         raise RecipeError(
             f"{where}: match_on is {stage.match_on}, but its questions are not de-biased; set balance: true."
         )
@@ -239,6 +250,11 @@ def _check_stage(where: str, name: str, stage: StageRecipe) -> None:
                 + (f"set {instead} instead." if instead else "leave it out.")
             )
     check_keys(f"{where}: training (fields of TrainingArguments)", stage.training, known)
+    steps, epochs = stage.training.get("max_steps", -1), stage.training.get("num_train_epochs", 1)
+    if isinstance(steps, bool) or not isinstance(steps, int) or not (steps == -1 or steps >= 1):
+        raise RecipeError(f"{where}: training.max_steps is {steps!r}; expected 1 or more, or null.")
+    if isinstance(epochs, bool) or not isinstance(epochs, (int, float)) or not 0 < epochs < math.inf:
+        raise RecipeError(f"{where}: training.num_train_epochs is {epochs!r}; expected more than 0, or null.")
     for key, (least, below) in _LIMITS.items():
         value = stage.training.get(key)
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -356,6 +372,13 @@ def _check_model_config(where: str, key: str, config: dict[str, Any]) -> None:
     defaults = CONFIG_MAPPING[model_type]()
     known = {name for name in dir(defaults) if not name.startswith("_")} | {"model_type"}
     check_keys(f"{where}: {key}", config, known)
+    _check_sizes(where, {f"{key}.{name}": value for name, value in config.items() if _SIZE.search(name)})
+
+
+def _check_sizes(where: str, sizes: dict[str, Any]) -> None:
+    for key, value in sizes.items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 1:
+            raise RecipeError(f"{where}: {key} is {value}; expected 1 or more.")
 
 
 def fields_of(source: Any) -> set[str]:

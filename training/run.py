@@ -31,6 +31,7 @@ from .prepared_signals import PreparedSignals, load_signals, prepare_signals
 from .pretraining import run_pretrain
 from .progress import data_bars, quiet_libraries
 from .recipe import Recipe, RecipeError, StageRecipe
+from .recipe_effects import unused_parts
 from .run_folder import RunFolder
 from .stage_questions import balanced_questions, is_balanced, stage_questions
 from .stages import StageContext, run_questions, select_split
@@ -64,6 +65,8 @@ def _run_in(run: RunFolder, recipe: Recipe, callbacks: tuple[TrainerCallback, ..
     if state.is_main_process:
         for note in run.open(recipe):
             print(note)
+        if unused := unused_parts(recipe):
+            print(f"Not used, since no stage here has to do with it: {', '.join(unused)}")
         if start is not None:
             run.note_start(start.identity())
         _prepare_data(recipe, run)

@@ -138,7 +138,7 @@ def run_questions(context: StageContext, name: str, stage: StageRecipe, question
     model, processor, types = build()
     signals: dict[str, PreparedSignals | EncodedSignals] = dict.fromkeys(("train", "validation"), context.signals)
     augmenter = context.augmenter(stage)
-    if stage.cache_encoder and not stage.tune_encoder:
+    if stage.cache_encoder is not False and not stage.tune_encoder:
         base = model.get_base_model() if isinstance(model, PeftModel) else model
         signals = _encoded(context, base.ecg_encoder, processor.feature_extractor, questions, augmenter)
         augmenter = None  # its work is done

@@ -38,5 +38,6 @@ def swapped(values: dict[str, Any], records: int, output: Path, start: Path | No
 
 
 def _short(stage: dict[str, Any]) -> dict[str, Any]:
-    training = (stage.get("training") or {}) | {"max_steps": 4}
+    training = {key: value for key, value in (stage.get("training") or {}).items() if key != "num_train_epochs"}
+    training |= {"max_steps": 4}
     return stage | {"training": training, "evaluate": min(16, stage.get("evaluate", 16))}

@@ -168,7 +168,7 @@ def test_a_stream_has_readers_of_its_own(write_recipe: Callable[..., Path]) -> N
         RecipeError, match="is for a stream of simulated records, and stream is False; set stream: true"
     ):
         load_recipe(write_recipe(), ["stages.pretrain.reader_spread=0.5"])
-    with pytest.raises(RecipeError, match="and stream is False"):
+    with pytest.raises(RecipeError, match="reader_spread is 0.0, which says nothing to debias"):
         load_recipe(write_recipe(), ["stages.debias.reader_spread=0"])
 
 
