@@ -142,11 +142,6 @@ def _of_the_parts(recipe: Recipe) -> list[tuple[str, str]]:
     projector = recipe.projector
     if projector.hidden_size is not None and projector.type != "mlp" and recipe.start_from is None:
         found.append(("projector.hidden_size", f"with type: {projector.type}; set type: mlp, or leave it out"))
-    tunes = [recipe.stages[name].tune for name in _QUESTIONS if name in recipe.stages]
-    if tunes and None not in tunes and recipe.language_model.tune != _default(recipe.language_model, "tune"):
-        own = ", ".join(f"stages.{name}" for name in _QUESTIONS if name in recipe.stages)
-        if recipe.language_model.tune not in tunes:
-            found.append(("language_model.tune", f"because {own} set tune themselves; set it there"))
     return found
 
 

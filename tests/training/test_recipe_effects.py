@@ -99,10 +99,6 @@ def test_every_declared_key_is_read_by_what_runs(kind: type) -> None:
         (["language_model.dtype=bfloat16"], "language_model.dtype has no effect without name"),
         (["language_model.config=", "language_model.name=gpt2"], "language_model.vocab_size has no effect without"),
         (["projector.hidden_size=8"], "projector.hidden_size has no effect with type: linear; set type: mlp"),
-        (
-            ["language_model.tune=frozen", "stages.debias.tune=full", "stages.finetune.tune=full"],
-            "language_model.tune has no effect because stages.debias, stages.finetune set tune themselves",
-        ),
         (["projector.hidden_size=0", "projector.type=mlp"], "projector.hidden_size is 0; expected 1 or more"),
         (["lora.alpha=-1"], "lora.alpha is -1; expected 1 or more"),
         (["language_model.vocab_size=0"], "language_model.vocab_size is 0; expected 1 or more"),
