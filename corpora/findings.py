@@ -15,7 +15,7 @@ from functools import lru_cache
 from ..errors_ecgllm import ECGError
 from .machine_statements import CODE15_LABELS, MIMIC_STATEMENTS, WITHOUT_FINDING, mimic_statement
 from .ptbxl_text import METADATA_COLUMNS, beats_in
-from .vocabulary import CATEGORIES, VOCABULARY, Finding
+from .vocabulary import CATEGORIES, FORMER_NAMES, VOCABULARY, Finding
 
 __all__ = [
     "CATEGORIES",
@@ -139,10 +139,11 @@ def check_findings(findings: Iterable[str]) -> None:
     """Raises: ValueError if a finding is not in the vocabulary."""
     unknown = sorted(set(findings) - VOCABULARY.keys())
     if unknown:
+        former = "".join(f"; {name!r} is {FORMER_NAMES[name]!r} now" for name in unknown if name in FORMER_NAMES)
         raise ECGError(
             f"not in the vocabulary of findings: {', '.join(map(repr, unknown))}; see "
             "ecgllm.corpora.findings.VOCABULARY for "
-            "the names, or map the source's statement there"
+            f"the names, or map the source's statement there{former}"
         )
 
 
@@ -175,18 +176,19 @@ def truth(findings: Iterable[str], name: str, stated_by_source: Iterable[str] = 
     if name in present:
         return True
     finding = VOCABULARY[name]
-    if not present or name not in stated_by_source:
+    if not _of_the_ecg(present) or name not in stated_by_source or finding.category == "clinical":
         return None
     if name == "normal ecg":
         return False if any(VOCABULARY[other].abnormal for other in present) else None
-    if any(name in VOCABULARY[other].blurs for other in present):
+    if any(name in VOCABULARY[other].blurs or name in VOCABULARY[other].unsaid for other in present):
         return None
     if name == "sinus rhythm" and not any(VOCABULARY[other].category in ("rhythm", "pacing") for other in present):
         return None
     unremarkable = _UNREMARKABLE.get(finding.category)
     if unremarkable in stated_by_source and finding.category not in {VOCABULARY[other].category for other in present}:
         return None
-    answers = {truth(present, parent, stated_by_source) for parent in finding.broader}
+    unsaid = {parent for other in present for parent in VOCABULARY[other].unsaid} - present
+    answers = {parent not in unsaid and truth(present, parent, stated_by_source) for parent in finding.broader}
     if False in answers:
         return False
     if None in answers:
@@ -205,7 +207,7 @@ def group_truth(findings: Iterable[str], group: str, stated_by_source: Iterable[
     What would make it true and the record's source never states (`stated_by_source`) it does not deny either.
     """
     present = set(findings)
-    if not present:
+    if not _of_the_ecg(present):
         return None
     if group == "any abnormality":
         abnormal = any(VOCABULARY[name].abnormal for name in present)
@@ -223,6 +225,11 @@ def group_truth(findings: Iterable[str], group: str, stated_by_source: Iterable[
     return None if not assessed and _UNREMARKABLE.get(category) in stated_by_source else False
 
 
+def _of_the_ecg(findings: Iterable[str]) -> bool:
+    """Whether any of the findings is one of the ECG: diagnoses of the patient alone say nothing of it."""
+    return any(VOCABULARY[name].category != "clinical" for name in findings)
+
+
 def _shows(name: str, category: str) -> bool:
     """Whether a finding makes the group of its category true."""
     finding = VOCABULARY[name]
@@ -230,9 +237,13 @@ def _shows(name: str, category: str) -> bool:
 
 
 def describe(findings: Iterable[str]) -> str:
-    """English sentences that state the findings, most specific only: "Sinus rhythm. Left axis deviation."."""
+    """English sentences that state the findings, most specific only: "Sinus rhythm. Left axis deviation.".
+
+    Diagnoses of the patient are left out: no ECG shows them.
+    """
     order = {category: position for position, category in enumerate(CATEGORIES)}
-    names = sorted(most_specific(findings), key=lambda name: (order[VOCABULARY[name].category], name))
+    of_the_ecg = (name for name in most_specific(findings) if VOCABULARY[name].category != "clinical")
+    names = sorted(of_the_ecg, key=lambda name: (order[VOCABULARY[name].category], name))
     return " ".join(f"{name[0].upper()}{name[1:]}." for name in names)
 
 

@@ -17,6 +17,7 @@ from ..errors_ecgllm import ECGError
 from .entry import Entry, Found, missing_layout
 from .findings import VOCABULARY
 from .splits import SPLITS
+from .vocabulary import FORMER_NAMES
 
 # What a column may be called (in any case, blanks as underscores) -> what it is.
 COLUMNS = {
@@ -161,6 +162,7 @@ def _plain(name: str) -> str:
 
 def _finding(name: str) -> str | None:
     plain = " ".join(name.strip().lower().replace("_", " ").split())
+    plain = FORMER_NAMES.get(plain, plain)
     return plain if plain in VOCABULARY else None
 
 

@@ -45,7 +45,11 @@ class Stated:
             name
             for name, n in counts.items()
             # "Does this ECG show no noise?" reads both ways; the group "noise" asks it the right way round
-            if n >= min_positives and self.asks(name) and name != "no noise"
+            if n >= min_positives
+            and self.asks(name)
+            and name != "no noise"
+            # a diagnosis of the patient is not to be seen in an ECG
+            and vocabulary.VOCABULARY[name].category != "clinical"
         )
         # Records share findings, and those of a source what it states.
         self._truth = lru_cache(maxsize=None)(vocabulary.truth)

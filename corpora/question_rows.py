@@ -18,6 +18,7 @@ from datasets import Dataset, Features, List, Value
 
 from ..errors_ecgllm import ECGError
 from .phrasings import PHRASINGS
+from .prepared_findings import check_prepared_findings
 from .sources import sources_of, stated_by_source
 
 QUESTION_FEATURES = Features(
@@ -86,13 +87,14 @@ def facts_of(corpus: Dataset) -> list[Facts]:
     What a source states anywhere in this corpus decides what its silence means in every record of that source, in each
     of its splits; what another source states decides nothing.
 
-    Raises: ValueError if a needed column is missing.
+    Raises: ValueError if a needed column is missing, or if findings are those of an earlier vocabulary.
     """
     needed = ["id", "patient_id", "findings", "severity", "split", "recorded_at"]
     missing = [name for name in needed if name not in corpus.column_names]
     if missing:
         raise ECGError(f"the corpus lacks the column {', '.join(missing)}; make it by prepare or records_to_corpus")
     optional = [name for name in ("finding_leads", "measurements", "age", "sex") if name in corpus.column_names]
+    check_prepared_findings(corpus)
     sources = sources_of(corpus)
     stated = stated_by_source(corpus.select_columns(["findings"]).with_format(None)["findings"], sources)
     rows = corpus.select_columns([*needed, *optional]).with_format(None)
@@ -253,7 +255,11 @@ def other_pairs(
 
 def in_a_sentence(name: str) -> dict[str, str]:
     """The finding and the verbs in its number."""
-    article = "a " if name in ("normal axis", "vertical axis", "horizontal axis", "bigeminal pattern") else ""
+    article = (
+        "a "
+        if name in ("normal axis", "vertical axis", "horizontal axis", "leftward axis", "bigeminal pattern")
+        else ""
+    )
     if name.endswith(("complexes", "beats", "couplets", "problems")):
         return {"finding": name, "Is": "Are", "is_": "are", "Has": "Have", "has": "have"}
     return {"finding": article + name, "Is": "Is", "is_": "is", "Has": "Has", "has": "has"}

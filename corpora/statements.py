@@ -25,6 +25,7 @@ _ALSO_CALLED = {
     "sinus bradycardia": ("slow sinus rhythm", "sinus rhythm below 60 bpm"),
     "sinus tachycardia": ("fast sinus rhythm", "sinus rhythm above 100 bpm"),
     "sinus arrhythmia": ("irregular sinus rhythm",),
+    "tachycardia": ("fast ventricular rate",),
     "bradycardia": ("slow ventricular rate",),
     "atrial fibrillation": ("AF", "AFib", "irregularly irregular rhythm without P waves"),
     "atrial flutter": ("flutter waves",),
@@ -39,7 +40,7 @@ _ALSO_CALLED = {
     "mobitz type ii av block": ("second degree AV block, Mobitz II",),
     "third degree av block": ("complete AV block", "complete heart block", "AV block III"),
     "ventricular preexcitation": ("preexcitation", "delta wave"),
-    "wolff-parkinson-white syndrome": ("WPW",),
+    "wolff-parkinson-white pattern": ("WPW", "wolff-parkinson-white syndrome"),
     "bundle branch block": ("BBB",),
     "right bundle branch block": ("a block of the right bundle branch",),
     "left bundle branch block": ("a block of the left bundle branch",),
@@ -63,7 +64,7 @@ _ALSO_CALLED = {
     "left ventricular strain": ("a strain pattern",),
     "left axis deviation": ("leftward electrical axis",),
     "right axis deviation": ("rightward electrical axis",),
-    "indeterminate axis": ("northwest axis", "extreme axis deviation"),
+    "right superior axis": ("northwest axis", "extreme axis deviation"),
     "normal axis": ("a normal electrical axis",),
     "low qrs voltage": ("low voltage",),
     "high qrs voltage": ("high voltage",),
@@ -105,7 +106,11 @@ _ALSO_CALLED = {
 def statement_names(findings: Iterable[Iterable[str]]) -> tuple[str, ...]:
     """What can be stated about records with these findings: every finding that occurs, then the groups."""
     stated = {name for own in findings for name in own}
-    return (*(name for name in VOCABULARY if name in stated), *GROUPS, ANY_ABNORMALITY)
+    return (
+        *(name for name in VOCABULARY if name in stated and VOCABULARY[name].category != "clinical"),
+        *GROUPS,
+        ANY_ABNORMALITY,
+    )
 
 
 def wordings(name: str, which: str = "train") -> tuple[str, ...]:

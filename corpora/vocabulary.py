@@ -22,6 +22,7 @@ CATEGORIES = (
     "pacing",
     "noise",
     "voltage",
+    "clinical",
     "other",
 )
 
@@ -34,6 +35,9 @@ class Finding:
     stated (territories of an infarction), siblings of different facets say nothing about each other (territory and
     age).
     blurs: findings about which this one leaves doubt; they are then neither affirmed nor denied.
+    unsaid: findings that this one says nothing of, though it denies their specific kinds: atrial fibrillation may be
+    slow or fast, and is no sinus bradycardia.
+    category "clinical": a diagnosis of the patient, no finding of the ECG; it affirms and denies nothing of the ECG.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Finding:
     ptbxl: tuple[str, ...] = ()
     broader: tuple[str, ...] = ()
     blurs: tuple[str, ...] = ()
+    unsaid: tuple[str, ...] = ()
     facet: str = "kind"
 
 
@@ -55,7 +60,7 @@ def _add(
     category: str, name: str, *, snomed: str = "", scp: str = "", ptbxl: str = "", ludb: str = "", **rest
 ) -> None:
     """Codes separated by spaces, LUDB statements by '|', names by ', '."""
-    names = {key: tuple(rest.pop(key).split(", ")) for key in ("broader", "blurs") if key in rest}
+    names = {key: tuple(rest.pop(key).split(", ")) for key in ("broader", "blurs", "unsaid") if key in rest}
     if name in VOCABULARY:
         raise ECGError(f"finding {name!r} is defined twice")
     VOCABULARY[name] = Finding(
@@ -91,9 +96,18 @@ _add(
     snomed="426177001",
     scp="SBRAD",
     ludb="Rhythm: Sinus bradycardia",
-    blurs="sinus rhythm, bradycardia",
+    broader="bradycardia",
+    blurs=_SR,
 )
-_add("rhythm", "sinus tachycardia", snomed="427084000", scp="STACH", ludb="Rhythm: Sinus tachycardia", blurs=_SR)
+_add(
+    "rhythm",
+    "sinus tachycardia",
+    snomed="427084000",
+    scp="STACH",
+    ludb="Rhythm: Sinus tachycardia",
+    broader="tachycardia",
+    blurs=_SR,
+)
 _add(
     "rhythm",
     "sinus arrhythmia",
@@ -103,7 +117,17 @@ _add(
     blurs=_SR,
 )
 _add("rhythm", "bradycardia", snomed="426627000", blurs="sinus bradycardia")
-_add("rhythm", "atrial fibrillation", snomed="164889003", scp="AFIB", ludb="Rhythm: Atrial fibrillation")
+_add("rhythm", "tachycardia")
+# The rate of these rhythms is not part of their name.
+_RATE = "bradycardia, tachycardia"
+_add(
+    "rhythm",
+    "atrial fibrillation",
+    snomed="164889003",
+    scp="AFIB",
+    ludb="Rhythm: Atrial fibrillation",
+    unsaid=_RATE,
+)
 for _name, _code in (("paroxysmal", "282825002"), ("chronic", "426749004"), ("rapid", "314208002")):
     _add("rhythm", f"{_name} atrial fibrillation", snomed=_code, broader="atrial fibrillation", facet=_name)
 _add(
@@ -112,6 +136,7 @@ _add(
     snomed="164890007",
     scp="AFLT",
     ludb="Rhythm: Atrial flutter, typical|Rhythm: Atrial flutter",
+    unsaid=_RATE,
 )
 # CinC's combined code does not say which of the two the record shows.
 _add(
@@ -119,12 +144,14 @@ _add(
     "atrial fibrillation and flutter",
     snomed="195080001",
     blurs="atrial fibrillation, atrial flutter",
+    unsaid=_RATE,
 )
 _add(
     "rhythm",
     "supraventricular tachycardia",
     snomed="426761007",
     scp="SVTAC",
+    broader="tachycardia",
     blurs="supraventricular arrhythmia",
 )
 _SVT = "supraventricular tachycardia"
@@ -132,25 +159,31 @@ _add("rhythm", "paroxysmal supraventricular tachycardia", snomed="67198005", scp
 _add("rhythm", "atrial tachycardia", snomed="713422000", broader=_SVT)
 _add("rhythm", "av nodal reentrant tachycardia", snomed="251166008", broader=_SVT)
 _add("rhythm", "av reentrant tachycardia", snomed="233897008", broader=_SVT)
-_add("rhythm", "supraventricular arrhythmia", scp="SVARR")
-_add("rhythm", "unspecified arrhythmia", snomed="698247007")
-_add("rhythm", "atrial rhythm", snomed="106068003")
-_add("rhythm", "accelerated atrial escape rhythm", snomed="233892002")
-_add("rhythm", "wandering atrial pacemaker", snomed="195101003 17366009", ludb="Wandering atrial pacemaker")
-_add("rhythm", "junctional rhythm", snomed="29320008")
+_add("rhythm", "supraventricular arrhythmia", scp="SVARR", unsaid=_RATE)
+_add("rhythm", "unspecified arrhythmia", snomed="698247007", unsaid=_RATE)
+_add("rhythm", "atrial rhythm", snomed="106068003", unsaid=_RATE)
+_add("rhythm", "accelerated atrial escape rhythm", snomed="233892002", unsaid=_RATE)
+_add(
+    "rhythm",
+    "wandering atrial pacemaker",
+    snomed="195101003 17366009",
+    ludb="Wandering atrial pacemaker",
+    unsaid=_RATE,
+)
+_add("rhythm", "junctional rhythm", snomed="29320008", unsaid=_RATE)
 _add("rhythm", "accelerated junctional rhythm", snomed="426664006", broader="junctional rhythm")
-_add("rhythm", "junctional escape", snomed="426995002", blurs="junctional rhythm")
-_add("rhythm", "junctional tachycardia", snomed="426648003", blurs=_SVT)
-_add("rhythm", "idioventricular rhythm", snomed="49260003")
+_add("rhythm", "junctional escape", snomed="426995002", blurs="junctional rhythm", unsaid=_RATE)
+_add("rhythm", "junctional tachycardia", snomed="426648003", broader="tachycardia", blurs=_SVT)
+_add("rhythm", "idioventricular rhythm", snomed="49260003", unsaid=_RATE)
 _add("rhythm", "accelerated idioventricular rhythm", snomed="61277005", broader="idioventricular rhythm")
-_add("rhythm", "ventricular escape rhythm", snomed="81898007", blurs="idioventricular rhythm")
-_add("rhythm", "ventricular tachycardia", snomed="164895002")
+_add("rhythm", "ventricular escape rhythm", snomed="81898007", blurs="idioventricular rhythm", unsaid=_RATE)
+_add("rhythm", "ventricular tachycardia", snomed="164895002", broader="tachycardia")
 _add("rhythm", "paroxysmal ventricular tachycardia", snomed="425856008", broader="ventricular tachycardia")
-_add("rhythm", "ventricular fibrillation", snomed="164896001")
-_add("rhythm", "ventricular flutter", snomed="111288001")
-_add("rhythm", "sinus node dysfunction", snomed="60423000")
-_add("rhythm", "brady-tachy syndrome", snomed="74615001", blurs="sinus node dysfunction")
-_add("rhythm", "sinus arrest", snomed="5609005")
+_add("rhythm", "ventricular fibrillation", snomed="164896001", unsaid=_RATE)
+_add("rhythm", "ventricular flutter", snomed="111288001", unsaid=_RATE)
+_add("rhythm", "sinus node dysfunction", snomed="60423000", unsaid=_RATE)
+_add("rhythm", "brady-tachy syndrome", snomed="74615001", blurs="sinus node dysfunction", unsaid=_RATE)
+_add("rhythm", "sinus arrest", snomed="5609005", unsaid=_RATE)
 
 # --- conduction ---
 _add("conduction", "sinoatrial block", snomed="65778007", ludb="Sinoatrial blockade, undefined")
@@ -175,12 +208,14 @@ _add(
     scp="3AVB",
     ludb="III degree AV-block|III degree AV block",
     broader=_AV,
+    unsaid="bradycardia",
 )
 _add("conduction", "av dissociation", snomed="50799005", blurs="third degree av block")
 _add("conduction", "prolonged pr interval", snomed="164947007", scp="LPR", blurs="first degree av block")
 _add("conduction", "short pr interval", snomed="49578007")
 _add("conduction", "ventricular preexcitation", snomed="195060002")
-_add("conduction", "wolff-parkinson-white syndrome", snomed="74390002", scp="WPW", broader="ventricular preexcitation")
+# A pattern is what an ECG shows; the syndrome has arrhythmias too (AHA/ACCF/HRS 2009).
+_add("conduction", "wolff-parkinson-white pattern", snomed="74390002", scp="WPW", broader="ventricular preexcitation")
 _add("conduction", "bundle branch block", snomed="6374002")
 for _side, _snomed, _complete, _incomplete in (
     ("right", "59118001", "713427006", "713426002"),
@@ -343,14 +378,34 @@ _add("other", "tall p wave", snomed="251223006", blurs="p wave change")
 # --- axis ---
 _AXIS = "Electric axis of the heart: "
 _add("axis", "normal axis", abnormal=False, ptbxl="axis:MID", ludb=_AXIS + "normal")
-_add("axis", "left axis deviation", snomed="39732003", ptbxl="axis:LAD axis:ALAD", ludb=_AXIS + "left axis deviation")
+# PTB-XL's LAD is the German Linkstyp (three of four such reports say so), which begins at +30 degrees and is mostly
+# normal, and its AXL is a "borderline left axis deviation" (55 of 57 reports): both lie to the left and neither says
+# whether the axis is beyond -30 degrees, where AHA/ACCF/HRS 2009 begin left axis deviation; ALAD (ueberdrehter
+# Linkstyp) does. RAD (Rechtstyp) begins at +90 degrees, as right axis deviation does. AXR is a steep axis: "Steiltyp",
+# "Steillage" or "SLT" in the reports.
+_add(
+    "axis",
+    "leftward axis",
+    abnormal=False,
+    ptbxl="axis:LAD axis:AXL",
+    blurs="left axis deviation, horizontal axis, normal axis",
+)
+_add("axis", "left axis deviation", snomed="39732003", ptbxl="axis:ALAD", ludb=_AXIS + "left axis deviation")
 _add(
     "axis", "right axis deviation", snomed="47665007", ptbxl="axis:RAD axis:ARAD", ludb=_AXIS + "right axis deviation"
 )
-_add("axis", "vertical axis", abnormal=False, ludb=_AXIS + "vertical")
-_add("axis", "horizontal axis", abnormal=False, ludb=_AXIS + "horizontal")
-# PTB-XL's AXL, AXR and SAG became "indeterminate" in CinC 2021 (156 records there).
-_add("axis", "indeterminate axis", snomed="251200008", ptbxl="axis:AXL axis:AXR axis:SAG")
+_add("axis", "vertical axis", abnormal=False, ptbxl="axis:AXR", ludb=_AXIS + "vertical", blurs="normal axis")
+_add("axis", "horizontal axis", abnormal=False, ludb=_AXIS + "horizontal", blurs="normal axis")
+# Between -90 and 180 degrees: "right superior axis" in AHA/ACCF/HRS 2009. No source has a code of its own for it.
+_add("axis", "right superior axis")
+# No axis in the frontal plane can be told, or its code (251200008, SAG: the sagittal type) does not say which it is.
+_add(
+    "axis",
+    "indeterminate axis",
+    snomed="251200008",
+    ptbxl="axis:SAG",
+    blurs="right superior axis, left axis deviation, right axis deviation",
+)
 _add("axis", "clockwise rotation", abnormal=False, snomed="251198002", blurs="rotation of the heart")
 _add("axis", "counterclockwise rotation", abnormal=False, snomed="251199005", blurs="rotation of the heart")
 _add(
@@ -470,7 +525,6 @@ for _name, _scp in (
     ("inferolateral", "INJIL"),
 ):
     _add(_IRM, f"{_name} subendocardial injury", scp=_scp, broader="subendocardial injury")
-_add(_IRM, "coronary heart disease", snomed="53741008", blurs=f"{_MI}, {_ISCHEMIA}")
 
 # --- ST segment, T wave, QT ---
 _add("st_t", "st-t change", snomed="55930002", blurs="nonspecific st-t abnormality, st depression, st elevation")
@@ -536,6 +590,13 @@ _add("noise", "no noise", abnormal=False, ptbxl="noise:none")
 for _name in ("baseline drift", "static noise", "burst noise", "electrode problems"):
     _add("noise", _name, abnormal=False, ptbxl=f"noise:{_name.replace(' ', '_')}")
 _add("noise", "suspected arm lead reversal", abnormal=False, snomed="251139008")
-_add("other", "heart failure", snomed="84114007")
-_add("other", "heart valve disorder", snomed="368009")
-_add("other", "transient ischemic attack", snomed="266257000")
+for _name, _code in (
+    ("heart failure", "84114007"),
+    ("heart valve disorder", "368009"),
+    ("transient ischemic attack", "266257000"),
+):
+    _add("clinical", _name, abnormal=False, snomed=_code)
+_add("clinical", "coronary heart disease", abnormal=False, snomed="53741008", blurs=f"{_MI}, {_ISCHEMIA}")
+
+# Earlier names -> today's. Tables of one's own may still say them; a corpus prepared with them is refused.
+FORMER_NAMES = {"wolff-parkinson-white syndrome": "wolff-parkinson-white pattern"}

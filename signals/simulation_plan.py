@@ -64,7 +64,7 @@ _WISHES: dict[str, dict[str, tuple]] = {
     "mobitz type i av block": {"rhythm": ("mobitz 1",)},
     "mobitz type ii av block": {"rhythm": ("mobitz 2",)},
     "third degree av block": {"rhythm": ("third degree block", "ventricular pacing")},  # with its own beats, or paced
-    "wolff-parkinson-white syndrome": {"rhythm": ("sinus",), "pr": ("usual",), "conduction": ("preexcitation",)},
+    "wolff-parkinson-white pattern": {"rhythm": ("sinus",), "pr": ("usual",), "conduction": ("preexcitation",)},
     RBBB: {"conduction": ("rbbb",)},
     LBBB: {"conduction": ("lbbb",)},
     "incomplete right bundle branch block": {"conduction": ("irbbb",)},
@@ -111,7 +111,7 @@ _WISHES: dict[str, dict[str, tuple]] = {
 FINDINGS = tuple(_WISHES)
 
 _ST_T_AND_Q = ("st elevation", "st depression", "t wave inversion", "abnormal q wave", "low amplitude t wave")
-_AXES = (LEFT_AXIS, RIGHT_AXIS, "indeterminate axis")
+_AXES = (LEFT_AXIS, RIGHT_AXIS, "right superior axis")
 _ACUTE = ("acute myocardial infarction", "st elevation myocardial infarction")
 
 # What may come with a finding that was asked for, because it belongs to it or follows from it.
@@ -123,7 +123,7 @@ _COMPANIONS: dict[str, tuple[str, ...]] = {
     "mobitz type i av block": ("bradycardia",),
     "mobitz type ii av block": ("bradycardia",),
     "third degree av block": ("bradycardia",),
-    "wolff-parkinson-white syndrome": ("short pr interval",),
+    "wolff-parkinson-white pattern": ("short pr interval",),
     "left anterior fascicular block": (LEFT_AXIS,),
     "left posterior fascicular block": (RIGHT_AXIS,),
     "ventricular bigeminy": (PVC,),

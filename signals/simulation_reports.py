@@ -31,7 +31,7 @@ _WORDINGS = {
     "mobitz type i av block": ("Second degree AV block, Mobitz type I", "Wenckebach AV block (Mobitz I)"),
     "mobitz type ii av block": ("Second degree AV block, Mobitz type II", "Mobitz II AV block"),
     "third degree av block": ("Third degree AV block", "Complete AV block", "Complete heart block"),
-    "wolff-parkinson-white syndrome": ("Wolff-Parkinson-White syndrome", "Delta wave, preexcitation (WPW)"),
+    "wolff-parkinson-white pattern": ("Wolff-Parkinson-White pattern", "Delta wave, preexcitation (WPW)"),
     "complete right bundle branch block": (
         "Complete right bundle branch block", "RBBB", "Wide QRS, complete right bundle branch block",
     ),
@@ -50,7 +50,7 @@ _WORDINGS = {
     "atrial bigeminy": ("Atrial bigeminy", "PACs in bigeminy"),
     "left axis deviation": ("Left axis deviation", "Leftward electrical axis"),
     "right axis deviation": ("Right axis deviation", "Rightward electrical axis"),
-    "indeterminate axis": ("Indeterminate axis", "Northwest axis"),
+    "right superior axis": ("Right superior axis", "Northwest axis"),
     "low qrs voltage": ("Low QRS voltage", "Low voltage in the limb leads"),
     "left ventricular hypertrophy": ("Left ventricular hypertrophy", "LVH by voltage", "LVH"),
     "left ventricular strain": ("Left ventricular strain", "Strain pattern"),
@@ -76,7 +76,7 @@ _IMPLIED = {
     SINUS: (BRADYCARDIA, TACHYCARDIA, "sinus arrhythmia"),
     "premature ventricular complexes": ("ventricular bigeminy",),
     "premature atrial complexes": ("atrial bigeminy",),
-    "short pr interval": ("wolff-parkinson-white syndrome",),
+    "short pr interval": ("wolff-parkinson-white pattern",),
     "st elevation": ("acute myocardial infarction",),
     "abnormal q wave": ("old myocardial infarction",),
 }

@@ -113,7 +113,7 @@ def measured_truth(
     holds |= {
         LEFT_AXIS: (axis < limits["left axis"]) & (axis >= -90),
         RIGHT_AXIS: (axis > limits["right axis"]) & (axis <= 180),
-        "indeterminate axis": axis < -90,
+        "right superior axis": axis < -90,
     }
     measurements |= {"qrs": qrs * 1000, "qt": qt * 1000, "qtc": qt * 1000 * np.sqrt(rate / 60), "axis": axis}
     holds |= _conduction_truth(plan, qrs, axis, r, s, _late_in_v1(pure, qrs), limits)
@@ -222,7 +222,7 @@ def _conduction_truth(
     right = (kind == "rbbb") | (kind == "irbbb") & (late > limits["r prime"])
     inferior = -s[:, _lead("II", "III", "aVF")] > r[:, _lead("II", "III", "aVF")]  # rS
     return {
-        "wolff-parkinson-white syndrome": kind == "preexcitation",
+        "wolff-parkinson-white pattern": kind == "preexcitation",
         "short pr interval": kind == "preexcitation",
         RBBB: right & (qrs >= complete),
         LBBB: (kind == "lbbb") & (qrs >= complete),

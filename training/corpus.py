@@ -9,6 +9,7 @@ from __future__ import annotations
 from datasets import Dataset
 
 from ..corpora import prepare_with_report, split_of
+from ..corpora.prepared_findings import check_prepared_findings
 from ..corpora.rows import saved_rows
 from .recipe import Recipe, RecipeError
 from .recipe_checks import is_prepared
@@ -18,6 +19,7 @@ def load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
     """(corpus, report). Raises: RecipeError where the data are missing, and what corpora raise."""
     if is_prepared(recipe.data):
         corpus = saved_rows(recipe.data)
+        check_prepared_findings(corpus)
         if recipe.limit is not None:
             corpus = corpus.select(range(min(recipe.limit, len(corpus))))
         report = corpus.info.description or f"{recipe.corpus}: {len(corpus)} records of {recipe.data}"

@@ -5,6 +5,7 @@ import re
 
 import pandas as pd
 import pytest
+from datasets import Dataset
 
 from ecgllm.corpora.findings import (
     GROUPS,
@@ -17,6 +18,7 @@ from ecgllm.corpora.findings import (
     severity,
     truth,
 )
+from ecgllm.corpora.prepared_findings import check_prepared_findings
 from ecgllm.corpora.ptbxl import statements_of
 from ecgllm.corpora.vocabulary import CATEGORIES
 
@@ -238,3 +240,65 @@ def test_unknown_findings_are_refused_and_described():
     with pytest.raises(ValueError, match="'flu'"):
         implied(["flu"])
     assert describe(implied(["left axis deviation", "sinus rhythm"])) == "Sinus rhythm. Left axis deviation."
+
+
+def test_ptbxl_s_axes_say_what_its_reports_say(shared_data):
+    """AXL is a borderline left axis, LAD the Linkstyp; AXR is steep, and none is beyond -30 degrees."""
+    table = pd.read_parquet(shared_data / "ptbxl" / "metadata_10356.parquet")
+    reports = {axis: rows.report.str.lower() for axis, rows in table.groupby("heart_axis")}
+    assert reports["AXL"].str.contains("borderline left axis deviation").mean() > 0.95
+    assert reports["AXR"].str.contains("steil|slt|vertical").mean() > 0.9
+    assert reports["ALAD"].str.contains("berdrehter? linkstyp|berdreht").mean() > 0.95
+    assert (
+        reports["LAD"].str.contains("linkstyp").mean() > 0.7
+        and not reports["LAD"].str.contains("berdreht").mean() > 0.01
+    )
+    found = {axis: findings_from_statements([f"PTBXL:axis:{axis}"])[0] for axis in reports}
+    assert found["AXL"] == found["LAD"] == ("leftward axis",) and found["AXR"] == ("vertical axis",)
+    assert found["ALAD"] == ("left axis deviation",) and found["RAD"] == ("right axis deviation",)
+    assert severity(found["LAD"]) == severity(found["AXR"]) == 0
+    stated = {name for names in found.values() for name in names}
+    assert truth(found["LAD"], "left axis deviation", stated) is None
+    assert truth(found["LAD"], "right axis deviation", stated) is False
+
+
+def test_a_diagnosis_of_the_patient_is_no_finding_of_the_ecg():
+    clinical = {one.name for one in VOCABULARY.values() if one.category == "clinical"}
+    assert clinical == {"heart failure", "heart valve disorder", "transient ischemic attack", "coronary heart disease"}
+    for name in clinical:
+        assert severity([name]) == 0
+        assert group_truth([name], "any abnormality") is None
+        assert group_truth([name, "sinus rhythm"], "any abnormality", {"sinus rhythm", name, "bradycardia"}) is False
+        assert truth(["sinus rhythm"], name) is None and truth([name], "atrial fibrillation") is None
+        assert describe([name, "sinus rhythm"]) == "Sinus rhythm."
+    assert truth(["coronary heart disease", "sinus rhythm"], "ischemia") is None
+
+
+def test_the_rate_follows_from_the_rhythm_s_name_or_is_open():
+    assert implied(["sinus bradycardia"]) == ("bradycardia", "sinus bradycardia")
+    for fast in (
+        "sinus tachycardia",
+        "av nodal reentrant tachycardia",
+        "ventricular tachycardia",
+        "junctional tachycardia",
+    ):
+        assert "tachycardia" in implied([fast])
+    assert severity(implied(["sinus bradycardia"])) == 1
+    assert truth(["sinus rhythm"], "bradycardia") is False
+    assert truth(["atrial fibrillation"], "bradycardia") is None
+    assert truth(["atrial fibrillation"], "sinus bradycardia") is False
+    assert truth(["bradycardia"], "sinus bradycardia") is None
+
+
+def test_a_corpus_of_an_earlier_mapping_is_refused():
+    def corpus(findings, *statements):
+        return Dataset.from_dict({"id": ["a"], "findings": [findings], "statements": [list(statements)]})
+
+    check_prepared_findings(corpus(["leftward axis"], "PTBXL:axis:LAD", "PTBXL:noise:none"))
+    check_prepared_findings(corpus(["bradycardia", "sinus bradycardia"]))
+    with pytest.raises(ValueError, match="lack bradycardia.*prepare it again"):
+        check_prepared_findings(corpus(["sinus bradycardia"]))
+    with pytest.raises(ValueError, match="'wolff-parkinson-white pattern' now"):
+        check_prepared_findings(corpus(["wolff-parkinson-white syndrome", "ventricular preexcitation"]))
+    with pytest.raises(ValueError, match="left axis deviation; PTBXL:axis:LAD means leftward axis"):
+        check_prepared_findings(corpus(["left axis deviation"], "PTBXL:axis:LAD"))

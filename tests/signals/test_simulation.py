@@ -35,13 +35,13 @@ ISCHAEMIA = {"st elevation", "st depression", "t wave inversion", "abnormal q wa
 STAGES = {"acute myocardial infarction", "st elevation myocardial infarction", "old myocardial infarction"}
 RELATED = {
     "junctional rhythm": {"accelerated junctional rhythm", "bradycardia"},
-    "ventricular tachycardia": {LEFT_AXIS, RIGHT_AXIS, "indeterminate axis"},
-    "ventricular pacing": {LEFT_AXIS, RIGHT_AXIS, "indeterminate axis", "atrial pacing", "third degree av block"},
+    "ventricular tachycardia": {LEFT_AXIS, RIGHT_AXIS, "right superior axis"},
+    "ventricular pacing": {LEFT_AXIS, RIGHT_AXIS, "right superior axis", "atrial pacing", "third degree av block"},
     "second degree av block": {"bradycardia"},
     "mobitz type i av block": {"bradycardia"},
     "mobitz type ii av block": {"bradycardia"},
     "third degree av block": {"bradycardia"},
-    "wolff-parkinson-white syndrome": {"short pr interval"},
+    "wolff-parkinson-white pattern": {"short pr interval"},
     "left anterior fascicular block": {LEFT_AXIS},
     "left posterior fascicular block": {RIGHT_AXIS},
     "ventricular bigeminy": {PVC},

@@ -381,7 +381,7 @@ def dissociated(ecg: Seen) -> bool:
 # --- conduction below
 
 
-@law("wolff-parkinson-white syndrome")
+@law("wolff-parkinson-white pattern")
 def preexcitation(ecg: Seen) -> bool:
     """PR under 120 ms, QRS over 110 ms, and a slow beginning (delta wave)."""
     slow = []
