@@ -9,6 +9,7 @@ from .answers import answers_in_text, exact_match, set_match
 from .audit import Audit, audit
 from .confounding import confound
 from .debiasing import DebiasReport, debias, debias_with_report, resampled
+from .duplicates import check_duplicates, find_duplicates
 from .ecg_feature import ECG
 from .ecg_qa import load_ecg_qa
 from .ecg_qa_records import prepare_ecg_qa
@@ -30,11 +31,13 @@ __all__ = [
     "answers_in_text",
     "audit",
     "build_questions",
+    "check_duplicates",
     "check_patient_split",
     "confound",
     "debias",
     "debias_with_report",
     "exact_match",
+    "find_duplicates",
     "findings_from_statements",
     "load_ecg_qa",
     "prepare",

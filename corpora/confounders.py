@@ -130,6 +130,7 @@ CONFOUNDERS: dict[str, Callable[[Records, str, str], Any]] = {
     "sex": lambda records, record_id, attribute: records.get("sex", record_id),
     "device": lambda records, record_id, attribute: records.get("device", record_id),
     "noise": _noise,
+    "source": lambda records, record_id, attribute: records.get("source", record_id),
 }
 
 
@@ -148,11 +149,14 @@ def confounders_of(
     A name is one of `CONFOUNDERS`, any other column of the corpus (a number with many values is banded by its
     quartiles), or comes with its bands: ascending edges, or a function of the corpus' row (a dict, without the
     signal), whose result is the stratum.
+    "source" is among them wherever the records come from several.
     Raises: TypeError for a string, ValueError for a name that is neither, or for edges that do not ascend.
     """
     if isinstance(match_on, str):
         raise TypeError(f"match_on is the string {match_on!r}; expected a sequence such as ({match_on!r},)")
     how = dict(match_on) if isinstance(match_on, Mapping) else dict.fromkeys(match_on)
+    if len(set(records.column("source").values())) > 1:
+        how.setdefault("source", None)  # each source has labels, patients and recorders of its own
     unknown = [name for name, band in how.items() if not callable(band) and not _is_known(records, name)]
     if unknown:
         raise ECGError(

@@ -9,8 +9,10 @@ from __future__ import annotations
 from datasets import Dataset
 
 from ..corpora import prepare_with_report, split_of
+from ..corpora.duplicates import check_duplicates
 from ..corpora.prepared_findings import check_prepared_findings
 from ..corpora.rows import saved_rows
+from ..corpora.sources import sources_of
 from .recipe import Recipe, RecipeError
 from .recipe_checks import is_prepared
 
@@ -20,10 +22,15 @@ def load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
     if is_prepared(recipe.data):
         corpus = saved_rows(recipe.data)
         check_prepared_findings(corpus)
+        joined = len(set(sources_of(corpus))) > 1
         if recipe.limit is not None:
             corpus = corpus.select(range(min(recipe.limit, len(corpus))))
         report = corpus.info.description or f"{recipe.corpus}: {len(corpus)} records of {recipe.data}"
-        return resplit(corpus, recipe), report
+        corpus = resplit(corpus, recipe)
+        if joined:  # one recording may stand in two sources, under two names
+            alike = check_duplicates(corpus)
+            report += f"\n{len(alike)} recordings stand in it more than once, each within one split" if alike else ""
+        return corpus, report
     if recipe.data is None and recipe.corpus != "simulation":
         raise RecipeError(f"The recipe's data is missing: pass data=FOLDER, where the corpus {recipe.corpus} lies.")
     options = {"reader_spread": recipe.reader_spread} if recipe.corpus == "simulation" else {}

@@ -13,6 +13,7 @@ from datasets import Dataset, concatenate_datasets
 
 from ..corpora import QUESTION_FEATURES, DebiasReport, build_questions, debias_with_report, resampled
 from ..corpora.rows import saved_rows
+from ..corpora.sources import sources_of
 from .recipe import Recipe, RecipeError
 
 _PHRASINGS = {"train": "train", "validation": "test", "test": "test"}
@@ -44,7 +45,8 @@ def balanced_questions(
     shall choose and name findings has to be asked to.
     """
     match_on = recipe.stages[stage].match_on
-    balanced, report = debias_with_report(questions, recipe.seed, records if match_on else None, match_on)
+    known = records if match_on or len(set(sources_of(records))) > 1 else None
+    balanced, report = debias_with_report(questions, recipe.seed, known, match_on)
     if stage == "debias" or not report.not_verify:
         return balanced, report
     others = [row for row, answers in enumerate(questions["answers"]) if answers not in (["yes"], ["no"])]
