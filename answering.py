@@ -57,6 +57,10 @@ def check_checkpoint(model: str | Path, trust_remote_code: bool = False) -> None
                 "--trust-remote-code, since a checkpoint's code is run"
             )
         return
+    if (folder / "recipe.yaml").is_file() and not (folder / "metrics.json").is_file():
+        raise CheckpointError(
+            f"{model} is an unfinished run: no metrics.json in it. Run its recipe again, which goes on"
+        )
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{model} is no checkpoint: no config.json in it. `ecgllm train` writes one")
     from .loading_ecgllm import check_files, read_json
