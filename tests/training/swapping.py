@@ -33,11 +33,11 @@ def swapped(values: dict[str, Any], records: int, output: Path, start: Path | No
             own.pop("sizes", None)
             own.pop("dtype", None)
             small[key] = own | {"config": config, "vocab_size": 400}
-    small["stages"] = {name: _short(stage) for name, stage in values["stages"].items()}
+    small["stages"] = {name: _short(name, stage) for name, stage in values["stages"].items()}
     return small
 
 
-def _short(stage: dict[str, Any]) -> dict[str, Any]:
+def _short(name: str, stage: dict[str, Any]) -> dict[str, Any]:
     training = {key: value for key, value in (stage.get("training") or {}).items() if key != "num_train_epochs"}
-    training |= {"max_steps": 4}
-    return stage | {"training": training, "evaluate": min(16, stage.get("evaluate", 16))}
+    asked = {} if name == "pretrain" else {"evaluate": min(16, stage.get("evaluate", 16))}
+    return stage | {"training": training | {"max_steps": 4}} | asked
