@@ -34,7 +34,8 @@ def check_prepared_findings(corpus: Dataset) -> None:
         if wrong:
             raise ECGError(
                 f"record {row.get('id', position)!r}: {wrong}. The corpus was prepared by an earlier version, whose "
-                "findings do not mean the same; prepare it again (ecgllm prepare)"
+                "findings do not mean the same: prepare it again (ecgllm prepare); or it was made by hand: state what "
+                "follows from a finding, too"
             )
 
 

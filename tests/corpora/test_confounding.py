@@ -11,6 +11,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 
 from ecgllm.corpora import QUESTION_FEATURES, confound
 from ecgllm.corpora.confounders import other_severity
+from ecgllm.corpora.findings import implied
 from ecgllm.corpora.phrasings import PHRASINGS
 from ecgllm.corpora.question_rows import in_a_sentence
 
@@ -35,7 +36,8 @@ def corpus() -> Dataset:
     for i in range(800):
         findings = [name for k, name in enumerate(NAMES) if rng.random() < 0.45 - 0.04 * k] or ["normal ecg"]
         rows.append(
-            {"id": f"r{i}", "patient_id": f"p{i}", "findings": findings, "severity": len(findings), "split": "train"}
+            {"id": f"r{i}", "patient_id": f"p{i}", "findings": implied(findings), "severity": len(findings)}
+            | {"split": "train"}
             | {"recorded_at": None}
         )
     return Dataset.from_list(rows)

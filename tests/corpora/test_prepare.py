@@ -52,7 +52,9 @@ def test_german_reports_survive_saving(tmp_path):
 
 def test_statements_are_mapped_and_unmapped_ones_counted():
     corpus = records_to_corpus([record(statements=("SNOMED:426177001", "SNOMED:999"))], "own")
-    assert corpus[0]["findings"] == ["sinus bradycardia"] and corpus[0]["report"] == "Sinus bradycardia."
+    assert (
+        corpus[0]["findings"] == ["bradycardia", "sinus bradycardia"] and corpus[0]["report"] == "Sinus bradycardia."
+    )
     assert "not mapped: SNOMED:999 (1 records)" in corpus.info.description
 
 

@@ -157,7 +157,7 @@ def test_a_bfloat16_text_encoder_needs_no_autocast(
 ) -> None:
     found = Learning()
     recipe = write_recipe(
-        stages={"pretrain": stage(text="both", questions={})},
+        stages={"pretrain": {"batch_size": 8, "text": "both", "training": stage()["training"]}},
         text_encoder={"name": half_precision["text_encoder"], "tune": tune},
         limit=40,
     )
