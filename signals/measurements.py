@@ -52,8 +52,12 @@ class Measurement:
 
     @property
     def unusual(self) -> str | None:
-        """ "below" or "above" the usual limits, None within them or without a value."""
-        return None if self.value is None else beyond(self.value, self.usual)
+        """ "below" or "above" the usual limits, None within them or without a value.
+
+        Judged in whole bpm, ms or degrees, in which limits are stated and values shown: 59.9 bpm reads 60, not "60,
+        below the usual 60".
+        """
+        return None if self.value is None else beyond(round(self.value), self.usual)
 
 
 _NOTHING = Measurement(None, 0.0)

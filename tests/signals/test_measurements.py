@@ -337,3 +337,10 @@ def test_measuring_is_quick(normal: ECGRecord) -> None:
     for _ in range(5):
         measure(normal)
     assert (time.process_time() - started) / 5 < 0.5  # some 60 ms on an idle core
+
+
+@pytest.mark.parametrize(
+    ("value", "side"), [(59.4, "below"), (59.6, None), (60.0, None), (100.4, None), (100.6, "above")]
+)
+def test_a_value_is_judged_as_it_is_shown(value: float, side: str | None) -> None:
+    assert Measurement(value, 1.0, usual=(60, 100)).unusual == side
