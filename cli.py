@@ -299,9 +299,8 @@ def ask(
     if choices is not None and (not all(choices) or len(set(choices)) < len(choices)):
         raise ECGError(f"--candidates is {candidates!r}; expected different answers separated by commas")
     from .answering import check_checkpoint, load_answerer
-    from .shipped import in_trained_words, shipped_checkpoint
+    from .shipped import shipped_checkpoint
 
-    asked = in_trained_words(question) if model is None else question
     model = str(shipped_checkpoint()) if model is None else model
     check_checkpoint(model, trust_remote_code)
     from .heart_ecgllm import NO_HEART
@@ -322,7 +321,7 @@ def ask(
     }
     with _quiet():
         answerer = load_answerer(model, trust_remote_code)
-        result = answer_question(answerer, records, asked, choices, **ecg_options)
+        result = answer_question(answerer, records, question, choices, **ecg_options)
         by_file = zip(paths, records, strict=True)
         measurements = {path: measured(record) for path, record in by_file} if measuring else {}
     result = {

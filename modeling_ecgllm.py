@@ -1245,6 +1245,7 @@ CODE_FILES = (
     "pipeline_ecgllm.py",
     "processing_ecgllm.py",
     "signal_ecgllm.py",
+    "words_ecgllm.py",
 )
 
 

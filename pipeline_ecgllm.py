@@ -242,7 +242,7 @@ class ECGTextToTextPipeline(Pipeline):
             probabilities = log_probabilities.softmax(dim=0).tolist()
             ranked = sorted(zip(candidates, probabilities, strict=True), key=lambda pair: -pair[1])
             return {"generated_text": ranked[0][0], "probability": ranked[0][1], "candidates": dict(ranked)}
-        texts = self.processor.tokenizer.batch_decode(model_outputs["answers"][0], skip_special_tokens=True)
+        texts = self.processor.batch_decode(model_outputs["answers"][0], skip_special_tokens=True)
         answers = [
             {"generated_text": text.strip(), "probability": probability}
             for text, probability in zip(texts, log_probabilities.double().exp().tolist(), strict=True)

@@ -38,6 +38,7 @@ from .signal_ecgllm import (
     resample,
     standard_lead_name,
 )
+from .words_ecgllm import TrainedWords, translated
 
 # Robust peak-to-peak amplitudes of the median lead in LUDB, PTB-XL, CinC 2021 and CODE-15 % (631 records) lie between
 # 0.4 and 34 mV, the latter a saturated recording; in microvolt the same records start at 400. Recorder noise alone
@@ -309,6 +310,7 @@ _CODE_FILES = (
     "heart_ecgllm.py",
     "processing_ecgllm.py",
     "signal_ecgllm.py",
+    "words_ecgllm.py",
 )
 
 
@@ -556,6 +558,8 @@ class ECGProcessor(ProcessorMixin):
         samples_trimmed: samples that the encoder's stem takes away first (`ECGLLMConfig.samples_trimmed`).
         max_positions: tokens that the language model has positions for (`ECGLLMConfig.max_positions`), ECG tokens
             included; longer texts are refused. None where it is unknown, or there is no end.
+        trained_words: today's words -> those that the model was trained in (`TrainedWords`), where they differ. Every
+            text is put into them, and what is decoded is put back.
     """
 
     def __init__(
@@ -567,12 +571,15 @@ class ECGProcessor(ProcessorMixin):
         ecg_token: str = ECG_TOKEN,
         samples_trimmed: int = 0,
         max_positions: int | None = None,
+        trained_words: Mapping[str, str] | None = None,
     ):
         if feature_extractor is None or tokenizer is None:
             raise ECGError("ECGProcessor needs a feature_extractor and a tokenizer; at least one of them is None.")
         self.samples_per_token = samples_per_token
         self.samples_trimmed = samples_trimmed
         self.max_positions = max_positions
+        self._words = TrainedWords({} if trained_words is None else trained_words)
+        self.trained_words = None if trained_words is None else dict(trained_words)
         self.ecg_token = ecg_token
         self.ecg_token_id = add_ecg_token(tokenizer, ecg_token)
         if tokenizer.pad_token_id is None:
@@ -721,6 +728,13 @@ class ECGProcessor(ProcessorMixin):
         if text is None:
             raise ECGError("text is missing; for signals alone use processor.feature_extractor(ecgs).")
         texts, nested = _as_batch(text, ecgs)
+        learned_in = [self._words.to_trained(one) for one in texts]
+        if label_spans is not None and learned_in != texts:
+            raise ECGError(
+                f"label_spans were given of texts that this checkpoint was trained on in other words: "
+                f"{self.trained_words}. Write the texts in these, or use apply_chat_template(return_labels=True)."
+            )
+        texts = learned_in
         if label_spans is not None and len(label_spans) != len(texts):
             raise ECGError(f"{len(texts)} texts were given with {len(label_spans)} label_spans; expected one each.")
         for row, (one, row_ecgs) in enumerate(zip(texts, nested, strict=True)):
@@ -771,7 +785,7 @@ class ECGProcessor(ProcessorMixin):
                 ECGs, in order, as `ECGFeatureExtractor` returns them. template_kwargs: variables of the template.
         Returns: {"input_ids", "labels"}, lists of equal length, to be put together by `collate`.
         """
-        turns, ecgs = _flatten_content(conversation, self.ecg_token, with_ecgs=False)
+        turns, ecgs = self._flatten(conversation, with_ecgs=False)
         if len(ecgs) != len(ecg_lengths):
             raise ECGError(
                 f"The conversation has {len(ecgs)} ECG parts and {len(ecg_lengths)} ecg_lengths were given; expected "
@@ -1032,7 +1046,7 @@ class ECGProcessor(ProcessorMixin):
                 f"{', '.join(unknown)}: neither an argument of apply_chat_template nor a variable of the chat "
                 f"template. Arguments are {', '.join(inspect.signature(self.apply_chat_template).parameters)}."
             )
-        flattened = [_flatten_content(turns, self.ecg_token) for turns in conversations]
+        flattened = [self._flatten(turns) for turns in conversations]
         spans = None
         if with_spans:
             rendered = [self._render_with_spans(turns, template, template_kwargs) for turns, _ in flattened]
@@ -1058,6 +1072,21 @@ class ECGProcessor(ProcessorMixin):
             if not return_labels:
                 del inputs["labels"]
         return inputs if return_dict else inputs["input_ids"]
+
+    def batch_decode(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Texts of token ids, in today's words; arguments as in transformers."""
+        return translated(super().batch_decode(*args, **kwargs), self._words)
+
+    def decode(self, *args: Any, **kwargs: Any) -> str | list[str]:
+        """The text of token ids, in today's words; arguments as in transformers."""
+        return translated(super().decode(*args, **kwargs), self._words)
+
+    def _flatten(
+        self, conversation: list[dict[str, Any]], with_ecgs: bool = True
+    ) -> tuple[list[dict[str, Any]], list[ECGInput]]:
+        """`_flatten_content`, in the words that the checkpoint was trained in."""
+        turns, ecgs = _flatten_content(conversation, self.ecg_token, with_ecgs)
+        return [{**turn, "content": self._words.to_trained(turn["content"])} for turn in turns], ecgs
 
     def _template(self, chosen: str | None) -> str:
         """The Jinja text of a template given as such, by name, or not at all."""

@@ -6,7 +6,6 @@ without it says so, and names the way out, before anything is loaded.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 TINY = Path(__file__).resolve().parent / "checkpoints" / "ecgllm-tiny"
@@ -22,17 +21,3 @@ def shipped_checkpoint() -> Path:
             "--train` trains one in minutes"
         )
     return TINY
-
-
-TRAINED_WORDS = {
-    "wolff-parkinson-white pattern": "wolff-parkinson-white syndrome",
-    "right superior axis": "indeterminate axis",
-}
-"""Names of the vocabulary -> what the shipped checkpoint was trained to call them; empty once it is trained anew."""
-
-
-def in_trained_words(question: str) -> str:
-    """A question in the words that the shipped checkpoint was trained on, all else as it is."""
-    for name, trained in TRAINED_WORDS.items():
-        question = re.sub(rf"\b{re.escape(name)}\b", trained, question, flags=re.IGNORECASE)
-    return question

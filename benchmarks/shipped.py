@@ -44,7 +44,6 @@ from ecgllm.corpora import build_questions, debias
 from ecgllm.corpora.findings import GROUPS
 from ecgllm.corpora.phrasings import PHRASINGS
 from ecgllm.corpora.question_rows import in_a_sentence
-from ecgllm.shipped import TINY, in_trained_words
 from ecgllm.signals import measure, read_ecg
 from ecgllm.training.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.prepared_signals import load_signals, prepare_signals
@@ -58,7 +57,6 @@ class Answerer:
     def __init__(self, checkpoint: Path, corpora: list[Dataset], folder: Path):
         self.model = ECGLLMForConditionalGeneration.from_pretrained(checkpoint).eval()
         self.processor = ECGProcessor.from_pretrained(checkpoint)
-        self._words = in_trained_words if checkpoint.resolve() == TINY else str
         extractor: ECGFeatureExtractor = self.processor.feature_extractor
         records = concatenate_datasets([corpus.select_columns(["id", "ecg"]) for corpus in corpora])
         prepare_signals(records, extractor, folder / "signals")
@@ -69,7 +67,6 @@ class Answerer:
 
     def yes(self, questions: Sequence[str], ecg_ids: Sequence[Sequence[str]]) -> np.ndarray:
         """P(yes) relative to P(no), [questions]."""
-        questions = [self._words(question) for question in questions]
         return yes_probabilities(self.model, self.processor, questions, ecg_ids, self.signals)
 
 

@@ -26,6 +26,7 @@ TRAVELS = (
     "loading_ecgllm",
     "heart_ecgllm",
     "signal_ecgllm",
+    "words_ecgllm",
     "processing_ecgllm",
     "modeling_ecgllm",
     "pipeline_ecgllm",

@@ -25,10 +25,11 @@ MODEL_FILES = {
     "README.md", "config.json", "generation_config.json", "model.safetensors", "beats_ecgllm.py",
     "errors_ecgllm.py", "heart_ecgllm.py", "loading_ecgllm.py",
     "configuration_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py",
+    "words_ecgllm.py",
 }  # fmt: skip
 PROCESSOR_FILES = {
     "chat_template.jinja", "configuration_ecgllm.py", "errors_ecgllm.py", "preprocessor_config.json",
-    "heart_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py",
+    "heart_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py", "words_ecgllm.py",
     "processor_config.json", "tokenizer.json", "tokenizer_config.json",
 }  # fmt: skip
 QUESTION = "Is there atrial fibrillation?"

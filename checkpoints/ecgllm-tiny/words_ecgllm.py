@@ -1,0 +1,1 @@
+../../words_ecgllm.py

@@ -1,0 +1,66 @@
+"""The words that a checkpoint was trained in, where they are others than today's.
+
+In: what people and data say, in today's words. Out: the same text in the words that the model learned, and what the
+model says in today's words. Decided here: a checkpoint carries the list itself (`processor_config.json`), so that
+whoever asks it, by whatever way, need not know which one it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .errors_ecgllm import CheckpointError
+
+
+class TrainedWords:
+    """A translation between today's words and those of a checkpoint.
+
+    Args: words: today's words -> the trained ones, whole words each, in any case. What is written is as the list
+        writes it.
+    Raises: CheckpointError for anything but texts, for two entries that say the same, and for a trained word that
+        holds one of today's: a text could then not be translated twice without harm.
+    """
+
+    def __init__(self, words: Mapping[str, str]):
+        if not isinstance(words, Mapping) or not all(
+            isinstance(word, str) and word.strip() for pair in words.items() for word in pair
+        ):
+            raise CheckpointError(f"trained_words are {words!r}; expected today's words -> those that were trained")
+        self._trained = {today.lower(): trained for today, trained in words.items()}
+        self._today = {trained.lower(): today for today, trained in words.items()}
+        if len(self._today) < len(words) or len(self._trained) < len(words):
+            raise CheckpointError(
+                f"trained_words are {dict(words)!r}; two of them say the same, expected different ones"
+            )
+        for trained in words.values():
+            if self.to_trained(trained) != trained:
+                raise CheckpointError(
+                    f"trained_words are {dict(words)!r}; {trained!r} holds one of today's words itself, so that a "
+                    "text would change each time that it is translated"
+                )
+
+    def to_trained(self, text: str) -> str:
+        """A text in the words of the checkpoint; all else in it as it is."""
+        return _replace(text, self._trained)
+
+    def to_today(self, text: str) -> str:
+        """What the model says, in today's words."""
+        return _replace(text, self._today)
+
+
+def _replace(text: str, words: dict[str, str]) -> str:
+    if not words:
+        return text
+    longest_first = sorted(words, key=len, reverse=True)
+    pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)"
+    return re.sub(pattern, lambda found: words[found[0].lower()], text, flags=re.IGNORECASE)
+
+
+def translated(decoded: Any, words: TrainedWords) -> Any:
+    """What a tokenizer decodes, a text or a list of texts, in today's words."""
+    return words.to_today(decoded) if isinstance(decoded, str) else [translated(one, words) for one in decoded]
+
+
+__all__ = ["TrainedWords", "translated"]
