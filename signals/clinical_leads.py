@@ -154,8 +154,9 @@ def _index(leads: list[Any], lead: Any) -> int:
 
 def _starts(leads: list[Any]) -> list[int] | None:
     """First sample (from 0) of each lead where the file states it (SCP-ECG, groups of DICOM), else None."""
-    starts = [int(lead.annotations.get("start_sample", 1)) - 1 for lead in leads]
-    return starts if any(starts) else None
+    if not any("start_sample" in lead.annotations for lead in leads):
+        return None
+    return [int(lead.annotations.get("start_sample", 1)) - 1 for lead in leads]
 
 
 def millivolts(
@@ -163,7 +164,8 @@ def millivolts(
 ) -> np.ndarray:
     """float32 [leads, samples] in mV from the stored counts."""
     starts = _starts(leads) or [0] * len(leads)
-    samples = max(start + len(lead.samples) for start, lead in zip(starts, leads, strict=True))
+    ends = [start + len(lead.samples) for start, lead in zip(starts, leads, strict=True)]
+    samples = max(ends)
     onsets = parsed.raw_metadata.get("ecgllm_record_onsets")
     places = None if onsets is None else _places(onsets, samples, rate, name)
     if places is not None:
@@ -202,8 +204,9 @@ def millivolts(
         )
     if places is not None:
         notes.append("the recording has gaps, in which samples are NaN")
-    if any(starts):
-        notes.append("leads start at different times; where one has no samples, it is NaN")
+    if any(starts) or min(ends) < samples:
+        differ = "start" if any(starts) else "end"
+        notes.append(f"leads {differ} at different times; where one has no samples, it is NaN")
     missing = int(np.isnan(signal).sum())
     if missing == signal.size:
         raise ECGReadError(f"{name}: all {missing:,} samples are marked as missing. The file holds no ECG.")

@@ -72,6 +72,9 @@ _KNOWN_MAGIC = (
     (b"SQLite format 3", "an SQLite database"),
 )
 
+# They count from 0 where SCP-ECG counts from 1, and pack their samples in a way of their own.
+_HEALFORCE = "a HealForce recorder's own kind of SCP-ECG (export HL7 aECG or EDF with the maker's program)"
+
 _KNOWN_SUFFIX = {
     ".ecg": "a recorder's own .ecg file, as Contec and HealForce write (export SCP-ECG, HL7 aECG or EDF instead)",
     ".atc": "a Kardia .atc file (export the recording's JSON from the Kardia API instead)",
@@ -104,6 +107,8 @@ def describe(head: bytes) -> str:
     for magic, name in _KNOWN_MAGIC:
         if head.startswith(magic):
             return name
+    if 6 in _scp_places(head):
+        return _HEALFORCE
     text = decode_head(head)
     if text is None:
         return "a binary file of no known kind"
@@ -223,15 +228,23 @@ def _binary_format(head: bytes) -> str | None:
         b".npy"
     ):
         return "npz"
-    # SCP-ECG: section 0 starts at byte 7, is the first section of its own list, and that list has entries of 10 bytes.
-    if len(head) >= 32:
-        section, length = struct.unpack_from("<HI", head, 8)
-        first, _, index = struct.unpack_from("<HII", head, 22)
-        if section == 0 and first == 0 and index == 7 and length >= 26 and (length - 16) % 10 == 0:
-            return "scp"
+    if 7 in _scp_places(head):
+        return "scp"
     if head[0] == 0x40 and head[2:6] == b"MFR ":
         return "mfer"
     return None
+
+
+def _scp_places(head: bytes) -> set[int]:
+    """Where the list of sections that begins at the sixth byte says that it stands itself: at 7 in SCP-ECG, which
+    counts bytes from 1. Nothing where there is no such list."""
+    if len(head) < 32:
+        return set()
+    section, length = struct.unpack_from("<HI", head, 8)
+    if section != 0 or length < 26 or (length - 16) % 10:
+        return set()
+    entries = struct.iter_unpack("<HII", head[22 : min(6 + length, len(head) - (len(head) - 22) % 10)])
+    return {place for number, size, place in entries if number == 0 and size == length}
 
 
 def _text_format(text: str) -> str | None:
