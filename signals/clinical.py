@@ -73,7 +73,7 @@ def read_clinical(
     Raises: ECGReadError as `read_ecg` says, also where `ecgdatakit` is not installed.
     """
     parsers = _parsers(name)
-    parsers.check_content(format, source, name)
+    source = parsers.check_content(format, source, name)
     if isinstance(source, bytes):
         # The library reads files only. What it is given may name a patient: the folder is the user's alone and goes.
         with tempfile.TemporaryDirectory(prefix="ecgllm-") as folder:

@@ -23,7 +23,6 @@ from ecgdatakit.parsing.parser import Parser
 from ecgdatakit.parsing.parsers.alivecor_kardia import AliveCorKardiaParser
 from ecgdatakit.parsing.parsers.dicom_waveform import DICOMWaveformParser, _import_pydicom
 from ecgdatakit.parsing.parsers.edf import EDFParser
-from ecgdatakit.parsing.parsers.ge_muse_xml import GEMuseXMLParser
 from ecgdatakit.parsing.parsers.hl7_aecg import HL7aECGParser, _attr, _child, _float
 from ecgdatakit.parsing.parsers.ishne_holter import ISHNEHolterParser
 from ecgdatakit.parsing.parsers.mfer import MFERParser
@@ -31,12 +30,14 @@ from ecgdatakit.parsing.parsers.mfer import MFERParser
 from ..signal_ecgllm import LEADS
 from .detection import decode_head
 from .dicom_padding import padded
+from .muse_parser import MuseParser
 from .record import ECGReadError, known_lead_name
 from .scp_parser import SCPParser
 from .sierra_parser import SierraParser
 
 _XML = ("muse", "sierra", "hl7")
 _ENTITY = re.compile(r"<!ENTITY\b", re.IGNORECASE)
+_DECLARATION = re.compile(r"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.-]+)[\"'][^>]{0,200}\?>")
 _MUSE_RATE = re.compile(r"<SampleBase>\s*([^<\s]+)\s*<.*?<SampleExponent>\s*([^<\s]+)\s*<", re.DOTALL)
 _WAVEFORMS = re.compile(r"<parsedwaveforms\b([^>]*)>([^<]*)<", re.DOTALL)
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # DICOM's Deflated Explicit VR Little Endian
@@ -45,9 +46,11 @@ _MAX_CHANNELS = 1024
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 
 
-def check_content(format: str, source: Path | bytes, name: str) -> None:
+def check_content(format: str, source: Path | bytes, name: str) -> Path | bytes:
     """Refuse, before it is parsed, a file that expands when it is.
 
+    Returns: the source, or its content as UTF-8 where XML declares UTF-16 and is none: programs write XML into a
+        string, which is UTF-16 to them, and then save it otherwise.
     Raises: ECGReadError for entity declarations in XML ("billion laughs", external files), deflated DICOM, and
     packed waveforms of more than `_MAX_XLI_BYTES` a lead.
     """
@@ -57,7 +60,7 @@ def check_content(format: str, source: Path | bytes, name: str) -> None:
             "instance with dcmconv +te."
         )
     if format not in _XML:
-        return
+        return source
     content = _first(source)
     text = decode_head(content) or content.decode("latin-1")
     if _ENTITY.search(text):
@@ -81,6 +84,10 @@ def check_content(format: str, source: Path | bytes, name: str) -> None:
                     f"{name}: has the sampling rate {rate:g} Hz, which is no whole number and would be rounded. "
                     "Export it again at a whole rate."
                 )
+    declared = _DECLARATION.match(text)
+    if declared and declared[1].lower().startswith("utf-16") and b"\0" not in content[:100]:
+        return text[declared.end() :].encode()
+    return source
 
 
 def _first(source: Path | bytes, count: int = -1) -> bytes:
@@ -323,7 +330,7 @@ class _ISHNE(ISHNEHolterParser):
 
 PARSERS: dict[str, type[Parser]] = {
     "dicom": _DICOM,
-    "muse": GEMuseXMLParser,
+    "muse": MuseParser,
     "sierra": SierraParser,
     "hl7": _HL7,
     "scp": SCPParser,

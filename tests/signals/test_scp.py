@@ -10,8 +10,9 @@ from ecgllm.signals import ECGReadError, read_ecg
 
 pytest.importorskip("ecgdatakit")
 
-CODES = {"I": 1, "II": 2, "V1": 3, "V2": 4, "V3": 5, "V4": 6, "V5": 7, "V6": 8, "V7": 9, "V3R": 11, "V4R": 12, "V5R": 13,
-         "V6R": 14, "X": 16, "Y": 17, "Z": 18, "III": 61, "aVR": 62, "aVL": 63, "aVF": 64, "V8": 66, "V9": 67}  # fmt: skip
+CODES = {"I": 1, "II": 2, "V1": 3, "V2": 4, "V3": 5, "V4": 6, "V5": 7, "V6": 8, "V7": 9, "V3R": 11, "V4R": 12,
+         "V5R": 13, "V6R": 14, "X": 16, "Y": 17, "Z": 18, "III": 61, "aVR": 62, "aVL": 63, "aVF": 64, "V8": 66,
+         "V9": 67}  # fmt: skip
 # A table of one's own: (bits of the prefix, bits in all, 1 for a value or 0 for a switch, value or table, prefix).
 # The first has the values -1, 0, 1, a switch to the second, and 16 bits for all else; the second switches back.
 OWN_TABLES = [
