@@ -246,8 +246,9 @@ def _row(entry: Entry, record: Any, name: str, seed: int, min_likelihood: float)
     if record.findings is not None:
         findings = implied(record.findings)
     else:
-        findings, unmapped = findings_from_statements(record.statements, min_likelihood)
-        if unmapped and entry.whole_report:
+        statements = [entry.read_as.get(statement, statement) for statement in record.statements]
+        findings, unmapped = findings_from_statements(statements, min_likelihood)
+        if (unmapped and entry.whole_report) or entry.of_patient:
             findings = ()
     row = {
         "id": entry.id,
@@ -267,7 +268,7 @@ def _row(entry: Entry, record: Any, name: str, seed: int, min_likelihood: float)
         "device": record.device,
         "severity": severity(findings),
         "split": entry.split or split_of(entry.patient_id, seed),
-        "source": name,
+        "source": entry.source or name,
     }
     return _Outcome(entry.id, row, unmapped=unmapped, unclear=entry.unclear)
 

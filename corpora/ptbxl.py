@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ _NOISE_COLUMNS = {
 _SUBCLASSES = frozenset(["MI", "STTC", "CD", "HYP", "AMI", "IMI", "LMI", "PMI", "AVB", "ISCA", "ISCI", "LAFB/LPFB"])
 _FILE_COLUMNS = {500: ("filename_hr",), 100: ("filename_lr",), None: ("filename_hr", "filename_lr")}
 _COLUMNS = ("ecg_id", "patient_id", "strat_fold")
+# 453 and 6 of 2,118 reports of LAD; "borderline left axis deviation" has a code of its own, AXL.
+_LEFT_AXIS_DEVIATION = re.compile(r"(?<!borderline )left axis deviation|(?:ue|ü)berdrehter linkstyp")
 
 
 def entries(src: Path, sampling_rate: float | None = None) -> Found:
@@ -114,7 +117,8 @@ def _signal_path(src: Path, row: dict[str, str], sampling_rate: float | None) ->
 def statements_of(row: dict[str, str]) -> list[str]:
     """Source statements of one row: `SCP:<code>:<likelihood>` and `PTBXL:<what>:<value>`.
 
-    What: axis, stadium (I to III or unknown; once for each of two infarctions), extra_beats (the cell as it is),
+    What: axis (LAD is followed by :left-axis-deviation where the report says that, in English or German, and not only
+    "Linkstyp"), stadium (I to III or unknown; once for each of two infarctions), extra_beats (the cell as it is),
     pacemaker, noise (none where all four columns are empty), and `METADATA_COLUMNS`. A row without `scp_codes` but
     with `labels` (codes of the published benchmark split, joined by ';', superclasses and subclasses among them) gives
     `SCP:<code>` and `PTBXL:class:<class>`; the rest is then unknown.
@@ -125,7 +129,8 @@ def statements_of(row: dict[str, str]) -> list[str]:
     found = [f"SCP:{code}:{float(likelihood):g}" for code, likelihood in ast.literal_eval(codes).items()]
     axis = _text(row, "heart_axis")
     if axis:
-        found.append(f"PTBXL:axis:{axis}")
+        said = axis == "LAD" and _LEFT_AXIS_DEVIATION.search(_text(row, "report").lower())
+        found.append(f"PTBXL:axis:{axis}{':left-axis-deviation' if said else ''}")
     for column in ("infarction_stadium1", "infarction_stadium2"):
         stage = _text(row, column)
         if stage:
