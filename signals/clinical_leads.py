@@ -23,13 +23,16 @@ _OTHER_SIGNALS = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"(?:ch|chan|channel|sig|signal|lead)?[ _.-]*\d{1,3}", re.IGNORECASE)
-_ECG_BEFORE_LEAD = re.compile(r"^(?:POL[\s_-]+)?E[CK]G[\s_-]+", re.IGNORECASE)
+_BEFORE_LEAD = re.compile(
+    r"^(?:POL[\s_-]+)?(?:E[CK]G[\s_-]+)?(?:(?:lead|ableitung|abl|d[e\xe9]rivation|derivaci[o\xf3]n|derivazione)[\s._-]+)?",
+    re.IGNORECASE,
+)
 _LOWEST_INT16 = -32768  # what ISHNE's specification proposes for a lead that is off, and carts write there
 
 
 def lead_name(label: str) -> str:
-    """The standard name of a lead; also of "EKG-II" and "ECG-aVR", as polygraphs write, and not of "ECG 1"."""
-    bare = known_lead_name(_ECG_BEFORE_LEAD.sub("", label.strip()))
+    """The standard name of a lead; also of "EKG-II", "ECG-aVR" and "Ableitung V1", and not of "ECG 1"."""
+    bare = known_lead_name(_BEFORE_LEAD.sub("", label.strip()))
     return bare if bare in LEADS else known_lead_name(label)
 
 

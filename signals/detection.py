@@ -51,6 +51,13 @@ _WFDB_NEXT_LINE = re.compile(r"(?![\d.+-]+\s)[^\s,;]+\s+\d+(?:x\d+)?(?::\d+)?(?:
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?\s*")
 _DELIMITERS = "\t;,"
 _UNIT_LINE = ("", "s", "sec", "seconds", "ms", "n", "v", "mv", "uv", "\xb5v", "\u03bcv", "nv")
+DICOM_WAVEFORM = b"1.2.840.10008.5.1.4.1.1.9."  # the SOP classes of waveforms (PS3.4, B.5)
+# DICOM without the preamble and mark of a file: the tags of which one comes first, and in big endian.
+_DICOM_STARTS = tuple(
+    bytes(tag)
+    for group, element in ((2, 0), (2, 1), (8, 0), (8, 5), (8, 8), (8, 0x12), (8, 0x16))
+    for tag in ((group, 0, element, 0), (0, group, 0, element))
+)
 _KNOWN_MAGIC = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (b"MATLAB 5.0 MAT-file", "a MATLAB 5 file"),
@@ -212,7 +219,7 @@ def is_unit_line(fields: list[str]) -> bool:
 
 
 def _binary_format(head: bytes) -> str | None:
-    if head[128:132] == b"DICM":
+    if head[128:132] == b"DICM" or (head[:4] in _DICOM_STARTS and DICOM_WAVEFORM in head[:4096]):
         return "dicom"
     if head.startswith(b"ISHNE1.0"):
         return "ishne"
