@@ -88,9 +88,11 @@ def findings_from_statements(
         kind, _, content = statement.partition(":")
         if kind == "SCP":
             code, _, likelihood = content.partition(":")
-            if likelihood and not _is_kept(code, float(likelihood), min_likelihood):
+            stated = _likelihood(likelihood)
+            if stated is not None and not _is_kept(code, stated, min_likelihood):
                 continue
-            content = code
+            if stated is not None or not likelihood:  # else a sentence of an SCP-ECG file, which has a colon in it
+                content = code
         elif kind == "LUDB":
             content = ludb_statement(content)
         elif kind == "MIMIC":
@@ -255,6 +257,11 @@ def describe(findings: Iterable[str]) -> str:
     of_the_ecg = (name for name in most_specific(findings) if VOCABULARY[name].category != "clinical")
     names = sorted(of_the_ecg, key=lambda name: (order[VOCABULARY[name].category], name))
     return " ".join(f"{name[0].upper()}{name[1:]}." for name in names)
+
+
+def _likelihood(text: str) -> float | None:
+    """Percent; None for what is no number. Not by `float`, whose error would quote what may be a name."""
+    return float(text) if re.fullmatch(r"\d{1,3}(?:\.\d*)?", text) else None
 
 
 def _is_kept(code: str, likelihood: float, least: float) -> bool:
