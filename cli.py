@@ -498,6 +498,7 @@ def prepare(
     keep_missing: Annotated[
         bool, typer.Option("--keep-missing", help="ecg-qa: keep questions about records that are not there.")
     ] = False,
+    all_statements: AllStatements = False,
 ) -> None:
     """Turn a public ECG corpus, or your own folder, into a `datasets` folder with one vocabulary of findings.
 
@@ -509,7 +510,8 @@ def prepare(
         try:
             if name == "ecg-qa":
                 options |= {"wording": wording, "split": split, "keep_missing": keep_missing, "limit": limit}
-                _prepare_ecg_qa(folder, output, source, records, min_likelihood=min_likelihood or 0.0, **options)
+                options |= {"min_likelihood": min_likelihood or 0.0}
+                _prepare_ecg_qa(folder, output, source, records, all_statements, **options)
                 return
             if records is not None or wording is not None or split is not None or keep_missing:
                 raise ECGError("--records, --wording, --split and --keep-missing are options of ecg-qa")
@@ -522,16 +524,18 @@ def prepare(
             )
         except ImportError as error:  # h5py is an optional extra
             raise ECGError(str(error)) from error
-        _save(corpus, folder, output, "records", report)
+        _save(corpus, folder, output, "records", report, all_statements)
 
 
-def _prepare_ecg_qa(folder: Path, output: Path, source: Path | None, records: Path | None, **options: Any) -> None:
+def _prepare_ecg_qa(
+    folder: Path, output: Path, source: Path | None, records: Path | None, all_statements: bool, **options: Any
+) -> None:
     from .corpora.ecg_qa_records import prepare_ecg_qa
 
     if source is None:
         raise ECGError("ecg-qa needs its folder: ecgllm prepare ecg-qa FOLDER -o OUT")
     found = prepare_ecg_qa(source, records, **options)
-    _save(found.questions, folder, output, "questions", found)
+    _save(found.questions, folder, output, "questions", found, all_statements)
     if found.records is not None:
         _save(found.records, folder / "records", output / "records", "records")
 
@@ -791,13 +795,16 @@ def _names(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def _save(dataset: Dataset, folder: Path, output: Path, noun: str, report: Any = None) -> None:
+def _save(
+    dataset: Dataset, folder: Path, output: Path, noun: str, report: Any = None, all_statements: bool = False
+) -> None:
     """Write a data set to `folder`, which becomes `output`, and its report (with a method `text`) whole beside it, of
-    which the screen shows less."""
+    which the screen shows less. all_statements: the screen alone shows statements that are no finding, too."""
     dataset.save_to_disk(str(folder))
     if report is not None:
         (folder / REPORT).write_text(report.text() + "\n", encoding="utf-8")
-        typer.echo(report.text(most=10, all_in=output / REPORT), err=True)
+        more = {"statements": True} if all_statements else {}
+        typer.echo(report.text(most=10, all_in=output / REPORT, **more), err=True)
     typer.echo(f"{len(dataset)} {noun} in {output}")
 
 

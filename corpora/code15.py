@@ -134,7 +134,7 @@ def _exams(table: Path) -> Iterator[dict[str, str]]:
             raise ECGError(f"{CORPUS}: {table} lacks the column {', '.join(missing)}; it has {reader.fieldnames}")
         for exam in reader:
             if not exam["exam_id"].strip().isdigit():
-                raise ECGError(f"{CORPUS}: {table} has the exam_id {exam['exam_id']!r}; expected a whole number")
+                raise ECGError(f"{CORPUS}: {table}, line {reader.line_num}: the exam_id is no whole number")
             yield exam
 
 

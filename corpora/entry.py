@@ -28,10 +28,10 @@ class Entry:
     id: str
     path: Path
     patient_id: str
-    changes: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict, repr=False)  # free text and times, which logs must not hold
     split: str | None = None
     load: Callable[[], Any] | None = None
-    unclear: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = field(default=(), repr=False)
     whole_report: bool = False
     source: str | None = None
     of_patient: bool = False

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors_ecgllm import ECGError
+from ..signals.quotes import without_quotes
 from .entry import Entry, Found, missing_layout
 from .findings import VOCABULARY
 from .ptbxl_text import METADATA_COLUMNS, beats_in, leads_in
@@ -56,9 +57,9 @@ def entries(src: Path, sampling_rate: float | None = None) -> Found:
                 found.append(_entry(src, row, sampling_rate))
             except (ValueError, SyntaxError, TypeError) as error:
                 raise ECGError(
-                    f"PTB-XL: {table}, line {reader.line_num}: {error}; expected a row as published. Was the table "
-                    "saved by a spreadsheet? Download it again"
-                ) from error
+                    f"PTB-XL: {table}, line {reader.line_num}: {without_quotes(str(error))}; expected a row as "
+                    "published. Was the table saved by a spreadsheet? Download it again"
+                ) from None  # the cause quotes the cell
     if found and not any(entry.path.is_file() for entry in found):
         raise _no_signals(src, found, sampling_rate)
     return Found(found, len(found))

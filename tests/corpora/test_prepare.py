@@ -59,7 +59,7 @@ def test_statements_are_mapped_and_unmapped_ones_counted():
     assert (
         corpus[0]["findings"] == ["bradycardia", "sinus bradycardia"] and corpus[0]["report"] == "Sinus bradycardia."
     )
-    assert "not mapped: SNOMED:999 (1 records)" in corpus.info.description
+    assert "not mapped: 1 different texts, 1 in all; not shown" in corpus.info.description
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What of a statement is shown: the vocabulary's words where all of it is a finding, nothing otherwise."""
 
 import pytest
+
 from ecgllm.corpora import VOCABULARY, finding_stated, findings_from_statements
 
 NAME = "Zzqname"
