@@ -167,9 +167,10 @@ class _HL7(HL7aECGParser):
             element = _child(value, part)
             number, unit = _attr(element, "value"), _attr(element, "unit")
             if (part == "scale" or number) and _float(number) is None:
-                raise CorruptedFileError(f"lead {label} has the {part} {number or 'none'}; expected a number")
+                found = "no number" if number else "nothing"  # not what stands there, which may be anything
+                raise CorruptedFileError(f"lead {label} has {found} as its {part}; expected a number")
             if part == "origin" and unit and _normalize_unit(unit) is None and _float(number):
-                raise CorruptedFileError(f"lead {label} has an {part} in {unit}; expected uV or mV")
+                raise CorruptedFileError(f"lead {label} has an {part} in a unit that is no voltage; expected uV or mV")
         return HL7aECGParser._make_lead(label, samples, value, rate)
 
 
