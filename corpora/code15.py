@@ -7,7 +7,6 @@ rows of the padding are cut off, and the unit, which the files do not state (`un
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import numpy as np
 from ..errors_ecgllm import ECGError
 from ..signals.record import ECGReadError, ECGRecord
 from .entry import Entry, Found, missing_layout
+from .text_files import table_rows
 
 CORPUS = "CODE-15 %"
 SAMPLING_RATE = 400.0
@@ -127,15 +127,11 @@ def _find_unit(rows_of: dict[str, dict[int, int]], src: Path) -> str:
 
 
 def _exams(table: Path) -> Iterator[dict[str, str]]:
-    with open(table, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in (*_COLUMNS, *LABELS[:6]) if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ECGError(f"{CORPUS}: {table} lacks the column {', '.join(missing)}; it has {reader.fieldnames}")
-        for exam in reader:
-            if not exam["exam_id"].strip().isdigit():
-                raise ECGError(f"{CORPUS}: {table}, line {reader.line_num}: the exam_id is no whole number")
-            yield exam
+    for line, exam in table_rows(table, (*_COLUMNS, *LABELS[:6]), CORPUS):
+        number = exam["exam_id"].strip()
+        if not (number.isascii() and number.isdigit() and len(number) < 19):
+            raise ECGError(f"{CORPUS}: {table}, line {line}: the exam_id is {number[:50]!r}; expected a whole number")
+        yield exam
 
 
 def _rows_by_exam(path: Path) -> dict[int, int]:

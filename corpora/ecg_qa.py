@@ -8,9 +8,6 @@ which is by patient but not by PTB-XL's folds. Licence: CC BY 4.0. Source: Oh et
 
 from __future__ import annotations
 
-import ast
-import csv
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -25,8 +22,9 @@ from ..errors_ecgllm import ECGError
 from .answers import answer_set
 from .entry import missing_layout
 from .questions import QUESTION_FEATURES
-from .report_lines import counted, listed
+from .report_lines import listed
 from .rows import dataset_from_rows
+from .text_files import python_literal, read_json, table_rows
 
 # Beside our own columns: the ids under which a question is published, so that results can be compared by sample and by
 # template; question_group joins the paraphrases of one question; attribute_type splits the published tables.
@@ -73,18 +71,19 @@ class EcgQaReport:
     missing: dict[str, str] = field(default_factory=dict)
     about_missing: int = 0
     kept_about_missing: bool = False
-    unlisted: Counter[str] = field(default_factory=Counter, repr=False)
+    unlisted: Counter[str] = field(default_factory=Counter)
     not_in_split: int = 0
 
     def __str__(self) -> str:
         return self.text(_LISTED)
 
-    def text(
-        self, most: int | None = None, all_in: str | os.PathLike[str] | None = None, statements: bool = False
-    ) -> str:
-        """The report, the number of questions last; arguments as of `CorpusReport.text`."""
+    def text(self, most: int | None = None, all_in: str | os.PathLike[str] | None = None) -> str:
+        """The report, the number of questions last; at most `most` lines of one kind, all in the file `all_in`."""
         lines = listed([f"missing: {record}: {reason}" for record, reason in self.missing.items()], most, all_in)
-        lines += counted("answer outside the published list", self.unlisted, "times", statements)
+        unlisted = [
+            f"answer outside the published list: {text} ({n} times)" for text, n in self.unlisted.most_common()
+        ]
+        lines += listed(unlisted, most, all_in)
         if self.missing:
             done = "kept" if self.kept_about_missing else "left out"
             lines.append(f"{len(self.missing)} records are missing; {self.about_missing} questions about them {done}")
@@ -209,11 +208,13 @@ def answer_options(src: str | os.PathLike[str]) -> dict[int, tuple[str, ...]]:
     path = _beside(find_shards(src)[0].path, "answers_for_each_template.csv")
     if path is None:
         return {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        return {
-            int(row["template_id"]): tuple(sorted(answer_set(ast.literal_eval(row["classes"]))))
-            for row in csv.DictReader(file)
-        }
+    found = {}
+    for line, row in table_rows(path, ("template_id", "classes"), "ECG-QA"):
+        try:
+            found[int(row["template_id"])] = tuple(sorted(answer_set(python_literal(row["classes"], list))))
+        except (ValueError, AttributeError) as error:  # no number; an answer that is no text
+            raise ECGError(f"ECG-QA: {path}, line {line}: {error}; download it again") from error
+    return found
 
 
 def _rows(
@@ -276,10 +277,7 @@ def _rows(
 
 def _questions(shards: list[Shard]) -> Iterator[tuple[Shard, dict[str, Any]]]:
     for shard in shards:
-        try:
-            questions = json.loads(shard.path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ECGError(f"ECG-QA: {shard.path} is no JSON: {error}; download it again") from error
+        questions = read_json(shard.path)
         if not isinstance(questions, list):
             raise ECGError(f"ECG-QA: {shard.path} holds a {type(questions).__name__}; expected a list of questions")
         for position, question in enumerate(questions):
@@ -308,7 +306,7 @@ def check_question(question: Any, where: str) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31  # as the columns hold
 
 
 def _is_text(value: Any) -> bool:
@@ -342,12 +340,15 @@ def _beside(shard: Path, name: str) -> Path | None:
 
 
 def _answers(path: Path) -> set[str]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        return set(answer_set(row["class"] for row in csv.DictReader(file)))
+    return set(answer_set(row["class"] for _, row in table_rows(path, ("class",), "ECG-QA")))
 
 
 def _split_ecgs(shard: Shard) -> frozenset[int]:
     path = _beside(shard.path, f"{'valid' if shard.split == 'validation' else shard.split}_ecgs.tsv")
     if path is None:
         return frozenset()
-    return frozenset(int(line.split()[-1]) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return frozenset(int(line.split()[-1]) for line in lines if line.strip())
+    except ValueError as error:
+        raise ECGError(f"ECG-QA: {path} is no list of ECGs, a number at the end of each line: {error}") from error

@@ -37,7 +37,6 @@ _WITHOUT_FINDING = frozenset(
     [
         *(f"PTBXL:class:{superclass}" for superclass in ("MI", "STTC", "CD", "HYP")),  # their subclass stands beside
         "PTBXL:stadium:unknown",
-        "PTBXL:axis:unclear",
         *(f"MIMIC:{statement}" for statement in WITHOUT_FINDING),
     ]
 )
@@ -88,11 +87,9 @@ def findings_from_statements(
         kind, _, content = statement.partition(":")
         if kind == "SCP":
             code, _, likelihood = content.partition(":")
-            stated = _likelihood(likelihood)
-            if stated is not None and not _is_kept(code, stated, min_likelihood):
+            if likelihood and not _is_kept(code, float(likelihood), min_likelihood):
                 continue
-            if stated is not None or not likelihood:  # else a sentence of an SCP-ECG file, which has a colon in it
-                content = code
+            content = code
         elif kind == "LUDB":
             content = ludb_statement(content)
         elif kind == "MIMIC":
@@ -104,12 +101,10 @@ def findings_from_statements(
             if what == "extra_beats":
                 kinds = set(beats_in(value)[0])
                 unsaid_origin = unsaid_origin or "ES" in kinds
-                found.update(
-                    name for kind in kinds - {"ES"} for name in findings_by_statement()[f"PTBXL:extra_beats:{kind}"]
-                )
+                found.update(name for kind in kinds - {"ES"} for name in _by_statement()[f"PTBXL:extra_beats:{kind}"])
                 continue
         key = f"{kind}:{content.strip()}"
-        names = findings_by_statement().get(key)
+        names = _by_statement().get(key)
         if names is not None:
             found.update(names)
         elif key not in _WITHOUT_FINDING:
@@ -124,8 +119,8 @@ def ludb_statement(text: str) -> str:
 
     One header of LUDB 1.0.1 (20.hea) repeats its record line right behind the last statement; that tail is cut off.
     """
-    text = re.sub(r"\.?\s*\b\d+ 12 500 5000\s*$", "", text.strip().lstrip("#"))
-    return " ".join(text.split()).rstrip(". ").lower()
+    text = re.sub(r"\.? ?\b\d+ 12 500 5000$", "", " ".join(text.strip().lstrip("#").split()))
+    return text.rstrip(". ").lower()
 
 
 def implied(findings: Iterable[str]) -> tuple[str, ...]:
@@ -209,7 +204,6 @@ def group_truth(findings: Iterable[str], group: str, stated_by_source: Iterable[
     """Whether a record shows any finding of a broad group (`GROUPS`) or "any abnormality"; None where that is open.
 
     A record called normal that bears an abnormal finding all the same (PTB-XL has such) is open for "any abnormality".
-    A finding that leaves doubt about one that would make the group true (`Finding.blurs`) leaves the group open.
     What would make it true and the record's source never states (`stated_by_source`) it does not deny either.
     """
     present = set(findings)
@@ -221,11 +215,11 @@ def group_truth(findings: Iterable[str], group: str, stated_by_source: Iterable[
             return None if abnormal else False
         # Where a source calls ECGs normal, one that is neither called normal nor abnormal has been left open.
         says = "normal ecg" not in stated_by_source and any(VOCABULARY[name].abnormal for name in stated_by_source)
-        return True if abnormal else (False if says and not _is_blurred(present) else None)
+        return True if abnormal else (False if says else None)
     category = GROUPS[group]
     if any(_shows(name, category) for name in present):
         return True
-    if not any(_shows(name, category) for name in stated_by_source) or _is_blurred(present, category):
+    if not any(_shows(name, category) for name in stated_by_source):
         return None
     assessed = any(VOCABULARY[name].category == category for name in present)
     return None if not assessed and _UNREMARKABLE.get(category) in stated_by_source else False
@@ -242,12 +236,6 @@ def _shows(name: str, category: str) -> bool:
     return finding.category == category and (name != "no noise" if category == "noise" else finding.abnormal)
 
 
-def _is_blurred(present: Iterable[str], category: str | None = None) -> bool:
-    """Whether one of the findings leaves open an abnormal one of the category (None: of any)."""
-    doubtful = {other for name in present for other in VOCABULARY[name].blurs}
-    return any(VOCABULARY[name].abnormal and category in (None, VOCABULARY[name].category) for name in doubtful)
-
-
 def describe(findings: Iterable[str]) -> str:
     """English sentences that state the findings, most specific only: "Sinus rhythm. Left axis deviation.".
 
@@ -259,11 +247,6 @@ def describe(findings: Iterable[str]) -> str:
     return " ".join(f"{name[0].upper()}{name[1:]}." for name in names)
 
 
-def _likelihood(text: str) -> float | None:
-    """Percent; None for what is no number. Not by `float`, whose error would quote what may be a name."""
-    return float(text) if re.fullmatch(r"\d{1,3}(?:\.\d*)?", text) else None
-
-
 def _is_kept(code: str, likelihood: float, least: float) -> bool:
     if likelihood == 0.0:
         return code in _SCP_FORM_AND_RHYTHM
@@ -271,8 +254,7 @@ def _is_kept(code: str, likelihood: float, least: float) -> bool:
 
 
 @lru_cache(maxsize=1)
-def findings_by_statement() -> dict[str, tuple[str, ...]]:
-    """Every statement that is mapped, as readers give it, in comparable form -> the findings that it gives."""
+def _by_statement() -> dict[str, tuple[str, ...]]:
     table: dict[str, list[str]] = {}
     for finding in VOCABULARY.values():
         for kind, contents in (

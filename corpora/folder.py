@@ -2,14 +2,11 @@
 
 In: a folder in which `read_ecg` reads the files, and a table with a row per file. Out: one `Entry` per row. Decided
 here: which columns mean what (`COLUMNS`; every other column must be named as a finding of the vocabulary and hold 0
-or 1, or is reported as unused), that a table with patients names one in every row, and that an error names line and
-column and never what the cell holds: columns get shifted, and a name may stand where an age was expected.
+or 1, or is reported as unused), and that a table with patients names one in every row.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from ..errors_ecgllm import ECGError
 from .entry import Entry, Found, missing_layout
 from .findings import VOCABULARY
 from .splits import SPLITS
+from .text_files import table_rows
 from .vocabulary import FORMER_NAMES
 
 # What a column may be called (in any case, blanks as underscores) -> what it is.
@@ -68,22 +66,15 @@ def entries(src: Path, table: str | Path | None = None) -> Found:
 
 def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Column names, and (line number, row) of every row that is not empty."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ECGError(f"{path}: is no UTF-8 text ({error}); save the table as CSV in UTF-8") from error
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        delimiter = max(",;\t", key=file.readline().count)
     rows = []
-    for row in reader:
-        if None in row:
-            raise ECGError(f"{path}, line {reader.line_num}: has more cells than the header has columns")
-        if any((cell or "").strip() for cell in row.values()):
-            rows.append((reader.line_num, {name: (cell or "").strip() for name, cell in row.items()}))
+    for line, row in table_rows(path, (), "your own folder", delimiter):
+        if any(cell.strip() for cell in row.values()):
+            rows.append((line, {name: cell.strip() for name, cell in row.items()}))
     if not rows:
         raise ECGError(f"{path}: has no row below its header")
-    return list(reader.fieldnames or ()), rows
+    return list(rows[0][1]), rows
 
 
 def _entry(
@@ -110,10 +101,10 @@ def _entry(
     changes = {name: value for name, value in changes.items() if value is not None}  # else what the file says stays
     if labels or "findings" in cell:
         named = [name.strip() for name in cell.get("findings", "").split(";") if name.strip()]
-        unknown = [str(number) for number, name in enumerate(named, 1) if _finding(name) is None]
+        unknown = [name for name in named if _finding(name) is None]
         if unknown:
             raise ECGError(
-                f"{where}: number {' and '.join(unknown)} of its {len(named)} findings is none of the vocabulary; see "
+                f"{where}: {', '.join(map(repr, unknown))} is no finding of the vocabulary; see "
                 "ecgllm.corpora.VOCABULARY"
             )
         stated = {_finding(name) for name in named}
@@ -172,25 +163,25 @@ def _is_stated(cell: str, where: str) -> bool:
     if cell == "":
         return False
     if cell.lower() not in value:
-        raise ECGError(f"{where}: holds something else than 0 or 1; expected one of them")
+        raise ECGError(f"{where}: holds {cell!r}; expected 0 or 1")
     return value[cell.lower()]
 
 
 def _chosen(cell: str, choices: dict[str, str], what: str, where: str) -> str | None:
     if cell and cell.lower() not in choices:
-        raise ECGError(f"{where}: {what} is none of {', '.join(choices)}; expected one of them")
+        raise ECGError(f"{where}: {what} is {cell!r}; expected one of {', '.join(choices)}")
     return choices[cell.lower()] if cell else None
 
 
 def _age(cell: str, where: str) -> float | None:
     try:
         return float(cell) if cell else None
-    except ValueError:
-        raise ECGError(f"{where}: age is no number; expected years") from None
+    except ValueError as error:
+        raise ECGError(f"{where}: age is {cell!r}; expected years") from error
 
 
 def _time(cell: str, where: str) -> datetime | None:
     try:
         return datetime.fromisoformat(cell) if cell else None
-    except ValueError:
-        raise ECGError(f"{where}: recorded_at is no time; expected one such as 2024-05-31T08:15:00") from None
+    except ValueError as error:
+        raise ECGError(f"{where}: recorded_at is {cell!r}; expected a time such as 2024-05-31T08:15:00") from error

@@ -7,8 +7,6 @@ holds such a sentence gives no findings at all (`Entry.whole_report`), since it 
 
 from __future__ import annotations
 
-import re
-
 CODE15_LABELS: dict[str, tuple[str, ...]] = {
     "1dAVb": ("first degree av block",),
     "RBBB": ("right bundle branch block",),
@@ -77,5 +75,5 @@ WITHOUT_FINDING = ("abnormal ecg", "borderline ecg", "otherwise normal ecg", "no
 
 def mimic_statement(text: str) -> str:
     """A sentence of a machine's report in comparable form: lower case, single spaces, no stars, dashes or dot."""
-    text = re.sub(r"^(?:summary|diagnosis):", "", text.strip().lower())
-    return " ".join(re.sub(r"^[\s*-]+|[\s*.-]+$", "", text).split())
+    text = " ".join(text.lower().split()).removeprefix("summary:").removeprefix("diagnosis:")
+    return text.lstrip(" *-").rstrip(" *.-")

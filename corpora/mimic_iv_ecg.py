@@ -8,7 +8,6 @@ V1-V6: their names decide, never their position. Missing samples stay NaN. Age a
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,10 +15,12 @@ from pathlib import Path
 
 from ..errors_ecgllm import ECGError
 from .entry import Entry, Found, missing_layout
+from .text_files import check_columns, table_rows
 
 CORPUS = "MIMIC-IV-ECG 1.0"
 _RECORD_COLUMNS = ("subject_id", "study_id", "ecg_time", "path")
 _MEASURED = ("rr_interval", "p_onset", "qrs_onset", "qrs_end", "t_end", "qrs_axis")
+_MACHINE_COLUMNS = ("study_id", "report_0", *_MEASURED)
 _LONGEST_MS = 10_000  # a strip lasts 10 s; the machine writes 29999 and 32767 where it measured nothing
 
 
@@ -32,11 +33,11 @@ def entries(src: Path) -> Found:
     table = src / "record_list.csv"
     if not table.is_file():
         raise missing_layout(src, "record_list.csv, machine_measurements.csv and files/", CORPUS, table.name)
-    _check_columns(table, _RECORD_COLUMNS)
+    check_columns(table, _RECORD_COLUMNS, CORPUS)
     machine = src / "machine_measurements.csv"
     found = Found(())
     if machine.is_file():
-        _check_columns(machine, ("study_id", "report_0", *_MEASURED))
+        check_columns(machine, _MACHINE_COLUMNS, CORPUS)
     else:
         found.notes.append(f"{machine.name} is not there: no reports, findings and measurements")
     found.entries = _entries(src, table, machine if machine.is_file() else None)
@@ -45,7 +46,7 @@ def entries(src: Path) -> Found:
 
 def _entries(src: Path, table: Path, machine: Path | None) -> Iterator[Entry]:
     measured = _MeasurementsInTurn(machine)
-    for row in _rows(table):
+    for _, row in table_rows(table, _RECORD_COLUMNS, CORPUS):
         study, subject = row["study_id"].strip(), row["subject_id"].strip()
         machine_row = measured.of(study)
         sentences = sentences_of(machine_row)
@@ -67,8 +68,8 @@ def _entries(src: Path, table: Path, machine: Path | None) -> Iterator[Entry]:
 def _time(text: str, study: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text) if text else None
-    except ValueError:  # which quotes the cell
-        raise ECGError(f"{CORPUS}: ecg_time of study {study} is no time such as 2180-07-23 08:44:00") from None
+    except ValueError as error:
+        raise ECGError(f"{CORPUS}: ecg_time of study {study} is {text!r}; expected 2180-07-23 08:44:00") from error
 
 
 def sentences_of(row: dict[str, str]) -> list[str]:
@@ -115,27 +116,14 @@ class _MeasurementsInTurn:
     most what lies out of order is held; with another order the result is the same and takes memory."""
 
     def __init__(self, path: Path | None) -> None:
-        self.rows = _rows(path) if path else iter(())
+        self.rows = table_rows(path, _MACHINE_COLUMNS, CORPUS) if path else iter(())
         self.waiting: dict[str, dict[str, str]] = {}
 
     def of(self, study: str) -> dict[str, str]:
         if study in self.waiting:
             return self.waiting.pop(study)
-        for row in self.rows:
+        for _, row in self.rows:
             if row["study_id"].strip() == study:
                 return row
             self.waiting[row["study_id"].strip()] = row
         return {}
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        yield from csv.DictReader(file)
-
-
-def _check_columns(path: Path, wanted: tuple[str, ...]) -> None:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        columns = next(csv.reader(file), [])
-    missing = [name for name in wanted if name not in columns]
-    if missing:
-        raise ECGError(f"{CORPUS}: {path} lacks the column {', '.join(missing)}; it has {', '.join(columns[:12])}")

@@ -8,18 +8,15 @@ stays as a statement. Licence: CC BY 4.0. Source: Wagner et al., Scientific Data
 
 from __future__ import annotations
 
-import ast
-import csv
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors_ecgllm import ECGError
-from ..signals.quotes import without_quotes
 from .entry import Entry, Found, missing_layout
 from .findings import VOCABULARY
 from .ptbxl_text import METADATA_COLUMNS, beats_in, leads_in
+from .text_files import python_literal, table_rows
 
 _NOISE_COLUMNS = {
     "baseline_drift": "baseline_drift",
@@ -30,8 +27,6 @@ _NOISE_COLUMNS = {
 _SUBCLASSES = frozenset(["MI", "STTC", "CD", "HYP", "AMI", "IMI", "LMI", "PMI", "AVB", "ISCA", "ISCI", "LAFB/LPFB"])
 _FILE_COLUMNS = {500: ("filename_hr",), 100: ("filename_lr",), None: ("filename_hr", "filename_lr")}
 _COLUMNS = ("ecg_id", "patient_id", "strat_fold")
-# 453 and 6 of 2,118 reports of LAD; "borderline left axis deviation" has a code of its own, AXL.
-_LEFT_AXIS_DEVIATION = re.compile(r"(?<!borderline )left axis deviation|(?:ue|ü)berdrehter linkstyp")
 
 
 def entries(src: Path, sampling_rate: float | None = None) -> Found:
@@ -46,20 +41,15 @@ def entries(src: Path, sampling_rate: float | None = None) -> Found:
         raise missing_layout(src, "ptbxl_database.csv and records500/ or records100/", "PTB-XL", table.name)
     if sampling_rate not in _FILE_COLUMNS:
         raise ECGError(f"PTB-XL: sampling_rate={sampling_rate:g}; it comes at 500 and at 100 Hz")
-    with open(table, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ECGError(f"PTB-XL: {table} lacks the column {', '.join(missing)}; it has {reader.fieldnames}")
-        found = []
-        for row in reader:
-            try:
-                found.append(_entry(src, row, sampling_rate))
-            except (ValueError, SyntaxError, TypeError) as error:
-                raise ECGError(
-                    f"PTB-XL: {table}, line {reader.line_num}: {without_quotes(str(error))}; expected a row as "
-                    "published. Was the table saved by a spreadsheet? Download it again"
-                ) from None  # the cause quotes the cell
+    found = []
+    for line, row in table_rows(table, _COLUMNS, "PTB-XL"):
+        try:
+            found.append(_entry(src, row, sampling_rate))
+        except (ValueError, TypeError, OverflowError) as error:  # whole numbers of "inf" and "1e400" overflow
+            raise ECGError(
+                f"PTB-XL: {table}, line {line}: {error}; expected a row as published. Was the table saved by a "
+                "spreadsheet? Download it again"
+            ) from error
     if found and not any(entry.path.is_file() for entry in found):
         raise _no_signals(src, found, sampling_rate)
     return Found(found, len(found))
@@ -118,8 +108,7 @@ def _signal_path(src: Path, row: dict[str, str], sampling_rate: float | None) ->
 def statements_of(row: dict[str, str]) -> list[str]:
     """Source statements of one row: `SCP:<code>:<likelihood>` and `PTBXL:<what>:<value>`.
 
-    What: axis (LAD is followed by :left-axis-deviation where the report says that, in English or German, and not only
-    "Linkstyp"), stadium (I to III or unknown; once for each of two infarctions), extra_beats (the cell as it is),
+    What: axis, stadium (I to III or unknown; once for each of two infarctions), extra_beats (the cell as it is),
     pacemaker, noise (none where all four columns are empty), and `METADATA_COLUMNS`. A row without `scp_codes` but
     with `labels` (codes of the published benchmark split, joined by ';', superclasses and subclasses among them) gives
     `SCP:<code>` and `PTBXL:class:<class>`; the rest is then unknown.
@@ -127,11 +116,10 @@ def statements_of(row: dict[str, str]) -> list[str]:
     codes = _text(row, "scp_codes")
     if not codes:
         return [_label_statement(label) for label in _text(row, "labels").split(";") if label.strip()]
-    found = [f"SCP:{code}:{float(likelihood):g}" for code, likelihood in ast.literal_eval(codes).items()]
+    found = [f"SCP:{code}:{float(likelihood):g}" for code, likelihood in python_literal(codes, dict).items()]
     axis = _text(row, "heart_axis")
     if axis:
-        said = axis == "LAD" and _LEFT_AXIS_DEVIATION.search(_text(row, "report").lower())
-        found.append(f"PTBXL:axis:{axis}{':left-axis-deviation' if said else ''}")
+        found.append(f"PTBXL:axis:{axis}")
     for column in ("infarction_stadium1", "infarction_stadium2"):
         stage = _text(row, column)
         if stage:

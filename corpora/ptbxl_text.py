@@ -36,11 +36,11 @@ def leads_in(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     question mark and any other word are not clear. No lead at all: the cell names none.
     """
     found, unclear, in_chest = set(), [], False
-    rest = _DEGREES.sub(" ", text.upper())
+    rest = _DEGREES.sub(" ", " ".join(text.upper().split()))
     if _ALL.search(rest):
         found.update(LEADS)
         rest = _ALL.sub(" ", rest)
-    rest = re.sub(r"\s*-+\s*", "-", re.sub(r"(?<=[A-Z])\.(?=[A-Z])", ",", rest))
+    rest = re.sub(r" ?-+ ?", "-", re.sub(r"(?<=[A-Z])\.(?=[A-Z])", ",", " ".join(rest.split())))
     for part in filter(None, (part.strip() for part in re.split("[,;]", rest))):
         if in_chest and re.fullmatch(r"[1-6](?:-[1-6])?", part):
             part = f"V{part}"  # "V1,3" and "v4,6"

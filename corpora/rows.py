@@ -74,7 +74,7 @@ def saved_rows(folder: str | os.PathLike[str]) -> Dataset | DatasetDict:
         return load_from_disk(str(folder))
     except FileNotFoundError:
         raise
-    except (ValueError, OSError, KeyError, TypeError) as error:
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"{type(error).__name__}: {error}"
         raise ECGError(f"{folder} is damaged and cannot be read ({what}); {again}") from error
 
@@ -84,5 +84,5 @@ def _arrow_files(folder: Path) -> list[Path]:
     try:
         named = json.loads((folder / "state.json").read_text(encoding="utf-8"))["_data_files"]
         return [folder / entry["filename"] for entry in named]
-    except (OSError, ValueError, KeyError, TypeError):  # then `load_from_disk` says what is wrong
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # then `load_from_disk` says what is wrong
         return []

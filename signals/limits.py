@@ -9,6 +9,7 @@ from __future__ import annotations
 from .record import ECGReadError
 
 DEFAULT_MAX_BYTES = 1 << 30
+MAX_LEADS = 1024  # of one recording: body surface maps have some 250
 
 # Bounds that only a wrong gain or unit passes: electrodes on skin give 0.1 to 10 mV of ECG, offsets up to 300 mV.
 HIGHEST_PLAUSIBLE_MV = 500.0
@@ -30,14 +31,25 @@ def check_rate(where: str, rate: float) -> float:
 
 
 def check_size(path: str, leads: int, samples: int, max_bytes: int) -> None:
-    """Refuse what would not fit: float32 [leads, samples] above `max_bytes`, said before it is allocated.
+    """Refuse what would not fit: float32 [leads, samples] above `max_bytes`, said before it is allocated; also more
+    than `MAX_LEADS`, which no recorder has.
 
-    Raises: ECGReadError with both numbers and the way out.
+    Raises: ECGReadError with the numbers and the way out.
     """
+    check_leads(path, leads)
     if leads * samples * 4 > max_bytes:
         raise ECGReadError(
             f"{path}: promises {leads} leads x {samples:,} samples = {leads * samples * 4:,} bytes in memory; the "
             f"limit is {max_bytes:,}. If the file is right, pass max_bytes=..., or cut the recording first."
+        )
+
+
+def check_leads(path: str, leads: int) -> None:
+    """Raises: ECGReadError for more than `MAX_LEADS` leads."""
+    if leads > MAX_LEADS:
+        raise ECGReadError(
+            f"{path}: holds {leads:,} leads; at most {MAX_LEADS:,} are read. The file is damaged, or holds something "
+            "else."
         )
 
 

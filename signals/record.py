@@ -18,10 +18,23 @@ import numpy as np
 from ..errors_ecgllm import ECGError
 from ..signal_ecgllm import resample, standard_lead_name
 
+_LONGEST = 2000  # characters of a message or note: what it quotes of a damaged file may be of any length
+
+
+def shortened(text: str) -> str:
+    """The text, its middle replaced by how much that was, where it is too long to be read."""
+    if len(text) <= _LONGEST:
+        return text
+    half = _LONGEST // 2 - 50
+    return f"{text[:half]} [... {len(text) - 2 * half:,} characters ...] {text[-half:]}"
+
 
 class ECGReadError(ECGError):
     """A file that cannot be read as an ECG without guessing; the message says what was found, expected, and the way
-    out."""
+    out, in some 2,000 characters at most."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(message))
 
 
 def known_lead_name(name: str) -> str:
@@ -33,11 +46,9 @@ def known_lead_name(name: str) -> str:
         return name.strip()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class ECGRecord:
     """One ECG.
-
-    Its `repr`, which logs print, tells id, size, source and year, and counts the rest: free text and dates identify.
 
     Args:
         signal: float [leads, samples] in millivolt; stored as float32, in whichever memory order it comes. NaN marks
@@ -53,7 +64,7 @@ class ECGRecord:
         statements: the source's own codes or sentences, such as "SNOMED:426783006".
         finding_leads: finding -> leads in which it shows, where the source tells, such as {"baseline drift": ("V1",)}.
         device: the model of the recorder, such as "CS-12".
-        notes: what a reader did or noticed.
+        notes: what a reader did or noticed; one of more than 2,000 characters is shortened.
         source: name of the format or generator.
 
     Raises:
@@ -117,7 +128,7 @@ class ECGRecord:
         if self.statements != ():
             self._set("statements", _strings("statements", self.statements))
         if self.notes != ():
-            self._set("notes", _strings("notes", self.notes))
+            self._set("notes", tuple(map(shortened, _strings("notes", self.notes))))
         if self.finding_leads is not None:
             leads = {str(name): _strings("finding_leads", where) for name, where in self.finding_leads.items()}
             self._set("finding_leads", leads)
@@ -126,8 +137,7 @@ class ECGRecord:
         if self.age is not None and not 0 <= float(self.age) <= 130:
             raise ECGError(f"age is {self.age}; expected years from 0 to 130, or None where it is unknown.")
         if self.sex not in (None, "female", "male"):
-            # Readers give what a file says: nothing of it is quoted.
-            raise ECGError('sex is neither "female" nor "male", in this spelling, nor None; expected one of them.')
+            raise ECGError(f'sex is {self.sex!r}; expected "female", "male" or None.')
         if self.recorded_at is not None and not isinstance(self.recorded_at, datetime):
             raise TypeError(f"recorded_at is {type(self.recorded_at).__name__}; expected datetime.datetime or None.")
 
@@ -138,19 +148,6 @@ class ECGRecord:
         record = object.__new__(cls)
         record.__dict__.update(fields)
         return record
-
-    def __repr__(self) -> str:
-        parts = [
-            f"id={self.id!r}",
-            f"{len(self.leads)} leads x {self.n_samples:,} samples at {self.sampling_rate:g} Hz",
-            f"source={self.source!r}",
-        ]
-        if self.recorded_at is not None:
-            parts.append(f"recorded in {self.recorded_at.year}")
-        lists = {"findings": self.findings, "statements": self.statements, "notes": self.notes}
-        parts += [f"{len(held)} {name}" for name, held in lists.items() if held]
-        parts += ["a report"] if self.report else []
-        return f"ECGRecord({', '.join(parts)})"
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the one way to normalise a field of a frozen dataclass
@@ -210,10 +207,9 @@ class ECGRecord:
 def _strings(name: str, values: Iterable[str]) -> tuple[str, ...]:
     """A tuple of strings; one bare string is refused, as it would silently fall into its letters."""
     if isinstance(values, str):
-        raise TypeError(f"{name} is one string of {len(values)} letters; expected a sequence of strings: (text,).")
+        raise TypeError(f"{name} is the string {values!r}; expected a sequence of strings, such as ({values!r},).")
     values = tuple(values)
     for value in values:
         if not isinstance(value, str) or not value:
-            found = "an empty string" if value == "" else f"a value of type {type(value).__name__}"
-            raise TypeError(f"{name} holds {found}; expected non-empty strings.")
+            raise TypeError(f"{name} holds {value!r}; expected non-empty strings.")
     return values

@@ -5,36 +5,34 @@ Decided here: which stored channels are the named leads, and when names and chan
 
 from __future__ import annotations
 
-import base64
-import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from ecgdatakit.exceptions import CorruptedFileError, UnsupportedFormatError
+from ecgdatakit.exceptions import CorruptedFileError
+from ecgdatakit.parsing.codecs.lzw import LzwDecoder
 from ecgdatakit.parsing.codecs.xli import xli_decode
 from ecgdatakit.parsing.parsers.sierra_xml import (
     SierraXMLParser,
     _compression,
     _decode_base64,
+    _decode_plain,
     _get,
     _text,
     _to_float,
 )
 
 from ..signal_ecgllm import LEADS
-from .quotes import NOT_SHOWN
+from .limits import MAX_LEADS
 
-_KNOWN_WORD = re.compile(
-    r"[\d.]+|Files|of|type|(?:Sierra|Philips)ECG|are|unsupported:?|Compression|XLI|data|with|encoding|Base64|Plain|is|"
-    r"Waveform|Representative|beat|missing",
-    re.IGNORECASE,
-)
+_MAX_XLI_BYTES = 1 << 23  # of one lead, unpacked: two hours at 500 Hz
 
 
 class SierraParser(SierraXMLParser):
-    """Refuses headers that contradict each other, of which the library believes one without a word, and fewer names
-    than leads, which gives the later leads their neighbours' names. Says when samples are left over: the library cuts
-    the data at the stated duration in silence.
+    """Refuses headers that contradict each other, of which the library believes one without a word, numbers that it
+    would round or take for 0, and fewer names than leads, which gives the later leads their neighbours' names. Says
+    when samples are left over: the library cuts the data at the stated duration in silence. Where leads stand one
+    behind the other, unpacked, it cuts each lead at the wrong place then; that is refused.
 
     Carts store 16 channels and name 12: those behind the twelve standard leads hold no lead, only the calibration
     pulse, and are left out with a note. Packed III, aVR, aVL and aVF are stored as differences from what I and II
@@ -51,18 +49,25 @@ class SierraParser(SierraXMLParser):
                 f"packs the leads {', '.join(labels)}; expected them to begin with {', '.join(LEADS[:6])}, without "
                 "which the limb leads' packed differences cannot be undone. Export it unpacked"
             )
+        if packed:
+            _check_xli(_decode_base64(_text(parsed), "parsedwaveforms"))
         leads = super()._read_leads(parsed, signal_node)
         samples = len(leads[0].samples)
         if packed:
             chunks = xli_decode(_decode_base64(_text(parsed), "parsedwaveforms"))
             self._judge_rest(leads, len(chunks), [row[:samples] for row in chunks[len(leads) :]])
             self._note_longer(max(len(row) for row in chunks) - samples)
-        elif str(stated.get("@dataencoding")) == "Base64":
-            counts = np.frombuffer(base64.b64decode("".join(_text(parsed).split())), np.uint8)
-            rest = counts[: len(counts) // 2 * 2].view("<i2")[len(leads) * samples :]
-            whole = len(rest) // samples
-            self._judge_rest(leads, len(leads) + whole, list(rest[: whole * samples].reshape(whole, samples)))
-            self._note_longer(len(rest) - whole * samples)
+        else:
+            counts = _unpacked(parsed, str(stated.get("@dataencoding")))
+            whole, more = divmod(len(counts) - len(leads) * samples, samples)
+            rest = counts[len(leads) * samples :][: whole * samples].reshape(whole, samples)
+            if more >= len(leads) or (whole and not _are_alike(rest)):
+                raise CorruptedFileError(
+                    f"holds {len(counts):,} samples; {len(leads)} leads of the duration that it states take "
+                    f"{len(leads) * samples:,}. Which of them belongs to which lead cannot be told"
+                )
+            self._judge_rest(leads, len(leads) + whole, list(rest))
+            self._note_longer(more)
         unnamed = [lead.label for lead in leads if lead.label.startswith("Channel ")]
         if unnamed and len(unnamed) < len(leads):
             self._notes.append(f"channels without a lead's name were left out: {', '.join(unnamed)}")
@@ -73,7 +78,7 @@ class SierraParser(SierraXMLParser):
         """Channels beyond the names. Raises: CorruptedFileError where one of them may be a lead whose name is lost."""
         if not rest:
             return
-        alike = all(np.array_equal(row, rest[0]) for row in rest) and len(rest) > 1
+        alike = _are_alike(rest)
         if [lead.label for lead in leads] != list(LEADS) and not alike:
             raise CorruptedFileError(f"holds {stored} leads' samples and names {len(leads)}; one or more has no name")
         holds = "they are alike, as channels without electrodes are" if alike else "they may hold a signal"
@@ -84,19 +89,61 @@ class SierraParser(SierraXMLParser):
             self._notes.append(f"{samples} samples beyond the duration that the file states were not read")
 
     def parse(self, file_path: Any) -> Any:
-        try:
-            record = super().parse(file_path)
-        except UnsupportedFormatError as error:
-            # It names kinds and versions as the file has them, which may be anything.
-            words = (word if _KNOWN_WORD.fullmatch(word) else NOT_SHOWN for word in str(error).split())
-            raise UnsupportedFormatError(" ".join(words)) from None
+        record = super().parse(file_path)
         if self._notes:
             record.raw_metadata["ecgllm_notes"] = self._notes
         return record
 
 
+def _check_xli(data: bytes) -> None:
+    """Unpack the chunks as the library will, holding no more than one string of the dictionary at a time.
+
+    Raises: CorruptedFileError for packed waveforms of more than `_MAX_XLI_BYTES` a lead or `MAX_LEADS` leads.
+    """
+    start = chunks = 0
+    while start + 8 <= len(data):
+        size = int.from_bytes(data[start : start + 4], "little", signed=True)
+        if size <= 0:
+            return  # the library says what is wrong
+        decoder = LzwDecoder(data[start + 8 : start + 8 + size], bits=10)
+        unpacked = 0
+        while length := len(decoder._read_next_string()):
+            unpacked += length
+            if unpacked > _MAX_XLI_BYTES:
+                raise CorruptedFileError(
+                    f"a packed lead grows beyond {_MAX_XLI_BYTES:,} bytes. Do not trust this file; a real one holds "
+                    "seconds to minutes"
+                )
+        start, chunks = start + 8 + size, chunks + 1
+        if chunks > MAX_LEADS:
+            raise CorruptedFileError(f"packs more than {MAX_LEADS:,} leads")
+
+
+def _are_alike(rows: Sequence[np.ndarray]) -> bool:
+    return len(rows) > 1 and all(np.array_equal(row, rows[0]) for row in rows)
+
+
+def _unpacked(parsed: object, encoding: str) -> np.ndarray:
+    """All samples, one lead behind the other; the library has read them and so can this."""
+    if encoding == "Plain":
+        return _decode_plain(_text(parsed), "parsedwaveforms")
+    content = np.frombuffer(_decode_base64(_text(parsed), "parsedwaveforms"), np.uint8)
+    return content[: len(content) // 2 * 2].view("<i2")
+
+
 def _check_agreement(stated: dict, signal_node: object) -> None:
-    """Refuse two rates, two resolutions, or another number of leads than names."""
+    """Refuse numbers that are none, fractions where the library rounds, samples of other than 16 bits, two rates, two
+    resolutions, or another number of leads than names."""
+    for name in ("samplespersecond", "samplingrate", "resolution", "signalresolution", "signaloffset",
+                 "durationperchannel", "bitspersample", "nbitspersample"):  # fmt: skip
+        for text in (str(stated.get(f"@{name}") or ""), _text(_get(signal_node, name))):
+            number = _to_float(text)
+            if text.strip() and number is None:
+                raise CorruptedFileError(f"the {name} is no number")
+            if number is not None and name in ("samplespersecond", "samplingrate", "signaloffset") and number % 1:
+                raise CorruptedFileError(f"the {name} is {number:g}, which is no whole number and would be rounded")
+            if number is not None and name.endswith("bitspersample") and number != 16:
+                raise CorruptedFileError(f"stores samples of {number:g} bits; 16 are read")
     for attribute, elements in (
         ("samplespersecond", ("samplingrate",)),
         ("resolution", ("resolution", "signalresolution")),

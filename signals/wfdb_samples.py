@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from .limits import check_size
-from .quotes import without_quotes
 from .record import ECGReadError
 from .wfdb_header import SignalLine, WFDBHeader, record_name
 
@@ -225,15 +224,14 @@ def _read_by_wfdb(header: WFDBHeader, n_samples: int, max_bytes: int) -> np.ndar
             "header."
         )
     # wfdb holds int64 and some copies on the way
-    check_size(header.path, len(header.signals) * 8, n_samples, max_bytes * 4)
+    check_size(header.path, len(header.signals), n_samples * 8, max_bytes * 4)
     name = header.path.removesuffix(".hea")
     try:
         # Where the header states no length, wfdb takes no end either, and reads the whole file.
         end = None if header.n_samples is None else n_samples
         counts = wfdb.rdrecord(name, physical=False, sampto=end).d_signal
     except Exception as error:  # wfdb raises many kinds; each means that this record is not readable
-        cause = without_quotes(str(error))  # which may quote the header
-        raise ECGReadError(f"{header.path}: wfdb cannot read the signals: {type(error).__name__}: {cause}") from None
+        raise ECGReadError(f"{header.path}: wfdb cannot read the signals: {type(error).__name__}: {error}") from error
     if counts is None or counts.shape != (n_samples, len(header.signals)):
         found = None if counts is None else counts.shape
         raise ECGReadError(

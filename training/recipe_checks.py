@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-import json
 import math
 import re
 from collections.abc import Iterable
@@ -23,6 +22,7 @@ from ..configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
 from ..corpora import QUESTION_FEATURES, build_questions
 from ..corpora.prepare import CORPORA
 from ..corpora.questions import questions_per_type
+from ..corpora.text_files import read_json
 from ..errors_ecgllm import ECGError
 from ..processing_ecgllm import ECGFeatureExtractor
 from .augmentations import AugmentRecipe
@@ -178,9 +178,10 @@ def _check_data(where: str, recipe: Recipe) -> None:
 def _check_records(where: str, folder: str) -> None:
     """A set of questions, or anything else that `datasets` saved, looks like a prepared corpus from outside."""
     try:
-        columns = json.loads((Path(folder) / "dataset_info.json").read_text(encoding="utf-8")).get("features") or {}
-    except ValueError as error:
-        raise RecipeError(f"{where}: data is {folder}, whose dataset_info.json is no JSON: {error}") from error
+        info = read_json(Path(folder) / "dataset_info.json")
+    except ECGError as error:
+        raise RecipeError(f"{where}: data is {folder}, which is damaged: {error}") from error
+    columns = (info.get("features") if isinstance(info, dict) else None) or {}
     missing = [name for name in _RECORDS if name not in columns]
     if not missing:
         return

@@ -154,9 +154,37 @@ def test_philips(written, packed, encoding):
     assert ecg.leads == written.LEADS
 
 
-def test_philips_samples_beyond_the_stated_duration_are_noted(written):
+def test_philips_samples_beyond_the_stated_duration(written):
+    """A few that fill up are noted; as many as there are leads may be one of each, and shift all but the first."""
     counts = written.microvolts()
-    assert any("120 samples beyond" in note for note in read_ecg(written.sierra(counts, spare=120)).notes)
+    assert any("11 samples beyond" in note for note in read_ecg(written.sierra(counts, spare=11)).notes)
+    for content in (
+        written.sierra(counts, spare=120),
+        written.sierra(counts).replace(b'durationperchannel="1200"', b'durationperchannel="600"'),
+    ):
+        with pytest.raises(ECGReadError, match="which lead cannot be told"):
+            read_ecg(content)
+    ecg = read_ecg(written.sierra(counts, spare=4 * 600))  # channels without electrodes, as packed files have
+    assert any("4 stored channels beyond" in note for note in ecg.notes)
+    np.testing.assert_allclose(ecg.signal, counts * 0.005, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("stated", "instead", "says"),
+    [
+        (b'samplespersecond="500"', b'samplespersecond="499.6"', "499.6, which is no whole number"),
+        (b"<samplingrate>500", b"<samplingrate>499.6", "499.6, which is no whole number"),
+        (b"<signaloffset>0", b"<signaloffset>2.5", "2.5, which is no whole number"),
+        (b"<signaloffset>0", b"<signaloffset>0,1", "signaloffset is no number"),
+        (b' resolution="5.0"', b' resolution="5,0"', "resolution is no number"),
+        (b"<signalsigned>", b"<bitspersample>8</bitspersample><signalsigned>", "8 bits; 16 are read"),
+    ],
+)
+def test_philips_numbers_that_the_library_rounds_or_ignores(written, stated, instead, says):
+    content = written.sierra(written.microvolts() // 5)
+    assert stated in content
+    with pytest.raises(ECGReadError, match=says):
+        read_ecg(content.replace(stated, instead))
 
 
 @pytest.mark.parametrize("options", [{"scale": 2.5}, {"scale": 0.0025, "unit": "mV"}, {"scale": 2.5, "origin": 50}])
@@ -215,7 +243,7 @@ def test_philips_headers_that_contradict_each_other_are_refused(written, changed
 def test_philips_leads_without_a_name_are_refused(written, packed):
     content = written.sierra(written.microvolts() // 5, packed=packed)
     content = content.replace(b'numberofleads="12"', b'numberofleads="11"').replace(b"I II III aVR", b"I II aVR")
-    with pytest.raises(ECGReadError, match="has no name|cannot be undone"):
+    with pytest.raises(ECGReadError, match="has no name|cannot be undone|which lead cannot be told"):
         read_ecg(content)
 
 
