@@ -1,9 +1,9 @@
 """check_leads: which leads a record has, whether its limb leads agree with each other, and whether electrodes look
-swapped.
+exchanged.
 
-In: an `ECGRecord`. Out: a `LeadCheck`, sentences included. Nothing is repaired: a swap is flagged, and whoever
-recorded the ECG decides. Decided here: the names of lead systems, when Einthoven's law holds, and when arm leads look
-reversed.
+In: an `ECGRecord`. Out: a `LeadCheck`, sentences included. Nothing is repaired: an exchange is flagged, and whoever
+recorded the ECG decides. Decided here: the names of lead systems and when Einthoven's law holds; `lead_exchanges`
+tells exchanged electrodes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..signal_ecgllm import LEADS, complete_limb_leads, remove_baseline
+from ..signal_ecgllm import LEADS, complete_limb_leads
+from .lead_exchanges import NOT_LOOKED_FOR, find_exchange
 from .record import ECGRecord, known_lead_name
 
 LIMB_LEADS, CHEST_LEADS = LEADS[:6], LEADS[6:]
@@ -31,17 +32,6 @@ _LAWS: dict[str, dict[str, float]] = {
 # 1.8 times the noise and 4 % in 323 real records (docs/measurements.md); a misnamed or inverted lead leaves its size.
 _LARGEST_NOISE_RATIO = 3.0
 _LARGEST_SHARE = 0.05
-
-# Lead I and V6 look at the left wall from nearly the same side, so they resemble each other; opposite shapes are the
-# classical sign that the arm electrodes were swapped while the chest leads are right (Surawicz and Knilans, Chou's
-# Electrocardiography in Clinical Practice, chapter on technical errors), and correlations between leads are how Kors
-# and van Herpen (Am J Cardiol 2001, 88:396) detect swaps. The two limits are set on 320 real records, see
-# docs/measurements.md.
-_REVERSED_I_V6 = -0.5
-_REVERSED_AVR_V6 = -0.6
-
-NOT_LOOKED_FOR = "electrode exchanges other than of the two arms, chest electrodes included"
-"""What `check_leads` says nothing about, so that silence is not taken for a finding."""
 
 _FRANK = {"X": "X", "Y": "Y", "Z": "Z", "VX": "X", "VY": "Y", "VZ": "Z"}
 
@@ -65,8 +55,13 @@ class LeadCheck:
     lead_system: "12-lead", "8-lead" (two limb leads or more, V1 to V6), "limb only", "single lead", "Frank XYZ" or
     "other". derived: stored leads that are a sum of others to within rounding. derivable: standard leads that are not
     stored and follow from those that are. missing: standard leads that do not. other: leads that are not standard.
-    laws: those that can be checked. arm_reversal: True if the arm electrodes look swapped, False if not, None if it
-    cannot be said. reasons: everything that calls for a look, as sentences.
+    laws: those that can be checked. exchange: which electrodes look exchanged, the best explanation first and those
+    that look alike behind it ("RA-LA", "V1-V2", ...), none of them if none do, None if it cannot be said: not all of
+    V1 to V6 and two limb leads are there, a law is broken, or no heart is found. reasons: everything that calls for a
+    look, as sentences.
+
+    No exchange named is no proof that there is none: left arm with left leg is found in less than half of records, and
+    left with right leg in none (docs/measurements.md has the figures, `NOT_LOOKED_FOR` what is not looked for).
     """
 
     lead_system: str
@@ -75,8 +70,13 @@ class LeadCheck:
     missing: tuple[str, ...]
     other: tuple[str, ...]
     laws: tuple[LeadLaw, ...]
-    arm_reversal: bool | None
+    exchange: tuple[str, ...] | None
     reasons: tuple[str, ...]
+
+    @property
+    def arm_reversal(self) -> bool | None:
+        """Whether the arm electrodes look exchanged, or something that looks like it; None if it cannot be said."""
+        return None if self.exchange is None else "RA-LA" in self.exchange
 
     @property
     def einthoven_holds(self) -> bool | None:
@@ -85,7 +85,11 @@ class LeadCheck:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping."""
-        found = asdict(self) | {"einthoven_holds": self.einthoven_holds, "not_looked_for": NOT_LOOKED_FOR}
+        found = asdict(self) | {
+            "arm_reversal": self.arm_reversal,
+            "einthoven_holds": self.einthoven_holds,
+            "not_looked_for": NOT_LOOKED_FOR,
+        }
         return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 
@@ -102,7 +106,8 @@ def check_leads(record: ECGRecord) -> LeadCheck:
     standard = [name for name in LEADS if name in leads]
     complete = complete_limb_leads({name: np.zeros(1) for name in standard})
     laws = tuple(found for law, terms in _LAWS.items() if (found := _law(law, terms, leads)) is not None)
-    reversal, why = _arm_reversal(leads, record.sampling_rate)
+    # Limb leads that do not fit together are misnamed or of two scales, and would pass for exchanged electrodes.
+    exchange = find_exchange(leads, record.sampling_rate) if all(law.holds for law in laws) else None
     broken = tuple(
         f"{law.law} does not hold: the residual is {law.residual_mv:.3g} mV, {law.noise_ratio:.3g} times the noise "
         f"and {law.share:.0%} of the leads; a lead is misnamed, inverted or of another scale"
@@ -116,8 +121,8 @@ def check_leads(record: ECGRecord) -> LeadCheck:
         missing=tuple(name for name in LEADS if name not in complete),
         other=tuple(name for name in names if name not in LEADS),
         laws=laws,
-        arm_reversal=reversal,
-        reasons=broken + ((why,) if why else ()),
+        exchange=None if exchange is None else exchange.names,
+        reasons=broken + ((exchange.reason,) if exchange is not None and exchange.reason else ()),
     )
 
 
@@ -179,25 +184,3 @@ def _derived(leads: dict[str, np.ndarray]) -> tuple[str, ...]:
         if off.size and np.quantile(off, 0.99) <= 2.5 * steps + 1e-6:
             derived.append(name)
     return tuple(derived)
-
-
-def _arm_reversal(leads: dict[str, np.ndarray], rate: float) -> tuple[bool | None, str | None]:
-    limb = complete_limb_leads({name: leads[name] for name in LIMB_LEADS if name in leads})
-    if not {"I", "aVR"} <= set(limb) or "V6" not in leads:
-        return None, None
-    rows = np.stack([limb["I"], limb["aVR"], leads["V6"]])
-    present = np.isfinite(rows).all(axis=0)
-    if present.sum() < 2 * rate or present.mean() < 0.5:
-        return None, None
-    rows = remove_baseline(np.where(present, rows, 0.0), rate)[:, present]
-    if rows.std(axis=1).min() < 0.005:  # a flat lead resembles none
-        return None, None
-    correlation = np.corrcoef(rows)
-    with_i, with_avr = float(correlation[0, 2]), float(correlation[1, 2])
-    if with_i >= _REVERSED_I_V6 or with_avr <= _REVERSED_AVR_V6:
-        return False, None
-    return True, (
-        f"the arm electrodes may be swapped: lead I runs against V6 (correlation {with_i:.2f}, expected positive) "
-        f"and aVR does not mirror V6 ({with_avr:.2f}, expected near -1). Dextrocardia, a lateral infarction, "
-        "pacing and an exchange of V1 and V6 can look alike; nothing was changed"
-    )

@@ -1,4 +1,4 @@
-"""Lead systems, the laws between limb leads, and swapped arm electrodes."""
+"""Lead systems and the laws between limb leads."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +10,7 @@ from hypothesis import strategies as st
 
 from ecgllm.signals import ECGRecord, check_leads, iter_ecgs
 from ecgllm.signals.leads import lead_system
-from ecgllm.signals.simulation import simulate_ecg, simulate_ecgs
-
-
-def with_arms_swapped(record: ECGRecord) -> ECGRecord:
-    """What is recorded when RA and LA are exchanged: I -> -I, II <-> III, aVR <-> aVL; Wilson's terminal stays."""
-    leads = dict(zip(record.leads, record.signal, strict=True))
-    changed = {"I": -leads["I"], "II": leads["III"], "III": leads["II"], "aVR": leads["aVL"], "aVL": leads["aVR"]}
-    return replace(record, signal=np.stack([changed.get(name, leads[name]) for name in record.leads]))
+from ecgllm.signals.simulation import simulate_ecg
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +40,7 @@ def test_lead_systems(leads: str, system: str) -> None:
 def test_twelve_leads_that_fit_together(record: ECGRecord) -> None:
     before = record.signal.copy()
     check = check_leads(record)
-    assert "chest electrodes included" in check.to_dict()["not_looked_for"]
+    assert "right leg" in check.to_dict()["not_looked_for"]
     assert check.lead_system == "12-lead"
     assert check.einthoven_holds is True
     assert len(check.laws) == 5
@@ -111,33 +104,17 @@ def test_any_two_independent_limb_leads_and_what_follows_hold_together(seed: int
     assert check_leads(record).einthoven_holds is True
 
 
-def test_swapped_arms_of_simulated_records_are_flagged_and_true_ones_not() -> None:
-    records = simulate_ecgs(60, seed=1, sampling_rate=250)
-    false = sum(check_leads(each).arm_reversal is True for each in records)
-    hits = [check_leads(with_arms_swapped(each)) for each in records]
-    print(
-        f"simulated: {false} of {len(records)} true records flagged, {sum(h.arm_reversal for h in hits)} swapped ones"
-    )
-    assert false <= 2
-    assert sum(check.arm_reversal is True for check in hits) >= 30
-    flagged = next(check for check in hits if check.arm_reversal)
-    assert "arm electrodes may be swapped" in flagged.reasons[0]
-    assert flagged.einthoven_holds is True  # a swap breaks no law: only shapes give it away
-
-
-def test_flags_on_real_records(shared_data: Path) -> None:
+def test_the_laws_hold_in_real_records(shared_data: Path) -> None:
     records = list(iter_ecgs(shared_data, workers=1, progress=False))
     if len(records) < 50:
         pytest.skip(f"only {len(records)} records in {shared_data}")
     checks = [check_leads(record) for record in records]
-    swapped = [check_leads(with_arms_swapped(record)) for record in records if record.leads[:1] == ("I",)]
-    told = [check.arm_reversal for check in checks if check.arm_reversal is not None]
-    found = [check.arm_reversal for check in swapped if check.arm_reversal is not None]
     worst = [max(law.noise_ratio for law in check.laws) for check in checks if check.laws]
+    flagged = [check.exchange for check in checks if check.exchange]
+    told = sum(check.exchange is not None for check in checks)
     print(
-        f"\n{len(records)} real records: arm reversal flagged in {np.mean(told):.1%}, in {np.mean(found):.1%} once "
-        f"swapped; residual of the laws: median {np.median(worst):.2f}, largest {max(worst):.2f} times the noise"
+        f"\n{len(records)} real records: residual of the laws: median {np.median(worst):.2f}, largest "
+        f"{max(worst):.2f} times the noise; exchanges flagged in {len(flagged)} of {told}: {flagged}"
     )
-    assert np.mean(told) <= 0.02
-    assert np.mean(found) >= 0.75
     assert all(check.einthoven_holds for check in checks if check.laws)
+    assert len(flagged) <= 0.02 * told  # half of LUDB among them chose the weights
