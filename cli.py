@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,6 +52,13 @@ Leads = Annotated[str | None, typer.Option(help="Leads of an array that does not
 Format = Annotated[str | None, typer.Option(help="Format of a file that does not show it: csv, dicom, edf, ...")]
 AllowTruncated = Annotated[
     bool, typer.Option("--allow-truncated", help="Read what is there of a file that ends early.")
+]
+AllStatements = Annotated[
+    bool,
+    typer.Option(
+        "--statements",
+        help="Show all statements as the source writes them, on the terminal alone; they may name somebody.",
+    ),
 ]
 SkipChecksum = Annotated[bool, typer.Option("--skip-checksum", help="Read a file whose checksum is wrong.")]
 
@@ -152,32 +160,44 @@ def info(
     measuring: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis.")
     ] = True,
+    all_statements: AllStatements = False,
 ) -> None:
-    """Say what ECG files hold: leads, rate, duration, amplitudes, statements, quality, rate and intervals.
+    """Say what ECG files hold: leads, rate, duration, amplitudes, findings that they state, quality, rate and
+    intervals.
 
-    Nothing that names the patient is printed, but the names of several files are. Of several files those that cannot
-    be read are named on stderr (and with --json have an "error"), the others described; the exit code is then 2.
+    Nothing that names the patient is printed, but the names of several files are: of statements those that are known
+    findings, of the time the year, and of several files which comes first. Of several files those that cannot be read
+    are named on stderr (and with --json have an "error"), the others described; the exit code is then 2.
     """
     from .signals import read_ecg
+    from .signals.recording_time import order_in_time
     from .signals.summary import as_text, summarize
 
     reading = _reading(sampling_rate, unit, leads, format, allow_truncated, skip_checksum)
+    show = str if all_statements else _finding_stated
     if len(files) == 1:
-        summary = summarize(read_ecg(files[0], **reading), measuring)
+        summary = summarize(read_ecg(files[0], **reading), measuring, show)
         typer.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else as_text(summary))
         return
     listed: list[dict[str, Any]] = []
+    times: list[datetime | None] = []
     for path in files:
         try:
-            listed.append({"file": str(path), **summarize(read_ecg(path, **reading), measuring)})
+            record = read_ecg(path, **reading)
+            listed.append({"file": str(path), **summarize(record, measuring, show)})
+            times.append(record.recorded_at)
         except (ECGError, OSError) as error:
             if context.find_root().params["debug"]:
                 raise
             listed.append({"file": str(path), "error": _message(error)})
+    described = [each for each in listed if "error" not in each]
+    for each, place in zip(described, order_in_time(times), strict=True):
+        if place is not None:
+            each["recorded_order"] = place
     if as_json:
         typer.echo(json.dumps(listed, indent=2, allow_nan=False))
-    elif read := [each for each in listed if "error" not in each]:
-        typer.echo("\n\n".join(f"{each['file']}\n{as_text(each)}" for each in read))
+    elif described:
+        typer.echo("\n\n".join(f"{each['file']}\n{as_text(each)}" for each in described))
     unread = [each for each in listed if "error" in each]
     for each in unread:
         named = each["error"] if each["file"] in each["error"] else f"{each['file']}: {each['error']}"
@@ -185,6 +205,13 @@ def info(
     if unread:
         typer.echo(f"ecgllm: {len(unread)} of {len(files)} files could not be read", err=True)
         raise typer.Exit(2)
+
+
+def _finding_stated(statement: str) -> str | None:
+    """`corpora.finding_stated`, whose import takes seconds and which most files do not need."""
+    from .corpora import finding_stated
+
+    return finding_stated(statement)
 
 
 @app.command()
@@ -305,7 +332,7 @@ def ask(
     check_checkpoint(model, trust_remote_code)
     from .heart_ecgllm import NO_HEART
     from .signals import assess_quality, read_ecg
-    from .signals.summary import SHORT_BELOW_S, measured
+    from .signals.summary import SHORT_BELOW_S, measured, shown_notes
 
     reading = _reading(sampling_rate, unit, leads, format, allow_truncated, skip_checksum)
     records = [read_ecg(path, **reading) for path in paths]  # before the model, which takes longer to find out
@@ -314,7 +341,7 @@ def ask(
         quality = assess_quality(record)
         if not quality.heart.found and record.duration >= SHORT_BELOW_S:  # shorter ones the model refuses as such
             raise ECGError(f"{path}: {NO_HEART.format(found=quality.heart.missing)}. Nothing can be asked about it")
-        doubts[path] = [*record.notes, *quality.reasons]
+        doubts[path] = [*shown_notes(record), *quality.reasons]
     ecg_options = {
         "drop_unknown_leads": drop_unknown_leads,
         **({} if nan_policy is None else {"nan_policy": nan_policy}),
@@ -329,11 +356,21 @@ def ask(
         "question": question,
         **result,
         "model": model,
+        "recorded": _recorded(paths, records),
         "measurements": measurements,
         "doubts": doubts,
         "notice": NOTICE,
     }
     typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else _as_answer(result))
+
+
+def _recorded(paths: list[str], records: list[ECGRecord]) -> list[dict[str, Any]]:
+    """The year of each ECG whose time is known, and its place in time among them."""
+    from .signals.recording_time import order_in_time
+
+    times = [record.recorded_at for record in records]
+    found = zip(paths, times, order_in_time(times), strict=True)
+    return [{"file": path, "year": time.year, "order": place} for path, time, place in found if time is not None]
 
 
 def answer_question(
@@ -404,6 +441,11 @@ def _as_answer(result: dict[str, Any]) -> str:
         )
     for path, doubts in result["doubts"].items():
         lines += [f"note on {path}: {doubt}" for doubt in doubts]
+    if recorded := result["recorded"]:
+        in_order = sorted(recorded, key=lambda each: each["order"] or 0)
+        several = len(recorded) > 1 and recorded[0]["order"] is not None
+        named = ", ".join(f"{each['file']} in {each['year']}" for each in in_order)
+        lines.append(f"recorded, the earliest first: {named}" if several else f"recorded: {named}")
     for path, found in result["measurements"].items():
         where = f" in {path}" if len(result["measurements"]) > 1 else ""
         lines.append(f"measured{where}, not by the model: {measured_line(found)}")
@@ -456,6 +498,7 @@ def prepare(
     keep_missing: Annotated[
         bool, typer.Option("--keep-missing", help="ecg-qa: keep questions about records that are not there.")
     ] = False,
+    all_statements: AllStatements = False,
 ) -> None:
     """Turn a public ECG corpus, or your own folder, into a `datasets` folder with one vocabulary of findings.
 
@@ -467,7 +510,8 @@ def prepare(
         try:
             if name == "ecg-qa":
                 options |= {"wording": wording, "split": split, "keep_missing": keep_missing, "limit": limit}
-                _prepare_ecg_qa(folder, output, source, records, min_likelihood=min_likelihood or 0.0, **options)
+                options |= {"min_likelihood": min_likelihood or 0.0}
+                _prepare_ecg_qa(folder, output, source, records, all_statements, **options)
                 return
             if records is not None or wording is not None or split is not None or keep_missing:
                 raise ECGError("--records, --wording, --split and --keep-missing are options of ecg-qa")
@@ -480,16 +524,18 @@ def prepare(
             )
         except ImportError as error:  # h5py is an optional extra
             raise ECGError(str(error)) from error
-        _save(corpus, folder, output, "records", report)
+        _save(corpus, folder, output, "records", report, all_statements)
 
 
-def _prepare_ecg_qa(folder: Path, output: Path, source: Path | None, records: Path | None, **options: Any) -> None:
+def _prepare_ecg_qa(
+    folder: Path, output: Path, source: Path | None, records: Path | None, all_statements: bool, **options: Any
+) -> None:
     from .corpora.ecg_qa_records import prepare_ecg_qa
 
     if source is None:
         raise ECGError("ecg-qa needs its folder: ecgllm prepare ecg-qa FOLDER -o OUT")
     found = prepare_ecg_qa(source, records, **options)
-    _save(found.questions, folder, output, "questions", found)
+    _save(found.questions, folder, output, "questions", found, all_statements)
     if found.records is not None:
         _save(found.records, folder / "records", output / "records", "records")
 
@@ -749,13 +795,16 @@ def _names(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def _save(dataset: Dataset, folder: Path, output: Path, noun: str, report: Any = None) -> None:
+def _save(
+    dataset: Dataset, folder: Path, output: Path, noun: str, report: Any = None, all_statements: bool = False
+) -> None:
     """Write a data set to `folder`, which becomes `output`, and its report (with a method `text`) whole beside it, of
-    which the screen shows less."""
+    which the screen shows less. all_statements: the screen alone shows statements that are no finding, too."""
     dataset.save_to_disk(str(folder))
     if report is not None:
         (folder / REPORT).write_text(report.text() + "\n", encoding="utf-8")
-        typer.echo(report.text(most=10, all_in=output / REPORT), err=True)
+        more = {"statements": True} if all_statements else {}
+        typer.echo(report.text(most=10, all_in=output / REPORT, **more), err=True)
     typer.echo(f"{len(dataset)} {noun} in {output}")
 
 

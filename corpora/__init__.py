@@ -18,6 +18,7 @@ from .prepare import CORPUS_FEATURES, CorpusReport, prepare, prepare_with_report
 from .questions import QUESTION_FEATURES, build_questions
 from .simulated_stream import simulated_stream
 from .splits import check_patient_split, split_of
+from .stated_findings import finding_stated
 
 __all__ = [
     "Audit",
@@ -38,6 +39,7 @@ __all__ = [
     "debias_with_report",
     "exact_match",
     "find_duplicates",
+    "finding_stated",
     "findings_from_statements",
     "load_ecg_qa",
     "prepare",

@@ -1,6 +1,9 @@
 """PhysioNet/CinC Challenge 2021: folders of `.hea` and `.mat`, SNOMED CT codes in `#Dx:` lines.
 
-In: the folder, searched through. Out: one `Entry` per record. No patient ids are given, so that every record counts
+In: the folder, searched through. Out: one `Entry` per record. The challenge joins databases that label differently:
+CPSC 2018 knows nine labels and no axis, so that each is a source of its own, by the records' names; and what PTB says
+is the patient's diagnosis ("ventricular fibrillation" stands at 25 of its records, some of them in sinus rhythm), so
+that no finding is made of it. No patient ids are given, so that every record counts
 as a patient of its own, which the notes say; the recording date in the headers is that of the conversion and is left
 out. Chapman-Shaoxing, Ningbo (PhysioNet "ecg-arrhythmia") and CPSC 2018 come in the same form, alone or as parts of
 the challenge. Licence: CC BY 4.0.
@@ -16,6 +19,17 @@ from .entry import Entry, Found, missing_layout
 from .header_labels import CINC_LABEL, check_labels
 
 # How the parts that have names of their own number their records; the challenge's other parts use other letters.
+_DATABASES = {
+    "A": "cpsc2018",
+    "Q": "cpsc2018-extra",
+    "I": "st-petersburg-incart",
+    "S": "ptb",
+    "HR": "cinc2021-ptb-xl",  # with other labels than PTB-XL's own
+    "E": "georgia",
+}
+# There the axis is PTB-XL's own, LAD and ALAD merged, as are AXL, AXR and SAG.
+_PTBXL_AXIS = {"SNOMED:39732003": "PTBXL:axis:LAD", "SNOMED:251200008": "PTBXL:axis:unclear"}
+_LAST_OF_CHAPMAN = 10646  # JS records from here on are Ningbo's, which has labels that Chapman-Shaoxing never gives
 _RECORDS = {
     **dict.fromkeys(("chapman-shaoxing", "ningbo", "chapman-ningbo"), "JS"),
     "cpsc2018": "A",
@@ -37,8 +51,30 @@ def entries(src: Path, corpus: str = "cinc2021") -> Found:
     found = []
     for path in headers:
         record_id = f"{corpus}-" + path.relative_to(src).with_suffix("").as_posix().replace("/", "-")
-        found.append(Entry(id=record_id, path=path, patient_id=record_id, changes={"recorded_at": None}))
-    return Found(found, len(found), ["no patient ids are given: every record counts as a patient of its own"])
+        database = database_of(path.stem, corpus)
+        found.append(
+            Entry(
+                id=record_id,
+                path=path,
+                patient_id=record_id,
+                changes={"recorded_at": None},
+                source=database,
+                of_patient=database == "ptb",
+                read_as=_PTBXL_AXIS if database == "cinc2021-ptb-xl" else {},
+            )
+        )
+    notes = ["no patient ids are given: every record counts as a patient of its own"]
+    if of_patient := sum(entry.of_patient for entry in found):
+        notes.append(f"{of_patient} records of PTB have diagnoses of the patient, of which no finding is made")
+    return Found(found, len(found), notes)
+
+
+def database_of(record: str, corpus: str = "cinc2021") -> str:
+    """The database that a record of the challenge comes from, by its name; `corpus` where the name is of none."""
+    match = re.fullmatch(r"([A-Z]+)(\d+)", record)
+    if match and match[1] == "JS":
+        return "chapman-shaoxing" if int(match[2]) <= _LAST_OF_CHAPMAN else "ningbo"
+    return _DATABASES.get(match[1], corpus) if match else corpus
 
 
 def _check_names(src: Path, headers: list[Path], corpus: str) -> None:

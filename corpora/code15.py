@@ -130,7 +130,7 @@ def _exams(table: Path) -> Iterator[dict[str, str]]:
     for line, exam in table_rows(table, (*_COLUMNS, *LABELS[:6]), CORPUS):
         number = exam["exam_id"].strip()
         if not (number.isascii() and number.isdigit() and len(number) < 19):
-            raise ECGError(f"{CORPUS}: {table}, line {line}: the exam_id is {number[:50]!r}; expected a whole number")
+            raise ECGError(f"{CORPUS}: {table}, line {line}: the exam_id is no whole number")
         yield exam
 
 

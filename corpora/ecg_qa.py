@@ -22,7 +22,7 @@ from ..errors_ecgllm import ECGError
 from .answers import answer_set
 from .entry import missing_layout
 from .questions import QUESTION_FEATURES
-from .report_lines import listed
+from .report_lines import counted, listed
 from .rows import dataset_from_rows
 from .text_files import python_literal, read_json, table_rows
 
@@ -71,19 +71,18 @@ class EcgQaReport:
     missing: dict[str, str] = field(default_factory=dict)
     about_missing: int = 0
     kept_about_missing: bool = False
-    unlisted: Counter[str] = field(default_factory=Counter)
+    unlisted: Counter[str] = field(default_factory=Counter, repr=False)
     not_in_split: int = 0
 
     def __str__(self) -> str:
         return self.text(_LISTED)
 
-    def text(self, most: int | None = None, all_in: str | os.PathLike[str] | None = None) -> str:
-        """The report, the number of questions last; at most `most` lines of one kind, all in the file `all_in`."""
+    def text(
+        self, most: int | None = None, all_in: str | os.PathLike[str] | None = None, statements: bool = False
+    ) -> str:
+        """The report, the number of questions last; arguments as of `CorpusReport.text`."""
         lines = listed([f"missing: {record}: {reason}" for record, reason in self.missing.items()], most, all_in)
-        unlisted = [
-            f"answer outside the published list: {text} ({n} times)" for text, n in self.unlisted.most_common()
-        ]
-        lines += listed(unlisted, most, all_in)
+        lines += counted("answer outside the published list", self.unlisted, "times", statements)
         if self.missing:
             done = "kept" if self.kept_about_missing else "left out"
             lines.append(f"{len(self.missing)} records are missing; {self.about_missing} questions about them {done}")

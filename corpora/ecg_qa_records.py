@@ -31,10 +31,12 @@ class EcgQa:
     def __str__(self) -> str:
         return self.text(10)
 
-    def text(self, most: int | None = None, all_in: str | os.PathLike[str] | None = None) -> str:
+    def text(
+        self, most: int | None = None, all_in: str | os.PathLike[str] | None = None, statements: bool = False
+    ) -> str:
         """Both reports, that of the questions last; see `EcgQaReport.text`."""
         reports = [report for report in (self.records_report, self.report) if report is not None]
-        return "\n".join(report.text(most, all_in) for report in reports)
+        return "\n".join(report.text(most, all_in, statements) for report in reports)
 
 
 def prepare_ecg_qa(

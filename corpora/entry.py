@@ -6,7 +6,7 @@ holds beside them. Decided here: how a folder that is not the corpus is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from typing import Any
 class Entry:
     """One record to read.
 
+    source: where the labels come from, where a corpus joins several databases; else the corpus' name. of_patient: the
+    labels are diagnoses of the patient, not of this ECG, so that no finding is made of them. read_as: statements that
+    mean something else in this source -> statements that say what.
     path: its file. load: reads it where `read_ecg(path)` does not, such as one row of an HDF5 file.
     changes: fields of the `ECGRecord` to replace. split: the corpus' own. unclear: words of the source
     that were not understood. whole_report: the statements are sentences of one report, so that the record gets no
@@ -25,11 +28,14 @@ class Entry:
     id: str
     path: Path
     patient_id: str
-    changes: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict, repr=False)  # free text and times, which logs must not hold
     split: str | None = None
     load: Callable[[], Any] | None = None
-    unclear: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = field(default=(), repr=False)
     whole_report: bool = False
+    source: str | None = None
+    of_patient: bool = False
+    read_as: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

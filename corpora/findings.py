@@ -37,6 +37,7 @@ _WITHOUT_FINDING = frozenset(
     [
         *(f"PTBXL:class:{superclass}" for superclass in ("MI", "STTC", "CD", "HYP")),  # their subclass stands beside
         "PTBXL:stadium:unknown",
+        "PTBXL:axis:unclear",
         *(f"MIMIC:{statement}" for statement in WITHOUT_FINDING),
     ]
 )
@@ -87,9 +88,11 @@ def findings_from_statements(
         kind, _, content = statement.partition(":")
         if kind == "SCP":
             code, _, likelihood = content.partition(":")
-            if likelihood and not _is_kept(code, float(likelihood), min_likelihood):
+            stated = _likelihood(likelihood)
+            if stated is not None and not _is_kept(code, stated, min_likelihood):
                 continue
-            content = code
+            if stated is not None or not likelihood:  # else a sentence of an SCP-ECG file, which has a colon in it
+                content = code
         elif kind == "LUDB":
             content = ludb_statement(content)
         elif kind == "MIMIC":
@@ -101,10 +104,12 @@ def findings_from_statements(
             if what == "extra_beats":
                 kinds = set(beats_in(value)[0])
                 unsaid_origin = unsaid_origin or "ES" in kinds
-                found.update(name for kind in kinds - {"ES"} for name in _by_statement()[f"PTBXL:extra_beats:{kind}"])
+                found.update(
+                    name for kind in kinds - {"ES"} for name in findings_by_statement()[f"PTBXL:extra_beats:{kind}"]
+                )
                 continue
         key = f"{kind}:{content.strip()}"
-        names = _by_statement().get(key)
+        names = findings_by_statement().get(key)
         if names is not None:
             found.update(names)
         elif key not in _WITHOUT_FINDING:
@@ -204,6 +209,7 @@ def group_truth(findings: Iterable[str], group: str, stated_by_source: Iterable[
     """Whether a record shows any finding of a broad group (`GROUPS`) or "any abnormality"; None where that is open.
 
     A record called normal that bears an abnormal finding all the same (PTB-XL has such) is open for "any abnormality".
+    A finding that leaves doubt about one that would make the group true (`Finding.blurs`) leaves the group open.
     What would make it true and the record's source never states (`stated_by_source`) it does not deny either.
     """
     present = set(findings)
@@ -215,11 +221,11 @@ def group_truth(findings: Iterable[str], group: str, stated_by_source: Iterable[
             return None if abnormal else False
         # Where a source calls ECGs normal, one that is neither called normal nor abnormal has been left open.
         says = "normal ecg" not in stated_by_source and any(VOCABULARY[name].abnormal for name in stated_by_source)
-        return True if abnormal else (False if says else None)
+        return True if abnormal else (False if says and not _is_blurred(present) else None)
     category = GROUPS[group]
     if any(_shows(name, category) for name in present):
         return True
-    if not any(_shows(name, category) for name in stated_by_source):
+    if not any(_shows(name, category) for name in stated_by_source) or _is_blurred(present, category):
         return None
     assessed = any(VOCABULARY[name].category == category for name in present)
     return None if not assessed and _UNREMARKABLE.get(category) in stated_by_source else False
@@ -236,6 +242,12 @@ def _shows(name: str, category: str) -> bool:
     return finding.category == category and (name != "no noise" if category == "noise" else finding.abnormal)
 
 
+def _is_blurred(present: Iterable[str], category: str | None = None) -> bool:
+    """Whether one of the findings leaves open an abnormal one of the category (None: of any)."""
+    doubtful = {other for name in present for other in VOCABULARY[name].blurs}
+    return any(VOCABULARY[name].abnormal and category in (None, VOCABULARY[name].category) for name in doubtful)
+
+
 def describe(findings: Iterable[str]) -> str:
     """English sentences that state the findings, most specific only: "Sinus rhythm. Left axis deviation.".
 
@@ -247,6 +259,11 @@ def describe(findings: Iterable[str]) -> str:
     return " ".join(f"{name[0].upper()}{name[1:]}." for name in names)
 
 
+def _likelihood(text: str) -> float | None:
+    """Percent; None for what is no number. Not by `float`, whose error would quote what may be a name."""
+    return float(text) if re.fullmatch(r"\d{1,3}(?:\.\d*)?", text) else None
+
+
 def _is_kept(code: str, likelihood: float, least: float) -> bool:
     if likelihood == 0.0:
         return code in _SCP_FORM_AND_RHYTHM
@@ -254,7 +271,8 @@ def _is_kept(code: str, likelihood: float, least: float) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _by_statement() -> dict[str, tuple[str, ...]]:
+def findings_by_statement() -> dict[str, tuple[str, ...]]:
+    """Every statement that is mapped, as readers give it, in comparable form -> the findings that it gives."""
     table: dict[str, list[str]] = {}
     for finding in VOCABULARY.values():
         for kind, contents in (

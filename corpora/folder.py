@@ -2,7 +2,8 @@
 
 In: a folder in which `read_ecg` reads the files, and a table with a row per file. Out: one `Entry` per row. Decided
 here: which columns mean what (`COLUMNS`; every other column must be named as a finding of the vocabulary and hold 0
-or 1, or is reported as unused), and that a table with patients names one in every row.
+or 1, or is reported as unused), that a table with patients names one in every row, and that an error names line and
+column and never what the cell holds: columns get shifted, and a name may stand where an age was expected.
 """
 
 from __future__ import annotations
@@ -101,10 +102,10 @@ def _entry(
     changes = {name: value for name, value in changes.items() if value is not None}  # else what the file says stays
     if labels or "findings" in cell:
         named = [name.strip() for name in cell.get("findings", "").split(";") if name.strip()]
-        unknown = [name for name in named if _finding(name) is None]
+        unknown = [str(number) for number, name in enumerate(named, 1) if _finding(name) is None]
         if unknown:
             raise ECGError(
-                f"{where}: {', '.join(map(repr, unknown))} is no finding of the vocabulary; see "
+                f"{where}: number {' and '.join(unknown)} of its {len(named)} findings is none of the vocabulary; see "
                 "ecgllm.corpora.VOCABULARY"
             )
         stated = {_finding(name) for name in named}
@@ -163,25 +164,25 @@ def _is_stated(cell: str, where: str) -> bool:
     if cell == "":
         return False
     if cell.lower() not in value:
-        raise ECGError(f"{where}: holds {cell!r}; expected 0 or 1")
+        raise ECGError(f"{where}: holds something else than 0 or 1; expected one of them")
     return value[cell.lower()]
 
 
 def _chosen(cell: str, choices: dict[str, str], what: str, where: str) -> str | None:
     if cell and cell.lower() not in choices:
-        raise ECGError(f"{where}: {what} is {cell!r}; expected one of {', '.join(choices)}")
+        raise ECGError(f"{where}: {what} is none of {', '.join(choices)}; expected one of them")
     return choices[cell.lower()] if cell else None
 
 
 def _age(cell: str, where: str) -> float | None:
     try:
         return float(cell) if cell else None
-    except ValueError as error:
-        raise ECGError(f"{where}: age is {cell!r}; expected years") from error
+    except ValueError:
+        raise ECGError(f"{where}: age is no number; expected years") from None
 
 
 def _time(cell: str, where: str) -> datetime | None:
     try:
         return datetime.fromisoformat(cell) if cell else None
-    except ValueError as error:
-        raise ECGError(f"{where}: recorded_at is {cell!r}; expected a time such as 2024-05-31T08:15:00") from error
+    except ValueError:
+        raise ECGError(f"{where}: recorded_at is no time; expected one such as 2024-05-31T08:15:00") from None

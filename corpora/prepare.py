@@ -2,8 +2,9 @@
 
 In: the name of a corpus and its folder, or `ECGRecord`s. Out: one row per record with the columns of
 `CORPUS_FEATURES`, every signal embedded. Decided here: that one unreadable file never ends a run, and that nothing is
-lost in silence: what could not be read and what no one has mapped is counted in the `CorpusReport`, and kept in
-`dataset.info.description`.
+lost in silence: what could not be read and what no one has mapped is counted in the `CorpusReport`, and the counts are
+kept in `dataset.info.description`. The report of a record, its statements and its time stay whole: training needs
+them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from . import cinc2021, code15, folder, ludb, mimic_iv_ecg, ptbxl
 from .ecg_feature import ECG
 from .entry import Entry, Found
 from .findings import describe, findings_from_statements, implied, severity
-from .report_lines import listed
+from .report_lines import counted, listed
 from .rows import dataset_from_rows
 from .splits import check_patient_split, split_of
 
@@ -76,26 +77,33 @@ _LISTED = 50  # lines of one kind in a printed report
 @dataclass
 class CorpusReport:
     """What happened while a corpus was made. unreadable: (record id, reason). unmapped: statement -> records bearing
-    it. unclear: words of the source that were not understood -> records. notes: what the folder holds beside them."""
+    it. unclear: words of the source that were not understood -> records. notes: what the folder holds beside them.
+
+    Printed, unmapped and unclear are counts; the texts are in the attributes, and in `text(statements=True)`."""
 
     name: str
     records: int = 0
     without_findings: int = 0
     splits: Counter[str] = field(default_factory=Counter)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
-    unmapped: Counter[str] = field(default_factory=Counter)
-    unclear: Counter[str] = field(default_factory=Counter)
+    unmapped: Counter[str] = field(default_factory=Counter, repr=False)
+    unclear: Counter[str] = field(default_factory=Counter, repr=False)
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return self.text(_LISTED)
 
-    def text(self, most: int | None = None, all_in: str | os.PathLike[str] | None = None) -> str:
-        """The report, how many records there are last; at most `most` lines of one kind, all in the file `all_in`."""
+    def text(
+        self, most: int | None = None, all_in: str | os.PathLike[str] | None = None, statements: bool = False
+    ) -> str:
+        """The report, how many records there are last; at most `most` lines of one kind, all in the file `all_in`.
+
+        statements: with what the source says and nobody has mapped or understood, which is else only counted: it may
+        name a person, and reports are kept and passed on.
+        """
         lines = listed([f"unreadable: {record_id}: {reason}" for record_id, reason in self.unreadable], most, all_in)
         for what, counts in (("mapped", self.unmapped), ("understood", self.unclear)):
-            found = [f"not {what}: {text} ({count} records)" for text, count in counts.most_common()]
-            lines += listed(found, most, all_in)
+            lines += counted(f"not {what}", counts, "records", statements)
         lines += [f"note: {note}" for note in self.notes]
         if self.splits:
             lines.append("split: " + ", ".join(f"{split} {count}" for split, count in sorted(self.splits.items())))
@@ -223,10 +231,10 @@ class _Outcome:
     """A record's row, or the reason why there is none. unmapped and unclear: for the report."""
 
     id: str
-    row: dict[str, Any] | None = None
+    row: dict[str, Any] | None = field(default=None, repr=False)
     reason: str = ""
-    unmapped: tuple[str, ...] = ()
-    unclear: tuple[str, ...] = ()
+    unmapped: tuple[str, ...] = field(default=(), repr=False)
+    unclear: tuple[str, ...] = field(default=(), repr=False)
 
 
 def _read_row(entry: Entry, name: str, seed: int, min_likelihood: float) -> _Outcome:
@@ -246,8 +254,9 @@ def _row(entry: Entry, record: Any, name: str, seed: int, min_likelihood: float)
     if record.findings is not None:
         findings = implied(record.findings)
     else:
-        findings, unmapped = findings_from_statements(record.statements, min_likelihood)
-        if unmapped and entry.whole_report:
+        statements = [entry.read_as.get(statement, statement) for statement in record.statements]
+        findings, unmapped = findings_from_statements(statements, min_likelihood)
+        if (unmapped and entry.whole_report) or entry.of_patient:
             findings = ()
     row = {
         "id": entry.id,
@@ -267,7 +276,7 @@ def _row(entry: Entry, record: Any, name: str, seed: int, min_likelihood: float)
         "device": record.device,
         "severity": severity(findings),
         "split": entry.split or split_of(entry.patient_id, seed),
-        "source": name,
+        "source": entry.source or name,
     }
     return _Outcome(entry.id, row, unmapped=unmapped, unclear=entry.unclear)
 

@@ -1,8 +1,9 @@
 """Whether a prepared corpus says its findings as today's vocabulary does.
 
-In: a corpus as it was saved, perhaps by an earlier version. Out: nothing, or a refusal. Decided here: three marks of
+In: a corpus as it was saved, perhaps by an earlier version. Out: nothing, or a refusal. Decided here: four marks of
 an earlier mapping, none of which needs a signal: a name that is no more, a finding without a broader one that follows
-from it, and an axis of PTB-XL's that is mapped otherwise today. Such a corpus is never mixed with a new one.
+from it, an axis of PTB-XL's or LUDB's that is mapped otherwise today, and CinC 2021 as one source. Such a corpus is
+never mixed with a new one.
 """
 
 from __future__ import annotations
@@ -12,21 +13,27 @@ from collections.abc import Iterable
 from datasets import Dataset
 
 from ..errors_ecgllm import ECGError
+from .cinc2021 import database_of
 from .findings import VOCABULARY, check_findings, findings_from_statements, implied
 
-_AXIS = "PTBXL:axis:"
+_AXES = ("PTBXL:axis:", "LUDB:Electric axis of the heart:")
 
 
 def check_prepared_findings(corpus: Dataset) -> None:
     """Raises: ECGError for a corpus of an earlier mapping, with the first record that shows it."""
     if "findings" not in corpus.column_names:
         return
-    columns = [name for name in ("id", "findings", "statements") if name in corpus.column_names]
+    columns = [name for name in ("id", "findings", "statements", "source") if name in corpus.column_names]
     rows = corpus.select_columns(columns).with_format(None)
     seen: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
     for position, row in enumerate(rows):
         findings = tuple(row["findings"] or ())
-        axes = tuple(one for one in row.get("statements") or () if one.startswith(_AXIS))
+        if row.get("source") == "cinc2021" and database_of(row["id"].rpartition("-")[2]) != "cinc2021":
+            raise ECGError(
+                f"record {row['id']!r}: its source is cinc2021 as a whole, of which each database labels differently. "
+                "The corpus was prepared by an earlier version: prepare it again (ecgllm prepare)"
+            )
+        axes = tuple(one for one in row.get("statements") or () if one.startswith(_AXES))
         if (findings, axes) in seen:
             continue
         seen.add((findings, axes))

@@ -8,11 +8,13 @@ stays as a statement. Licence: CC BY 4.0. Source: Wagner et al., Scientific Data
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors_ecgllm import ECGError
+from ..signals.quotes import without_quotes
 from .entry import Entry, Found, missing_layout
 from .findings import VOCABULARY
 from .ptbxl_text import METADATA_COLUMNS, beats_in, leads_in
@@ -27,6 +29,8 @@ _NOISE_COLUMNS = {
 _SUBCLASSES = frozenset(["MI", "STTC", "CD", "HYP", "AMI", "IMI", "LMI", "PMI", "AVB", "ISCA", "ISCI", "LAFB/LPFB"])
 _FILE_COLUMNS = {500: ("filename_hr",), 100: ("filename_lr",), None: ("filename_hr", "filename_lr")}
 _COLUMNS = ("ecg_id", "patient_id", "strat_fold")
+# 453 and 6 of 2,118 reports of LAD; "borderline left axis deviation" has a code of its own, AXL.
+_LEFT_AXIS_DEVIATION = re.compile(r"(?<!borderline )left axis deviation|(?:ue|ü)berdrehter linkstyp")
 
 
 def entries(src: Path, sampling_rate: float | None = None) -> Found:
@@ -47,9 +51,9 @@ def entries(src: Path, sampling_rate: float | None = None) -> Found:
             found.append(_entry(src, row, sampling_rate))
         except (ValueError, TypeError, OverflowError) as error:  # whole numbers of "inf" and "1e400" overflow
             raise ECGError(
-                f"PTB-XL: {table}, line {line}: {error}; expected a row as published. Was the table saved by a "
-                "spreadsheet? Download it again"
-            ) from error
+                f"PTB-XL: {table}, line {line}: {without_quotes(str(error))}; expected a row as published. Was the "
+                "table saved by a spreadsheet? Download it again"
+            ) from None  # the cause quotes the cell
     if found and not any(entry.path.is_file() for entry in found):
         raise _no_signals(src, found, sampling_rate)
     return Found(found, len(found))
@@ -108,7 +112,8 @@ def _signal_path(src: Path, row: dict[str, str], sampling_rate: float | None) ->
 def statements_of(row: dict[str, str]) -> list[str]:
     """Source statements of one row: `SCP:<code>:<likelihood>` and `PTBXL:<what>:<value>`.
 
-    What: axis, stadium (I to III or unknown; once for each of two infarctions), extra_beats (the cell as it is),
+    What: axis (LAD is followed by :left-axis-deviation where the report says that, in English or German, and not only
+    "Linkstyp"), stadium (I to III or unknown; once for each of two infarctions), extra_beats (the cell as it is),
     pacemaker, noise (none where all four columns are empty), and `METADATA_COLUMNS`. A row without `scp_codes` but
     with `labels` (codes of the published benchmark split, joined by ';', superclasses and subclasses among them) gives
     `SCP:<code>` and `PTBXL:class:<class>`; the rest is then unknown.
@@ -119,7 +124,8 @@ def statements_of(row: dict[str, str]) -> list[str]:
     found = [f"SCP:{code}:{float(likelihood):g}" for code, likelihood in python_literal(codes, dict).items()]
     axis = _text(row, "heart_axis")
     if axis:
-        found.append(f"PTBXL:axis:{axis}")
+        said = axis == "LAD" and _LEFT_AXIS_DEVIATION.search(_text(row, "report").lower())
+        found.append(f"PTBXL:axis:{axis}{':left-axis-deviation' if said else ''}")
     for column in ("infarction_stadium1", "infarction_stadium2"):
         stage = _text(row, column)
         if stage:

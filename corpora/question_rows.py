@@ -49,7 +49,7 @@ class Facts:
     findings: frozenset[str]
     severity: int
     split: str
-    order: tuple[str, str]
+    order: tuple[str, str] = field(repr=False)
     leads: Mapping[str, frozenset[str]]
     measurements: Mapping[str, float]
     age: float | None

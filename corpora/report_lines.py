@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 
 def listed(lines: list[str], most: int | None, all_in: str | os.PathLike[str] | None = None) -> list[str]:
@@ -11,3 +12,16 @@ def listed(lines: list[str], most: int | None, all_in: str | os.PathLike[str] | 
         return lines
     where = "like these" if all_in is None else f"(all are in {os.fspath(all_in)})"
     return [*lines[:most], f"... and {len(lines) - most:,} more {where}"]
+
+
+def counted(what: str, texts: Counter[str], unit: str, shown: bool) -> list[str]:
+    """What a source says in words of its own: a line each where `shown`, else one that counts them.
+
+    texts: text -> in how many `unit`.
+    """
+    if shown:
+        return [f"{what}: {text} ({count} {unit})" for text, count in texts.most_common()]
+    if not texts:
+        return []
+    number = f"{len(texts):,} different texts, {texts.total():,} in all"
+    return [f"{what}: {number}; not shown, as they may name somebody (all: --statements, or text(statements=True))"]

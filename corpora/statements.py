@@ -113,6 +113,11 @@ def statement_names(findings: Iterable[Iterable[str]]) -> tuple[str, ...]:
     )
 
 
+def also_called(name: str) -> tuple[str, ...]:
+    """Other names of a finding or a group, beside its canonical one."""
+    return _ALSO_CALLED.get(name, ())
+
+
 def wordings(name: str, which: str = "train") -> tuple[str, ...]:
     """Wordings of a statement, the plainest first.
 
@@ -122,7 +127,7 @@ def wordings(name: str, which: str = "train") -> tuple[str, ...]:
     """
     if name not in VOCABULARY and name not in GROUPS and name != ANY_ABNORMALITY:
         raise ECGError(f"{name!r} is neither a finding of the vocabulary nor a group; nothing states it.")
-    names = (name, *_ALSO_CALLED.get(name, ())) if which == "train" else (name,)
+    names = (name, *also_called(name)) if which == "train" else (name,)
     return tuple(sentence.format(each) for sentence in _SENTENCES[which] for each in names)
 
 

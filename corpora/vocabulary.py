@@ -214,7 +214,8 @@ _add("conduction", "av dissociation", snomed="50799005", blurs="third degree av 
 _add("conduction", "prolonged pr interval", snomed="164947007", scp="LPR", blurs="first degree av block")
 _add("conduction", "short pr interval", snomed="49578007")
 _add("conduction", "ventricular preexcitation", snomed="195060002")
-# A pattern is what an ECG shows; the syndrome has arrhythmias too (AHA/ACCF/HRS 2009).
+# A pattern is what an ECG shows; the syndrome has arrhythmias too. AHA/ACC/HRS 2007 (part II) state neither, but
+# "ventricular preexcitation" (108).
 _add("conduction", "wolff-parkinson-white pattern", snomed="74390002", scp="WPW", broader="ventricular preexcitation")
 _add("conduction", "bundle branch block", snomed="6374002")
 for _side, _snomed, _complete, _incomplete in (
@@ -378,25 +379,29 @@ _add("other", "tall p wave", snomed="251223006", blurs="p wave change")
 # --- axis ---
 _AXIS = "Electric axis of the heart: "
 _add("axis", "normal axis", abnormal=False, ptbxl="axis:MID", ludb=_AXIS + "normal")
-# PTB-XL's LAD is the German Linkstyp (three of four such reports say so), which begins at +30 degrees and is mostly
-# normal, and its AXL is a "borderline left axis deviation" (55 of 57 reports): both lie to the left and neither says
-# whether the axis is beyond -30 degrees, where AHA/ACCF/HRS 2009 begin left axis deviation; ALAD (ueberdrehter
-# Linkstyp) does. RAD (Rechtstyp) begins at +90 degrees, as right axis deviation does. AXR is a steep axis: "Steiltyp",
-# "Steillage" or "SLT" in the reports.
+# Left axis deviation begins at -30 degrees, right axis deviation at +90 (AHA/ACCF/HRS 2009, part III). PTB-XL's LAD is
+# the German Linkstyp (1,574 of 2,118 such reports say so), which begins at +30 degrees and is mostly normal, and its
+# AXL is a "borderline left axis deviation" (57 of 57 reports): both lie to the left and neither says whether the axis
+# is beyond -30 degrees. ALAD (ueberdrehter Linkstyp) does, and so does LAD where the report itself says "left axis
+# deviation" (`ptbxl.statements_of`). LUDB's "left axis deviation" does not: measured, its 51 records lie between -67
+# and +38 degrees, the middle one at -7, and 9 of them at -30 or beyond (docs/corpora.md). RAD (Rechtstyp) begins at
+# +90 degrees. AXR is a steep axis: "Steiltyp", "Steillage" or "SLT" in the reports.
 _add(
     "axis",
     "leftward axis",
     abnormal=False,
     ptbxl="axis:LAD axis:AXL",
+    ludb=_AXIS + "left axis deviation",
     blurs="left axis deviation, horizontal axis, normal axis",
 )
-_add("axis", "left axis deviation", snomed="39732003", ptbxl="axis:ALAD", ludb=_AXIS + "left axis deviation")
+_add("axis", "left axis deviation", snomed="39732003", ptbxl="axis:ALAD axis:LAD:left-axis-deviation")
 _add(
     "axis", "right axis deviation", snomed="47665007", ptbxl="axis:RAD axis:ARAD", ludb=_AXIS + "right axis deviation"
 )
 _add("axis", "vertical axis", abnormal=False, ptbxl="axis:AXR", ludb=_AXIS + "vertical", blurs="normal axis")
 _add("axis", "horizontal axis", abnormal=False, ludb=_AXIS + "horizontal", blurs="normal axis")
-# Between -90 and 180 degrees: "right superior axis" in AHA/ACCF/HRS 2009. No source has a code of its own for it.
+# Between -90 and 180 degrees: "right superior axis" is statement 122 of AHA/ACC/HRS 2007 (part II), and another than
+# 123, "indeterminate axis", where no deflection dominates. No source has a code of its own for it.
 _add("axis", "right superior axis")
 # No axis in the frontal plane can be told, or its code (251200008, SAG: the sagittal type) does not say which it is.
 _add(

@@ -8,17 +8,21 @@ corrections of the library are in `clinical_parsers`, each with its cause.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .clinical_leads import ecg_leads, lead_name, millivolts
 from .clinical_notes import measurements, note_calibration, note_what_is_left_out, statements
 from .limits import check_rate
+from .quotes import without_quotes
 from .record import ECGReadError, ECGRecord, shortened
 
 if TYPE_CHECKING:
@@ -47,8 +51,6 @@ _TRUNCATION = re.compile(
 _RAW_METADATA = re.compile(
     r"[;,]? ?\(?see raw_metadata\[[^\]]*\]\)?|, record start times are in raw_metadata\[[^\]]*\]"
 )
-_KIND = re.compile(r" \((?:rhythm|median)\)$", re.IGNORECASE)  # the library's words behind a lead's name
-_QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|<[^>\n]*>")
 
 
 def read_clinical(
@@ -74,7 +76,7 @@ def read_clinical(
     Raises: ECGReadError as `read_ecg` says, also where `ecgdatakit` is not installed.
     """
     parsers = _parsers(name)
-    parsers.check_content(format, source, name)
+    source = parsers.check_content(format, source, name)
     if isinstance(source, bytes):
         # The library reads files only. What it is given may name a patient: the folder is the user's alone and goes.
         with tempfile.TemporaryDirectory(prefix="ecgllm-") as folder:
@@ -130,20 +132,20 @@ def _parsers(name: str) -> Any:
 def _parse(
     parsers: Any, path: Path, format: str, name: str, max_bytes: int
 ) -> tuple[ecgdatakit.ECGRecord, list[warnings.WarningMessage]]:
-    with _WARNINGS, warnings.catch_warnings(record=True) as caught:
+    with _WARNINGS, _unlogged(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             parsed = parsers.PARSERS[format]().parse(path)
         except ImportError as error:
             raise ECGReadError(f"{name}: {error}. Install what is missing: pip install 'ecgllm[formats]'") from error
         # Files are hostile until read: the library's parsers raise their own errors, and what broken bytes make of
-        # NumPy, pydicom and expat.
+        # NumPy, pydicom and expat. These quote the file; they stay in `__context__`, where no traceback prints them.
         except Exception as error:
-            cause = _without_quotes(str(error).replace(str(path), Path(name).name), ())
+            cause = _plain(str(error).replace(str(path), Path(name).name))
             raise ECGReadError(
                 f"{name}: is no readable {format} file: {type(error).__name__}: {cause}. The file is damaged, cut or "
                 "of a kind that is not supported; export or copy it again."
-            ) from error
+            ) from None
     if not parsed.leads:
         raise ECGReadError(
             f"{name}: holds no rhythm recording"
@@ -159,7 +161,7 @@ def _judge(
     """The library's warnings as notes. Raises: ECGReadError for those that mean damage."""
     notes = []
     for message in messages:
-        text = _without_quotes(str(message.message), labels)
+        text = _plain(str(message.message), labels)
         if "birth" in text.lower():
             text = "the birth date cannot be read"
         if message.category.__name__ == "ChecksumWarning" and verify_checksum:
@@ -175,7 +177,22 @@ def _judge(
     return notes
 
 
-def _without_quotes(text: str, labels: list[str] | tuple[str, ...]) -> str:
-    """The text without what it quotes from the file, unless that is a lead's name: it could be a patient's."""
-    text = _RAW_METADATA.sub("", shortened(" ".join(text.split())))  # patterns take time by the square of its length
-    return _QUOTED.sub(lambda found: found[0] if _KIND.sub("", found[0][1:-1]) in labels else "(not shown)", text)
+def _plain(text: str, labels: list[str] | tuple[str, ...] = ()) -> str:
+    """A message of the library without what it quotes from the file, unless that is a lead's name."""
+    return without_quotes(_RAW_METADATA.sub("", shortened(" ".join(text.split()))), labels)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """pydicom logs each warning, too, with the value that it complains of. What this thread reads is not logged; the
+    warnings become notes."""
+    thread, logger = threading.get_ident(), logging.getLogger("pydicom")
+
+    def of_others(entry: logging.LogRecord) -> bool:
+        return entry.thread != thread
+
+    logger.addFilter(of_others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(of_others)

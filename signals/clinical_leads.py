@@ -23,13 +23,16 @@ _OTHER_SIGNALS = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"(?:ch|chan|channel|sig|signal|lead)?[ _.-]*\d{1,3}", re.IGNORECASE)
-_ECG_BEFORE_LEAD = re.compile(r"^(?:POL[\s_-]+)?E[CK]G[\s_-]+", re.IGNORECASE)
+_BEFORE_LEAD = re.compile(
+    r"^(?:POL[\s_-]+)?(?:E[CK]G[\s_-]+)?(?:(?:lead|ableitung|abl|d[e\xe9]rivation|derivaci[o\xf3]n|derivazione)[\s._-]+)?",
+    re.IGNORECASE,
+)
 _LOWEST_INT16 = -32768  # what ISHNE's specification proposes for a lead that is off, and carts write there
 
 
 def lead_name(label: str) -> str:
-    """The standard name of a lead; also of "EKG-II" and "ECG-aVR", as polygraphs write, and not of "ECG 1"."""
-    bare = known_lead_name(_ECG_BEFORE_LEAD.sub("", label.strip()))
+    """The standard name of a lead; also of "EKG-II", "ECG-aVR" and "Ableitung V1", and not of "ECG 1"."""
+    bare = known_lead_name(_BEFORE_LEAD.sub("", label.strip()))
     return bare if bare in LEADS else known_lead_name(label)
 
 
@@ -155,8 +158,9 @@ def _index(leads: list[Any], lead: Any) -> int:
 
 def _starts(leads: list[Any]) -> list[int] | None:
     """First sample (from 0) of each lead where the file states it (SCP-ECG, groups of DICOM), else None."""
-    starts = [int(lead.annotations.get("start_sample", 1)) - 1 for lead in leads]
-    return starts if any(starts) else None
+    if not any("start_sample" in lead.annotations for lead in leads):
+        return None
+    return [int(lead.annotations.get("start_sample", 1)) - 1 for lead in leads]
 
 
 def millivolts(
@@ -164,7 +168,8 @@ def millivolts(
 ) -> np.ndarray:
     """float32 [leads, samples] in mV from the stored counts."""
     starts = _starts(leads) or [0] * len(leads)
-    samples = max(start + len(lead.samples) for start, lead in zip(starts, leads, strict=True))
+    ends = [start + len(lead.samples) for start, lead in zip(starts, leads, strict=True)]
+    samples = max(ends)
     onsets = parsed.raw_metadata.get("ecgllm_record_onsets")
     places = None if onsets is None else _places(onsets, samples, rate, name)
     if places is not None:
@@ -203,8 +208,9 @@ def millivolts(
         )
     if places is not None:
         notes.append("the recording has gaps, in which samples are NaN")
-    if any(starts):
-        notes.append("leads start at different times; where one has no samples, it is NaN")
+    if any(starts) or min(ends) < samples:
+        differ = "start" if any(starts) else "end"
+        notes.append(f"leads {differ} at different times; where one has no samples, it is NaN")
     missing = int(np.isnan(signal).sum())
     if missing == signal.size:
         raise ECGReadError(f"{name}: all {missing:,} samples are marked as missing. The file holds no ECG.")

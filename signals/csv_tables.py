@@ -14,6 +14,7 @@ import numpy as np
 from ..signal_ecgllm import LEADS
 from .detection import decode_text, is_comment, is_unit_line, split_unit, table_columns
 from .limits import check_leads, check_size
+from .quotes import without_quotes
 from .record import ECGReadError, ECGRecord, known_lead_name
 from .tabular import Told, table_record
 from .wfdb_header import unit_in_millivolt
@@ -67,18 +68,18 @@ def read_csv(data: bytes, told: Told, *, name: str, record_id: str | None, max_b
             if time and unit in _SECONDS:
                 clock = _rate_of_clock(values[row] * _SECONDS[unit], name)
                 if rate is not None and abs(clock - rate) > 1e-3 * rate:
-                    raise ECGReadError(f"{name}: a comment says {rate:g} Hz, the column {column!r} {clock:g} Hz.")
+                    raise ECGReadError(f"{name}: a comment says {rate:g} Hz, the column of times {clock:g} Hz.")
                 if rate is None:
                     rate, where = clock, "its time column"
             elif time:
-                _check_clock_without_unit(values[row], told.rate(name, rate), column, name)
+                _check_clock_without_unit(values[row], told.rate(name, rate), name)
             continue
         if not bare and np.isnan(values[row]).all():  # the names end with a delimiter
             continue
         kept.append(row)
         names.append(known_lead_name(bare))
     if not kept:
-        raise ECGReadError(f"{name}: has no column of a lead among {', '.join(columns)}.")
+        raise ECGReadError(f"{name}: none of its {len(columns)} columns is of a lead; expected names such as I or V1.")
     scale = told.millivolt(name, _unit({units[row] for row in kept}, said, name))
     unknown = [lead for lead in names if lead not in LEADS]
     notes = (
@@ -104,7 +105,7 @@ def _columns(header: str, body: str, told: Told, name: str) -> tuple[str, list[s
             known_lead_name(split_unit(column)[0]) for column in columns
         ]:
             raise ECGReadError(
-                f"{name}: names its columns {', '.join(columns)} itself; drop leads=..., or the header."
+                f"{name}: names its {len(columns)} columns itself, and otherwise; drop leads=..., or the header."
             )
     check_leads(name, len(columns))
     return delimiter, columns, body
@@ -115,13 +116,21 @@ def _unit(units: set[str | None], said: dict[str, str], name: str) -> str | None
     stated = {unit for unit in units if unit is not None}
     if len(units) > 1 or len(stated) > 1:
         raise ECGReadError(
-            f"{name}: the columns' units differ ({', '.join(sorted(unit or 'none' for unit in units))}); expected one."
+            f"{name}: the columns' units differ ({', '.join(sorted(map(_known_unit, units)))}); expected one."
         )
     commented = next((value for key, value in said.items() if key in _UNIT_KEYS), None)
     in_column = next(iter(stated), None)
     if in_column and commented and unit_in_millivolt(in_column) != unit_in_millivolt(commented):
-        raise ECGReadError(f"{name}: a comment says {commented}, the columns say {in_column}; correct one of them.")
+        raise ECGReadError(
+            f"{name}: a comment says {_known_unit(commented)}, the columns say {_known_unit(in_column)}; correct one "
+            "of them."
+        )
     return in_column or commented
+
+
+def _known_unit(unit: str | None) -> str:
+    """A unit as an error may show it: what the file says instead of one may be anything."""
+    return "none" if unit is None else unit if unit_in_millivolt(unit) else "no voltage"
 
 
 def _comments_and_header(text: str, name: str) -> tuple[dict[str, str], str, str]:
@@ -159,7 +168,7 @@ def _rate_of_comments(said: dict[str, str], name: str) -> float | None:
         if key in said:
             number = re.fullmatch(r"(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*(?:Hz)?", said[key], re.IGNORECASE)
             if number is None or said.get(f"{key} in", "Hz").lower() != "hz":
-                raise ECGReadError(f"{name}: says {key} {said[key]!r}; expected a number of Hz, such as 500.")
+                raise ECGReadError(f"{name}: says {key} and no number of Hz behind it; expected one, such as 500.")
             rates[key] = float(number[1])
     if len(set(rates.values())) > 1:
         described = ", ".join(f"{key} {rate:g}" for key, rate in rates.items())
@@ -192,9 +201,9 @@ def _numbers(body: str, delimiter: str, columns: int, name: str) -> np.ndarray:
         )
     except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError, OverflowError) as error:
         raise ECGReadError(
-            f"{name}: is no table of {columns} columns of numbers: {_cause(error)}. Expected one "
+            f"{name}: is no table of {columns} columns of numbers: {without_quotes(str(error))[:200]}. Expected one "
             "line per sample, empty where a sample is missing."
-        ) from error
+        ) from None
     if frame.shape[1] != columns:
         raise ECGReadError(
             f"{name}: is no table of {columns} columns: its lines have {frame.shape[1]}. Expected one field per name."
@@ -227,11 +236,6 @@ def _ends_within_a_number(body: str, delimiter: str) -> bool:
     return len(before) > 20 and len(decimals) == 1 and len(last) - 1 - point not in decimals
 
 
-def _cause(error: Exception) -> str:
-    """pandas' message without the words that it quotes from the file."""
-    return re.sub(r"'[^']*'|\"[^\"]*\"", "(not shown)", " ".join(str(error).split()))[:200]
-
-
 def _rate_of_clock(seconds: np.ndarray, name: str) -> float:
     """Hz of equally spaced times."""
     steps = np.diff(seconds)
@@ -247,11 +251,11 @@ def _rate_of_clock(seconds: np.ndarray, name: str) -> float:
     return float(round(rate)) if abs(rate - round(rate)) < 1e-3 * rate else rate
 
 
-def _check_clock_without_unit(times: np.ndarray, rate: float, column: str, name: str) -> None:
+def _check_clock_without_unit(times: np.ndarray, rate: float, name: str) -> None:
     """Refuse a time column that names no unit where it fits the rate in none: s, ms, us or samples counted."""
     step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1.0
     if not any(abs(step * rate - per_second) <= 1e-2 * per_second for per_second in (1, 1e3, 1e6, rate)):
         raise ECGReadError(
-            f"{name}: its column {column!r} rises by {step:g} a line, which is {rate:g} Hz in no unit of time. "
+            f"{name}: its column of times rises by {step:g} a line, which is {rate:g} Hz in no unit of time. "
             "Correct the rate, or name the unit, as in 'time (s)'."
         )

@@ -51,6 +51,13 @@ _WFDB_NEXT_LINE = re.compile(r"(?![\d.+-]+\s)[^\s,;]+\s+\d+(?:x\d+)?(?::\d+)?(?:
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?\s*")
 _DELIMITERS = "\t;,"
 _UNIT_LINE = ("", "s", "sec", "seconds", "ms", "n", "v", "mv", "uv", "\xb5v", "\u03bcv", "nv")
+DICOM_WAVEFORM = b"1.2.840.10008.5.1.4.1.1.9."  # the SOP classes of waveforms (PS3.4, B.5)
+# DICOM without the preamble and mark of a file: the tags of which one comes first, and in big endian.
+_DICOM_STARTS = tuple(
+    bytes(tag)
+    for group, element in ((2, 0), (2, 1), (8, 0), (8, 5), (8, 8), (8, 0x12), (8, 0x16))
+    for tag in ((group, 0, element, 0), (0, group, 0, element))
+)
 _KNOWN_MAGIC = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (b"MATLAB 5.0 MAT-file", "a MATLAB 5 file"),
@@ -71,6 +78,9 @@ _KNOWN_MAGIC = (
     (b"ALIVE", "a Kardia .atc file (export the recording's JSON from the Kardia API instead)"),
     (b"SQLite format 3", "an SQLite database"),
 )
+
+# They count from 0 where SCP-ECG counts from 1, and pack their samples in a way of their own.
+_HEALFORCE = "a HealForce recorder's own kind of SCP-ECG (export HL7 aECG or EDF with the maker's program)"
 
 _KNOWN_SUFFIX = {
     ".ecg": "a recorder's own .ecg file, as Contec and HealForce write (export SCP-ECG, HL7 aECG or EDF instead)",
@@ -104,6 +114,8 @@ def describe(head: bytes) -> str:
     for magic, name in _KNOWN_MAGIC:
         if head.startswith(magic):
             return name
+    if 6 in _scp_places(head):
+        return _HEALFORCE
     text = decode_head(head)
     if text is None:
         return "a binary file of no known kind"
@@ -207,7 +219,7 @@ def is_unit_line(fields: list[str]) -> bool:
 
 
 def _binary_format(head: bytes) -> str | None:
-    if head[128:132] == b"DICM":
+    if head[128:132] == b"DICM" or (head[:4] in _DICOM_STARTS and DICOM_WAVEFORM in head[:4096]):
         return "dicom"
     if head.startswith(b"ISHNE1.0"):
         return "ishne"
@@ -223,15 +235,23 @@ def _binary_format(head: bytes) -> str | None:
         b".npy"
     ):
         return "npz"
-    # SCP-ECG: section 0 starts at byte 7, is the first section of its own list, and that list has entries of 10 bytes.
-    if len(head) >= 32:
-        section, length = struct.unpack_from("<HI", head, 8)
-        first, _, index = struct.unpack_from("<HII", head, 22)
-        if section == 0 and first == 0 and index == 7 and length >= 26 and (length - 16) % 10 == 0:
-            return "scp"
+    if 7 in _scp_places(head):
+        return "scp"
     if head[0] == 0x40 and head[2:6] == b"MFR ":
         return "mfer"
     return None
+
+
+def _scp_places(head: bytes) -> set[int]:
+    """Where the list of sections that begins at the sixth byte says that it stands itself: at 7 in SCP-ECG, which
+    counts bytes from 1. Nothing where there is no such list."""
+    if len(head) < 32:
+        return set()
+    section, length = struct.unpack_from("<HI", head, 8)
+    if section != 0 or length < 26 or (length - 16) % 10:
+        return set()
+    entries = struct.iter_unpack("<HII", head[22 : min(6 + length, len(head) - (len(head) - 22) % 10)])
+    return {place for number, size, place in entries if number == 0 and size == length}
 
 
 def _text_format(text: str) -> str | None:

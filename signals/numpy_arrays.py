@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors_ecgllm import ECGError
 from .limits import check_leads
+from .quotes import without_quotes
 from .record import ECGReadError, ECGRecord, known_lead_name
 from .tabular import Told, table_record
 
@@ -32,9 +33,10 @@ def read_numpy(data: bytes, told: Told, *, name: str, record_id: str | None, max
         arrays, source = {"signal": _npy(data, name, max_bytes)}, "npy"
     signal = arrays.pop("signal", None)
     if signal is None:
-        raise ECGReadError(f"{name}: holds {', '.join(arrays) or 'nothing'}; expected an array called 'signal'.")
+        raise ECGReadError(f"{name}: holds {len(arrays) or 'no'} arrays, none called 'signal'; expected that one.")
     if signal.dtype.kind not in "fiu":
-        raise ECGReadError(f"{name}: holds {signal.dtype}; expected numbers, [leads, samples].")
+        kind = signal.dtype if signal.dtype.names is None else "a structure"  # whose fields have names
+        raise ECGReadError(f"{name}: holds {kind}; expected numbers, [leads, samples].")
     leads = told.leads
     if "leads" in arrays:
         leads = tuple(str(lead) for lead in np.atleast_1d(arrays["leads"]))
@@ -76,7 +78,9 @@ def _npy(data: bytes, name: str, max_bytes: int) -> np.ndarray:
         array = np.frombuffer(data, dtype=dtype, count=count, offset=stream.tell())
         return array.reshape(shape, order="F" if fortran else "C")
     except (ValueError, TypeError, SyntaxError, OverflowError) as error:
-        raise ECGReadError(f"{name}: is no readable NumPy array: {error}. Save or copy it again.") from error
+        # NumPy quotes the header, Python a line of it; what is said above is said
+        cause = error if isinstance(error, ECGError) else f"{type(error).__name__}: {without_quotes(str(error))}"
+        raise ECGReadError(f"{name}: is no readable NumPy array: {cause}. Save or copy it again.") from None
 
 
 def _npz(data: bytes, name: str, max_bytes: int) -> dict[str, np.ndarray]:
@@ -90,7 +94,9 @@ def _npz(data: bytes, name: str, max_bytes: int) -> dict[str, np.ndarray]:
     except ECGReadError:
         raise
     except Exception as error:  # zipfile raises its own errors, and those of zlib, struct and the codecs
-        raise ECGReadError(f"{name}: is no readable .npz archive: {error}. Save or copy it again.") from error
+        raise ECGReadError(
+            f"{name}: is no readable .npz archive: {without_quotes(str(error))}. Save or copy it again."
+        ) from None
 
 
 def _scalar(arrays: Mapping[str, np.ndarray], key: str, name: str) -> Any:

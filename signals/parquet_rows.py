@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .limits import check_leads, check_rate
+from .quotes import without_quotes
 from .record import ECGReadError, ECGRecord, known_lead_name
 
 if TYPE_CHECKING:
@@ -89,15 +90,15 @@ def _row(row: Mapping[str, Any], column: str, name: str, record_id: str | None) 
     divisor = [1000.0 if np.float32(value) == np.float32(0.001) else 1 / float(np.float32(value)) for value in gain]
     signal = (counts / np.array(divisor)[:, None]).astype(np.float32)
     signal[counts == _MISSING] = np.nan
-    when = row.get("recorded_at")
     try:
+        when = _time(row.get("recorded_at"))
         return ECGRecord(
             signal=signal,
             sampling_rate=rate,
             leads=tuple(known_lead_name(str(lead)) for lead in leads),
             id=row.get("id") or record_id,
             patient_id=row.get("patient_id"),  # a corpus holds pseudonyms, never a hospital's number
-            recorded_at=datetime.fromisoformat(when) if isinstance(when, str) else when,
+            recorded_at=when,
             report=row.get("report"),
             findings=None if row.get("findings") is None else tuple(row["findings"]),
             statements=tuple(row.get("statements") or ()),
@@ -106,4 +107,13 @@ def _row(row: Mapping[str, Any], column: str, name: str, record_id: str | None) 
             source=row.get("source") or "parquet",
         )
     except (TypeError, ValueError) as error:
-        raise ECGReadError(f"{name}: {error}") from error
+        raise ECGReadError(f"{name}: {without_quotes(str(error))}") from None
+
+
+def _time(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    try:
+        return datetime.fromisoformat(cell)
+    except ValueError:  # whose message quotes the cell
+        raise ECGReadError("recorded_at is no time in ISO 8601; expected one such as 2024-05-31T08:15:00.") from None

@@ -46,9 +46,11 @@ def known_lead_name(name: str) -> str:
         return name.strip()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ECGRecord:
     """One ECG.
+
+    Its `repr`, which logs print, tells id, size, source and year, and counts the rest: free text and dates identify.
 
     Args:
         signal: float [leads, samples] in millivolt; stored as float32, in whichever memory order it comes. NaN marks
@@ -137,7 +139,8 @@ class ECGRecord:
         if self.age is not None and not 0 <= float(self.age) <= 130:
             raise ECGError(f"age is {self.age}; expected years from 0 to 130, or None where it is unknown.")
         if self.sex not in (None, "female", "male"):
-            raise ECGError(f'sex is {self.sex!r}; expected "female", "male" or None.')
+            # Readers give what a file says: nothing of it is quoted.
+            raise ECGError('sex is neither "female" nor "male", in this spelling, nor None; expected one of them.')
         if self.recorded_at is not None and not isinstance(self.recorded_at, datetime):
             raise TypeError(f"recorded_at is {type(self.recorded_at).__name__}; expected datetime.datetime or None.")
 
@@ -148,6 +151,19 @@ class ECGRecord:
         record = object.__new__(cls)
         record.__dict__.update(fields)
         return record
+
+    def __repr__(self) -> str:
+        parts = [
+            f"id={self.id!r}",
+            f"{len(self.leads)} leads x {self.n_samples:,} samples at {self.sampling_rate:g} Hz",
+            f"source={self.source!r}",
+        ]
+        if self.recorded_at is not None:
+            parts.append(f"recorded in {self.recorded_at.year}")
+        lists = {"findings": self.findings, "statements": self.statements, "notes": self.notes}
+        parts += [f"{len(held)} {name}" for name, held in lists.items() if held]
+        parts += ["a report"] if self.report else []
+        return f"ECGRecord({', '.join(parts)})"
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the one way to normalise a field of a frozen dataclass
@@ -207,9 +223,10 @@ class ECGRecord:
 def _strings(name: str, values: Iterable[str]) -> tuple[str, ...]:
     """A tuple of strings; one bare string is refused, as it would silently fall into its letters."""
     if isinstance(values, str):
-        raise TypeError(f"{name} is the string {values!r}; expected a sequence of strings, such as ({values!r},).")
+        raise TypeError(f"{name} is one string of {len(values)} letters; expected a sequence of strings: (text,).")
     values = tuple(values)
     for value in values:
         if not isinstance(value, str) or not value:
-            raise TypeError(f"{name} holds {value!r}; expected non-empty strings.")
+            found = "an empty string" if value == "" else f"a value of type {type(value).__name__}"
+            raise TypeError(f"{name} holds {found}; expected non-empty strings.")
     return values

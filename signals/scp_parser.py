@@ -1,15 +1,16 @@
 """SCP-ECG: the parser of `ecgdatakit` with its faults put right.
 
-Decided here: which samples a lead's range means where it does not count from 1, and how many bytes a lead takes that
-is longer than its 16-bit length field can say.
+Decided here: which samples a lead's range means where it does not count from 1, how many bytes a lead takes that is
+longer than its 16-bit length field can say, and which checksums count.
 """
 
 from __future__ import annotations
 
+import binascii
 from typing import Any
 
 import numpy as np
-from ecgdatakit.exceptions import CorruptedFileError, UnsupportedFormatError
+from ecgdatakit.exceptions import ChecksumWarning, CorruptedFileError, UnsupportedFormatError
 from ecgdatakit.parsing.parsers.scp_ecg import (
     SCPECGParser,
     _huffman_decode,
@@ -19,6 +20,7 @@ from ecgdatakit.parsing.parsers.scp_ecg import (
     _undo_differences,
 )
 
+_LAST_SECTION = 11  # makers' own sections behind it have headers of their own
 _WRAP = 1 << 16  # lengths of leads are written in 16 bits
 
 
@@ -27,7 +29,33 @@ class SCPParser(SCPECGParser):
     promises, up to 34 GB a lead, before it looks for them.
 
     Reads ranges that start at sample 0, as SCP-ECG 1.3 of some recorders has, where the bytes of the leads say how
-    many samples are meant; and leads of more than 65,535 bytes, whose length is written modulo 65,536."""
+    many samples are meant; and leads of more than 65,535 bytes, whose length is written modulo 65,536.
+
+    Takes a checksum of 0 for none, as writers leave it that compute none. Leads bear their first sample wherever
+    their ranges differ, so that one that ends early is placed in time like one that starts late."""
+
+    def _verify_crcs(self, ctx: Any) -> bool:
+        content, none, wrong = ctx.data, [], []
+        parts = {"record": content} | {
+            f"Section {number}": content[section.offset : section.offset + section.length]
+            for number, section in sorted(ctx.sections.items())
+            if number <= _LAST_SECTION
+        }
+        for part, held in parts.items():
+            stated = _u16(held, 0)
+            if stated != binascii.crc_hqx(held[2:], 0xFFFF):
+                (wrong if stated else none).append(part)
+        if wrong:
+            ctx.warn(f"SCP-ECG CRC mismatch in: {', '.join(wrong)}", ChecksumWarning)
+        if none:
+            ctx.warn(f"it holds no checksums (0) of: {', '.join(none)}; damage there cannot be told")
+        return not wrong
+
+    def _parse_section6(self, ctx: Any, record: Any, median: Any) -> None:
+        super()._parse_section6(ctx, record, median)
+        if len({(lead.start, lead.end) for lead in ctx.leads}) > 1:
+            for lead, stated in zip(record.leads, ctx.leads, strict=True):
+                lead.annotations["start_sample"] = str(stated.start)
 
     def _parse_section3(self, ctx: Any) -> None:
         body = ctx.sections[3].body(ctx.data)

@@ -5,11 +5,12 @@ Decided here: which stored channels are the named leads, and when names and chan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from ecgdatakit.exceptions import CorruptedFileError
+from ecgdatakit.exceptions import CorruptedFileError, UnsupportedFormatError
 from ecgdatakit.parsing.codecs.lzw import LzwDecoder
 from ecgdatakit.parsing.codecs.xli import xli_decode
 from ecgdatakit.parsing.parsers.sierra_xml import (
@@ -24,8 +25,14 @@ from ecgdatakit.parsing.parsers.sierra_xml import (
 
 from ..signal_ecgllm import LEADS
 from .limits import MAX_LEADS
+from .quotes import NOT_SHOWN
 
 _MAX_XLI_BYTES = 1 << 23  # of one lead, unpacked: two hours at 500 Hz
+_KNOWN_WORD = re.compile(
+    r"[\d.]+|Files|of|type|(?:Sierra|Philips)ECG|are|unsupported:?|Compression|XLI|data|with|encoding|Base64|Plain|is|"
+    r"Waveform|Representative|beat|missing",
+    re.IGNORECASE,
+)
 
 
 class SierraParser(SierraXMLParser):
@@ -89,7 +96,12 @@ class SierraParser(SierraXMLParser):
             self._notes.append(f"{samples} samples beyond the duration that the file states were not read")
 
     def parse(self, file_path: Any) -> Any:
-        record = super().parse(file_path)
+        try:
+            record = super().parse(file_path)
+        except UnsupportedFormatError as error:
+            # It names kinds and versions as the file has them, which may be anything.
+            words = (word if _KNOWN_WORD.fullmatch(word) else NOT_SHOWN for word in str(error).split())
+            raise UnsupportedFormatError(" ".join(words)) from None
         if self._notes:
             record.raw_metadata["ecgllm_notes"] = self._notes
         return record

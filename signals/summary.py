@@ -1,17 +1,19 @@
 """What an ECG file holds, for a person or a program: an `ECGRecord` in, a JSON-ready summary or its text out.
 
-Decided here: that nothing in a summary may identify the patient, and what besides the quality of the signal is worth
-a doubt (few leads, a short recording).
+Decided here: that nothing in a summary may identify the patient, so that free text is counted and not shown unless the
+caller says what may be shown of it, and what besides the quality of the signal is worth a doubt (few leads, a short
+recording).
 """
 
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .leads import check_leads
 from .quality import assess_quality
+from .quotes import without_quotes
 from .record import ECGRecord
 
 TWELVE_LEADS = 12
@@ -19,13 +21,23 @@ TWELVE_LEADS = 12
 SHORT_BELOW_S = 1.0
 
 
-def summarize(record: ECGRecord, measuring: bool = False) -> dict[str, Any]:
-    """Describe a record without what may identify the patient: ids, dates, age, sex and the free text of reports.
+def show_nothing(text: str) -> None:
+    """What may be shown of a statement where nobody has said what it means."""
 
-    Args: record: any `ECGRecord`. measuring: measure it too, some 30 ms.
+
+def summarize(
+    record: ECGRecord, measuring: bool = False, show: Callable[[str], str | None] = show_nothing
+) -> dict[str, Any]:
+    """Describe a record without what may identify the patient: ids, dates, age, sex and free text.
+
+    Args:
+        record: any `ECGRecord`. measuring: measure it too, some 30 ms.
+        show: what may be shown of a statement, a finding or a report, None for nothing; such as
+            `ecgllm.corpora.finding_stated`, which shows what is a finding, in the vocabulary's own words.
     Returns: JSON-ready mapping: format, sampling_rate (Hz), duration (s), samples, leads (name, minimum, maximum and
-    range in mV, None where no sample is finite), findings, measurements (the file's own), measured (by
-    `ecgllm.signals.measure`; None unless `measuring`), statements, notes, quality (sentences), verdict,
+    range in mV, None where no sample is finite), recorded_in (year), findings, measurements (the file's own), measured
+    (by `ecgllm.signals.measure`; None unless `measuring`), statements (and a report that says more, as `show` gives
+    them), not_shown (how many findings and statements are left out), notes, quality (sentences), verdict,
     quality_by_lead and lead_check.
     """
     leads = []
@@ -40,17 +52,21 @@ def summarize(record: ECGRecord, measuring: bool = False) -> dict[str, Any]:
         quality.append(f"{len(record.leads)} leads instead of the standard {TWELVE_LEADS}")
     if record.duration < SHORT_BELOW_S:
         quality.append(f"{record.duration:.2f} s long; models expect at least {SHORT_BELOW_S:g} s")
+    findings, hidden_findings = _shown(record.findings or (), show)
+    statements, hidden_statements = _shown(_said(record), show)
     return {
         "format": record.source,
         "sampling_rate": float(record.sampling_rate),
         "duration": round(float(record.duration), 3),
         "samples": int(record.n_samples),
         "leads": leads,
-        "findings": None if record.findings is None else list(record.findings),
+        "recorded_in": None if record.recorded_at is None else record.recorded_at.year,
+        "findings": None if record.findings is None else findings,
         "measurements": {name: _rounded(value) for name, value in (record.measurements or {}).items()},
         "measured": measured(record) if measuring else None,
-        "statements": list(record.statements),
-        "notes": [_QUOTED.sub("(not shown)", note) for note in record.notes],
+        "statements": statements,
+        "not_shown": {"findings": hidden_findings, "statements": hidden_statements},
+        "notes": shown_notes(record),
         "quality": quality,
         "verdict": found.verdict,
         "quality_by_lead": found.to_dict()["leads"],
@@ -65,8 +81,22 @@ def measured(record: ECGRecord) -> dict[str, Any]:
     return measure(record).to_dict()
 
 
-# Readers quote what a header says where they did not understand it: it may be a name, or a date of birth.
-_QUOTED = re.compile(r"""(?<!\w)(?:'.*'|".*")(?!\w)""", re.DOTALL)
+def _shown(texts: Iterable[str], show: Callable[[str], str | None]) -> tuple[list[str], int]:
+    """What may be shown of texts, each once, and how many are left out."""
+    shown = [show(text) for text in texts]
+    return list(dict.fromkeys(text for text in shown if text is not None)), shown.count(None)
+
+
+def _said(record: ECGRecord) -> list[str]:
+    """Its statements, and its report unless that only joins them."""
+    sentences = [statement.partition(":")[2] for statement in record.statements]
+    repeats = not record.report or record.report.splitlines() == sentences
+    return [*record.statements, *([] if repeats else [record.report])]
+
+
+def shown_notes(record: ECGRecord) -> list[str]:
+    """What readers noticed, without what they quote from the file."""
+    return [without_quotes(note) for note in record.notes]
 
 
 def _rounded(value: float | None) -> float | None:
@@ -78,6 +108,7 @@ def as_text(summary: dict[str, Any]) -> str:
     lines = [
         f"format      {summary['format'] or 'unknown'}",
         f"duration    {summary['duration']:g} s ({summary['samples']} samples at {summary['sampling_rate']:g} Hz)",
+        *_recorded_line(summary),
         f"leads       {len(summary['leads'])}, in mV:",
     ]
     for lead in summary["leads"]:
@@ -92,12 +123,26 @@ def as_text(summary: dict[str, Any]) -> str:
     for title, items in (
         ("measurements", measurements),
         ("measured", rates),
-        *((key, summary[key]) for key in _TEXT_LISTS),
+        ("findings", summary["findings"]),
+        ("statements", summary["statements"]),
+        ("notes", summary["notes"]),
+        ("quality", summary["quality"]),
     ):
         if items:
-            lines += [f"{title}:", *(f"  {item}" for item in items)]
+            lines += [f"{title}:", *(f"  {line}" for item in items for line in item.splitlines())]
+    if any(summary["not_shown"].values()):
+        counts = {what: count for what, count in summary["not_shown"].items() if count}
+        hidden = (f"{count} {what if count > 1 else what[:-1]}" for what, count in counts.items())
+        lines.append(f"not shown, as free text may name somebody: {', '.join(hidden)} (all: --statements)")
     lines.append(f"verdict on the recording: {summary['verdict']}")
     return "\n".join(lines)
+
+
+def _recorded_line(summary: dict[str, Any]) -> list[str]:
+    if summary["recorded_in"] is None:
+        return []
+    place = summary.get("recorded_order")  # among several files
+    return [f"recorded    in {summary['recorded_in']}{'' if place is None else f' (number {place} in time)'}"]
 
 
 _UNITS = {"heart_rate": "bpm", "axis": "degrees"}  # all else is in ms
@@ -141,6 +186,3 @@ def _lead_details(check: dict[str, Any]) -> str:
     if check["einthoven_holds"] is not None:
         parts.append(f"Einthoven's law {'holds' if check['einthoven_holds'] else 'does not hold'}")
     return "".join(f"; {part}" for part in parts)
-
-
-_TEXT_LISTS = ("findings", "statements", "notes", "quality")

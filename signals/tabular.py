@@ -42,8 +42,9 @@ class Told:
         """Millivolts per unit, by file or caller. Raises: ECGReadError where neither names one, or they differ."""
         scales = {unit: unit_in_millivolt(unit) for unit in (found, self.unit) if unit is not None}
         for unit, scale in scales.items():
-            if scale is None:
-                raise ECGReadError(f"{name}: has the unit {unit!r}; expected mV, uV, V or nV.")
+            if scale is None:  # the file's own words are not quoted
+                said = f"unit={unit!r} was passed" if unit == self.unit else "states a unit that is no voltage"
+                raise ECGReadError(f"{name}: {said}; expected mV, uV, V or nV.")
         if len(set(scales.values())) > 1:
             raise ECGReadError(f"{name}: the file says {found}, unit={self.unit!r} was passed; drop one of them.")
         if not scales:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors_ecgllm import ECGError
-from .detection import HEAD_BYTES, describe, detect_format
+from .detection import DICOM_WAVEFORM, HEAD_BYTES, describe, detect_format
 from .reading import read_all_ecgs
 from .reading_workers import in_processes
 from .record import ECGReadError, ECGRecord
@@ -23,7 +23,6 @@ from .wfdb_header import MAX_HEADER_BYTES
 
 _MAX_WORKERS = 8
 _TIMEOUT_S = 60.0
-_DICOM_WAVEFORM = b"1.2.840.10008.5.1.4.1.1.9."  # the SOP classes of waveforms
 
 
 @dataclass
@@ -195,7 +194,7 @@ def _other_kind(path: str, options: dict[str, Any]) -> str | None:
             if kind == "npy"
             else None
         )
-    if kind == "dicom" and b"1.2.840.10008.5.1.4.1.1." in head[:2048] and _DICOM_WAVEFORM not in head[:2048]:
+    if kind == "dicom" and b"1.2.840.10008.5.1.4.1.1." in head[:2048] and DICOM_WAVEFORM not in head[:2048]:
         return "a DICOM file without waveforms"
     if kind == "parquet" and not _has_ecgs(path):
         return "a Parquet file without ECGs"

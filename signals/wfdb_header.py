@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -76,11 +77,11 @@ class WFDBHeader:
     path: str
     sampling_rate: float
     n_samples: int | None
-    recorded_at: datetime | None
+    recorded_at: datetime | None = field(repr=False)
     signals: tuple[SignalLine, ...]
-    age: float | None
-    sex: str | None
-    statements: tuple[str, ...]
+    age: float | None = field(repr=False)
+    sex: str | None = field(repr=False)
+    statements: tuple[str, ...] = field(repr=False)
     has_ludb_comments: bool
     notes: tuple[str, ...]
     n_signals: int = 0
@@ -140,6 +141,26 @@ def read_header(path: str, text: bytes) -> WFDBHeader:
     )  # fmt: skip
 
 
+# Behind the record's name: what each field of a record line is, and what reads it.
+_RECORD_FIELDS = (
+    ("the number of leads", int),
+    ("the rate", lambda text: float(text.partition("/")[0].partition("(")[0])),
+    ("the number of samples", int),
+)
+
+
+def _wrong_field(fields: list[str], kinds: tuple[tuple[str, Callable[[str], Any]], ...]) -> str:
+    """Which field behind the first is missing or no number. Nothing is quoted: it may be a name."""
+    for position, (what, read) in enumerate(kinds, 1):
+        if position == len(fields):
+            return f"which ends before {what}"
+        try:
+            read(fields[position])
+        except ValueError:
+            return f"whose field {position + 1}, {what}, is no number"
+    return f"which has {len(fields)} fields"
+
+
 class RecordLine(NamedTuple):
     """A header's first line. `n_segments` is 0 for a record of one piece; the record's name is not used: real headers
     carry others, such as "E07938.mat"."""
@@ -151,6 +172,10 @@ class RecordLine(NamedTuple):
     recorded_at: datetime | None
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        year = None if self.recorded_at is None else self.recorded_at.year
+        return f"RecordLine({self.n_signals} leads x {self.n_samples} at {self.sampling_rate:g} Hz, year {year})"
+
 
 def parse_record_line(path: str, line: str) -> RecordLine:
     """Parse a record line. Raises: ECGReadError with `path` where it does not fit."""
@@ -161,14 +186,14 @@ def parse_record_line(path: str, line: str) -> RecordLine:
         n_signals = int(fields[1])
         rate = float(fields[2].partition("/")[0].partition("(")[0]) if len(fields) > 2 else _DEFAULT_RATE
         n_samples = int(fields[3]) if len(fields) > 3 else 0
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError):  # whose message may quote a name
         raise ECGReadError(
-            f"{path}: cannot read the record line {line!r}; expected 'name leads rate samples', such as 'a01 12 500 "
-            "5000'."
-        ) from error
+            f"{path}: cannot read the record line, {_wrong_field(fields, _RECORD_FIELDS)}; expected 'name leads rate "
+            "samples', such as 'a01 12 500 5000'."
+        ) from None
     if not 1 <= n_signals <= MAX_LEADS or n_samples < 0:
         raise ECGReadError(
-            f"{path}: the record line {line!r} gives {n_signals} signals and {n_samples} samples; expected 1 to "
+            f"{path}: the record line gives {n_signals} signals and {n_samples} samples; expected 1 to "
             f"{MAX_LEADS:,} signals and no negative length."
         )
     if several and not 1 <= n_segments <= _MAX_SEGMENTS:
@@ -203,10 +228,11 @@ def _segment_line(path: str, line: str) -> Segment:
     fields = line.split()
     if len(fields) != 2 or not fields[1].isdecimal() or len(fields[1]) > 15:
         raise ECGReadError(
-            f"{path}: cannot read the segment line {line!r}; expected 'name samples', such as 'a01_0001 5000'."
+            f"{path}: cannot read a segment line of {len(fields)} words; expected 'name samples', such as 'a01_0001 "
+            "5000'."
         )
     if fields[0] != "~":
-        check_bare_name(path, f"names the segment {fields[0]!r}", fields[0])
+        check_bare_name(path, "names a segment", fields[0])
     return Segment(fields[0], int(fields[1]))
 
 
@@ -267,14 +293,15 @@ def _signal_line(path: str, line: str, number: int, notes: list[str]) -> SignalL
         if isinstance(error, ECGReadError):
             raise ECGReadError(f"{path}: {error}") from error
         raise ECGReadError(
-            f"{path}: cannot read the signal line {line.strip()!r}; expected 'file format gain(baseline)/unit bits "
-            "zero first checksum block name', such as 'a01.dat 16 1000(0)/mV 16 0 -9 7045 0 II'."
-        ) from error
+            f"{path}: cannot read the line of signal {number + 1}, which has {count} fields; expected 'file format "
+            "gain(baseline)/unit bits zero first checksum block name', such as 'a01.dat 16 1000(0)/mV 16 0 -9 7045 0 "
+            "II'."
+        ) from None  # its cause quotes the field, which may be a name
     if noticed:
         notes.extend(noticed)
     file = fields[0]
     if not _is_bare(file):
-        check_bare_name(path, f"lead {kind[-1]} names the signal file {file!r}", file)
+        check_bare_name(path, f"lead {kind[-1]} names a signal file", file)
     return SignalLine(file, *kind, checksum)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .limits import check_size
+from .quotes import without_quotes
 from .record import ECGReadError
 from .wfdb_header import SignalLine, WFDBHeader, record_name
 
@@ -231,7 +232,8 @@ def _read_by_wfdb(header: WFDBHeader, n_samples: int, max_bytes: int) -> np.ndar
         end = None if header.n_samples is None else n_samples
         counts = wfdb.rdrecord(name, physical=False, sampto=end).d_signal
     except Exception as error:  # wfdb raises many kinds; each means that this record is not readable
-        raise ECGReadError(f"{header.path}: wfdb cannot read the signals: {type(error).__name__}: {error}") from error
+        cause = without_quotes(str(error))  # which may quote the header
+        raise ECGReadError(f"{header.path}: wfdb cannot read the signals: {type(error).__name__}: {cause}") from None
     if counts is None or counts.shape != (n_samples, len(header.signals)):
         found = None if counts is None else counts.shape
         raise ECGReadError(

@@ -296,7 +296,7 @@ def test_ask_as_json(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFi
     result = json.loads(out)
     assert set(result) == {
         "files", "question", "answer", "probability", "candidates", "generated", "unsure", "model", "trained_on",
-        "measurements", "doubts", "notice",
+        "recorded", "measurements", "doubts", "notice",
     }  # fmt: skip
     assert result["files"] == [str(wfdb_file)] * 2
     assert (result["question"], result["answer"], result["model"]) == (question, "yes", str(checkpoint))
@@ -369,7 +369,7 @@ def test_ask_shows_what_was_measured_of_each_file(
     assert "measured" not in out
 
 
-BARE = {"measurements": {}, "doubts": {}, "notice": ""}
+BARE = {"recorded": [], "measurements": {}, "doubts": {}, "notice": ""}
 
 
 class Answerer:

@@ -25,7 +25,8 @@ def load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
         joined = len(set(sources_of(corpus))) > 1
         if recipe.limit is not None:
             corpus = corpus.select(range(min(recipe.limit, len(corpus))))
-        report = corpus.info.description or f"{recipe.corpus}: {len(corpus)} records of {recipe.data}"
+        # Not its description: those of earlier versions quote statements.
+        report = f"{recipe.corpus}: {len(corpus)} records of {recipe.data}; what was left out its own report says"
         corpus = resplit(corpus, recipe)
         if joined:  # one recording may stand in two sources, under two names
             alike = check_duplicates(corpus)

@@ -11,15 +11,19 @@ from datasets import Dataset, load_from_disk
 
 from ecgllm.corpora import (
     CORPUS_FEATURES,
+    VOCABULARY,
     CorpusReport,
+    build_questions,
     check_patient_split,
     prepare,
     prepare_with_report,
     records_to_corpus,
     split_of,
 )
+from ecgllm.corpora.findings import truth
 from ecgllm.corpora.prepare import CORPORA
 from ecgllm.corpora.ptbxl import statements_of
+from ecgllm.corpora.question_rows import facts_of
 from ecgllm.signals import ECGRecord
 
 
@@ -55,7 +59,7 @@ def test_statements_are_mapped_and_unmapped_ones_counted():
     assert (
         corpus[0]["findings"] == ["bradycardia", "sinus bradycardia"] and corpus[0]["report"] == "Sinus bradycardia."
     )
-    assert "not mapped: SNOMED:999 (1 records)" in corpus.info.description
+    assert "not mapped: 1 different texts, 1 in all; not shown" in corpus.info.description
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ def test_ludb(shared_data):
     corpus, report = prepare_with_report("ludb", shared_data / "ludb", limit=30)
     assert len(corpus) == 30 and not report.unmapped and not report.unreadable and report.without_findings == 0
     first = corpus[0]
-    assert first["id"] == "ludb-1" and {"sinus bradycardia", "left axis deviation"} <= set(first["findings"])
+    assert first["id"] == "ludb-1" and {"sinus bradycardia", "leftward axis"} <= set(first["findings"])
     assert first["report"].startswith("Sinus bradycardia.") and (first["age"], first["sex"]) == (51.0, "female")
     assert first["ecg"]["signal"].shape == (12, 5000)
 
@@ -145,6 +149,52 @@ def test_cinc2021(shared_data):
     assert set(corpus["recorded_at"]) == {None}
     rates = {row["ecg"]["sampling_rate"] for row in corpus}
     assert rates == {500.0, 1000.0}
+    assert Counter(corpus["source"]) == {
+        "chapman-shaoxing": 12, "ningbo": 45, "georgia": 47, "cpsc2018": 9, "cpsc2018-extra": 7, "ptb": 2,
+    }  # fmt: skip
+    assert report.notes[-1] == "2 records of PTB have diagnoses of the patient, of which no finding is made"
+    of_patients = corpus.filter(lambda row: row["source"] == "ptb")
+    assert all(statements and not findings for statements, findings in
+               zip(of_patients["statements"], of_patients["findings"], strict=True))  # fmt: skip
+
+
+def test_a_database_of_the_challenge_denies_nothing_that_only_another_states(shared_data):
+    """CPSC 2018 has nine labels and no axis: what Ningbo says of its own decides nothing there."""
+    corpus = prepare("cinc2021", shared_data / "cinc2021")
+    facts = {facts.id: facts for facts in facts_of(corpus)}
+    sources = dict(zip(corpus["id"], corpus["source"], strict=True))
+    stated = {source: {name for own in facts if sources[own] == source for name in facts[own].findings}
+              for source in set(sources.values())}  # fmt: skip
+    assert "left axis deviation" in stated["ningbo"] and "left axis deviation" not in stated["cpsc2018"]
+    questions = build_questions(corpus, per_record=20, seed=0, min_positives=1)
+    asked = Counter()
+    for row in questions:
+        if row["type"] in ("verify", "comparison-irrelevant-verify") and row["attribute"] in VOCABULARY:
+            for name in row["ecg_ids"]:
+                known = truth(facts[name].findings, row["attribute"], facts[name].stated)
+                if known is False:
+                    assert row["attribute"] in stated[sources[name]], (row, sources[name])
+                    asked[sources[name]] += 1
+    print(f"denied, by source: {dict(asked)}")
+    assert asked["georgia"] > 50 and asked["cpsc2018"] > 5 and asked["ptb"] == 0
+    with pytest.raises(ValueError, match="source is cinc2021 as a whole"):
+        joined = corpus.remove_columns("source").add_column("source", ["cinc2021"] * len(corpus))
+        build_questions(joined)
+
+
+def test_the_axis_of_ptb_xl_within_the_challenge_is_ptb_xl_s(tmp_path):
+    """There 39732003 is LAD or ALAD, and 251200008 is AXL, AXR or SAG: neither says what it says elsewhere."""
+    write_headers(tmp_path, ["HR00001"], ["#Dx: 426783006,39732003"])
+    write_headers(tmp_path, ["HR00002"], ["#Dx: 426783006,251200008"])
+    write_headers(tmp_path, ["E00001"], ["#Dx: 426783006,39732003"])
+    corpus, report = prepare_with_report("cinc2021", tmp_path)
+    found = {row["id"][-7:].lstrip("-"): (set(row["findings"]), row["source"]) for row in corpus}
+    assert found == {
+        "HR00001": ({"sinus rhythm", "leftward axis"}, "cinc2021-ptb-xl"),
+        "HR00002": ({"sinus rhythm"}, "cinc2021-ptb-xl"),
+        "E00001": ({"sinus rhythm", "left axis deviation"}, "georgia"),
+    }
+    assert not report.unmapped and "SNOMED:251200008" in corpus[2]["statements"]
 
 
 def test_parts_of_the_challenge_have_names_of_their_own(shared_data):

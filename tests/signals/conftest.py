@@ -116,8 +116,9 @@ def dicom(counts, leads=LEADS, rate=500, *, bits=16, unit="uV", sensitivity=1.0,
     return stream.getvalue()
 
 
-def edf(folder, counts, leads=LEADS, rate=500, *, plus=True, unit="uV", scale=1.0, others=()):
-    """others: (label, unit, rate, samples). Physical range and digital range make one step of `scale` units."""
+def edf(folder, counts, leads=LEADS, rate=500, *, plus=True, unit="uV", scale=1.0, others=(), note=""):
+    """others: (label, unit, rate, samples). note: what every free text of the header and an annotation say. Physical
+    range and digital range make one step of `scale` units."""
     pyedflib = pytest.importorskip("pyedflib")
     path = folder / "written.edf"
     kind = pyedflib.FILETYPE_EDFPLUS if plus else pyedflib.FILETYPE_EDF
@@ -127,14 +128,22 @@ def edf(folder, counts, leads=LEADS, rate=500, *, plus=True, unit="uV", scale=1.
             writer.setPatientCode(NUMBER)
             writer.setSex(0)
             writer.setBirthdate(datetime(1945, 2, 3))
+        if note:
+            writer.setPatientAdditional(note)
+            writer.setRecordingAdditional(note)
+            writer.setTechnician(note)
+            writer.setEquipment(note)
+            writer.setAdmincode(note)
         writer.setStartdatetime(datetime(2006, 4, 2, 10, 15, 30))
         signals = [*((lead, unit, rate, row * scale) for lead, row in zip(leads, counts, strict=True)), *others]
         for number, (lead, dimension, frequency, _) in enumerate(signals):
-            header = {"label": lead, "dimension": dimension, "sample_frequency": frequency, "transducer": "",
+            header = {"label": lead, "dimension": dimension, "sample_frequency": frequency, "transducer": note,
                       "physical_min": -32768 * scale, "physical_max": 32767 * scale, "digital_min": -32768,
                       "digital_max": 32767, "prefilter": "HP:0.05Hz LP:150Hz"}  # fmt: skip
             writer.setSignalHeader(number, header)
         writer.writeSamples([np.ascontiguousarray(row, dtype=np.float64) for *_, row in signals])
+        if note:
+            writer.writeAnnotation(0.5, -1, note)
     return path.read_bytes()
 
 
@@ -263,11 +272,12 @@ SCP_CODES = {
 
 
 def scp(counts, leads=EIGHT, *, interval=2000, avm=1000, huffman=False, starts=None, bad_crc=False, differences=0,
-        beats=(), beat_avm=1000):  # fmt: skip
+        beats=(), beat_avm=1000, statements=()):  # fmt: skip
     """SCP-ECG (EN 1064) of sections 0, 1, 3 and 6. counts: steps of `avm` nanovolt; huffman: the default table;
     differences: 0 for samples, 1 or 2 for first or second differences after the first one or two samples; beats: the
     fiducial points (samples from 1) of QRS complexes from which the first is subtracted as a reference beat, stored
-    in steps of `beat_avm` nanovolt (sections 4 and 5)."""
+    in steps of `beat_avm` nanovolt (sections 4 and 5); statements: of section 8, with the patient's name in every
+    free text of section 1."""
     codes = {"I": 1, "II": 2, "V1": 3, "V2": 4, "V3": 5, "V4": 6, "V5": 7, "V6": 8, "III": 61, "aVR": 62, "aVL": 63,
              "aVF": 64}  # fmt: skip
 
@@ -328,8 +338,14 @@ def scp(counts, leads=EIGHT, *, interval=2000, avm=1000, huffman=False, starts=N
         + tag(14, machine)
         + tag(25, struct.pack("<HBB", 2006, 4, 2))
         + tag(26, bytes([10, 15, 30]))
+        + b"".join(tag(field, NAME.encode() + b"\0") for field in (20, 21, 22, 23, 30, 35) if statements)
         + tag(255, b"")
     )
+    if statements:
+        texts = [text.encode() + b"\0" for text in statements]
+        bodies[8] = struct.pack("<BHBBBBBB", 1, 2006, 4, 2, 10, 15, 30, len(texts)) + b"".join(
+            struct.pack("<BH", number, len(text)) + text for number, text in enumerate(texts, 1)
+        )
     starts = starts or [1] * len(leads)
     three = bytes([len(leads), 0x04 | bool(beats) | (len(leads) << 3 & 0xF8)]) + b"".join(
         struct.pack("<IIB", start, start + len(row) - 1, codes[lead])

@@ -197,10 +197,10 @@ def test_hl7_scale_and_origin(written, options):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ((b'<scale value="2.5"', b'<scale value="2,5"'), "scale 2,5"),
-        ((b'<scale value="2.5" unit="uV"/>', b""), "scale none"),
-        ((b'<origin value="50" unit="uV"', b'<origin value="50" unit="furlong"'), "origin in furlong"),
-        ((b'<origin value="50"', b'<origin value="5O"'), "origin 5O"),
+        ((b'<scale value="2.5"', b'<scale value="2,5"'), "no number as its scale"),
+        ((b'<scale value="2.5" unit="uV"/>', b""), "nothing as its scale"),
+        ((b'<origin value="50" unit="uV"', b'<origin value="50" unit="furlong"'), "origin in a unit"),
+        ((b'<origin value="50"', b'<origin value="5O"'), "no number as its origin"),
     ],
 )
 def test_hl7_without_a_readable_scale_or_origin_is_refused(written, changed, message):

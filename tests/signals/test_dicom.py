@@ -166,6 +166,130 @@ def test_dicom_without_unit_is_refused(written):
         read_ecg(written.dicom(written.microvolts(), sensitivity=0))
 
 
-def test_deflated_dicom_is_refused_unread(written):
-    with pytest.raises(ECGReadError, match="deflated DICOM"):
-        read_ecg(written.dicom(written.microvolts(), deflated=True))
+@pytest.mark.parametrize("lost", [True, False])
+def test_twelve_of_sixteen_bits(written, lost):
+    """With the sign in the unused bits, and without it."""
+    counts = written.microvolts()
+
+    def twelve(dataset):
+        group = dataset.WaveformSequence[0]
+        if lost:
+            group.WaveformData = (np.frombuffer(group.WaveformData, "<u2") & 0x0FFF).tobytes()
+        for channel in group.ChannelDefinitionSequence:
+            channel.WaveformBitsStored = 12
+
+    ecg = read_ecg(written.dicom(counts, extra=twelve))
+    np.testing.assert_allclose(ecg.signal, counts / 1000, atol=1e-6)
+    assert any("12 bits are stored without their sign" in note for note in ecg.notes) == lost
+    more = read_ecg(written.dicom(counts * 9 if not lost else abs(counts) + 2048, extra=lambda data: bits(data, 12)))
+    np.testing.assert_allclose(more.signal, (counts * 9 if not lost else abs(counts) + 2048) / 1000, rtol=1e-6)
+    assert any("go beyond the 12 bits that the file states" in note for note in more.notes)
+
+
+def bits(dataset, stored):
+    for channel in dataset.WaveformSequence[0].ChannelDefinitionSequence:
+        channel.WaveformBitsStored = stored
+
+
+def test_unsigned_samples_and_their_baseline(written):
+    counts = written.microvolts()
+    ecg = read_ecg(written.dicom(counts + 32768, signed=False, baseline=-32768))
+    np.testing.assert_allclose(ecg.signal, counts / 1000, atol=1e-6)
+
+    def eight(dataset):
+        group = dataset.WaveformSequence[0]
+        group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 8, "UB"
+        group.WaveformData = (counts // 20 + 128).T.astype("u1").tobytes()
+        for channel in group.ChannelDefinitionSequence:
+            channel.ChannelSensitivity, channel.ChannelBaseline, channel.WaveformBitsStored = "20", "-2560", 8
+
+    np.testing.assert_allclose(read_ecg(written.dicom(counts, extra=eight)).signal, counts // 20 / 50, atol=1e-6)
+
+
+@pytest.mark.parametrize("meaning", ["Lead {}", "{}", "Lead-{}", "ECG Lead {}", "Ableitung {}", "D\xe9rivation {}"])
+@pytest.mark.parametrize("code", [("99CART", "E{}"), ("MDC", "MDC_ECG_LEAD_{}")])
+def test_leads_by_free_text_or_name_of_the_code(written, meaning, code):
+    def rename(dataset):
+        dataset.SpecificCharacterSet = "ISO_IR 192"
+        for channel, lead in zip(dataset.WaveformSequence[0].ChannelDefinitionSequence, written.LEADS, strict=True):
+            source = channel.ChannelSourceSequence[0]
+            source.CodingSchemeDesignator, source.CodeValue = code[0], code[1].format(lead.upper())
+            source.CodeMeaning = meaning.format(lead)
+            del channel.ChannelLabel
+
+    assert read_ecg(written.dicom(written.microvolts(), extra=rename)).leads == written.LEADS
+
+
+def test_median_beats_of_another_rate(written):
+    counts = written.microvolts()
+    groups = [(counts[:, :240], written.LEADS, label, 1000, None) for label in ("MEDIAN BEAT", "")]
+    for median in groups:
+        ecg = read_ecg(written.dicom(None, groups=[median, (counts, written.LEADS, "RHYTHM", 500, None)]))
+        assert ecg.sampling_rate == 500
+        np.testing.assert_allclose(ecg.signal, counts / 1000, atol=1e-6)
+
+
+@pytest.mark.parametrize("syntax", ["ImplicitVRLittleEndian", "ExplicitVRLittleEndian", "ExplicitVRBigEndian"])
+@pytest.mark.parametrize("preamble", [True, False])
+def test_transfer_syntaxes_with_and_without_the_preamble(written, syntax, preamble):
+    import io
+
+    import pydicom
+
+    counts = written.microvolts()
+    big = syntax.endswith("BigEndian")
+    dataset = pydicom.dcmread(io.BytesIO(written.dicom(counts, big_endian=big)))
+    dataset.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+    stream = io.BytesIO()
+    dataset.save_as(stream, implicit_vr=syntax.startswith("Implicit"), little_endian=not big, enforce_file_format=True)
+    content = stream.getvalue() if preamble else stream.getvalue()[132:]
+    np.testing.assert_allclose(read_ecg(content).signal, counts / 1000, atol=1e-6)
+
+
+def test_a_bare_data_set_is_read(written):
+    """As a network sends it: no preamble, no meta elements, implicit little endian."""
+    import io
+
+    import pydicom
+
+    dataset = pydicom.dcmread(io.BytesIO(written.dicom(written.microvolts())))
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, pydicom.Dataset(dataset), implicit_vr=True, little_endian=True)
+    assert stream.getvalue()[128:132] != b"DICM"
+    np.testing.assert_allclose(read_ecg(stream.getvalue()).signal, written.microvolts() / 1000, atol=1e-6)
+
+
+def test_values_against_the_rules_reach_no_warning_note_or_log(written, caplog, recwarn):
+    import pydicom
+
+    content = written.dicom(written.microvolts()).replace(b"19450203", b"1945\0xyz").replace(b"061Y", b"61 y")
+    mode = pydicom.config.settings.reading_validation_mode
+    recwarn.clear()
+    ecg = read_ecg(content)
+    assert not recwarn.list and not caplog.records
+    assert not [note for note in ecg.notes if "VR" in note or "1945" in note]
+    assert pydicom.config.settings.reading_validation_mode == mode
+
+
+def test_dicom_of_something_else_is_named(written):
+    def document(dataset):
+        dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.104.1"
+        del dataset.WaveformSequence
+
+    with pytest.raises(ECGReadError, match="holds no waveforms but Encapsulated PDF Storage"):
+        read_ecg(written.dicom(written.microvolts(), extra=document))
+
+
+def test_deflated_dicom_is_inflated_within_bounds(written, monkeypatch):
+    from ecgllm.signals import clinical_parsers
+
+    counts = written.microvolts()
+    content = written.dicom(counts, deflated=True)
+    np.testing.assert_allclose(read_ecg(content).signal, counts / 1000, atol=1e-6)
+    with pytest.raises(ECGReadError, match="was cut"):
+        read_ecg(content[:-500])
+    with pytest.raises(ECGReadError, match="cannot be unpacked"):
+        read_ecg(content[: 144 + int.from_bytes(content[140:144], "little")] + b"\xff" * 3000)
+    monkeypatch.setattr(clinical_parsers, "_MAX_INFLATED_BYTES", 10_000)
+    with pytest.raises(ECGReadError, match="grows beyond 10,000 bytes"):
+        read_ecg(content)

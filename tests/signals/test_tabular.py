@@ -55,8 +55,8 @@ def test_ways_to_say_rate_unit_and_leads(text, options):
         (f"{HEADER}I,I\n1,2\n", {}, "more than once"),
         (f"{HEADER}I,II\n", {"format": "csv"}, "no table"),
         (f"{HEADER}I,II\n,\n", {"format": "csv"}, "no number"),
-        ("# sampling_rate: fast\n# unit: mV\nI\n1\n", {}, "expected a number of Hz"),
-        ("# unit: furlong\nI\n1\n", {"sampling_rate": 1}, "unit 'furlong'"),
+        ("# sampling_rate: fast\n# unit: mV\nI\n1\n", {}, "no number of Hz"),
+        ("# unit: furlong\nI\n1\n", {"sampling_rate": 1}, "states a unit that is no voltage; expected mV"),
         ("time (s),I (mV)\n0,1\n0.004,2\n0.1,3\n", {}, "has gaps"),
         ("time (s),I (mV)\n0,1\n0,2\n", {}, "does not rise"),
         ("# sampling_rate: 100\ntime (s),I (mV)\n0,1\n0.004,2\n", {}, "comment says 100 Hz, the column"),
@@ -122,7 +122,7 @@ def test_npz(written):
     np.testing.assert_allclose(read_ecg(written.npz(counts)).signal, counts / 1000, atol=1e-6)
     stream = io.BytesIO()
     np.savez(stream, a=counts)
-    with pytest.raises(ECGReadError, match="expected an array called 'signal'"):
+    with pytest.raises(ECGReadError, match="none called 'signal'"):
         read_ecg(stream.getvalue())
 
 
