@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from ecgdatakit.exceptions import CorruptedFileError
-from ecgdatakit.models import _normalize_unit
 from ecgdatakit.parsing.parser import Parser
 from ecgdatakit.parsing.parsers.alivecor_kardia import AliveCorKardiaParser
 from ecgdatakit.parsing.parsers.edf import EDFParser
-from ecgdatakit.parsing.parsers.hl7_aecg import HL7aECGParser, _attr, _child, _float
 from ecgdatakit.parsing.parsers.ishne_holter import ISHNEHolterParser
 from ecgdatakit.parsing.parsers.mfer import MFERParser
 
 from .detection import decode_head
 from .dicom_parser import DICOMParser
+from .hl7_parser import HL7Parser
 from .limits import MAX_LEADS
 from .muse_parser import MuseParser
 from .record import ECGReadError
@@ -34,6 +33,8 @@ from .sierra_parser import SierraParser
 _XML = ("muse", "sierra", "hl7")
 _ENTITY = re.compile(r"<!ENTITY\b", re.IGNORECASE)
 _DECLARATION = re.compile(r"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.-]+)[\"'][^>]{0,200}\?>")
+_AECG_ROOT = re.compile(r"<(?:[A-Za-z_][\w.-]{0,50}:)?AnnotatedECG\b")
+_XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _MUSE_BASE = re.compile(r"<SampleBase>([^<]*)<")
 _MUSE_EXPONENT = re.compile(r"<SampleExponent>([^<]*)<")
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # DICOM's Deflated Explicit VR Little Endian
@@ -44,8 +45,9 @@ _MAX_INFLATED_BYTES = 1 << 28
 def check_content(format: str, source: Path | bytes, name: str) -> Path | bytes:
     """Refuse, before it is parsed, a file that expands when it is.
 
-    Returns: the source; deflated DICOM inflated; and XML that declares UTF-16 and is none as UTF-8: programs write
-        it into a string, which is UTF-16 to them, and then save it otherwise.
+    Returns: the source; deflated DICOM inflated; XML that declares UTF-16 and is none as UTF-8 (programs write it
+        into a string, which is UTF-16 to them, and then save it otherwise); and aECG that uses the prefix xsi
+        without declaring it with the declaration.
     Raises: ECGReadError for entity declarations in XML ("billion laughs", external files) and deflated DICOM of more
         than `_MAX_INFLATED_BYTES`.
     """
@@ -72,6 +74,10 @@ def check_content(format: str, source: Path | bytes, name: str) -> Path | bytes:
                     f"{name}: has the sampling rate {rate:g} Hz, which is no whole number and would be rounded. "
                     "Export it again at a whole rate."
                 )
+    if format == "hl7" and "xsi:" in text and "xmlns:xsi" not in text:
+        text, added = _AECG_ROOT.subn(rf'\g<0> xmlns:xsi="{_XSI}"', text, count=1)
+        declared = _DECLARATION.match(text)
+        return text[declared.end() if declared else 0 :].encode() if added else source
     declared = _DECLARATION.match(text)
     if declared and declared[1].lower().startswith("utf-16") and b"\0" not in content[:100]:
         return text[declared.end() :].encode()
@@ -128,23 +134,6 @@ class _MFER(MFERParser):
             raise CorruptedFileError(f"a frame holds {len(wav):,} bytes of samples, its definition takes {read:,}")
 
 
-class _HL7(HL7aECGParser):
-    """Refuses a lead without a readable scale or origin. The library reads a scale of "5,0" as none and then counts
-    each digit as one microvolt, and an origin in a unit that it does not know as one in the scale's."""
-
-    @staticmethod
-    def _make_lead(label: str, samples: Any, value: Any, rate: int) -> Any:
-        for part in ("scale", "origin"):
-            element = _child(value, part)
-            number, unit = _attr(element, "value"), _attr(element, "unit")
-            if (part == "scale" or number) and _float(number) is None:
-                found = "no number" if number else "nothing"  # not what stands there, which may be anything
-                raise CorruptedFileError(f"lead {label} has {found} as its {part}; expected a number")
-            if part == "origin" and unit and _normalize_unit(unit) is None and _float(number):
-                raise CorruptedFileError(f"lead {label} has an {part} in a unit that is no voltage; expected uV or mV")
-        return HL7aECGParser._make_lead(label, samples, value, rate)
-
-
 class _EDF(EDFParser):
     """Says where each data record starts if an EDF+D file has gaps; the library joins the records end to end, so that
     beats on both sides of a gap seem to follow each other."""
@@ -178,7 +167,7 @@ PARSERS: dict[str, type[Parser]] = {
     "dicom": DICOMParser,
     "muse": MuseParser,
     "sierra": SierraParser,
-    "hl7": _HL7,
+    "hl7": HL7Parser,
     "scp": SCPParser,
     "edf": _EDF,
     "ishne": _ISHNE,
