@@ -27,6 +27,9 @@ _BEFORE_LEAD = re.compile(
     r"^(?:POL[\s_-]+)?(?:E[CK]G[\s_-]+)?(?:(?:lead|ableitung|abl|d[e\xe9]rivation|derivaci[o\xf3]n|derivazione)[\s._-]+)?",
     re.IGNORECASE,
 )
+_ECG = re.compile(r"(?:^|[\s._-])E[CK]G", re.IGNORECASE)  # "EKG-Ref", "POL ECG", "EEG EKG1-REF"
+_OTHER_LEAD = re.compile(r"(?:MLI|CM5|CC5|V\dR?$|(?:Frank[\s_-]*)?V[XYZ]$|Frank[\s_-]*[XYZ]$)", re.IGNORECASE)
+_AXES, _MANY_LEADS = ("X", "Y", "Z"), 8
 _LOWEST_INT16 = -32768  # what ISHNE's specification proposes for a lead that is off, and carts write there
 
 
@@ -44,7 +47,7 @@ def ecg_leads(parsed: Any, format: str, name: str, notes: list[str]) -> tuple[li
         leads = _of_polygraph(leads, name, notes)
     no_voltage = [lead for lead in leads if unit_in_millivolt(lead.resolution_unit) is None]
     if no_voltage:
-        described = ", ".join(f"{lead.label} ({lead.resolution_unit or 'no unit'})" for lead in no_voltage)
+        described = ", ".join(f"{lead.label} ({lead.resolution_unit or _why_no_unit(lead)})" for lead in no_voltage)
         if len(no_voltage) == len(leads):
             raise ECGReadError(
                 f"{name}: the file gives no voltage unit or no gain for {described}; expected uV or mV per step. A "
@@ -75,7 +78,7 @@ def ecg_leads(parsed: Any, format: str, name: str, notes: list[str]) -> tuple[li
 
     names = [lead_name(lead.label) for lead in leads]
     # The library numbers repeated names: "II", "II_2".
-    repeated = [n for n in names if "_" in n and n.rpartition("_")[2].isdigit() and n.rpartition("_")[0] in names]
+    repeated = [n for n in names if _first_of(n) in names]
     standard = [n for n in repeated if _is_standard(n.rpartition("_")[0])]
     if standard or len(set(names)) < len(names):
         raise ECGReadError(
@@ -89,12 +92,29 @@ def ecg_leads(parsed: Any, format: str, name: str, notes: list[str]) -> tuple[li
     return leads, rates(leads[0])
 
 
+def _why_no_unit(lead: Any) -> str:
+    """The library drops the unit of an EDF signal whose ranges give no gain."""
+    ranges = [
+        lead.annotations.get(f"{kind}_{end}") for kind in ("physical", "digital") for end in ("minimum", "maximum")
+    ]
+    if None in ranges or not lead.adc_resolution_unit:
+        return "no unit"
+    return "no gain: {} to {} {unit} for {} to {} steps".format(*ranges, unit=lead.adc_resolution_unit)
+
+
 def _of_polygraph(leads: list[Any], name: str, notes: list[str]) -> list[Any]:
     """The ECG among the signals of an EDF file, of which most hold EEG, respiration and the like.
 
     If some are named as ECG leads, they are it. If none is, signals named by number alone are taken, such as "ch 1".
+    X, Y and Z are Frank's leads where nothing else is in the file, or eight standard leads and more; beside anything
+    else they are the axes of an accelerometer.
     """
-    ecg = [lead for lead in leads if not _OTHER_SIGNALS.match(lead.label) and _is_lead(lead)]
+    ecg = [
+        lead for lead in leads if _is_lead(lead) and (_ECG.search(lead.label) or not _OTHER_SIGNALS.match(lead.label))
+    ]
+    axes = [lead for lead in leads if lead.label.strip().upper() in _AXES]
+    if _are_frank(axes, ecg, leads):
+        ecg = _among(leads, [*ecg, *axes])
     if not ecg:
         ecg = [lead for lead in leads if _NUMBERED.fullmatch(lead.label.strip())]
     if not ecg:
@@ -102,10 +122,29 @@ def _of_polygraph(leads: list[Any], name: str, notes: list[str]) -> list[Any]:
             f"{name}: none of its {len(leads)} signals is named as an ECG lead; expected names such as II, V1, ECG or "
             "EKG. If one of them is an ECG, give it such a name, or convert it to CSV with a header of lead names."
         )
+    labels = {lead.label for lead in ecg}
+    ecg = _among(leads, [*ecg, *(lead for lead in leads if _first_of(lead.label) in labels)])  # twice: refused later
     other = [lead.label for lead in leads if not any(lead is kept for kept in ecg)]
     if other:
         notes.append(f"left out, as they are no ECG: {', '.join(other)}")
     return ecg
+
+
+def _among(leads: list[Any], wanted: list[Any]) -> list[Any]:
+    """Those wanted, in the order of the leads."""
+    return [lead for lead in leads if any(lead is each for each in wanted)]
+
+
+def _are_frank(axes: list[Any], ecg: list[Any], leads: list[Any]) -> bool:
+    if len(axes) != len(_AXES):
+        return False
+    return len(axes) == len(leads) or sum(_is_standard(lead.label) for lead in ecg) >= _MANY_LEADS
+
+
+def _first_of(label: str) -> str | None:
+    """ "II" of "II_2", as the library numbers a name that stands twice."""
+    first, _, number = label.rpartition("_")
+    return first if number.isdigit() else None
 
 
 def _kind(lead: Any, rates: Any) -> tuple[float, int]:
@@ -117,9 +156,7 @@ def _is_standard(label: str) -> bool:
 
 
 def _is_lead(lead: Any) -> bool:
-    return _is_standard(lead.label) or bool(
-        re.match(r"(?:(?:POL[\s_-]+)?E[CK]G|MLI|CM5|CC5|V\dR?$|[XYZ]$)", lead.label, re.IGNORECASE)
-    )
+    return _is_standard(lead.label) or bool(_ECG.search(lead.label) or _OTHER_LEAD.match(lead.label.strip()))
 
 
 def _exact_rates(parsed: Any, format: str) -> Any:

@@ -26,6 +26,7 @@ from .record import ECGReadError
 MAX_HEADER_BYTES = 1 << 20
 _MILLIVOLT_PER_UNIT = {"mv": 1.0, "millivolt": 1.0, "millivolts": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3,
                        "microvolt": 1e-3, "microvolts": 1e-3, "v": 1e3, "volt": 1e3, "volts": 1e3,
+                       "mvolt": 1.0, "millivol": 1.0, "uvolt": 1e-3, "microvol": 1e-3,  # EDF's field has 8 characters
                        "nv": 1e-6, "nanovolt": 1e-6, "nanovolts": 1e-6}  # fmt: skip
 _DEFAULT_GAIN = 200.0  # adu per millivolt
 _DEFAULT_RATE = 250.0  # Hz
