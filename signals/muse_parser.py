@@ -35,14 +35,14 @@ class MuseParser(GEMuseXMLParser):
         waveforms = root.findall("Waveform")
         kinds = [_get(waveform, "WaveformType").lower() or "rhythm" for waveform in waveforms]
         if "rhythm" not in kinds:
-            found = ", ".join(kinds) or "none"
+            found = ", ".join(map(_shown, kinds)) or "none"
             raise UnsupportedFormatError(f"it holds no rhythm waveform; expected one beside: {found}")
         leads, beats = super()._read_waveforms(root, record, file_path)
         self._warnings = [each for each in self._warnings if not each[0].startswith("Additional ")]
         for number, (waveform, kind) in enumerate(zip(waveforms, kinds, strict=True), 1):
             names = [_get(lead, "LeadID") for lead in waveform.findall("LeadData")]
             if kinds.index(kind) < number - 1 or kind not in ("rhythm", "median"):
-                self._notes.append(f"waveform {number} of the file ({kind}: {', '.join(names)}) was left out")
+                self._notes.append(f"waveform {number} of the file ({_shown(kind)}: {', '.join(names)}) was left out")
         first = waveforms[kinds.index("rhythm")]
         promised = _num(_get(first, "NumberofLeads"))
         if promised is not None and promised != len(leads):
@@ -59,6 +59,11 @@ class MuseParser(GEMuseXMLParser):
         if _is_zlib(text):
             raise UnsupportedFormatError("its samples are packed (zlib); expected Base64 of 16-bit numbers")
         return super()._read_lead(ld, *rest)
+
+
+def _shown(kind: str) -> str:
+    """The kind of a waveform, if it is one of MUSE's own: any other text may be a name."""
+    return kind if kind in ("rhythm", "median") else "another kind"
 
 
 def _is_zlib(text: str) -> bool:
