@@ -64,6 +64,9 @@ _LIMITS = {
     "warmup_steps": (0, math.inf),
 }
 
+# Fields of `TrainingArguments` -> whether null is what they say by default.
+_TAKES_NULL = {item.name: item.default is None for item in dataclasses.fields(TrainingArguments)}
+
 _SIZE = re.compile(r"(_size|_dim|_layers?|_heads|_max_position_embeddings|^max_position_embeddings)$")  # of a model
 
 # Columns of a prepared corpus that every run reads.
@@ -120,8 +123,8 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         except (ValueError, TypeError) as error:
             raise RecipeError(f"{where}: {key}: {error}") from error
     for name, stage in recipe.stages.items():
-        # Null takes back what a file says, so that an override may choose between the two.
-        taken_back = [key for key in ("max_steps", "num_train_epochs") if stage.training.get(key, 0) is None]
+        # Null takes back what a file says, where it is not itself a value (save_total_limit: keep all).
+        taken_back = [key for key, value in stage.training.items() if value is None and not _TAKES_NULL.get(key, True)]
         stage.training = {key: value for key, value in stage.training.items() if key not in taken_back}
         _check_stage(f"{where}: stages.{name}", name, stage)
         if stage.stream:

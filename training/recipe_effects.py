@@ -8,8 +8,12 @@ recipe that it came from. Every field of a stage has its line in `STAGE_KEYS` (a
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import TYPE_CHECKING, Any
 
+from ..configuration_ecgllm import ECGEncoderConfig
+from ..processing_ecgllm import ECGFeatureExtractor
+from .argument_effects import ignored_arguments
 from .recipe_checks import STAGES, RecipeError
 
 if TYPE_CHECKING:
@@ -51,15 +55,6 @@ STAGE_KEYS: dict[str, tuple[str, ...]] = {
     ),
 }
 """Field of `StageRecipe` -> stages that it says something to."""
-
-_TRAINING_WITHOUT_EFFECT = {
-    "do_train": "a stage always trains",
-    "do_eval": "set eval_strategy instead",
-    "do_predict": "set evaluate in the stage instead",
-    "resume_from_checkpoint": "a run goes on from its newest checkpoint by itself",
-    "train_sampling_strategy": "the order is the stage's own; set group_by_length in the stage instead",
-    "length_column_name": "lengths are the stage's own; set group_by_length in the stage instead",
-}
 
 
 def check_effects(recipe: Recipe, where: str) -> None:
@@ -106,26 +101,8 @@ def _without_effect(name: str, stage: StageRecipe) -> list[tuple[str, str]]:
     for key in ("noise_source", "noise_level"):
         if key in augment and not augment.get("noise"):
             found.append((f"augment.{key}", "without augment.noise, the probability of noise; set that, too"))
-    training = stage.training
-    found += [(f"training.{key}", f"({why})") for key, why in _TRAINING_WITHOUT_EFFECT.items() if key in training]
-    if "num_train_epochs" in training and training.get("max_steps", -1) > 0:
-        steps = training["max_steps"]
-        found.append(
-            (
-                "training.num_train_epochs",
-                f"beside max_steps {steps}, which decides; leave it out, or set max_steps: null",
-            )
-        )
-    validated = stage.early_stopping_patience is not None or training.get("load_best_model_at_end")
-    # YAML reads an unquoted no as false.
-    if "eval_steps" in training and not validated and training.get("eval_strategy", "no") in ("no", False, "epoch"):
-        found.append(("training.eval_steps", "without eval_strategy: steps; set that, too"))
-    chosen = validated or training.get("save_strategy") == "best"
-    chosen = chosen or training.get("lr_scheduler_type") == "reduce_lr_on_plateau"
-    for key in ("metric_for_best_model", "greater_is_better"):
-        if training.get(key) is not None and not chosen:
-            found.append((f"training.{key}", "without load_best_model_at_end: true; set that, too"))
-    return found
+    validated = stage.early_stopping_patience is not None or bool(stage.training.get("load_best_model_at_end"))
+    return found + ignored_arguments(stage.training, validated)
 
 
 def _of_the_parts(recipe: Recipe) -> list[tuple[str, str]]:
@@ -139,10 +116,41 @@ def _of_the_parts(recipe: Recipe) -> list[tuple[str, str]]:
             found.append((f"{key}.vocab_size", "without config: a model by name has its own tokenizer; leave it out"))
     if recipe.language_model.name is None and recipe.language_model.dtype != "auto":
         found.append(("language_model.dtype", "without name: an untrained model is float32; leave it out"))
+    asked = [stage for name, stage in recipe.stages.items() if name in _QUESTIONS]
+    if recipe.language_model.tune != "lora" and asked and all(stage.tune is not None for stage in asked):
+        found.append(("language_model.tune", "where every stage has a tune of its own; leave it out"))
+    if recipe.start_from is None:  # else the keys are the checkpoint's, used or not
+        found += _of_the_signal_path(recipe)
     projector = recipe.projector
     if projector.hidden_size is not None and projector.type != "mlp" and recipe.start_from is None:
         found.append(("projector.hidden_size", f"with type: {projector.type}; set type: mlp, or leave it out"))
     return found
+
+
+def _of_the_signal_path(recipe: Recipe) -> list[tuple[str, str]]:
+    """(key, why) of fields of the feature extractor and the encoder; at their defaults they say nothing."""
+    found, extractor, encoder = [], recipe.feature_extractor, recipe.encoder
+    for key, part, kind, used, way_out in (
+        ("baseline_cutoff", extractor, ECGFeatureExtractor, extractor.get("baseline") != "none", "baseline: highpass"),
+        (
+            "millivolt_factor",
+            extractor,
+            ECGFeatureExtractor,
+            extractor.get("scaling", "millivolt") == "millivolt",
+            "scaling: millivolt",
+        ),
+        ("beat_window", encoder, ECGEncoderConfig, encoder.get("beat_sampling_rate"), "beat_sampling_rate"),
+        ("beat_hidden_size", encoder, ECGEncoderConfig, encoder.get("beat_sampling_rate"), "beat_sampling_rate"),
+    ):
+        if key in part and not used and part[key] != _argument_default(kind, key):
+            where = "feature_extractor" if kind is ECGFeatureExtractor else "encoder"
+            found.append((f"{where}.{key}", f"without {way_out}; set that, too, or leave it out"))
+    return found
+
+
+def _argument_default(kind: type, key: str) -> Any:
+    default = inspect.signature(kind).parameters[key].default
+    return list(default) if isinstance(default, tuple) else default
 
 
 def _stated(part: Any) -> list[str]:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import TrainingArguments
 
 from ecgllm.training import load_recipe, run_folder
+from ecgllm.training.argument_effects import ignored_arguments
 from ecgllm.training.recipe import (
     STAGES,
     LanguageModelRecipe,
@@ -21,6 +23,7 @@ from ecgllm.training.recipe import (
     TextEncoderRecipe,
     recipe_from_dict,
 )
+from ecgllm.training.recipe_checks import _OWN_TRAINING_ARGUMENTS
 from ecgllm.training.recipe_effects import STAGE_KEYS, unused_parts
 
 TRAINING = Path(run_folder.__file__).parent
@@ -107,6 +110,21 @@ def test_every_declared_key_is_read_by_what_runs(kind: type) -> None:
         (["stages.debias.training.max_steps=0"], "training.max_steps is 0; expected 1 or more"),
         (["stages.debias.training.max_steps=many"], "training.max_steps is 'many'; expected 1 or more"),
         (["stages.debias.training.max_steps=", "stages.debias.training.num_train_epochs=0"], "num_train_epochs is 0"),
+        (
+            ["stages.debias.training.save_strategy=epoch"],
+            "training.save_steps has no effect without save_strategy: steps",
+        ),
+        (["feature_extractor.baseline=none", "feature_extractor.baseline_cutoff=0.3"], "without baseline: highpass"),
+        (["feature_extractor.scaling=zscore", "feature_extractor.millivolt_factor=2"], "without scaling: millivolt"),
+        (
+            ["encoder.beat_hidden_size=8"],
+            "encoder.beat_hidden_size has no effect without beat_sampling_rate; set that",
+        ),
+        (["encoder.beat_window=[0.3, 0.3]"], "encoder.beat_window has no effect without beat_sampling_rate"),
+        (
+            ["language_model.tune=full", "stages.debias.tune=lora", "stages.finetune.tune=lora"],
+            "language_model.tune has no effect where every stage has a tune of its own",
+        ),
     ],
 )
 def test_what_would_be_ignored_is_refused(
@@ -116,10 +134,80 @@ def test_what_would_be_ignored_is_refused(
         load_recipe(write_recipe(), overrides)
 
 
+# Each argument of Trainer that another one leaves without effect: (what is ignored, what makes it so, the cure).
+DEPENDENT: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    ({"save_steps": 9}, {"save_strategy": "epoch"}, {"save_strategy": "steps"}),
+    ({"save_total_limit": 3}, {"save_strategy": False}, {"save_strategy": "epoch"}),
+    ({"save_only_model": True}, {"save_strategy": "no"}, {}),
+    ({"logging_steps": 9}, {"logging_strategy": "epoch"}, {}),
+    ({"logging_first_step": True}, {"logging_strategy": "no"}, {"logging_strategy": "epoch"}),
+    ({"eval_delay": 3}, {}, {"eval_strategy": "epoch"}),
+    *(
+        ({key: "x"}, {}, {"push_to_hub": True})
+        for key in ("hub_model_id", "hub_strategy", "hub_token", "hub_revision")
+    ),
+    *(({key: True}, {}, {"push_to_hub": True}) for key in ("hub_private_repo", "hub_always_push")),
+    ({"gradient_checkpointing_kwargs": {"use_reentrant": False}}, {}, {"gradient_checkpointing": True}),
+    ({"fsdp_config": {"version": 2}}, {}, {"fsdp": "full_shard"}),
+    ({"liger_kernel_config": {"rope": True}}, {}, {"use_liger_kernel": True}),
+    ({"dataloader_prefetch_factor": 4}, {"dataloader_num_workers": 0}, {"dataloader_num_workers": 2}),
+    ({"dataloader_persistent_workers": True}, {}, {"dataloader_num_workers": 2}),
+    ({"run_name": "first"}, {}, {"report_to": "tensorboard"}),
+    ({"project": "ecg"}, {"report_to": "tensorboard"}, {"report_to": ["trackio"]}),
+    ({"warmup_steps": 0.1}, {"lr_scheduler_type": "constant"}, {"lr_scheduler_type": "constant_with_warmup"}),
+    ({"lr_scheduler_kwargs": {"a": 1}}, {"lr_scheduler_type": "constant"}, {}),
+    ({"adam_beta1": 0.8}, {"optim": "sgd"}, {}),
+    ({"adam_epsilon": 1e-6}, {"optim": "lion_32bit"}, {"optim": "adamw_torch"}),
+    ({"optim_target_modules": "all"}, {}, {"optim": "galore_adamw"}),
+    ({"metric_for_best_model": "loss"}, {}, {"save_strategy": "best"}),
+    *(({key: 1}, {}, None) for key in ("data_seed", "do_eval", "batch_eval_metrics")),
+]
+
+
+@pytest.mark.parametrize(
+    ("ignored", "beside", "cure"), DEPENDENT, ids=[next(iter(ignored)) for ignored, _, _ in DEPENDENT]
+)
+def test_an_argument_that_another_leaves_without_effect_is_named(
+    ignored: dict[str, Any], beside: dict[str, Any], cure: dict[str, Any] | None
+) -> None:
+    (key,) = ignored
+    assert [name for name, _ in ignored_arguments(ignored | beside, False)] == [f"training.{key}"]
+    if cure is not None:
+        kept = {name: value for name, value in beside.items() if name not in cure and cure}
+        assert ignored_arguments(ignored | kept | cure, False) == []
+
+
+def test_every_argument_of_trainer_has_been_looked_at() -> None:
+    """A field that is new in transformers fails here: does another one leave it without effect?"""
+    looked_at = set((TRAINING / "argument_effects.py").read_text(encoding="utf-8").replace("'", '"').split('"'))
+    looked_at |= set(_OWN_TRAINING_ARGUMENTS) | set(ALWAYS_IN_EFFECT.split())
+    fields = {item.name for item in dataclasses.fields(TrainingArguments) if item.init}
+    assert fields <= looked_at, f"new: {sorted(fields - looked_at)}"
+
+
+# Looked at in transformers 5.23: nothing in a recipe leaves these without effect (or only the machine does).
+ALWAYS_IN_EFFECT = """
+num_train_epochs max_steps learning_rate lr_scheduler_type optim optim_args weight_decay max_grad_norm bf16 fp16
+label_smoothing_factor bf16_full_eval fp16_full_eval tf32 activation_checkpointing gradient_checkpointing
+torch_compile torch_compile_backend torch_compile_mode use_liger_kernel use_cache neftune_noise_alpha
+torch_empty_cache_steps auto_find_batch_size log_on_each_node include_num_input_tokens_seen log_level
+log_level_replica disable_tqdm prediction_loss_only eval_on_start eval_do_concat_batches eval_use_gather_object
+eval_accumulation_steps enable_jit_checkpoint ignore_data_skip restore_callback_states_from_checkpoint
+full_determinism use_cpu accelerator_config parallelism_config dataloader_num_workers dataloader_pin_memory
+dataloader_in_order ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers ddp_static_graph
+ddp_backend ddp_timeout deepspeed debug skip_memory_metrics local_rank average_tokens_across_devices
+logging_strategy load_best_model_at_end
+"""
+
+
 def test_null_takes_back_what_the_file_says(write_recipe: Callable[..., Path]) -> None:
     overrides = ["stages.debias.training.max_steps=null", "stages.debias.training.num_train_epochs=2"]
     training = load_recipe(write_recipe(), overrides).stages["debias"].training
     assert "max_steps" not in training and training["num_train_epochs"] == 2
+    overrides = ["stages.debias.training.save_strategy=epoch", "stages.debias.training.save_steps=null"]
+    training = load_recipe(write_recipe(), [*overrides, "stages.debias.training.save_total_limit=null"])
+    training = training.stages["debias"].training
+    assert "save_steps" not in training and training["save_total_limit"] is None  # null is a value there: all are kept
 
 
 def test_a_resolved_recipe_which_has_every_key_is_the_same_recipe(write_recipe: Callable[..., Path]) -> None:
