@@ -499,6 +499,9 @@ def prepare(
         bool, typer.Option("--keep-missing", help="ecg-qa: keep questions about records that are not there.")
     ] = False,
     all_statements: AllStatements = False,
+    drop_copies: Annotated[
+        bool, typer.Option("--drop-copies", help="Of a recording that stands in it more than once keep one record.")
+    ] = False,
 ) -> None:
     """Turn a public ECG corpus, or your own folder, into a `datasets` folder with one vocabulary of findings.
 
@@ -510,7 +513,7 @@ def prepare(
         try:
             if name == "ecg-qa":
                 options |= {"wording": wording, "split": split, "keep_missing": keep_missing, "limit": limit}
-                options |= {"min_likelihood": min_likelihood or 0.0}
+                options |= {"drop_copies": drop_copies, "min_likelihood": min_likelihood or 0.0}
                 _prepare_ecg_qa(folder, output, source, records, all_statements, **options)
                 return
             if records is not None or wording is not None or split is not None or keep_missing:
@@ -520,7 +523,13 @@ def prepare(
             from .corpora import prepare_with_report
 
             corpus, report = prepare_with_report(
-                name, source, seed=seed, limit=limit, min_likelihood=min_likelihood or 0.0, **options
+                name,
+                source,
+                seed=seed,
+                limit=limit,
+                min_likelihood=min_likelihood or 0.0,
+                drop_copies=drop_copies,
+                **options,
             )
         except ImportError as error:  # h5py is an optional extra
             raise ECGError(str(error)) from error

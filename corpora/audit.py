@@ -23,6 +23,7 @@ from .balance import Differences, differences_of
 from .blind_guesser import blind_credits, transfer_credits
 from .blindness import entropy, information
 from .confounders import CONFOUNDERS, NUMBERS, Records
+from .duplicates import check_joined
 from .word_guesser import held_out_credits, transferred_credits
 
 _COLUMNS = ("template", "type", "attribute", "question", "ecg_ids", "answers")
@@ -151,6 +152,8 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
     answers = [" | ".join(sorted(answer)) for answer in columns["answers"]]
     names = (name or "" for name in columns["attribute"])
     keys = list(zip(columns["template"], names, columns["question"], strict=True))
+    if corpus is not None:
+        check_joined(corpus)
     records = Records(corpus)
     unknown = records.lacking(questions)[0]
     clusters = [records.patient(ids[0]) if ids else "" for ids in columns["ecg_ids"]]

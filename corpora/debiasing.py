@@ -28,6 +28,7 @@ from .blind_guesser import blind_accuracy
 from .blindness import Score
 from .confounders import CONFOUNDERS, MatchOn, Records, confounders_of
 from .debias_report import DebiasReport
+from .duplicates import check_joined
 from .matching import Cell, balancing_weights, most_balanced
 from .standardisation import standardising_weights
 
@@ -97,6 +98,8 @@ def debias_with_report(
         raise ECGError(f"the questions lack the column {', '.join(missing)}; make them by build_questions")
     if method not in METHODS:
         raise ECGError(f"method={method!r}; expected one of {', '.join(METHODS)}")
+    if corpus is not None:
+        check_joined(corpus)
     strata, unknown = _strata(corpus, match_on), Records(corpus).lacking(questions)[0]
     if max_per_record is not None and max_per_record < 1:
         raise ECGError(f"max_per_record is {max_per_record}; expected at least 1, or None")

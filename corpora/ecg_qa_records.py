@@ -47,6 +47,7 @@ def prepare_ecg_qa(
     keep_missing: bool = False,
     limit: int | None = None,
     min_likelihood: float = 0.0,
+    drop_copies: bool = False,
     **options: object,
 ) -> EcgQa:
     """Load ECG-QA, and its records where they are at hand.
@@ -54,7 +55,7 @@ def prepare_ecg_qa(
     Args:
         src, wording, split, limit: see `ecg_qa.load_ecg_qa`. records: folder of PTB-XL or MIMIC-IV-ECG.
         keep_missing: keep questions about records that the folder does not give.
-        min_likelihood, options: of reading the records, see `prepare_with_report`.
+        min_likelihood, drop_copies, options: of reading the records, see `prepare_with_report`.
     Returns: the questions with the severity of their records, the corpus in the order of its own table, both reports.
     Raises: as `load_ecg_qa` and `prepare_with_report`; ValueError if a patient is in two of ECG-QA's splits, or not
         one record that the questions name can be read.
@@ -73,12 +74,13 @@ def prepare_ecg_qa(
         raise ECGError(
             f"not one of the {len(splits)} records that the questions name is in {records}; is it {name}'s folder?"
         )
-    corpus, corpus_report = corpus_of(name, asked, min_likelihood=min_likelihood)
+    corpus, corpus_report = corpus_of(name, asked, min_likelihood=min_likelihood, drop_copies=drop_copies)
     severity = dict(zip(corpus["id"], corpus["severity"], strict=True))
     reasons = dict(corpus_report.unreadable)
     missing = {
         record: reasons.get(record, f"not in the table of {records}") for record in splits if record not in severity
     }
+    missing |= {copy: f"the same recording as {kept}" for copy, kept in corpus_report.left_out.items()}
     corpus_report.unreadable = []  # they are listed once, among the questions' missing records
     corpus.info.description = str(corpus_report)
     questions, report = load_ecg_qa(src, wording, split, severity, missing, keep_missing, limit)

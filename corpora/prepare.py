@@ -26,6 +26,7 @@ from transformers.utils import logging
 
 from ..errors_ecgllm import ECGError
 from . import cinc2021, code15, folder, ludb, mimic_iv_ecg, ptbxl
+from .duplicates import check_groups, duplicate_rows, with_one_split_each, without_copies
 from .ecg_feature import ECG
 from .entry import Entry, Found
 from .findings import describe, findings_from_statements, implied, severity
@@ -78,6 +79,7 @@ _LISTED = 50  # lines of one kind in a printed report
 class CorpusReport:
     """What happened while a corpus was made. unreadable: (record id, reason). unmapped: statement -> records bearing
     it. unclear: words of the source that were not understood -> records. notes: what the folder holds beside them.
+    copies: ids that are one recording. left_out: id of a copy -> that of the record that was kept.
 
     Printed, unmapped and unclear are counts; the texts are in the attributes, and in `text(statements=True)`."""
 
@@ -89,6 +91,8 @@ class CorpusReport:
     unmapped: Counter[str] = field(default_factory=Counter, repr=False)
     unclear: Counter[str] = field(default_factory=Counter, repr=False)
     notes: list[str] = field(default_factory=list)
+    copies: list[tuple[str, ...]] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.text(_LISTED)
@@ -104,6 +108,11 @@ class CorpusReport:
         lines = listed([f"unreadable: {record_id}: {reason}" for record_id, reason in self.unreadable], most, all_in)
         for what, counts in (("mapped", self.unmapped), ("understood", self.unclear)):
             lines += counted(f"not {what}", counts, "records", statements)
+        lines += listed([f"one recording: {', '.join(group)}" for group in self.copies], most, all_in)
+        if self.copies:
+            lines.append(f"copies: {len(self.copies)} recordings stand in it more than once, under these ids")
+        kept = [f"left out: {copy}, the same recording as {record}" for copy, record in self.left_out.items()]
+        lines += listed(kept, most, all_in)
         lines += [f"note: {note}" for note in self.notes]
         if self.splits:
             lines.append("split: " + ", ".join(f"{split} {count}" for split, count in sorted(self.splits.items())))
@@ -132,9 +141,13 @@ def prepare_with_report(
     seed: int = 0,
     limit: int | None = None,
     min_likelihood: float = 0.0,
+    drop_copies: bool = False,
     **options: Any,
 ) -> tuple[Dataset, CorpusReport]:
     """Make a corpus and say what was lost on the way.
+
+    A recording that stands in it under several ids (`duplicates`) is told in the report. Where the split is drawn here
+    its records share one; where the corpus has a split of its own, which it would cross, that is an error.
 
     Args:
         name: one of `CORPORA`. "simulation" takes no `src` and makes `limit` records, 1,000 by default.
@@ -142,11 +155,12 @@ def prepare_with_report(
         seed: of the split by patient (where the corpus has none of its own) and of the simulation.
         limit: read only the first so many records.
         min_likelihood: least likelihood (percent) of PTB-XL's diagnostic statements; see `findings_from_statements`.
+        drop_copies: of each recording keep one record alone, that of the test split if there is one.
         options: of the corpus: `sampling_rate` (ptbxl: 500 or 100 Hz), `unit` (code15), `table` (folder: the CSV
             file), `reader_spread` (simulation, see `simulate_ecgs`).
     Returns: (data set with `CORPUS_FEATURES`, report).
-    Raises: ValueError for an unknown name or option, a patient in two splits or a corpus without one readable record,
-        FileNotFoundError for a folder that does not hold the corpus.
+    Raises: ValueError for an unknown name or option, a patient or recording in two splits or a corpus without one
+        readable record, FileNotFoundError for a folder that does not hold the corpus.
     """
     if name == "simulation":
         unknown = sorted(set(options) - {"reader_spread"})
@@ -158,9 +172,9 @@ def prepare_with_report(
             )
         simulate = import_module("..signals.simulation", __package__).stream_ecgs
         records = simulate(1000 if limit is None else limit, seed=seed, **options)
-        return _from_records(records, name, seed, min_likelihood)
+        return _from_records(records, name, seed, min_likelihood, drop_copies)
     found = find_entries(name, src, **options)
-    return corpus_of(name, found, seed=seed, limit=limit, min_likelihood=min_likelihood)
+    return corpus_of(name, found, seed=seed, limit=limit, min_likelihood=min_likelihood, drop_copies=drop_copies)
 
 
 def find_entries(name: str, src: str | os.PathLike[str] | None, **options: Any) -> Found:
@@ -183,11 +197,12 @@ def corpus_of(
     seed: int = 0,
     limit: int | None = None,
     min_likelihood: float = 0.0,
+    drop_copies: bool = False,
 ) -> tuple[Dataset, CorpusReport]:
     """Read the records that a loader has found. Arguments, result and errors as of `prepare_with_report`."""
     total = found.total if limit is None or found.total is None else min(limit, found.total)
     outcomes = (_read_row(entry, name, seed, min_likelihood) for entry in islice(found.entries, limit))
-    return _corpus(name, outcomes, total if total is not None else limit, found.notes)
+    return _corpus(name, outcomes, total if total is not None else limit, found.notes, drop_copies)
 
 
 def records_to_corpus(records: Iterable[Any], source: str, seed: int = 0, min_likelihood: float = 0.0) -> Dataset:
@@ -202,13 +217,13 @@ def records_to_corpus(records: Iterable[Any], source: str, seed: int = 0, min_li
 
 
 def _from_records(
-    records: Iterable[Any], source: str, seed: int, min_likelihood: float
+    records: Iterable[Any], source: str, seed: int, min_likelihood: float, drop_copies: bool = False
 ) -> tuple[Dataset, CorpusReport]:
     def outcomes() -> Iterator[_Outcome]:
         for position, record in enumerate(records):
             yield _record_outcome(record, position, source, seed, min_likelihood)
 
-    return _corpus(source, outcomes(), None, [])
+    return _corpus(source, outcomes(), None, [], drop_copies)
 
 
 def _record_outcome(
@@ -235,6 +250,7 @@ class _Outcome:
     reason: str = ""
     unmapped: tuple[str, ...] = field(default=(), repr=False)
     unclear: tuple[str, ...] = field(default=(), repr=False)
+    split_is_own: bool = False
 
 
 def _read_row(entry: Entry, name: str, seed: int, min_likelihood: float) -> _Outcome:
@@ -278,13 +294,13 @@ def _row(entry: Entry, record: Any, name: str, seed: int, min_likelihood: float)
         "split": entry.split or split_of(entry.patient_id, seed),
         "source": entry.source or name,
     }
-    return _Outcome(entry.id, row, unmapped=unmapped, unclear=entry.unclear)
+    return _Outcome(entry.id, row, unmapped=unmapped, unclear=entry.unclear, split_is_own=entry.split is not None)
 
 
 def _corpus(
-    name: str, outcomes: Iterable[_Outcome], total: int | None, notes: list[str]
+    name: str, outcomes: Iterable[_Outcome], total: int | None, notes: list[str], drop_copies: bool
 ) -> tuple[Dataset, CorpusReport]:
-    report, seen = CorpusReport(name), set()
+    report, seen, own_split = CorpusReport(name), set(), set()
 
     def rows() -> Iterator[dict[str, Any]]:
         for outcome in tqdm(outcomes, total=total, desc=f"Reading {name}", unit="record"):
@@ -296,7 +312,8 @@ def _corpus(
             seen.add(outcome.id)
             report.records += 1
             report.without_findings += not outcome.row["findings"]
-            report.splits[outcome.row["split"]] += 1
+            if outcome.split_is_own:
+                own_split.add(outcome.row["patient_id"])
             report.unmapped.update(set(outcome.unmapped))
             report.unclear.update(set(outcome.unclear))
             yield outcome.row
@@ -306,9 +323,33 @@ def _corpus(
     report.notes = list(notes)  # a loader may add to them until its last record
     if not report.records:
         raise ECGError(f"{name}: not one record could be read{_first_reason(report)}")
+    dataset = _without_crossing_copies(dataset, report, own_split, drop_copies)
+    report.splits = Counter(dataset["split"])
     dataset.info.description = str(report)
     check_patient_split(dataset)
     return dataset, report
+
+
+def _without_crossing_copies(
+    dataset: Dataset, report: CorpusReport, own_split: set[str], drop_copies: bool
+) -> Dataset:
+    """The corpus with every recording in one split, or as one record alone. own_split: patients whose split is the
+    corpus' own."""
+    groups = duplicate_rows(dataset)
+    if drop_copies:
+        dataset, report.left_out = without_copies(dataset, groups)
+        report.records = len(dataset)
+        return dataset
+    if groups:
+        patients = dataset["patient_id"][:]
+        free = [group for group in groups if not any(patients[row] in own_split for row in group)]
+        dataset = with_one_split_each(dataset, free)
+        report.copies = check_groups(
+            dataset,
+            groups,
+            "The corpus has this split of its own; keep one record of each: drop_copies=True (--drop-copies)",
+        )
+    return dataset
 
 
 def _first_reason(report: CorpusReport) -> str:

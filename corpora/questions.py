@@ -15,6 +15,7 @@ from datasets import Dataset
 
 from ..errors_ecgllm import ECGError
 from . import findings as vocabulary
+from .duplicates import check_joined
 from .question_comparisons import compare
 from .question_findings import Stated, choose, query, verify
 from .question_leads import located, query_leads, verify_leads
@@ -79,6 +80,7 @@ def build_questions(
     attributes = None if attributes is None else {name.lower() for name in attributes}
     features = {feature.name.lower() for feature in FEATURES.values()}
     vocabulary.check_findings((attributes or set()) - features - {"any abnormality", *vocabulary.GROUPS})
+    check_joined(corpus)
     records = facts_of(corpus)
     rows = Rows("train" if phrasings == "split" else phrasings, seed, no_per_yes)
     unasked: set[str] = set()

@@ -11,7 +11,7 @@ from datasets import Dataset
 from ..corpora import prepare_with_report, split_of
 from ..corpora.duplicates import check_duplicates
 from ..corpora.prepared_findings import check_prepared_findings
-from ..corpora.rows import saved_rows
+from ..corpora.rows import saved_rows, with_column
 from ..corpora.sources import sources_of
 from .recipe import Recipe, RecipeError
 from .recipe_checks import is_prepared
@@ -44,10 +44,7 @@ def resplit(corpus: Dataset, recipe: Recipe) -> Dataset:
     if not recipe.split:
         return corpus
     splits = [split_by(recipe, patient) for patient in corpus["patient_id"]]
-    features, info = corpus.features, corpus.info.description
-    corpus = corpus.remove_columns("split").add_column("split", splits).select_columns(list(features))
-    corpus.info.description = info
-    return corpus
+    return with_column(corpus, "split", splits)
 
 
 def split_by(recipe: Recipe, patient_id: str) -> str:
