@@ -73,7 +73,10 @@ def unused_parts(recipe: Recipe) -> list[str]:
     asked = set(recipe.stages) & set(_QUESTIONS)
     parts |= {"language_model": bool(asked), "projector": bool(asked)}
     parts["lora"] = any((recipe.stages[name].tune or recipe.language_model.tune) == "lora" for name in asked)
-    return [name for name, used in parts.items() if not used and _stated(getattr(recipe, name))]
+    unused = [name for name, used in parts.items() if not used and _stated(getattr(recipe, name))]
+    if "tune" in _stated(recipe.language_model) and asked and all(recipe.stages[name].tune for name in asked):
+        unused.append("language_model.tune")
+    return unused
 
 
 def _check_stage_keys(where: str, name: str, stage: StageRecipe) -> None:
@@ -116,9 +119,6 @@ def _of_the_parts(recipe: Recipe) -> list[tuple[str, str]]:
             found.append((f"{key}.vocab_size", "without config: a model by name has its own tokenizer; leave it out"))
     if recipe.language_model.name is None and recipe.language_model.dtype != "auto":
         found.append(("language_model.dtype", "without name: an untrained model is float32; leave it out"))
-    asked = [stage for name, stage in recipe.stages.items() if name in _QUESTIONS]
-    if recipe.language_model.tune != "lora" and asked and all(stage.tune is not None for stage in asked):
-        found.append(("language_model.tune", "where every stage has a tune of its own; leave it out"))
     if recipe.start_from is None:  # else the keys are the checkpoint's, used or not
         found += _of_the_signal_path(recipe)
     projector = recipe.projector

@@ -98,7 +98,12 @@ def test_a_stream_is_not_the_corpus(write_recipe: Callable[..., Path], capsys: p
     "overrides",
     [
         ("early_stopping_patience=3",),
-        ("early_stopping_patience=3", "training.eval_strategy=epoch", "training.save_strategy=epoch"),
+        (
+            "early_stopping_patience=3",
+            "training.eval_strategy=epoch",
+            "training.save_strategy=epoch",
+            "training.save_steps=null",
+        ),
         ("training.load_best_model_at_end=true", "training.greater_is_better=true"),
     ],
 )

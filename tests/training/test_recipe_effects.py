@@ -121,10 +121,6 @@ def test_every_declared_key_is_read_by_what_runs(kind: type) -> None:
             "encoder.beat_hidden_size has no effect without beat_sampling_rate; set that",
         ),
         (["encoder.beat_window=[0.3, 0.3]"], "encoder.beat_window has no effect without beat_sampling_rate"),
-        (
-            ["language_model.tune=full", "stages.debias.tune=lora", "stages.finetune.tune=lora"],
-            "language_model.tune has no effect where every stage has a tune of its own",
-        ),
     ],
 )
 def test_what_would_be_ignored_is_refused(
@@ -217,6 +213,8 @@ def test_a_resolved_recipe_which_has_every_key_is_the_same_recipe(write_recipe: 
 
 def test_parts_that_no_stage_uses_are_named(write_recipe: Callable[..., Path]) -> None:
     assert unused_parts(load_recipe(write_recipe())) == []
+    each = ["language_model.tune=frozen", "stages.debias.tune=lora", "stages.finetune.tune=lora"]
+    assert unused_parts(load_recipe(write_recipe(), each)) == ["language_model.tune"]
     only = load_recipe(write_recipe(stages={"pretrain": {"batch_size": 8}}))
     assert unused_parts(only) == ["language_model", "projector", "lora"]
     assert unused_parts(load_recipe(write_recipe(stages={"debias": None}))) == ["text_encoder", "lora"]
