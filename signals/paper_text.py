@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from .measurements import LONGEST_S, measure
 from .paper import Strip
 from .record import ECGRecord
+from .recording_time import order_in_time
 
 # Measurement -> its name on paper and its unit; what is not listed is not written.
 _MEASUREMENTS = {
@@ -44,6 +45,14 @@ def heading(strip: Strip, name: str | None, show_date: bool, show_patient: bool)
     if show_patient:
         parts += [record.patient_id, None if record.age is None else f"{record.age:g} years", record.sex]
     return printable(_BETWEEN.join(part for part in parts if part))
+
+
+def earlier_and_later(records: Sequence[ECGRecord]) -> list[str]:
+    """Of two ECGs, which was recorded first; "" for each where that is not known, and of one alone."""
+    places = order_in_time([record.recorded_at for record in records])
+    if len(set(places)) < 2 or None in places:
+        return [""] * len(records)
+    return ["recorded earlier" if place == 1 else "recorded later" for place in places]
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,15 @@ from .paper import (
     lay_out,
     row_lines,
 )
-from .paper_text import footer_lines, heading, known_measurements, measurement_line, printable, wrapped
+from .paper_text import (
+    earlier_and_later,
+    footer_lines,
+    heading,
+    known_measurements,
+    measurement_line,
+    printable,
+    wrapped,
+)
 from .record import ECGRecord, known_lead_name
 
 try:
@@ -206,8 +214,9 @@ class _Page:
         lines, height = row_lines(strips, self.layout.row_mm) if rows is None else rows
         names = ("first", "second") if len(strips) > 1 else (None,)
         headers, footers = [], []
-        for strip, name, known in zip(strips, names, self.known, strict=True):
-            first = heading(strip, name, self.show_date, self.show_patient)
+        when = earlier_and_later(self.records)
+        for strip, name, time, known in zip(strips, names, when, self.known, strict=True):
+            first = heading(strip, f"{name}, {time}" if time else name, self.show_date, self.show_patient)
             headers.append(
                 _styled(first, strip.width, _HEADING_PT, bold=True)
                 + _styled(measurement_line(known), strip.width, _TEXT_PT)

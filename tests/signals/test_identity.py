@@ -13,6 +13,8 @@ import re
 import struct
 import sys
 import traceback
+from dataclasses import replace
+from datetime import datetime, timezone
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +22,7 @@ import pytest
 
 from ecgllm.cli import main
 from ecgllm.signals import ECGReadError, ECGRecord, iter_ecgs, read_ecg
+from ecgllm.signals.recording_time import order_in_time
 from ecgllm.signals.simulation import simulate_ecg
 from ecgllm.signals.summary import as_text, summarize
 
@@ -175,8 +178,6 @@ def wfdb(folder, counts):
 
 
 def telling_record(signal):
-    from datetime import datetime
-
     leads = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
     return ECGRecord(
         signal.astype(np.float64) / 1000, 500, leads, id="r1", patient_id=NAME, report=f"{SAID[0]}. {SAID[2]}.",
@@ -283,6 +284,27 @@ def test_two_ecgs_keep_their_order(telling, tmp_path, capfd):
     _, out, _ = run(capfd, "ask", *paths, "Is there atrial fibrillation?", "--no-measure")
     assert f"recorded, the earliest first: {paths[1]} in 2006, {paths[0]} in 2006" in out
     check(out, "ask")
+
+
+def test_two_times_of_which_one_has_a_zone_have_no_order():
+    there = datetime(2006, 4, 2, tzinfo=timezone.utc)
+    assert order_in_time([there, datetime(2006, 4, 3)]) == [None, None]
+    assert order_in_time([None, datetime(2006, 4, 3), datetime(2006, 4, 1), datetime(2006, 4, 3)]) == [None, 2, 1, 2]
+    assert order_in_time([]) == []
+
+
+def test_a_picture_of_two_says_which_came_first():
+    pytest.importorskip("matplotlib", reason="drawing is an extra: pip install 'ecgllm[plot]'")
+    from ecgllm.signals.paper_text import earlier_and_later
+    from ecgllm.signals.plotting import plot_ecg
+
+    records = [telling_record(counts(("I", "II")).repeat(6, 0)), simulate_ecg(seed=1)]
+    assert earlier_and_later(records) == ["", ""] and earlier_and_later(records[:1]) == [""]
+    records[1] = replace(records[0], recorded_at=datetime(2006, 4, 1), id="r2")
+    texts = [text.get_text() for text in plot_ecg(records[0], compare=records[1], measuring=False).axes[0].texts]
+    assert any("first, recorded later" in text for text in texts)
+    assert any("second, recorded earlier" in text for text in texts)
+    check("\n".join(texts), "picture")
 
 
 def test_what_logs_print_of_records_and_tables(telling, caplog):
@@ -410,3 +432,17 @@ def test_tables_that_shift_a_name_into_another_column_do_not_quote_it(telling, t
             prepare("folder", telling, table=tmp_path / "labels.csv")
         assert "line 2" in str(refused.value)
         check(str(refused.value) + chain(refused.value), column)
+
+
+def test_a_librarys_log_is_silent_about_what_is_read_here(written, caplog):
+    """pydicom logs what it warns of, here a name in the place of a character set."""
+
+    def encoded(dataset):
+        dataset.SpecificCharacterSet = "ISO_IR 100"
+
+    content = written.dicom(written.microvolts(), extra=encoded).replace(b"ISO_IR 100", f"{NAME:<10}".encode())
+    caplog.set_level(logging.DEBUG)
+    assert any("Unknown encoding (not shown)" in note for note in read_ecg(content).notes)
+    check(caplog.text, "pydicom")
+    logging.getLogger("pydicom").warning("of another")
+    assert "of another" in caplog.text
