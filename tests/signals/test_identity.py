@@ -315,6 +315,9 @@ def test_what_logs_print_of_records_and_tables(telling, caplog):
         record = read_ecg(path)
         logging.getLogger("any").info("%s %r %s", record, [record], summarize(record))
         check(as_text(summarize(record)), path)
+    assert repr(read_ecg(telling / "ludb.hea")) == (
+        "ECGRecord(id='ludb', 12 leads x 2,000 samples at 500 Hz, source='wfdb', recorded in 2006, 5 statements)"
+    )
     header = read_header("x.hea", (telling / "ludb.hea").read_bytes())
     logging.info("%s %s", header, parse_record_line("x.hea", header_line := "x 12 500 100 10:15:30 02/04/2006"))
     assert header.recorded_at.day == parse_record_line("x.hea", header_line).recorded_at.day == 2
