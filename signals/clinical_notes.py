@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .calibration import recording_within
+
 _STANDARD_MEASUREMENTS = {
     "heart_rate": "heart_rate",
     "rr_interval": "rr",
@@ -29,7 +31,6 @@ _SIGNATURE = re.compile(
     r".{0,20}?\b(?:by|md)\b|electronically|\bdr\.?\s|\bm\.?d\.?\s*$|\b(?:patient|name|dob|born|birth|mrn|technician)\b",
     re.IGNORECASE,
 )
-_CALIBRATION_S = 0.2  # stretch at the end of which a calibration pulse is at least this long
 
 
 def note_what_is_left_out(parsed: Any, format: str, leads: list[Any], notes: list[str]) -> None:
@@ -70,16 +71,16 @@ def note_what_is_left_out(parsed: Any, format: str, leads: list[Any], notes: lis
 
 
 def note_calibration(signal: np.ndarray, rate: float, notes: list[str]) -> None:
-    """Some carts end a recording with the same calibration pulse in all leads."""
-    if len(signal) < 3 or signal.shape[1] < 2:
-        return
-    same = np.ptp(signal, axis=0) < 1e-6  # False where a lead is NaN
-    tail = int(np.argmin(same[::-1])) if not same.all() else 0
-    if tail >= _CALIBRATION_S * rate and np.ptp(signal[0, -tail:]) > 0.1:
-        notes.append(
-            f"the last {tail / rate:.2f} s are the same in all leads, as a calibration pulse is; cut them with "
-            f"record.segment(0, {(signal.shape[1] - tail) / rate:.2f})"
-        )
+    """Some carts store the calibration pulse at an end of a recording."""
+    first, end = recording_within(signal, rate)
+    stretches = (("first", first), ("last", signal.shape[1] - end))
+    for which, length in stretches:
+        if length:
+            notes.append(
+                f"the {which} {length / rate:.2f} s are the same in all leads, as a calibration pulse is; quality and "
+                "measurements leave them out. Cut them with "
+                f"record.segment({first / rate:.2f}, {(end - first) / rate:.2f})"
+            )
 
 
 def statements(parsed: Any, format: str, keep_identity: bool, notes: list[str]) -> tuple[tuple[str, ...], str | None]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..signal_ecgllm import LEADS, complete_limb_leads
+from .calibration import without_calibration
 from .lead_exchanges import NOT_LOOKED_FOR, find_exchange
 from .record import ECGRecord, known_lead_name
 
@@ -99,6 +100,7 @@ def check_leads(record: ECGRecord) -> LeadCheck:
     Args: record: any. Samples that are missing (NaN) in one lead are left out of what is computed with it.
     Returns: a `LeadCheck`. The record is not changed.
     """
+    record, _, _ = without_calibration(record)  # in which I + III is not II
     leads = {
         known_lead_name(name): row.astype(np.float64) for name, row in zip(record.leads, record.signal, strict=True)
     }

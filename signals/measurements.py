@@ -18,6 +18,7 @@ import numpy as np
 from ..heart_ecgllm import NO_HEART, Heart, find_heart, find_qrs
 from ..signal_ecgllm import LEADS, complete_limb_leads, remove_baseline
 from .averaged_beat import RATE, Beat, average_beat, has_p_wave, low_pass, qrs_bounds, wave_lengths
+from .calibration import without_calibration
 from .measurement_limits import beyond, limits_of
 from .pacing import find_spikes, paces_ventricles, with_hidden_spikes, without_spikes
 from .record import ECGRecord, known_lead_name
@@ -128,10 +129,12 @@ def measure(record: ECGRecord) -> Measurements:
     limits is given, and called unusual.
 
     Args: record: of any rate, length and leads; a single lead gives all but the axis. Leads that are flat or mostly
-    missing are left out; of a record longer than 10 minutes the first 10 are measured. Notes say so.
+    missing are left out, and so is a calibration pulse at an end; of a record longer than 10 minutes the first 10
+    are measured. Notes say so.
     Returns: `Measurements`; no value where no heart beats. Nothing of the record is changed.
     """
-    notes: list[str] = []
+    record, start, calibration = without_calibration(record)
+    notes = [f"{stretch}, the same in all leads like a calibration pulse, was left out" for stretch in calibration]
     leads = _usable(record, notes)
     if not leads:
         return Measurements(notes=(*notes, "no lead can be measured"))
@@ -152,7 +155,7 @@ def measure(record: ECGRecord) -> Measurements:
         signal = without_spikes(signal, rate, spikes)
     signal, missing = _prepared(signal, absent, rate)
     peaks = np.minimum(np.round(heart.beats * RATE).astype(int), signal.shape[1] - 1)
-    times = tuple(heart.beats.tolist())
+    times = tuple((heart.beats + start).tolist())
     rr = _intervals_between(peaks, missing)
     if not np.isfinite(rr).any():
         return Measurements(beats=times, leads=names, paced=paced, notes=(*notes, "fewer than two beats were found"))

@@ -8,13 +8,14 @@ the limits. It judges the recording, never the heart; but a recording in which n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..heart_ecgllm import FLAT_BELOW_MV, NO_HEART, Heart, find_heart
 from ..signal_ecgllm import remove_baseline
+from .calibration import without_calibration
 from .record import ECGRecord
 
 GRADES = ("good", "acceptable", "poor", "unusable")
@@ -76,18 +77,21 @@ class LeadQuality:
 class Quality:
     """The verdict on the record (one of `GRADES`), the reasons as sentences, worst first, and every lead's figures.
 
-    heart: whether beats were found, where, and why not (`find_heart`).
+    heart: whether beats were found, where, and why not (`find_heart`). calibration: stretches that were not judged, as
+    they hold a calibration pulse, such as "the last 0.47 s"; a reason says so, too.
     """
 
     verdict: str
     reasons: tuple[str, ...]
     leads: tuple[LeadQuality, ...]
     heart: Heart
+    calibration: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping."""
         leads = [asdict(lead) | {"reasons": list(lead.reasons)} for lead in self.leads]
-        return {"verdict": self.verdict, "reasons": list(self.reasons), "heart": self.heart.found, "leads": leads}
+        found = {"verdict": self.verdict, "reasons": list(self.reasons), "heart": self.heart.found, "leads": leads}
+        return found | {"calibration": list(self.calibration)}
 
 
 def assess_quality(record: ECGRecord) -> Quality:
@@ -99,8 +103,11 @@ def assess_quality(record: ECGRecord) -> Quality:
     the beats of the others, or is another lead once more, is poor. Below 1 s it is unusable whatever its leads:
     one beat at 60 bpm lasts as long, and neither a rhythm nor hum, drift or noise can be told.
 
+    A calibration pulse at an end, the same in all leads, is left out before (`calibration`).
+
     Args: record: any. Returns: a `Quality`; the record is not changed.
     """
+    record, start, calibration = without_calibration(record)
     signal, rate = record.signal.astype(np.float64), record.sampling_rate
     present = np.isfinite(signal)
     filled = np.stack([_filled(row, there) for row, there in zip(signal, present, strict=True)])
@@ -143,7 +150,13 @@ def assess_quality(record: ECGRecord) -> Quality:
         grade, reasons = _judge(figures)
         leads.append(LeadQuality(name=name, grade=GRADES[grade], reasons=reasons, **figures))
     verdict = _verdict(leads) if long_enough and heart.found else "unusable"
-    return Quality(verdict, _sentences(leads, record.duration, heart), tuple(leads), heart)
+    reasons = _sentences(leads, record.duration, heart)
+    if calibration:
+        reasons += (
+            f"not judged, as it is the same in all leads like a calibration pulse: {' and '.join(calibration)}",
+        )
+        heart = replace(heart, beats=heart.beats + start)
+    return Quality(verdict, reasons, tuple(leads), heart, calibration)
 
 
 def _judge(figures: dict[str, Any]) -> tuple[int, tuple[str, ...]]:
