@@ -18,7 +18,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 NEWEST := .venv-newest
 OLDEST := .venv-oldest
 # One thread per worker: two workers with two threads each on two cores are slower than one.
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # $(call torch,ENVIRONMENT): the pinned torch, alone and first
 define torch

@@ -52,7 +52,7 @@ EXTRAS = {
     "scale": ["ray[data]>=2.40"],
     "dev": [
         "pytest>=8.0",
-        "pytest-xdist>=3.6",
+        "pytest-xdist>=3.7",
         "hypothesis>=6.100",
         "ruff>=0.9",
         "build>=1.2",

@@ -13,9 +13,6 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
 from .blind_guesser import blind_credits, transfer_credits
 from .cross_fitting import folds_of, numbers, trust
@@ -79,6 +76,11 @@ def _guessed(
     train: tuple[Sequence[str], Sequence[str], np.ndarray], test: tuple[Sequence[str], Sequence[str]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Credits, and the group of certainty of every guess."""
+    # Here, for only audits need what takes a second to import.
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
     counts = Counter(train[1])
     common = [answer for answer, _ in counts.most_common(_MOST_ANSWERS)]
     if len(common) > 2:  # what was answered once cannot be told from its words

@@ -52,6 +52,11 @@ settings.register_profile("ecgllm", deadline=None, derandomize=True, database=No
 settings.load_profile("ecgllm")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, so that no worker ends with one of them while the other has nothing."""
+    items.sort(key=lambda item: "training" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def _fixed_seeds() -> None:
     """Seed what is already imported, so that no test depends on those that ran before it."""

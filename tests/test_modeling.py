@@ -1,9 +1,6 @@
 """Encoder, dual encoder and ECG language model on tiny random weights: what they must refuse, ignore and keep."""
 
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +17,8 @@ from ecgllm import (
     ECGTextDualEncoderConfig,
 )
 from ecgllm.modeling_ecgllm import contrastive_loss, rotary_embedding, rotate, statement_loss
+
+from .launching import launch_all
 
 
 @pytest.fixture
@@ -271,9 +270,9 @@ def test_statement_loss_is_weighted_masked_and_a_mean_over_ecgs():
 
 
 DISTRIBUTED = """
-import sys, torch, torch.distributed as dist
+import os, torch, torch.distributed as dist
 from ecgllm.modeling_ecgllm import contrastive_loss
-store, rank = sys.argv[1], int(sys.argv[2])
+rank = int(os.environ["RANK"])
 torch.manual_seed(0)
 ecg, text = (torch.nn.functional.normalize(torch.randn(6, 4), dim=-1) for _ in range(2))
 report_ids = torch.tensor([3, 1, 3, 2, 1, 5])
@@ -285,7 +284,7 @@ def loss_and_gradient(part, loss_type, ids):
     loss.backward()
     return loss.detach(), torch.stack([x.grad for x in own])
 wholes = [loss_and_gradient(slice(0, 6), *case) for case in cases]
-dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+dist.init_process_group("gloo")
 part = slice(3 * rank, 3 * rank + 3)
 for case, (whole, gradient) in zip(cases, wholes):
     loss, own = loss_and_gradient(part, *case)
@@ -298,20 +297,8 @@ dist.destroy_process_group()
 
 
 def test_two_processes_learn_what_one_does(tmp_path):
-    script = tmp_path / "process.py"
-    script.write_text(DISTRIBUTED, encoding="utf-8")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(tmp_path / "store"), str(rank)],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"GLOO_SOCKET_IFNAME": "lo"},
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+    for process in launch_all(DISTRIBUTED, tmp_path, 2):
+        process.wait()
 
 
 def test_dual_encoder_keeps_the_weights_it_is_given(encoder, text_encoder, tmp_path):

@@ -11,6 +11,8 @@ import pytest
 import torch
 import yaml
 
+from ..launching import Launched, launch, launch_all
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # No dropout: runs with one and with two processes draw different masks, and are compared step by step.
@@ -69,19 +71,29 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def train_command(recipe: Path, *overrides: str, processes: int | None = None) -> list[str]:
-    """`python train.py RECIPE ...`, or the same by torchrun with several processes."""
-    launcher = [sys.executable]
-    if processes is not None:
-        launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    return [*launcher, str(ROOT / "train.py"), str(recipe), *overrides]
+TRAIN = "from ecgllm.train import main; main(arguments)"
 
 
-def run_train(recipe: Path, *overrides: str, processes: int | None = None) -> str:
-    """Train in a process of its own; returns what it printed. Fails with its output when it fails."""
-    if processes is not None and torch.cuda.is_available() and torch.cuda.device_count() < processes:
-        pytest.skip(f"{processes} processes need as many GPUs")
-    command = train_command(recipe, *overrides, processes=processes)
+def start_train(recipe: Path, *overrides: str) -> Launched:
+    """Start a training in a process of its own."""
+    return launch(TRAIN, recipe.parent / "printed.txt", arguments=[str(recipe), *overrides])
+
+
+def run_train(recipe: Path, *overrides: str, folder: Path | None = None) -> str:
+    """Train in a process of its own; returns what it printed (kept in `folder`). Fails with that when it fails."""
+    log = (folder or recipe.parent) / "printed.txt"
+    return launch(TRAIN, log, arguments=[str(recipe), *overrides]).wait(900)
+
+
+def run_train_in_two(recipe: Path, *overrides: str, torchrun: bool = False) -> str:
+    """The same by two processes, started as here or by `torchrun train.py` as it is typed."""
+    if torch.cuda.is_available() and torch.cuda.device_count() < 2:
+        pytest.skip("two processes need as many GPUs")
+    if not torchrun:
+        started = launch_all(TRAIN, recipe.parent, 2, arguments=[str(recipe), *overrides])
+        return "".join([process.wait(600) for process in started])
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*launcher, str(ROOT / "train.py"), str(recipe), *overrides]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ)
     assert done.returncode == 0, done.stdout
     return done.stdout

@@ -18,7 +18,8 @@ def swapped(values: dict[str, Any], records: int, output: Path, start: Path | No
 
     Changed, and nothing else: `corpus` and `data` (simulated records, `limit` of them), `output`; the widths and
     depths of the encoder and of a text model's `config`; a text model by `name` becomes one by `config`; `start_from`
-    is a tiny checkpoint; what is chosen for an amount of data: a stage takes 4 steps and answers at most 16 questions.
+    is a tiny checkpoint; what is chosen for an amount of data: a stage takes 4 steps of at most 32 examples and
+    answers at most 8 questions (`--dry-run` counts a recipe's own batches).
     """
     small = values | {"corpus": "simulation", "data": None, "limit": records, "output": str(output)}
     if values.get("start_from"):
@@ -39,5 +40,6 @@ def swapped(values: dict[str, Any], records: int, output: Path, start: Path | No
 
 def _short(name: str, stage: dict[str, Any]) -> dict[str, Any]:
     training = {key: value for key, value in (stage.get("training") or {}).items() if key != "num_train_epochs"}
-    asked = {} if name == "pretrain" else {"evaluate": min(16, stage.get("evaluate", 16))}
-    return stage | {"training": training | {"max_steps": 4}} | asked
+    asked = {} if name == "pretrain" else {"evaluate": min(8, stage.get("evaluate", 8))}
+    batch = {"batch_size": min(32, stage["batch_size"])}
+    return stage | batch | {"training": training | {"max_steps": 4}} | asked

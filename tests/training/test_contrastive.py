@@ -1,10 +1,7 @@
 """Gradient caching: the gradients of one pass over the batch in the memory of one chunk, by one process or two."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +16,8 @@ from ecgllm.training.contrastive import cached_step
 from ecgllm.training.recipe import RecipeError, TextEncoderRecipe
 from ecgllm.training.text_models import build_text_encoder
 
-from .conftest import run_train
+from ..launching import launch_all
+from .conftest import ROOT, run_train_in_two
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -187,16 +185,18 @@ def test_memory_is_that_of_a_chunk() -> None:
 
 
 DISTRIBUTED = """
-import sys, torch, torch.distributed as dist
+import os, sys
+sys.path.insert(0, root)
+import torch, torch.distributed as dist
 from tests.training.test_contrastive import batch, dual_encoder, gradients, plain_step, assert_equal_gradients
 from ecgllm.training.contrastive import cached_step
-store, rank = sys.argv[1], int(sys.argv[2])
+rank = int(os.environ["RANK"])
 cases = [(loss, batch()) for loss in ("infonce", "sigmoid")]
 wholes = []
 for loss, inputs in cases:
     model = dual_encoder(loss)
     wholes.append((plain_step(model, inputs), gradients(model)))
-dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+dist.init_process_group("gloo")
 def share(inputs):
     whole = ("statement_input_ids", "statement_attention_mask", "statement_weights")
     return {name: value if name in whole else value[5 * rank : 5 * rank + 5] for name, value in inputs.items()}
@@ -220,21 +220,8 @@ dist.destroy_process_group()
 
 def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path: Path) -> None:
     """Of both losses, with reports and statements, by DDP's one pass and by chunks."""
-    script = tmp_path / "process.py"
-    script.write_text(DISTRIBUTED, encoding="utf-8")
-    root = Path(__file__).resolve().parents[2]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(tmp_path / "store"), str(rank)],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(root)},
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
+    for process in launch_all(DISTRIBUTED, tmp_path, 2, root=str(ROOT)):
+        process.wait()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -266,7 +253,7 @@ def test_a_run_in_chunks_has_the_losses_of_one_without(plain_run: Path, write_re
 
 def test_two_processes_in_chunks_have_the_losses_of_one(plain_run: Path, write_recipe: Callable[..., Path]) -> None:
     recipe = write_recipe(stages={"pretrain": STAGE | {"cache_chunk": 3}})
-    run_train(recipe, processes=2)
+    run_train_in_two(recipe)
     np.testing.assert_allclose(losses(recipe.parent / "run"), losses(plain_run), rtol=1e-5)
 
 

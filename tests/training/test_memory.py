@@ -1,16 +1,15 @@
 """Memory of the question stages does not grow with the corpus, but for some bytes per record and question."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-# Runs in a process of its own. In: records, a run's folder with a processor, an empty folder. Out: MB of anonymous
+from ..launching import launch
+
+# Runs in a process of its own. In: `count` of records, `run` with a processor, empty `folder`. Out: MB of anonymous
 # memory that signals, encodings, questions and their order take (memory-mapped files are not among it).
 MEASURE = """
-import ctypes, gc, re, sys
+import ctypes, gc, re
 from pathlib import Path
 import numpy as np
 from datasets import Dataset
@@ -30,7 +29,7 @@ def anonymous():
     getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: None)(0)
     return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
-count, run, folder = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+folder = Path(folder)
 ids = [f"mimic-iv-ecg-{40_000_000 + row}" for row in range(count)]
 signal = {"lead_mask": [True] * 12, "ecg_values": bytes(4 * 12 * 100), "ecg_length": 100, "preprocessing_id": 1}
 with ArrowWriter(features=_FEATURES, path=str(folder / "signals.arrow"), writer_batch_size=64) as writer:
@@ -66,10 +65,8 @@ def test_ten_times_the_records_take_some_bytes_each(finished_run: Path, tmp_path
     taken = {}
     for count in (2_000, 20_000):
         (tmp_path / str(count)).mkdir()
-        command = [sys.executable, "-c", MEASURE, str(count), str(finished_run), str(tmp_path / str(count))]
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
-        assert done.returncode == 0, done.stderr
-        taken[count] = float(done.stdout.split()[-1])
+        names = {"count": count, "run": str(finished_run), "folder": str(tmp_path / str(count))}
+        taken[count] = float(launch(MEASURE, tmp_path / f"{count}.txt", **names).wait().split()[-1])
     per_record = (taken[20_000] - taken[2_000]) * 1e6 / 18_000
     print(f"{taken[2_000]:.1f} MB of 2,000 records, {taken[20_000]:.1f} MB of 20,000: {per_record:.0f} bytes each")
     # Of which 8 questions take 8 x 20; in dictionaries and lists it was 1,100.

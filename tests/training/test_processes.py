@@ -18,9 +18,10 @@ import torch
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.recipe import STAGES, RecipeError
 
-from .conftest import run_train
+from .conftest import run_train_in_two
 
 RELATIVE = 1e-5
+CHECKPOINTED = [f"stages.{stage}.training.gradient_checkpointing=true" for stage in STAGES]
 
 
 def losses(run: Path, stage: str) -> list[float]:
@@ -33,9 +34,16 @@ def losses(run: Path, stage: str) -> list[float]:
 @pytest.fixture(scope="module")
 def two_processes(write_recipe: Callable[..., Path]) -> Path:
     recipe = write_recipe()
-    checkpointed = [f"stages.{stage}.training.gradient_checkpointing=true" for stage in STAGES]
-    run_train(recipe, *checkpointed, processes=2)
+    run_train_in_two(recipe, *CHECKPOINTED)
     return recipe.parent / "run"
+
+
+@pytest.mark.slow
+def test_torchrun_as_it_is_typed(write_recipe: Callable[..., Path], two_processes: Path) -> None:
+    recipe = write_recipe()
+    run_train_in_two(recipe, *CHECKPOINTED, torchrun=True)
+    for stage in STAGES:
+        assert losses(recipe.parent / "run", stage) == losses(two_processes, stage)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -6,8 +6,6 @@ incomplete, then in the middle of debias and of finetune (LoRA). Each time the s
 
 import json
 import os
-import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,23 +18,18 @@ from ecgllm.training.recipe import STAGES, RecipeError
 from ecgllm.training.run_folder import RunFolder
 from ecgllm.writing import InUseError
 
-from .conftest import run_train, train_command
+from .conftest import run_train, start_train
 
 
 def kill_when(reached: Callable[[], bool], recipe: Path) -> None:
     """Start training and kill it, with everything it started, as soon as `reached` says so."""
-    with open(recipe.parent / "killed.txt", "w+") as log:
-        process = subprocess.Popen(
-            train_command(recipe), stdout=log, stderr=subprocess.STDOUT, env=os.environ, start_new_session=True
-        )
-        deadline = time.monotonic() + 120
-        while not reached():
-            log.seek(0)
-            assert process.poll() is None, f"ended before it could be killed:\n{log.read()}"
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+    process = start_train(recipe)
+    deadline = time.monotonic() + 120
+    while not reached():
+        assert process.running(), f"ended before it could be killed:\n{process.output()}"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.kill()
 
 
 def complete_checkpoints(stage: Path) -> list[int]:
