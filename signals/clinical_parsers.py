@@ -8,7 +8,6 @@ Written against ecgdatakit 2.0.3.
 from __future__ import annotations
 
 import re
-import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +16,12 @@ from typing import Any
 from ecgdatakit.exceptions import CorruptedFileError
 from ecgdatakit.parsing.parser import Parser
 from ecgdatakit.parsing.parsers.alivecor_kardia import AliveCorKardiaParser
-from ecgdatakit.parsing.parsers.edf import EDFParser
 from ecgdatakit.parsing.parsers.ishne_holter import ISHNEHolterParser
 from ecgdatakit.parsing.parsers.mfer import MFERParser
 
 from .detection import decode_head
 from .dicom_parser import DICOMParser
+from .edf_parser import EDFParser
 from .hl7_parser import HL7Parser
 from .limits import MAX_LEADS
 from .muse_parser import MuseParser
@@ -134,22 +133,6 @@ class _MFER(MFERParser):
             raise CorruptedFileError(f"a frame holds {len(wav):,} bytes of samples, its definition takes {read:,}")
 
 
-class _EDF(EDFParser):
-    """Says where each data record starts if an EDF+D file has gaps; the library joins the records end to end, so that
-    beats on both sides of a gap seem to follow each other."""
-
-    def parse(self, file_path: Path) -> Any:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            record = super().parse(file_path)
-        for message in caught:
-            if "gaps between data records" in str(message.message):
-                record.raw_metadata["ecgllm_record_onsets"] = record.raw_metadata["record_onsets"]
-            else:
-                warnings.warn_explicit(message.message, message.category, message.filename, message.lineno)
-        return record
-
-
 class _ISHNE(ISHNEHolterParser):
     """Refuses a number of leads that makes the samples a whole multiple of what the header promises, such as two leads
     for the samples of three: the library deals them to the wrong leads."""
@@ -169,7 +152,7 @@ PARSERS: dict[str, type[Parser]] = {
     "sierra": SierraParser,
     "hl7": HL7Parser,
     "scp": SCPParser,
-    "edf": _EDF,
+    "edf": EDFParser,
     "ishne": _ISHNE,
     "mfer": _MFER,
     "kardia": AliveCorKardiaParser,

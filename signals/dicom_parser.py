@@ -53,7 +53,8 @@ class DICOMParser(DICOMWaveformParser):
 
     Takes for padding what `dicom_padding` says, not every sample of the padding value, which may be 0.
 
-    Takes a lead's name from its channel label where its coded source is none of a standard lead.
+    Takes a lead's name from its channel label where its coded source is none of a standard lead, and refuses two
+    standard leads that differ.
 
     Joins the groups over which carts spread the leads; the library reads the first group alone, in whatever order
     they stand. Notes on that are left in raw_metadata["ecgllm_notes"], the exact rate, which the library rounds on
@@ -118,8 +119,11 @@ class DICOMParser(DICOMWaveformParser):
             values = with_sign(values, self._signs[index])
         lead, label, filters = super()._read_channel(ch_def, index, values, rate)
         own = known_lead_name(str((ch_def.get("ChannelLabel") if ch_def is not None else None) or ""))
+        coded = known_lead_name(label)
+        if own in LEADS and coded in LEADS and own != coded:
+            raise CorruptedFileError(f"channel {index + 1} is labelled {own} and coded as {coded}")
         # Some carts code no source, or one of their own, and name the lead beside it.
-        return lead, own if own in LEADS and known_lead_name(label) not in LEADS else label, filters
+        return lead, own if own in LEADS and coded not in LEADS else label, filters
 
     def _lost_signs(self, wf: Any, little_endian: bool) -> tuple[dict[int, int], list[str]]:
         """Channel -> bits of those whose samples are stored without their sign, and what is to be said of bits."""

@@ -62,6 +62,7 @@ class SierraParser(SierraXMLParser):
         samples = len(leads[0].samples)
         if packed:
             chunks = xli_decode(_decode_base64(_text(parsed), "parsedwaveforms"))
+            _check_chunks(chunks)
             self._judge_rest(leads, len(chunks), [row[:samples] for row in chunks[len(leads) :]])
             self._note_longer(max(len(row) for row in chunks) - samples)
         else:
@@ -129,6 +130,16 @@ def _check_xli(data: bytes) -> None:
         start, chunks = start + 8 + size, chunks + 1
         if chunks > MAX_LEADS:
             raise CorruptedFileError(f"packs more than {MAX_LEADS:,} leads")
+
+
+def _check_chunks(chunks: Sequence[np.ndarray]) -> None:
+    """What a flipped bit does to packed data, which have no checksum: a lead of another length, its high bytes then
+    taken for low ones, or samples that 16 bits do not hold. Raises: CorruptedFileError."""
+    lengths = sorted({len(row) for row in chunks})
+    if len(lengths) > 1:
+        raise CorruptedFileError(f"its packed leads unpack to {lengths[0]:,} to {lengths[-1]:,} samples; expected one")
+    if any(row.min() < -32768 or row.max() > 32767 for row in chunks):
+        raise CorruptedFileError("packed leads unpack to samples beyond 16 bits; their differences are damaged")
 
 
 def _are_alike(rows: Sequence[np.ndarray]) -> bool:

@@ -88,6 +88,8 @@ def read_common(
         or rest.count("\n") != n_leads - ends_in_line
     ):
         return None
+    if not "".join([*fields[3::9], *fields[7::9]]).isdecimal():  # bits and block size, or what slid into their place
+        return None
     lines = _signal_lines(tuple(fields[1::9]), tuple(fields[2::9]), tuple(fields[4::9]), tuple(fields[8::9]))
     remarks = _remarks(comments) if hash_sign else []
     folder, size = path[: -len(stem) - 4], n_samples * n_leads
@@ -109,6 +111,7 @@ def read_common(
         return None
     try:
         checksums = [int(text) & 0xFFFF for text in fields[6::9]]  # written signed or unsigned
+        sum(map(int, fields[5::9]))  # the first sample; like bits and block size not used, but a number in sound lines
     except ValueError:
         return None
     counts = _counts(folder + file, lines.byte_offset, size)

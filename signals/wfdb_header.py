@@ -284,6 +284,11 @@ def _signal_line(path: str, line: str, number: int, notes: list[str]) -> SignalL
     count = len(fields)
     try:
         checksum = int(fields[6]) if count > 6 else None
+        # Bits, first sample and block size are not used, but one that is no number says that a field got lost, and
+        # with it the name its place.
+        if not all(map(str.isdecimal, fields[3:8:4])):
+            raise ECGError("bits or block size")
+        sum(map(int, fields[5:6]))
         kind, noticed = signal_kind(
             fields[1],
             fields[2] if count > 2 else "",

@@ -83,3 +83,23 @@ def test_every_header_is_read_as_by_wfdb_or_refused(shared_vendor):
 @pytest.mark.parametrize("name", sorted(LONG))
 def test_long_records(shared_vendor, name):
     check(shared_vendor / "wfdb-samples" / f"{name}.hea")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "r.dat 16 1000/mV 16 0 0 0 x II",  # no block size
+        "r.dat 16 1000/mV 16 0 x 0 0 II",
+        "r.dat 16 1000/mV bits 0 0 0 0 II",
+        "r.dat 16 1000/mV 16 0 0 0 II",  # a field is lost: the library calls it II, by its place it has no name
+        "r.dat 16 1000/mV 0 0 II",
+    ],
+)
+@pytest.mark.parametrize("first", ["r 1 500 10", "r 1 500"])
+def test_a_signal_line_that_lost_a_field_is_refused(tmp_path, line, first):
+    (tmp_path / "r.dat").write_bytes(bytes(20))
+    (tmp_path / "r.hea").write_text(f"{first}\nr.dat 16 1000/mV 16 0 0 0 0 II\n")
+    assert read_ecg(tmp_path / "r.hea").leads == ("II",)
+    (tmp_path / "r.hea").write_text(f"{first}\n{line}\n")
+    with pytest.raises(ECGReadError, match="cannot read the signal line"):
+        read_ecg(tmp_path / "r.hea")
