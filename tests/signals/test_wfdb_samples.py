@@ -101,5 +101,5 @@ def test_a_signal_line_that_lost_a_field_is_refused(tmp_path, line, first):
     (tmp_path / "r.hea").write_text(f"{first}\nr.dat 16 1000/mV 16 0 0 0 0 II\n")
     assert read_ecg(tmp_path / "r.hea").leads == ("II",)
     (tmp_path / "r.hea").write_text(f"{first}\n{line}\n")
-    with pytest.raises(ECGReadError, match="cannot read the signal line"):
+    with pytest.raises(ECGReadError, match="cannot read the line of signal 1"):
         read_ecg(tmp_path / "r.hea")
