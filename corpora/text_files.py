@@ -86,5 +86,5 @@ def python_literal(text: str, kind: type) -> Any:
             value = None
         if isinstance(value, kind):
             return value
-    shown = text if len(text) <= 100 else f"{text[:100]}... ({len(text):,} characters)"
-    raise ECGError(f"{shown} is no Python {kind.__name__}")
+    # Not what it says: cells get shifted, and this may be one of a name.
+    raise ECGError(f"a cell of {len(text):,} characters is no Python {kind.__name__}")

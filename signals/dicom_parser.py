@@ -74,7 +74,8 @@ class DICOMParser(DICOMWaveformParser):
     def _parse(self, pydicom: Any, file_path: Path) -> Any:
         content = file_path.read_bytes()
         dataset = pydicom.dcmread(io.BytesIO(content), force=True)  # detection looked for what a file without mark has
-        kind = getattr(dataset.get("SOPClassUID"), "name", "")
+        uid = dataset.get("SOPClassUID")
+        kind = uid.name if getattr(uid, "keyword", "") else ""  # an unknown one's name is what the file says
         if "WaveformSequence" not in dataset:
             raise UnsupportedFormatError(f"it holds no waveforms but {kind or 'nothing of a known kind'}")
         start = dataset["WaveformSequence"].file_tell or 0  # the element's value; its length stands before it

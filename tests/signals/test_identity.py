@@ -429,6 +429,14 @@ def test_a_corpus_keeps_all_and_its_reports_count(telling, tmp_path, capfd, capl
 def test_tables_that_shift_a_name_into_another_column_do_not_quote_it(telling, tmp_path):
     from ecgllm.corpora import prepare
 
+    columns = ("ecg_id", "patient_id", "strat_fold", "age", "scp_codes", "recording_date")
+    for column in columns:
+        row = {**dict.fromkeys(columns, "1"), "scp_codes": "{}", "recording_date": "", column: f"{NAME} 2006-04-02"}
+        (tmp_path / "ptbxl_database.csv").write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n")
+        with pytest.raises(ValueError) as refused:
+            prepare("ptbxl", tmp_path)
+        assert "line 2" in str(refused.value), column
+        check(str(refused.value) + chain(refused.value), column)
     for column in ("age", "sex", "split", "recorded_at", "findings", "atrial fibrillation"):
         (tmp_path / "labels.csv").write_text(f"file,{column}\nludb.hea,{NAME} 2006-04-02x\n")
         with pytest.raises(ValueError) as refused:
