@@ -34,6 +34,11 @@ class WholeWeights(PreTrainedModel):
     _left_in_folder = r"(?!)"
     """Pattern of the tensors of a larger model that stay behind where this one is taken out of it; here: none."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # peft puts an adapter's tensors into the model by `load_state_dict(strict=False)`, whatever it lacks.
+        self.register_load_state_dict_pre_hook(_check_adapter)
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """As in transformers, `from_pretrained(None, config=..., state_dict=...)` included.
@@ -55,7 +60,17 @@ class WholeWeights(PreTrainedModel):
             return super()._finalize_model_loading(model, load_config, loading_info)
         if loading_info.mismatched_keys and not load_config.ignore_mismatched_sizes:
             _refuse(model, name, other_shape=[key for key, *_ in loading_info.mismatched_keys])
-        loading_info = super()._finalize_model_loading(model, load_config, loading_info)
+        try:
+            missing = set(loading_info.missing_keys)
+            loading_info = super()._finalize_model_loading(model, load_config, loading_info)
+        except (RuntimeError, NotImplementedError) as error:
+            # Of packed weights transformers cannot make random ones, nor a weight without its scale.
+            if load_config.hf_quantizer is None:
+                raise
+            lacking = f"; missing are {_listed(missing, set(model.state_dict()))}" if missing else ""
+            raise CheckpointError(
+                f"{name} is no whole checkpoint of a quantised {type(model).__name__}{lacking} ({error}). {_AGAIN}."
+            ) from error
         if not load_config.ignore_mismatched_sizes:
             unknown = {key for key in loading_info.unexpected_keys if not re.match(cls._left_in_folder, key)}
             if load_config.hf_quantizer is not None:
@@ -137,7 +152,8 @@ def _has_owner(model: nn.Module, key: str) -> bool:
 def _check_finite(
     model: nn.Module, name: Any, chosen: Callable[[str], bool] = lambda key: True, on_disk: bool = False
 ) -> None:
-    tensors = {key: value for key, value in model.state_dict().items() if chosen(key) and value.dtype in _FLOATS}
+    state = model.state_dict().items()
+    tensors = {key: value for key, value in state if chosen(key) and isinstance(value, torch.Tensor)}
     wrong = [key for key, value in tensors.items() if not _is_finite(value)]
     if on_disk:
         held_back = {key for key, value in tensors.items() if value.is_meta}
@@ -149,10 +165,50 @@ def _check_finite(
         )
 
 
+_OF_ADAPTER = re.compile(r"\.(?:lora_[A-Za-z_]+|modules_to_save)\.([^.]+)(?:\.|$)")
+
+
+def _check_adapter(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Refuse an adapter's tensors that are not all that the adapter has in this model: those that are missing would
+    stay random. Other state dicts pass.
+
+    Raises: CheckpointError.
+    """
+    own: dict[str, set[str]] = {}
+    for key in module.state_dict():
+        if found := _OF_ADAPTER.search(f".{key}"):
+            own.setdefault(found[1], set()).add(key)
+    if not own:
+        return
+    given = {key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)}
+    names = {found[1] for key in given if (found := _OF_ADAPTER.search(f".{key}"))}
+    if not given:
+        raise CheckpointError(
+            f"The adapter holds no tensor of a {type(module).__name__}, and would be random. {_AGAIN}."
+        )
+    for name in sorted(names & set(own)):
+        if missing := own[name] - set(given):
+            raise CheckpointError(
+                f"The adapter {name!r} is not whole: {len(missing)} of its tensors are missing "
+                f"({_listed(missing, set(own[name]))}), and would be random. {_AGAIN}."
+            )
+        wrong = [key for key in own[name] if not _is_finite(given[key])]
+        if wrong:
+            raise CheckpointError(
+                f"The adapter {name!r} holds values that are no finite numbers (NaN or infinite) in {len(wrong)} "
+                f"tensors ({_listed(wrong, set(own[name]))}). {_AGAIN}."
+            )
+
+
 def _is_finite(tensor: torch.Tensor) -> bool:
-    """True, too, for what has no values here: on the meta device, or packed by a quantiser."""
-    if tensor.is_meta or tensor.numel() == 0 or type(tensor) not in (torch.Tensor, nn.Parameter):
+    """True, too, for what has no values here, on the meta device. Of a quantiser's tensor its scales count."""
+    if hasattr(tensor, "__tensor_flatten__"):
+        parts = (getattr(tensor, part) for part in tensor.__tensor_flatten__()[0])
+        return all(_is_finite(part) for part in parts)
+    if tensor.is_meta or tensor.numel() == 0 or tensor.dtype not in _FLOATS:
         return True
+    if type(tensor) not in (torch.Tensor, nn.Parameter):
+        return True  # of a kind whose values only its own library knows
     # The extremes of a tensor with NaN are NaN; nothing of the tensor's size is allocated.
     return all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(tensor.detach()))
 

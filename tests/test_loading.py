@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import peft
@@ -11,11 +12,12 @@ import pytest
 import torch
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoModelForCausalLM, BertConfig, BertModel, pipeline
+from torch.testing._internal.two_tensor import TwoTensor
+from transformers import AutoModel, AutoModelForCausalLM, BertConfig, BertModel, PreTrainedModel, pipeline
 
 from ecgllm import ECGEncoder, ECGError, ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ecgllm.errors_ecgllm import CheckpointError
-from ecgllm.loading_ecgllm import check_files
+from ecgllm.loading_ecgllm import _is_finite, check_files
 from ecgllm.training.recipe import RecipeError
 from ecgllm.training.start import read_start
 
@@ -258,6 +260,61 @@ def adapter(folder, tmp_path):
     adapted = peft.get_peft_model(ECGLLMForConditionalGeneration.from_pretrained(folder), lora)
     adapted.save_pretrained(tmp_path / "adapter")
     return tmp_path / "adapter"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda weights: weights.pop(next(name for name in weights if "lora_A" in name)), "1 .*missing .*lora_A"),
+        (lambda weights: weights.pop(next(name for name in weights if "lora_B" in name)), "1 .*missing .*lora_B"),
+        (lambda weights: [weights.pop(name) for name in list(weights) if "lora" in name], "missing .*all .*random"),
+        (lambda weights: next(iter(weights.values())).fill_(float("nan")), "no finite numbers .*lora"),
+    ],
+)
+def test_peft_itself_takes_no_adapter_that_is_not_whole(folder, adapter, edit, message):
+    """`PeftModel.from_pretrained` and its `load_adapter` leave what is missing random, with a warning at most."""
+
+    def load(name="default"):
+        model = ECGLLMForConditionalGeneration.from_pretrained(folder)
+        return peft.PeftModel.from_pretrained(model, str(adapter), adapter_name=name)
+
+    load().load_adapter(str(adapter), adapter_name="second")  # a second one beside it is whole by itself
+    weights = load_file(adapter / "adapter_model.safetensors")
+    whole = load("first")
+    edit(weights)
+    save_file(weights, adapter / "adapter_model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match=message):
+        load()
+    with pytest.raises(CheckpointError, match=message):
+        whole.load_adapter(str(adapter), adapter_name="second")
+
+
+def test_the_scales_of_a_quantiser_s_tensor_are_looked_at():
+    """torchao's weights are tensors made of others; bitsandbytes keeps scales as tensors of their own."""
+    part = torch.ones(2)
+    assert _is_finite(TwoTensor(part, torch.ones(2))) and _is_finite(torch.ones(2, dtype=torch.int8))
+    assert not _is_finite(TwoTensor(part, torch.tensor([1.0, float("nan")])))
+    assert not _is_finite(torch.nn.Parameter(TwoTensor(torch.tensor([float("inf"), 0.0]), part)))
+
+
+def test_what_a_quantiser_cannot_make_random_is_named(folder, monkeypatch):
+    """transformers fails on it before it says what is missing: int8 has no normal distribution."""
+
+    def fail(*_):
+        raise NotImplementedError("normal_kernel_cpu not implemented for 'Char'")
+
+    monkeypatch.setattr(PreTrainedModel, "_finalize_model_loading", staticmethod(fail))
+    model = ECGLLMForConditionalGeneration.from_pretrained
+    settings = SimpleNamespace(
+        pretrained_model_name_or_path=folder, ignore_mismatched_sizes=False, hf_quantizer=object(), device_map=None
+    )
+    found = SimpleNamespace(mismatched_keys=[], missing_keys={"projector.layers.0.weight"}, unexpected_keys=set())
+    empty = torch.nn.Linear(1, 1)
+    with pytest.raises(CheckpointError, match=r"quantised Linear; missing are projector\.layers\.0\.weight"):
+        model.__self__._finalize_model_loading(empty, settings, found)
+    settings.hf_quantizer = None
+    with pytest.raises(NotImplementedError):
+        model.__self__._finalize_model_loading(empty, settings, found)
 
 
 def test_an_adapter_is_checked_and_so_is_its_base(folder, adapter):
