@@ -196,6 +196,8 @@ def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
 
 def recipe_from_dict(values: dict[str, Any], where: str) -> Recipe:
     """A checked recipe from plain values; `where` is what errors call them. Raises: RecipeError."""
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where} holds {type(values).__name__}; expected a mapping of recipe keys.")
     recipe = _build(Recipe, with_start(values, where), where)
     check_recipe(recipe, where)
     check_effects(recipe, where)

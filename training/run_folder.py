@@ -8,7 +8,6 @@ a folder. A stage is over when its `metrics.json` exists, which is written last,
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 from collections.abc import Iterator
@@ -21,8 +20,11 @@ import torch
 import yaml
 
 from .. import __version__
+from ..corpora.text_files import read_json
+from ..errors_ecgllm import ECGError
 from ..writing import LOCK, OWNER, PARTIAL, owned, remove_partial, write_json, write_text
 from .recipe import Recipe, RecipeError, recipe_from_dict
+from .recipe_file import read_yaml
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy")
 
@@ -43,7 +45,7 @@ class RunFolder:
         write_json(self.stage(stage) / "metrics.json", metrics)
 
     def stage_metrics(self, stage: str) -> dict[str, Any]:
-        return json.loads((self.stage(stage) / "metrics.json").read_text(encoding="utf-8"))
+        return read_json(self.stage(stage) / "metrics.json")
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -83,9 +85,8 @@ class RunFolder:
             write_text(resolved, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
             write_json(self.folder / "versions.json", versions())
             return []
-        text = resolved.read_text(encoding="utf-8")
         try:
-            found = recipe_from_dict(yaml.safe_load(text), str(resolved))
+            found = recipe_from_dict(read_yaml(resolved), str(resolved))
         except RecipeError as error:
             raise RecipeError(
                 f"{self.folder} holds a run whose recipe this version of ecgllm cannot read ({error}); choose another "
@@ -101,7 +102,7 @@ class RunFolder:
         file, now = self.folder / "versions.json", versions()
         if not file.is_file():
             write_json(file, now)
-        began = json.loads(file.read_text(encoding="utf-8"))
+        began = read_json(file)
         changed = [f"{name} {began.get(name)} -> {now[name]}" for name in now if began.get(name) != now[name]]
         if changed:
             return [f"Versions changed since this run began ({', '.join(changed)}): results may differ slightly."]
@@ -111,7 +112,7 @@ class RunFolder:
         """Write down which checkpoint the run starts from. Raises: RecipeError when it is no longer the same."""
         file = self.folder / "start.json"
         if file.is_file():
-            began = json.loads(file.read_text(encoding="utf-8"))
+            began = read_json(file)
             if began["weights"] != identity["weights"]:
                 raise RecipeError(
                     f"The checkpoint that {self.folder} started from has changed since ({began['weights']}, now "
@@ -123,7 +124,7 @@ class RunFolder:
     def start(self) -> dict[str, Any] | None:
         """What `note_start` wrote."""
         file = self.folder / "start.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        return read_json(file) if file.is_file() else None
 
     def last_checkpoint(self, stage: str) -> Path | None:
         """The newest complete checkpoint of a stage: a kill while one is being written leaves it without its state."""
@@ -150,8 +151,8 @@ def versions() -> dict[str, str | None]:
 def _is_complete(checkpoint: Path) -> bool:
     try:
         # Trainer writes this file after everything else of a checkpoint.
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        read_json(checkpoint / "trainer_state.json")
+    except (FileNotFoundError, ECGError):
         return False
     return True
 

@@ -91,8 +91,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="folder to write, replaced whole: checkpoints/ecgllm-tiny")
     parser.add_argument("--section", type=Path, help="Markdown for the card, as benchmarks/shipped.py writes")
     given = parser.parse_args(arguments)
-    section = None if given.section is None else given.section.read_text(encoding="utf-8")
     try:
+        section = None if given.section is None else given.section.read_text(encoding="utf-8")
         ship(given.run, given.folder, section)
     except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from None
