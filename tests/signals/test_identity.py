@@ -322,10 +322,14 @@ def test_what_logs_print_of_records_and_tables(telling, caplog):
     logging.info("%s %s", header, parse_record_line("x.hea", header_line := "x 12 500 100 10:15:30 02/04/2006"))
     assert header.recorded_at.day == parse_record_line("x.hea", header_line).recorded_at.day == 2
     (telling / "damaged.hea").write_text(f"{NAME} {NAME} 500 100\n")
+    (telling / "many.hea").write_text(f"{NAME} 5000 500 100\n")
+    (telling / "segments.hea").write_text(f"x/2 12 500 400\n{NAME} seen {NAME}\n{NAME}\n")
+    (telling / "outside.hea").write_text(f"x 1 500 400\n../{NAME} 16 1000 16 0 0 0 0 I\n")
     tree = iter_ecgs(telling, workers=1, progress=False)
     logging.info("%s", list(tree))
-    (telling / "damaged.hea").unlink()
-    assert tree.read == 14 and len(tree.unreadable) == 1
+    for stem in ("damaged", "many", "segments", "outside"):
+        (telling / f"{stem}.hea").unlink()
+    assert tree.read == 14 and len(tree.unreadable) == 4
     check(str(tree) + repr(tree) + caplog.text, "iter_ecgs")
 
 
