@@ -82,8 +82,24 @@ _KNOWN_MAGIC = (
 # They count from 0 where SCP-ECG counts from 1, and pack their samples in a way of their own.
 _HEALFORCE = "a HealForce recorder's own kind of SCP-ECG (export HL7 aECG or EDF with the maker's program)"
 
+_INSTEAD = "export DICOM, HL7 aECG, SCP-ECG or EDF instead"
+_CONTEC = f"a Contec ECG90A's own .ECG file ({_INSTEAD})"
+# Its name of the case and the time of recording (rigacci.org, "ECG File Format").
+_CONTEC_START = re.compile(rb"[0-9A-Za-z]{1,7}\0[\0-9A-Za-z]{0,6}\0\0\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\0")
+_APPLE = (
+    "an Apple Watch's CSV, which names the patient (keep the samples alone, below a first line 'I', and pass "
+    "format='csv', unit='uV' and the sampling rate)"
+)
+_HERTZ = re.compile(r'^[^,;\n]{1,60}[,;]"?\d{2,4}(?:[.,]\d{1,6})?[ \xa0]hertz', re.IGNORECASE | re.MULTILINE)
+_OTHER_ROOTS = {
+    "cardiologyxml": f"GE CardioSoft XML ({_INSTEAD})",
+    "ecg": f"XML with the root <ECG>, as Mortara's ELI recorders write ({_INSTEAD})",
+}
+
 _KNOWN_SUFFIX = {
-    ".ecg": "a recorder's own .ecg file, as Contec and HealForce write (export SCP-ECG, HL7 aECG or EDF instead)",
+    ".ecg": f"a recorder's own .ecg file, as Contec and HealForce write ({_INSTEAD})",
+    ".acq": f"a BIOPAC AcqKnowledge file ({_INSTEAD})",
+    ".arc": f"an archive of EDAN's Holter software ({_INSTEAD})",
     ".atc": "a Kardia .atc file (export the recording's JSON from the Kardia API instead)",
     ".gdf": "a GDF file (convert it to EDF+, for instance with save2gdf -f=EDF)",
     ".bdf": "a BDF file (BioSemi, 24 bits; convert it to EDF+)",
@@ -104,7 +120,7 @@ def detect_format(head: bytes) -> str | None:
     if text is not None:
         return _text_format(text)
     # The last, because MFER has no mark of its own: a chain of plausible definitions must do.
-    return "mfer" if _is_mfer(head) else None
+    return "mfer" if not _CONTEC_START.match(head) and _is_mfer(head) else None
 
 
 def describe(head: bytes) -> str:
@@ -114,14 +130,20 @@ def describe(head: bytes) -> str:
     for magic, name in _KNOWN_MAGIC:
         if head.startswith(magic):
             return name
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return "a WAVE sound file"
     if 6 in _scp_places(head):
         return _HEALFORCE
+    if _CONTEC_START.match(head):
+        return _CONTEC
     text = decode_head(head)
     if text is None:
         return "a binary file of no known kind"
     root = xml_root(text)
     if root is not None:
-        return f"XML with the root <{root}>"
+        return _OTHER_ROOTS.get(root.lower(), f"XML with the root <{root}>")
+    if _HERTZ.search(text[:4096]):
+        return _APPLE
     return "JSON" if text.lstrip()[:1] in ("{", "[") else "text"
 
 

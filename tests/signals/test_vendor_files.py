@@ -136,12 +136,31 @@ def test_what_is_no_ecg_of_a_polygraph_is_no_lead(written, tmp_path):
         ("a.gdf", b"GDF 2.10", "GDF.*EDF"),
         ("a.atc", b"ALIVE\0\0\0", "Kardia .atc.*JSON"),
         ("a.ECG", b"\x01\x02\0\0", "Contec and HealForce.*SCP-ECG"),
+        ("a.bin", b"0000011\0\0\0002020-11-12 18:09:05\0\0\0", "Contec ECG90A's own .ECG file.*SCP-ECG"),
+        ("a.wav", b"RIFF\0\1\0\0WAVEfmt ", "a WAVE sound file"),
+        ("a.acq", b"\0\0\x54\0\0\0", "BIOPAC AcqKnowledge.*EDF"),
+        ("a.arc", b"\x01\x02\0\0", "EDAN.*EDF"),
     ],
 )
 def test_formats_that_are_not_read_are_named_with_the_way_out(tmp_path, file, start, named):
     (tmp_path / file).write_bytes(start + bytes(range(256)) * 8)
     with pytest.raises(ECGReadError, match=named):
         read_ecg(tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("<?xml version='1.0'?><CardiologyXML><StripData/></CardiologyXML>", "GE CardioSoft XML.*DICOM"),
+        ("<ECG ACQUISITION_TIME='20200101101500'><SUBJECT/><CHANNEL/></ECG>", "Mortara.*HL7 aECG"),
+        ("Name,{n}\nSample Rate,512 hertz\n\nLead,Lead I\nUnit,\xb5V\n\n1,5\n", "Apple Watch.*unit='uV'"),
+        ('Name,{n}\nAbtastrate,"511,422\xa0Hertz"\nEinheit,\xb5V\n\n-2,4\n', "Apple Watch.*sampling rate"),
+    ],
+)
+def test_text_of_other_makers_is_named_and_not_quoted(written, text, named):
+    with pytest.raises(ECGReadError, match=named) as caught:
+        read_ecg(text.format(n=written.NAME).encode())
+    assert written.NAME not in str(caught.value)
 
 
 def test_padding_comes_in_runs_at_an_end_or_is_unlike_its_neighbours(written):
