@@ -5,29 +5,29 @@ Decided here: which stored channels are the named leads, and when names and chan
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from ecgdatakit.exceptions import CorruptedFileError, UnsupportedFormatError
-from ecgdatakit.parsing.codecs.lzw import LzwDecoder
-from ecgdatakit.parsing.codecs.xli import xli_decode
 from ecgdatakit.parsing.parsers.sierra_xml import (
     SierraXMLParser,
     _compression,
     _decode_base64,
     _decode_plain,
     _get,
+    _rebuild_limb_leads,
     _text,
     _to_float,
 )
 
 from ..signal_ecgllm import LEADS
-from .limits import MAX_LEADS
 from .quotes import NOT_SHOWN
+from .xli import unpack_xli
 
-_MAX_XLI_BYTES = 1 << 23  # of one lead, unpacked: two hours at 500 Hz
+_HIGHEST_INT16 = 32767
 _KNOWN_WORD = re.compile(
     r"[\d.]+|Files|of|type|(?:Sierra|Philips)ECG|are|unsupported:?|Compression|XLI|data|with|encoding|Base64|Plain|is|"
     r"Waveform|Representative|beat|missing",
@@ -56,31 +56,64 @@ class SierraParser(SierraXMLParser):
                 f"packs the leads {', '.join(labels)}; expected them to begin with {', '.join(LEADS[:6])}, without "
                 "which the limb leads' packed differences cannot be undone. Export it unpacked"
             )
+        rest: list[np.ndarray] = []
         if packed:
-            _check_xli(_decode_base64(_text(parsed), "parsedwaveforms"))
+            parsed, rest, longer = self._unpacked(stated, signal_node, labels)
         leads = super()._read_leads(parsed, signal_node)
         samples = len(leads[0].samples)
         if packed:
-            chunks = xli_decode(_decode_base64(_text(parsed), "parsedwaveforms"))
-            _check_chunks(chunks)
-            self._judge_rest(leads, len(chunks), [row[:samples] for row in chunks[len(leads) :]])
-            self._note_longer(max(len(row) for row in chunks) - samples)
+            self._judge_rest(leads, len(leads) + len(rest), rest)
+            self._note_longer(longer)
         else:
             counts = _unpacked(parsed, str(stated.get("@dataencoding")))
             whole, more = divmod(len(counts) - len(leads) * samples, samples)
-            rest = counts[len(leads) * samples :][: whole * samples].reshape(whole, samples)
+            rest = list(counts[len(leads) * samples :][: whole * samples].reshape(whole, samples))
             if more >= len(leads) or (whole and not _are_alike(rest)):
                 raise CorruptedFileError(
                     f"holds {len(counts):,} samples; {len(leads)} leads of the duration that it states take "
                     f"{len(leads) * samples:,}. Which of them belongs to which lead cannot be told"
                 )
-            self._judge_rest(leads, len(leads) + whole, list(rest))
+            self._judge_rest(leads, len(leads) + whole, rest)
             self._note_longer(more)
         unnamed = [lead.label for lead in leads if lead.label.startswith("Channel ")]
         if unnamed and len(unnamed) < len(leads):
             self._notes.append(f"channels without a lead's name were left out: {', '.join(unnamed)}")
             leads = [lead for lead in leads if lead.label not in unnamed]
         return leads
+
+    @staticmethod
+    def _unpacked(
+        stated: dict, signal_node: object, labels: list[str]
+    ) -> tuple[dict[str, str], list[np.ndarray], int]:
+        """(the waveforms as if they were not packed, the channels beyond the named leads, samples beyond the stated
+        duration), each chunk unpacked once."""
+        method, encoding = _compression(stated), str(stated.get("@dataencoding"))
+        if method.upper() != "XLI" or encoding != "Base64":
+            raise UnsupportedFormatError(f"Compression unsupported: {method} data with encoding {encoding}")
+        rate = _to_float(str(stated.get("@samplespersecond") or "")) or _to_float(
+            _text(_get(signal_node, "samplingrate"))
+        )
+        duration = _to_float(str(stated.get("@durationperchannel") or ""))
+        if not rate or not duration or rate < 0 or duration < 0:
+            raise CorruptedFileError("the waveforms state no sampling rate or no duration")
+        samples = round(duration * rate / 1000)
+        chunks = unpack_xli(_decode_base64(_text(stated), "parsedwaveforms"))
+        _check_chunks(chunks)
+        short = [label for label, chunk in zip(labels, chunks, strict=False) if len(chunk) < samples]
+        if len(chunks) < len(labels) or short:
+            raise CorruptedFileError(
+                f"packs {len(chunks)} leads, of which {len(short)} end before {samples:,} samples; expected "
+                f"{len(labels)} of that length"
+            )
+        rows = [chunk[:samples] for chunk in chunks]
+        leads = rows[: len(labels)]
+        _rebuild_limb_leads(leads)
+        counts = np.concatenate(leads)
+        if counts.size and np.abs(counts).max() > _HIGHEST_INT16:
+            raise CorruptedFileError("packed leads leave the range of 16 bits")
+        text = base64.b64encode(counts.astype("<i2").tobytes()).decode()
+        plain = stated | {"@compressflag": "False", "@signalsigned": "True", "#text": text}
+        return plain, rows[len(labels) :], max(len(chunk) for chunk in chunks) - samples
 
     def _judge_rest(self, leads: list[Any], stored: int, rest: list[np.ndarray]) -> None:
         """Channels beyond the names. Raises: CorruptedFileError where one of them may be a lead whose name is lost."""
@@ -106,30 +139,6 @@ class SierraParser(SierraXMLParser):
         if self._notes:
             record.raw_metadata["ecgllm_notes"] = self._notes
         return record
-
-
-def _check_xli(data: bytes) -> None:
-    """Unpack the chunks as the library will, holding no more than one string of the dictionary at a time.
-
-    Raises: CorruptedFileError for packed waveforms of more than `_MAX_XLI_BYTES` a lead or `MAX_LEADS` leads.
-    """
-    start = chunks = 0
-    while start + 8 <= len(data):
-        size = int.from_bytes(data[start : start + 4], "little", signed=True)
-        if size <= 0:
-            return  # the library says what is wrong
-        decoder = LzwDecoder(data[start + 8 : start + 8 + size], bits=10)
-        unpacked = 0
-        while length := len(decoder._read_next_string()):
-            unpacked += length
-            if unpacked > _MAX_XLI_BYTES:
-                raise CorruptedFileError(
-                    f"a packed lead grows beyond {_MAX_XLI_BYTES:,} bytes. Do not trust this file; a real one holds "
-                    "seconds to minutes"
-                )
-        start, chunks = start + 8 + size, chunks + 1
-        if chunks > MAX_LEADS:
-            raise CorruptedFileError(f"packs more than {MAX_LEADS:,} leads")
 
 
 def _check_chunks(chunks: Sequence[np.ndarray]) -> None:
