@@ -79,10 +79,10 @@ _KNOWN_MAGIC = (
     (b"SQLite format 3", "an SQLite database"),
 )
 
-# They count from 0 where SCP-ECG counts from 1, and pack their samples in a way of their own.
-_HEALFORCE = "a HealForce recorder's own kind of SCP-ECG (export HL7 aECG or EDF with the maker's program)"
 
 _INSTEAD = "export DICOM, HL7 aECG, SCP-ECG or EDF instead"
+# They count bytes from 0 where SCP-ECG counts from 1, and pack their samples in a way of their own.
+_HEALFORCE = f"a HealForce recorder's own kind of SCP-ECG ({_INSTEAD})"
 _CONTEC = f"a Contec ECG90A's own .ECG file ({_INSTEAD})"
 # Its name of the case and the time of recording (rigacci.org, "ECG File Format").
 _CONTEC_START = re.compile(rb"[0-9A-Za-z]{1,7}\0[\0-9A-Za-z]{0,6}\0\0\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\0")
@@ -98,6 +98,7 @@ _OTHER_ROOTS = {
 
 _KNOWN_SUFFIX = {
     ".ecg": f"a recorder's own .ecg file, as Contec and HealForce write ({_INSTEAD})",
+    ".scp": f"called SCP-ECG and has no list of sections as EN 1064 wants it; HealForce's files have not ({_INSTEAD})",
     ".acq": f"a BIOPAC AcqKnowledge file ({_INSTEAD})",
     ".arc": f"an archive of EDAN's Holter software ({_INSTEAD})",
     ".atc": "a Kardia .atc file (export the recording's JSON from the Kardia API instead)",
@@ -132,7 +133,7 @@ def describe(head: bytes) -> str:
             return name
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         return "a WAVE sound file"
-    if 6 in _scp_places(head):
+    if _is_healforce(head):
         return _HEALFORCE
     if _CONTEC_START.match(head):
         return _CONTEC
@@ -257,23 +258,39 @@ def _binary_format(head: bytes) -> str | None:
         b".npy"
     ):
         return "npz"
-    if 7 in _scp_places(head):
+    if 7 in _scp_places(head) and not _is_healforce(head):
         return "scp"
     if head[0] == 0x40 and head[2:6] == b"MFR ":
         return "mfer"
     return None
 
 
-def _scp_places(head: bytes) -> set[int]:
-    """Where the list of sections that begins at the sixth byte says that it stands itself: at 7 in SCP-ECG, which
-    counts bytes from 1. Nothing where there is no such list."""
+def _scp_entries(head: bytes) -> list[tuple[int, int, int]]:
+    """(number, length, place) of each section in the list of sections that begins at the sixth byte; nothing where
+    there is no such list."""
     if len(head) < 32:
-        return set()
+        return []
     section, length = struct.unpack_from("<HI", head, 8)
     if section != 0 or length < 26 or (length - 16) % 10:
-        return set()
-    entries = struct.iter_unpack("<HII", head[22 : min(6 + length, len(head) - (len(head) - 22) % 10)])
-    return {place for number, size, place in entries if number == 0 and size == length}
+        return []
+    return list(struct.iter_unpack("<HII", head[22 : min(6 + length, len(head) - (len(head) - 22) % 10)]))
+
+
+def _scp_places(head: bytes) -> set[int]:
+    """Where the list of sections says that it stands itself: at 7 in SCP-ECG, which counts bytes from 1."""
+    length = int.from_bytes(head[10:14], "little")
+    return {place for number, size, place in _scp_entries(head) if number == 0 and size == length}
+
+
+def _is_healforce(head: bytes) -> bool:
+    """Whether the list counts bytes from 0: a section's own header, whose third byte is its number, stands there."""
+
+    def stands_at(place: int, number: int) -> bool:
+        return head[place + 2 : place + 4] == number.to_bytes(2, "little")
+
+    there = [(number, place) for number, size, place in _scp_entries(head) if size and 0 < number < 12]
+    seen = [(number, place) for number, place in there if place + 4 <= len(head)]
+    return any(stands_at(place, number) and not stands_at(place - 1, number) for number, place in seen)
 
 
 def _text_format(text: str) -> str | None:

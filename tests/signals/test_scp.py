@@ -194,7 +194,37 @@ def test_sections_of_makers_are_passed_over(written, counts):
     same(scp(bodies, listed=(*range(12), 200)), counts, written.EIGHT)
 
 
-def test_healforce_is_named(written, counts):
+def test_healforce_is_named(written, counts, tmp_path):
     """Their recorders count bytes from 0 in section 0, and write samples in a way of their own."""
-    with pytest.raises(ECGReadError, match="HealForce.*EDF"):
-        read_ecg(scp(simple(counts, written.EIGHT), shift=-1))
+    content = scp(simple(counts, written.EIGHT), shift=-1)
+    mixed = bytearray(content)
+    mixed[28:32] = struct.pack("<I", 7)  # section 0 alone counted from 1
+    for data in (content, bytes(mixed)):
+        with pytest.raises(ECGReadError, match="HealForce.*EDF"):
+            read_ecg(data)
+    (tmp_path / "62.SCP").write_bytes(content[:8] + b"\xff\0" + content[10:])
+    with pytest.raises(ECGReadError, match="called SCP-ECG.*HealForce"):
+        read_ecg(tmp_path / "62.SCP")
+
+
+@pytest.mark.parametrize("differences", [0, 2])
+@pytest.mark.parametrize("order", [(2, 3, 4, 5, 6), (6, 5, 4, 3, 2)])
+def test_reference_beats_under_tables_of_the_file(written, counts, differences, order):
+    """The beat stands at three QRS complexes of two types; only those of type 0 were subtracted."""
+    beat, fiducials = counts[:, 60:160], [(0, 100), (1, 250), (0, 471)]
+    residual = counts.copy()
+    zones = b""
+    for kind, fiducial in fiducials:
+        first = fiducial - 40
+        if kind == 0:
+            residual[:, first : first + 100] -= beat
+        zones += struct.pack("<HIII", kind, first + 1, fiducial, first + 100)
+    protected = b"".join(struct.pack("<II", fiducial - 20, fiducial + 20) for _, fiducial in fiducials)
+    bodies = {
+        2: tables(),
+        3: leads([(name, 1, counts.shape[1]) for name in written.EIGHT], flags=0x04 | 8 << 3 & 0xF8 | 1),
+        4: struct.pack("<HHH", 200, 40, 3) + zones + protected,
+        5: samples(beat, coder=own_coded, differences=differences),
+        6: samples(residual, coder=own_coded, differences=differences),
+    }
+    same(scp(bodies, order=order), counts, written.EIGHT)
