@@ -24,8 +24,8 @@ def finding_stated(statement: str) -> str | None:
     """
     kind, colon, content = statement.partition(":")
     for known in (statement, f"MIMIC:{content}" if colon else f"MIMIC:{statement}"):
-        findings, unmapped = findings_from_statements([known])
-        if findings and not unmapped:
+        findings, _ = findings_from_statements([known])
+        if findings:
             return ", ".join(most_specific(findings))
     sentence = mimic_statement(content if colon else statement)
     return _by_name().get(sentence)
