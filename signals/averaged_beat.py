@@ -7,8 +7,8 @@ a wave's velocity at which it begins and ends, and whether there is a P wave at 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -26,14 +26,22 @@ _USUAL_REACH, _LONG_REACH = (0.40, 0.42), (0.50, 0.65)
 _CLEAR_S = 0.02  # of rest between the T wave before and a P wave that begins ahead of the usual reach
 _AFTER_S, _LONGEST_QT_S = 0.80, 0.75  # behind the middle of QRS, where RR is as long
 _VALLEY = 4.0  # times the least velocity between QRS and T below which QRS has ended: ST is steep behind a wide QRS
+# A delta wave rises and pauses before the rest of QRS: within this reach of the onset it moves at more than this share
+# of the largest velocity, which P, further away and slower, does in no record of the half that chose.
+_DELTA_S, _DELTA_SHARE = 0.028, 0.085
+# Behind a wide QRS velocity falls to a level that it keeps: the longest of these times from the end of QRS on it stays
+# within a share of its median, below a share of its largest, and QRS ends at so many times that median. The level that
+# a terminal S or R' keeps, as in right bundle branch block, is shorter.
+_LEVEL_S, _LEVEL_SPREAD, _LEVEL_HIGHEST, _ABOVE_LEVEL = (0.012, 0.092), 1.35, 0.18, 2.5
 _SAME_BEAT = 0.85  # correlation with the median beat, all leads, above which a beat is averaged
 
 
 @dataclass(frozen=True)
 class Beat:
     """The averaged beat [leads, samples] at 500 Hz in mV, its standard error, where the detected peaks lie, how many
-    beats were averaged, the median RR interval in samples, from where a P wave of usual PR is looked for, and which of
-    the detected beats were averaged."""
+    beats were averaged, the median RR interval in samples, from where a P wave of usual PR is looked for, which of the
+    detected beats were averaged, where their peaks lie in the signal once they are aligned, and the sample before
+    which QRS cannot begin, as a pacemaker's spike starts it."""
 
     mean: np.ndarray
     error: np.ndarray
@@ -42,6 +50,34 @@ class Beat:
     rr: float
     near: int
     kept: tuple[int, ...] = ()
+    peaks: tuple[int, ...] = ()
+    earliest: int = 0
+
+    def of_leads(self, rows: slice) -> Beat:
+        """The same beat of some of the leads."""
+        return replace(self, mean=self.mean[rows], error=self.error[rows])
+
+    @cached_property
+    def velocity(self) -> np.ndarray:
+        """Spatial velocity in mV a sample, averaged over 10 ms."""
+        return np.convolve(_velocity(self.mean), np.ones(5) / 5, "same")
+
+    @cached_property
+    def below_20_hz(self) -> np.ndarray:
+        return _smoothed(self.mean, 20)
+
+    @cached_property
+    def below_30_hz(self) -> np.ndarray:
+        return _smoothed(self.mean, 30)
+
+    @cached_property
+    def bounds(self) -> tuple[int, int]:
+        """Onset and end of QRS."""
+        return qrs_bounds(self)
+
+    @cached_property
+    def t_end(self) -> int | None:
+        return _t_end(self, self.bounds, _T_SHARE)
 
 
 def average_beat(signal: np.ndarray, peaks: np.ndarray, missing: np.ndarray) -> Beat | None:
@@ -66,7 +102,7 @@ def average_beat(signal: np.ndarray, peaks: np.ndarray, missing: np.ndarray) -> 
     near = slice(max(0, before - half), before + half)
     median = np.median(beats, axis=0)[:, near].ravel()
     alike = np.array([np.corrcoef(beat[:, near].ravel(), median)[0, 1] for beat in beats]) > _SAME_BEAT
-    beats, index = beats[alike], index[alike]
+    beats, index, peaks = beats[alike], index[alike], peaks[alike]
     if len(beats) < 2:
         return None
     error = beats.std(axis=0) / math.sqrt(len(beats))
@@ -75,7 +111,7 @@ def average_beat(signal: np.ndarray, peaks: np.ndarray, missing: np.ndarray) -> 
         mean = np.sort(beats, axis=0)[cut:-cut].mean(axis=0)
     else:
         mean = beats.mean(axis=0)
-    return Beat(mean, error, before, len(beats), rr, before - usual, tuple(index.tolist()))
+    return Beat(mean, error, before, len(beats), rr, before - usual, tuple(index.tolist()), tuple(peaks.tolist()))
 
 
 def wave_lengths(beat: Beat, factor: float = 1.0) -> dict[str, float]:
@@ -116,24 +152,49 @@ def qrs_bounds(beat: Beat, share: float = _QRS_SHARE) -> tuple[int, int]:
     """Onset and end of QRS: where velocity stays below a share of its largest for 12 ms.
 
     Behind a wide QRS, as in bundle branch block and pacing, ST is steep and QRS slow, so that its velocity may not
-    fall to that share before T; it ends where it comes near the valley between both, too.
+    fall to that share before T; it ends where it comes near the valley between both, or near a level that it keeps,
+    too.
     """
-    velocity = np.convolve(_velocity(beat.mean), np.ones(5) / 5, "same")
+    velocity = beat.velocity
     near = max(0, beat.centre - 40)
     peak = near + int(np.argmax(velocity[near : beat.centre + 40]))
     rest = float(np.percentile(velocity[max(0, beat.centre - 125) :], 20))
-    limit = max(share * velocity[peak], 2 * rest)
+    fastest = velocity[peak]
+    limit = max(share * fastest, 2 * rest)
     slow = np.convolve(velocity, np.ones(10) / 10, "same")
     behind = slow[peak : peak + int(0.2 * RATE)]
     still = velocity < limit
     ended = velocity < max(limit, _VALLEY * share / _QRS_SHARE * float(behind.min()))
     run = 6
     onset = offset = peak
-    while onset > run and not still[onset - run : onset].all():
-        onset -= 1
+    first = max(beat.earliest, run)
+    onset = _onset_before(onset, still, run, first)
+    reach = int(_DELTA_S * RATE)
+    while onset > max(reach, first) and (before := velocity[onset - reach : onset]).max() > _DELTA_SHARE * fastest:
+        onset = _onset_before(onset - reach + int(np.argmax(before)), still, run, first)
     while offset + run < len(ended) and not ended[offset : offset + run].all():
         offset += 1
-    return onset, offset
+    return onset, _before_level(velocity, peak, offset, math.sqrt(share / _QRS_SHARE))
+
+
+def _onset_before(start: int, still: np.ndarray, run: int, first: int) -> int:
+    """The last sample up to `start` with `run` still ones before it, or `first`."""
+    while start > first and not still[start - run : start].all():
+        start -= 1
+    return start
+
+
+def _before_level(velocity: np.ndarray, peak: int, offset: int, factor: float) -> int:
+    """The first sample from `peak` to `offset` from which on velocity is near a low level that it keeps."""
+    begin, end = (round(seconds * RATE) for seconds in _LEVEL_S)
+    here = velocity[peak : min(offset, len(velocity) - end)]
+    if not len(here):
+        return offset
+    levels = np.lib.stride_tricks.sliding_window_view(velocity[peak + begin :], end - begin)[: len(here)]
+    usual, highest = np.median(levels, axis=1), levels.max(axis=1)
+    kept = (highest <= _LEVEL_SPREAD * usual) & (highest <= _LEVEL_HIGHEST * velocity[peak])
+    reached = np.flatnonzero(kept & (here <= _ABOVE_LEVEL * factor * usual))
+    return peak + int(reached[0]) if len(reached) else offset
 
 
 def _t_end(beat: Beat, qrs: tuple[int, int], share: float) -> int | None:
@@ -144,7 +205,7 @@ def _t_end(beat: Beat, qrs: tuple[int, int], share: float) -> int | None:
     stop = min(beat.mean.shape[1] - 1, qrs[0] + int(_LONGEST_QT_S * RATE))
     if stop - start < 0.06 * RATE:
         return None
-    velocity = _velocity(_smoothed(beat.mean, 20))
+    velocity = _velocity(beat.below_20_hz)
     window = velocity[start:stop]
     steepest = int(np.argmax(window))
     peaks, _ = find_peaks(window, height=0.45 * window[steepest])
@@ -164,10 +225,9 @@ def _p_bounds(beat: Beat, onset: int, factor: float) -> tuple[int, int] | None:
     """
     usual = max(beat.near, onset - int(0.32 * RATE))
     found = _p_within(beat, usual, onset - 4, factor)
-    t_end = _t_end(beat, qrs_bounds(beat), _T_SHARE)
-    if t_end is None:
+    if beat.t_end is None:
         return found
-    start, clear = max(0, t_end - round(beat.rr)), int(_CLEAR_S * RATE)
+    start, clear = max(0, beat.t_end - round(beat.rr)), int(_CLEAR_S * RATE)
     if start + clear >= usual:
         return found
     longer = _p_within(beat, start, onset - 4, factor)
@@ -180,7 +240,7 @@ def _p_within(beat: Beat, start: int, stop: int, factor: float) -> tuple[int, in
     """Onset and end of the largest wave of a window: where velocity, outwards from its slopes, falls to a share."""
     if stop - start < 0.08 * RATE:
         return None
-    smooth = _smoothed(beat.mean, 30)[:, start:stop]
+    smooth = beat.below_30_hz[:, start:stop]
     level = smooth - np.linspace(smooth[:, 0], smooth[:, -1], smooth.shape[1], axis=1)
     velocity, reach = _velocity(level), int(0.08 * RATE)
     peak = int(np.argmax((level**2).mean(axis=0)))
@@ -201,7 +261,7 @@ def _p_within(beat: Beat, start: int, stop: int, factor: float) -> tuple[int, in
 
 def has_p_wave(beat: Beat, irregular: bool) -> bool:
     """Whether something stands out of the scatter between beats before QRS: a wave at a fixed distance from it."""
-    onset, _ = qrs_bounds(beat)
+    onset, _ = beat.bounds
     start = max(beat.near, onset - int(0.30 * RATE))
     if beat.averaged < 3 or onset - beat.near < 0.1 * RATE:
         return False

@@ -57,14 +57,21 @@ def paces_ventricles(spikes: np.ndarray, beats: np.ndarray) -> bool:
 
     Args: spikes, beats: seconds.
     """
-    before = [
-        beat - within[0]
-        for beat in beats
-        if len(within := spikes[(spikes > beat - _BEFORE_S) & (spikes < beat + _AFTER_S)])
-    ]
+    before = _first_before(spikes, beats)
     if len(before) < max(3, _SHARE * len(beats)):
         return False
-    return bool(np.median(np.abs(np.array(before) - np.median(before))) <= _SCATTER_S)
+    return bool(np.median(np.abs(before - np.median(before))) <= _SCATTER_S)
+
+
+def spike_before(spikes: np.ndarray, beats: np.ndarray) -> float | None:
+    """Median time from the first spike around a beat to the middle of its QRS, None without any. Args: seconds."""
+    before = _first_before(spikes, beats)
+    return float(np.median(before)) if len(before) else None
+
+
+def _first_before(spikes: np.ndarray, beats: np.ndarray) -> np.ndarray:
+    around = [spikes[(spikes > beat - _BEFORE_S) & (spikes < beat + _AFTER_S)] for beat in beats]
+    return np.array([beat - within[0] for beat, within in zip(beats, around, strict=True) if len(within)])
 
 
 def with_hidden_spikes(signal: np.ndarray, rate: float, spikes: np.ndarray, beats: np.ndarray) -> np.ndarray:

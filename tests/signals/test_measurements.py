@@ -13,7 +13,7 @@ import pytest
 from ecgllm.signals import ECGRecord, Measurement, Measurements, assess_quality, measure, read_ecg
 from ecgllm.signals.measurement_limits import limits_of
 from ecgllm.signals.measurements import LEAST_CONFIDENCE, _given
-from ecgllm.signals.simulation import simulate_ecg, simulate_ecgs
+from ecgllm.signals.simulation import simulate_ecg, simulate_ecgs, simulate_with_waves
 from ecgllm.signals.summary import measured_line
 
 INTERVALS = ("p", "pr", "qrs", "qt")
@@ -314,21 +314,41 @@ def test_pacing_has_no_pr_and_its_qrs_begins_behind_the_spike() -> None:
         f"QRS given in {len(errors)}: bias {np.mean(errors):+.0f} ms, SD {np.std(errors):.0f}"
     )
     assert sum(m.paced for m in measured) >= 20 and sum(m.pr.value is not None for m in measured) <= 1
-    assert len(errors) >= 8 and np.median(errors) <= 25
+    assert len(errors) >= 10 and abs(np.median(errors)) <= 15
     others = [measure(record) for record in simulate_ecgs(40, 9, 500, findings=["sinus rhythm"])]
     assert not any(m.paced for m in others)
 
 
+@pytest.mark.parametrize(
+    ("finding", "given", "bias", "deviation"),
+    [("complete left bundle branch block", 0.8, 8, 10), ("wolff-parkinson-white pattern", 0.55, 14, 16)],
+)
+def test_a_slow_end_or_beginning_of_qrs_is_found(finding: str, given: float, bias: float, deviation: float) -> None:
+    """Rules were chosen on seed 61; before them the bias was +20 ms and -33 ms."""
+    records = simulate_ecgs(24, 62, 500, findings=[finding])
+    pairs = [(measure(record).qrs.value, record.measurements["qrs"]) for record in records]
+    errors = [found - true for found, true in pairs if found is not None]
+    print(f"\n{finding}: QRS given in {len(errors)} of 24, bias {np.mean(errors):+.1f} ms, SD {np.std(errors):.1f}")
+    assert len(errors) >= given * 24
+    assert abs(np.mean(errors)) <= bias and np.std(errors) <= deviation
+
+
 def test_premature_beats_and_pauses_do_not_count_in_qtc() -> None:
+    """QTc of the beats that are averaged goes with the RR between two of them, not with the mean of all RR, which
+    premature beats shorten (an interpolated one halves it)."""
     errors = []
-    for record in simulate_ecgs(24, 8, 500, findings=["premature ventricular complexes"]):
+    for record, waves in simulate_with_waves(24, 8, 500, findings=["premature ventricular complexes"]):
         found = measure(record)
-        if found.qtc_bazett.value is not None:
-            errors.append(found.qtc_bazett.value - record.measurements["qtc"])
+        length = np.diff(waves.qrs, axis=1)[:, 0]
+        usual = np.abs(length - np.median(length)) < 0.02
+        rr = np.diff(waves.qrs[:, 0])[usual[1:] & usual[:-1]]
+        if found.qtc_bazett.value is not None and len(rr):
+            errors.append(found.qtc_bazett.value - record.measurements["qt"] / math.sqrt(rr.mean()))
     print(
-        f"\nQTc beside premature beats: {len(errors)} records, bias {np.mean(errors):+.1f} ms, SD {np.std(errors):.1f}"
+        f"\nQTc beside premature beats: {len(errors)} records, bias {np.mean(errors):+.1f} ms, "
+        f"SD {np.std(errors):.1f}, largest {np.max(np.abs(errors)):.0f}"
     )
-    assert len(errors) >= 18 and np.percentile(np.abs(errors), 90) <= 20 and np.max(np.abs(errors)) <= 60
+    assert len(errors) >= 18 and np.percentile(np.abs(errors), 90) <= 10 and np.max(np.abs(errors)) <= 20
 
 
 def test_measuring_is_quick(normal: ECGRecord) -> None:
