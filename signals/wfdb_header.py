@@ -319,6 +319,8 @@ def signal_kind(form_text: str, gain_text: str, zero_text: str, name: str) -> tu
     Raises: ValueError where a number is none, ECGReadError (without the path) where it cannot be right.
     """
     form, per_frame, skew, offset = _layout(form_text)
+    if not f"{gain_text}{name}".replace("\t", " ").isprintable():  # "mV" with one bit flipped would be no voltage
+        raise ECGError("control characters")
     gain, baseline, unit, millivolts = _amplitude(gain_text)
     zero = int(zero_text)
     if not math.isfinite(gain) or (gain and not SMALLEST_GAIN <= abs(gain) <= LARGEST_GAIN):

@@ -134,10 +134,11 @@ READERS = {
     "pydicom": as_pydicom,
     "pyedflib": as_pyedflib,
     "sierraecg": as_sierraecg,
-    "biosig": as_biosig,
+    "biosig": as_biosig,  # SCP-ECG
+    "biosig-hl7": as_biosig,
 }
 # Where the headers of binary files end; of text, samples are as likely hit as anything.
-HEADER_BYTES = {"pydicom": 6000, "pyedflib": 4096, "biosig": 2048}
+HEADER_BYTES = {"pydicom": 6000, "pyedflib": 4096, "biosig": 2048, "biosig-hl7": 8000}
 _HEADER_KINDS = (damage._number, damage._number, damage._number, damage._field, damage._flip, damage._lead,
                  damage._line, damage._delete, damage._duplicate, damage._swap, damage._random,
                  damage._zeros)  # fmt: skip

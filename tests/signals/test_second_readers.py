@@ -29,6 +29,7 @@ RECORDS = {
     "pyedflib": {},
     "sierraecg": {name: [name] for name in ("philips-xli-103-129DYPRG.xml", "philips-xli-104-demo.xml")},
     "biosig": {name: [name] for name in ("contec-demo-scp13.scp", "ecgtoolkit-example.scp")},
+    "biosig-hl7": {name: [name] for name in ("aecg-cvrg-example2.xml", "ecgtoolkit-example-aecg.xml")},
 }
 
 
@@ -37,9 +38,9 @@ def compared(shared_vendor, written, tmp_path):
     """Compares `count` mutants of the reader's files, prints and returns the figures."""
 
     def compare(reader, count):
-        if reader == "biosig" and not shutil.which("save2gdf"):
+        if reader.startswith("biosig") and not shutil.which("save2gdf"):
             pytest.skip("biosig's save2gdf is not installed (Debian: biosig-tools)")
-        if reader != "biosig" and importlib.util.find_spec(reader) is None:
+        if not reader.startswith("biosig") and importlib.util.find_spec(reader) is None:
             pytest.skip(f"{reader} is not installed")
         folder = tmp_path / reader
         for name, patterns in RECORDS[reader].items():
@@ -70,7 +71,8 @@ def test_a_damaged_header_gives_what_another_reader_gives(compared, reader, coun
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("reader", "count"), [("wfdb", 2000), ("pydicom", 500), ("pyedflib", 2000), ("sierraecg", 300), ("biosig", 600)]
+    ("reader", "count"),
+    [("wfdb", 2000), ("pydicom", 500), ("pyedflib", 2000), ("sierraecg", 300), ("biosig", 600), ("biosig-hl7", 500)],
 )
 def test_many_damaged_headers_give_what_another_reader_gives(compared, reader, count):
     figures = compared(reader, count)

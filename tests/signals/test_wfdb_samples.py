@@ -93,6 +93,8 @@ def test_long_records(shared_vendor, name):
         "r.dat 16 1000/mV bits 0 0 0 0 II",
         "r.dat 16 1000/mV 16 0 0 0 II",  # a field is lost: the library calls it II, by its place it has no name
         "r.dat 16 1000/mV 0 0 II",
+        "r.dat 16 1000/\x04V 16 0 0 0 0 II",  # a bit of "m" was flipped
+        "r.dat 16 1000/mV 16 0 0 0 0 \x12I",
     ],
 )
 @pytest.mark.parametrize("first", ["r 1 500 10", "r 1 500"])
