@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors_ecgllm import ECGError
+from ..signals.limits import DEFAULT_MAX_BYTES, check_size
 from ..signals.record import ECGReadError, ECGRecord
 from .entry import Entry, Found, missing_layout
 from .text_files import table_rows
@@ -86,7 +88,7 @@ def read_tracing(path: Path, exam: int, row: int | None, scale: float) -> ECGRec
     """One row of a part's `tracings` [n, 4096, 12], its zero padding cut off, times `scale` in mV at 400 Hz."""
     if row is None:
         raise ECGReadError(f"{path}: has no exam {exam}, which exams.csv says it has; download the part again")
-    signal = without_padding(_open(path)["tracings"][row])
+    signal = _tracing(path, row)
     if not signal.size:
         raise ECGReadError(f"{path}: the tracing of exam {exam} is nothing but zeros")
     signal = np.ascontiguousarray(signal.T, dtype=np.float32) * np.float32(scale)
@@ -118,7 +120,7 @@ def _find_unit(rows_of: dict[str, dict[int, int]], src: Path) -> str:
     there = [(part, row) for part, rows in rows_of.items() for row in rows.values()]
     amplitudes = []
     for part, row in there[:: max(1, len(there) // _PROBED)]:
-        signal = without_padding(_open(src / part)["tracings"][row])
+        signal = _tracing(src / part, row)
         if signal.size:
             amplitudes.append(float(np.nanmedian(np.ptp(signal, axis=0))))
     if not amplitudes:
@@ -136,12 +138,38 @@ def _exams(table: Path) -> Iterator[dict[str, str]]:
 
 def _rows_by_exam(path: Path) -> dict[int, int]:
     """Exam -> row. A part ends in a row of exam 0, which is none."""
-    file = _open(path)
-    missing = {"exam_id", "tracings"} - set(file)
-    if missing or file["tracings"].ndim != 3 or file["tracings"].shape[2] != len(LEADS):
-        found = {name: file[name].shape for name in file}
-        raise ECGError(f"{CORPUS}: {path} holds {found}; expected exam_id [n] and tracings [n, samples, 12]")
-    return {int(exam): row for row, exam in enumerate(file["exam_id"][:]) if exam != 0}
+    with _damage_named(path):
+        file = _open(path)
+        found = {name: (file[name].dtype, file[name].shape) for name in file}
+        (kind, exams), (numbers, shape) = (found.get(name, (None, ())) for name in ("exam_id", "tracings"))
+        if None in (kind, numbers) or kind.kind not in "iu" or numbers.kind not in "fiu" or len(exams) != 1:
+            shape = ()
+        if len(shape) != 3 or shape[2] != len(LEADS) or exams != shape[:1]:
+            raise ECGError(
+                f"{CORPUS}: {path} holds {found or 'nothing'}; expected numbers, exam_id [n] and tracings "
+                "[n, samples, 12]"
+            )
+        # What is not stored takes no bytes of a file: its size says nothing of these.
+        check_size(str(path), len(LEADS), shape[1], DEFAULT_MAX_BYTES)
+        check_size(str(path), 2, shape[0], DEFAULT_MAX_BYTES)
+        return {int(exam): row for row, exam in enumerate(file["exam_id"][:]) if exam != 0}
+
+
+def _tracing(path: Path, row: int) -> np.ndarray:
+    """Row `row` of a part without its padding. Raises: ECGReadError where the file is damaged there."""
+    with _damage_named(path):
+        return without_padding(_open(path)["tracings"][row])
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """h5py's many errors about a damaged file as one of ours."""
+    try:
+        yield
+    except ECGError:
+        raise
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ECGReadError(f"{path}: is damaged HDF5 ({error}); download the part again") from error
 
 
 def _open(path: Path) -> Any:

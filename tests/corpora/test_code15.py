@@ -9,6 +9,7 @@ import pytest
 
 from ecgllm.corpora import code15, prepare_with_report
 from ecgllm.corpora.code15 import unit_of_amplitude, without_padding
+from ecgllm.errors_ecgllm import ECGError
 
 
 def tracing(samples: int, seed: int, height: float = 2.4) -> np.ndarray:
@@ -126,3 +127,44 @@ def test_forked_processes_open_parts_themselves(write_code15, parts, tmp_path):
 
 def _is_open_there(part, parents):
     return id(code15._open(part)) != parents and code15._open(part)["tracings"].shape[2] == 12
+
+
+def test_a_damaged_part_is_refused_whatever_is_damaged(write_code15, tmp_path):
+    """h5py raises KeyError, RuntimeError and OSError; none of them reaches the caller but as one of ours."""
+    folder = write_code15(tmp_path / "code15", {"exams_part0.hdf5": [(11, 1, tracing(400, 1), [])]})
+    part = folder / "exams_part0.hdf5"
+    whole, rng, outcomes = part.read_bytes(), np.random.default_rng(5), []
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, min(len(whole), 3000), size=3):
+            damaged[place : place + 4] = rng.bytes(4)
+        part.write_bytes(damaged)
+        try:
+            for entry in code15.entries(folder, unit="mV").entries:
+                entry.load()
+            outcomes.append("read")
+        except ECGError as error:
+            outcomes.append("refused")
+            assert "exams_part0.hdf5" in str(error)
+    print({kind: outcomes.count(kind) for kind in set(outcomes)})
+    assert "refused" in outcomes
+
+
+@pytest.mark.parametrize(
+    ("exams", "shape", "says"),
+    [
+        ((1 << 40,), (1 << 40, 400, 12), "the limit is"),
+        ((1,), (1, 1 << 31, 12), "the limit is"),
+        ((2,), (1, 400, 12), "expected numbers, exam_id"),
+        ((1, 1), (1, 400, 12), "expected numbers, exam_id"),
+    ],
+)
+def test_a_part_that_claims_what_it_does_not_hold(write_code15, tmp_path, exams, shape, says):
+    import h5py
+
+    folder = write_code15(tmp_path / "code15", {"exams_part0.hdf5": [(11, 1, tracing(400, 1), [])]})
+    with h5py.File(folder / "exams_part0.hdf5", "w") as file:
+        file.create_dataset("exam_id", exams, "i8", chunks=tuple(min(n, 10) for n in exams))  # nothing is stored
+        file.create_dataset("tracings", shape, "f4", chunks=(1, 400, 12))
+    with pytest.raises(ECGError, match=says):
+        code15.entries(folder, unit="mV")
