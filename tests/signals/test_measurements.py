@@ -314,7 +314,7 @@ def test_pacing_has_no_pr_and_its_qrs_begins_behind_the_spike() -> None:
         f"QRS given in {len(errors)}: bias {np.mean(errors):+.0f} ms, SD {np.std(errors):.0f}"
     )
     assert sum(m.paced for m in measured) >= 20 and sum(m.pr.value is not None for m in measured) <= 1
-    assert len(errors) >= 10 and abs(np.median(errors)) <= 15
+    assert len(errors) >= 12 and abs(np.median(errors)) <= 15  # 10 if QRS may begin before its spike
     others = [measure(record) for record in simulate_ecgs(40, 9, 500, findings=["sinus rhythm"])]
     assert not any(m.paced for m in others)
 
