@@ -80,7 +80,7 @@ def as_pyedflib(path, own):
     with pyedflib.EdfReader(str(path)) as reader:
         rows = {lead_name(label): row for row, label in enumerate(reader.getSignalLabels())}
         picked = [rows[lead] for lead in own.leads]
-        volts = [reader.readSignal(row) * IN_MV[reader.getPhysicalDimension(row).lower()] for row in picked]
+        volts = [reader.readSignal(row) * IN_MV[reader.getPhysicalDimension(row).strip().lower()] for row in picked]
         (rate,) = {reader.getSampleFrequency(row) for row in picked}
         return Second(own.leads, rate, volts)
 
