@@ -91,6 +91,7 @@ _APPLE = (
     "format='csv', unit='uV' and the sampling rate)"
 )
 _HERTZ = re.compile(r'^[^,;\n]{1,60}[,;]"?\d{2,4}(?:[.,]\d{1,6})?[ \xa0]hertz', re.IGNORECASE | re.MULTILINE)
+_WATCH = re.compile(r"\bWatch\d{1,2},\d{1,2}\b")  # its model, in the line of the device
 _OTHER_ROOTS = {
     "cardiologyxml": f"GE CardioSoft XML ({_INSTEAD})",
     "ecg": f"XML with the root <ECG>, as Mortara's ELI recorders write ({_INSTEAD})",
@@ -143,7 +144,7 @@ def describe(head: bytes) -> str:
     root = xml_root(text)
     if root is not None:
         return _OTHER_ROOTS.get(root.lower(), f"XML with the root <{root}>")
-    if _HERTZ.search(text[:4096]):
+    if _HERTZ.search(text[:4096]) and _WATCH.search(text[:4096]):
         return _APPLE
     return "JSON" if text.lstrip()[:1] in ("{", "[") else "text"
 

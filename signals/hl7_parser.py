@@ -53,11 +53,17 @@ class HL7Parser(HL7aECGParser):
         sets = _children(series, "component/sequenceSet")
         if kind != "rhythm" or len(sets) < 2:
             return super()._read_sequence_set(series, kind, file_path)
-        groups = []
+        groups, unread = [], []
         for index, each in enumerate(sets, 1):
             alone = ET.Element("series")
             ET.SubElement(alone, "component").append(each)
-            leads, time = super()._read_sequence_set(alone, kind, file_path)
+            try:
+                leads, time = super()._read_sequence_set(alone, kind, file_path)
+            except CorruptedFileError:
+                if index == 1:
+                    raise
+                unread.append(f"sequence set {index} of the rhythm was left out, as it cannot be read")
+                continue
             if leads:
                 groups.append(
                     {
@@ -71,7 +77,8 @@ class HL7Parser(HL7aECGParser):
                 )
         if not groups:
             return [], {}
-        leads, self._notes = join_groups(groups)
+        leads, notes = join_groups(groups)
+        self._notes = notes + unread
         return leads, max(groups, key=seconds)["time"]
 
 

@@ -99,3 +99,8 @@ def test_leads_in_several_sequence_sets_are_one_recording(written):
     ecg = read_ecg(sets(written, [(counts, leads, heads[0]), (counts, leads, heads[3])]))
     np.testing.assert_allclose(ecg.signal, counts / 1000, atol=1e-6)
     assert any("group 2 of the file" in note and "repeats leads" in note for note in ecg.notes)
+    broken = sets(written, [(counts, leads, heads[0]), (counts, leads, heads[3])])
+    place = broken.rindex(b"<digits>")
+    ecg = read_ecg(broken[:place] + b"<digits>x " + broken[place + 8 :])
+    np.testing.assert_allclose(ecg.signal, counts / 1000, atol=1e-6)
+    assert "sequence set 2 of the rhythm was left out, as it cannot be read" in ecg.notes

@@ -153,8 +153,14 @@ def test_formats_that_are_not_read_are_named_with_the_way_out(tmp_path, file, st
     [
         ("<?xml version='1.0'?><CardiologyXML><StripData/></CardiologyXML>", "GE CardioSoft XML.*DICOM"),
         ("<ECG ACQUISITION_TIME='20200101101500'><SUBJECT/><CHANNEL/></ECG>", "Mortara.*HL7 aECG"),
-        ("Name,{n}\nSample Rate,512 hertz\n\nLead,Lead I\nUnit,\xb5V\n\n1,5\n", "Apple Watch.*unit='uV'"),
-        ('Name,{n}\nAbtastrate,"511,422\xa0Hertz"\nEinheit,\xb5V\n\n-2,4\n', "Apple Watch.*sampling rate"),
+        (
+            'Name,{n}\nDevice,"Watch7,12"\nSample Rate,512 hertz\n\nLead,Lead I\nUnit,\xb5V\n\n1,5\n',
+            "Apple Watch.*unit='uV'",
+        ),
+        (
+            'Name,{n}\nGer\xe4t,"Watch4,2"\nAbtastrate,"511,422\xa0Hertz"\nEinheit,\xb5V\n\n-2,4\n',
+            "Apple Watch.*sampling rate",
+        ),
     ],
 )
 def test_text_of_other_makers_is_named_and_not_quoted(written, text, named):
