@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from datasets import Dataset, concatenate_datasets
 from torch.utils.data import DataLoader
 
 from ecgllm.corpora import prepare, simulated_stream
+from ecgllm.corpora.rows import with_column
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import CHUNK, simulate_ecgs
 from ecgllm.training import load_recipe, run_recipe
@@ -98,6 +100,19 @@ def test_the_readers_of_a_stream_are_its_own_or_the_corpus(corpus: Dataset) -> N
         return _windows(context, StageRecipe(stream=True, reader_spread=own)).reader_spread
 
     assert [readers(own) for own in (None, 0.0, 1.0)] == [0.25, 0.0, 1.0]
+
+
+def test_who_validates_or_tests_is_never_streamed(corpus: Dataset, shards: Path) -> None:
+    """The files call them training records; the corpus that validates and tests knows better."""
+    splits = list(corpus["split"])
+    kept = [number for number, split in enumerate(splits) if split == "train" and number % 15 != 7]
+    splits[kept[0]], splits[kept[1]] = "validation", "test"
+    context = SimpleNamespace(
+        recipe=SimpleNamespace(seed=3, reader_spread=0.0), corpus=with_column(corpus, "split", splits)
+    )
+    with patch("ecgllm.training.pretraining.PartialState", return_value=Mock(num_processes=1)):
+        windows = _windows(context, StageRecipe(stream=str(shards)))
+    assert windows.usable == len(kept) - 2
 
 
 def test_records_say_their_source_and_a_stream_what_its_sources_state(corpus: Dataset, tmp_path: Path) -> None:
