@@ -42,7 +42,7 @@ def gradients(write_recipe: Callable[..., Path]) -> Callable[..., dict[str, torc
     def of(**changes: Any) -> dict[str, torch.Tensor]:
         callback = FirstGradients()
         whole = {"lora": changes.pop("lora")} if "lora" in changes else {}
-        run_recipe(load_recipe(write_recipe(stages={"finetune": ASKED | changes}, **whole)), [callback])
+        run_recipe(load_recipe(write_recipe(stages={"finetune": ASKED | changes}, limit=30, **whole)), [callback])
         return callback.found
 
     return of
@@ -136,7 +136,9 @@ def test_training_from_the_cache_is_training_without_it_exactly(
     ends = []
     for cached in (True, False):
         stage = ASKED | {"tune": tune, "cache_encoder": cached, "training": training}
-        run = run_recipe(load_recipe(write_recipe(stages={"finetune": stage}, lora={"r": 4, "dropout": 0.1})))
+        run = run_recipe(
+            load_recipe(write_recipe(stages={"finetune": stage}, limit=30, lora={"r": 4, "dropout": 0.1}))
+        )
         assert (run / "encoded").is_dir() == cached
         ends.append(load_file(run / "model.safetensors"))
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
