@@ -47,7 +47,8 @@ def as_wfdb(path, own):
 
 
 def as_pydicom(path, own):
-    """The group that has as many channels and samples as the record; names where the channels bear those of leads.
+    """The group that has as many channels and samples as the record; names where the channels' labels are those of
+    leads. What a code means (CodeMeaning) is text for people: the code's value decides, as the standard has it.
     Samples that ours takes for padding are no difference: pydicom leaves them as they are stored."""
     import pydicom
 
@@ -63,8 +64,7 @@ def as_pydicom(path, own):
             unit = channel.ChannelSensitivityUnitsSequence[0].CodeValue
             scales.append(IN_MV[unit.lower()])
             label = known_lead_name(str(channel.get("ChannelLabel", "")))
-            coded = known_lead_name(str(channel.ChannelSourceSequence[0].get("CodeMeaning", "")).removeprefix("Lead "))
-            names.append(next((name for name in (label, coded) if name in LEADS), own.leads[row]))
+            names.append(label if label in LEADS else own.leads[row])
         volts = dataset.waveform_array(number).T * np.array(scales)[:, None]
         volts[np.isnan(own.signal)] = np.nan
         return Second(names, group.SamplingFrequency, volts)
@@ -86,11 +86,14 @@ def as_pyedflib(path, own):
 
 
 def as_sierraecg(path, own):
-    """It gives steps; those of the files here are of 5 microvolt."""
+    """It gives steps; those of the files here are of 5 microvolt. It adds I and II in 16 bits, which wrap around."""
     import sierraecg
 
     found = sierraecg.read_file(str(path))
     (rate,) = {lead.sampling_freq for lead in found.leads}
+    one, two = (lead.samples.astype(int) for lead in found.leads[:2])
+    if max(np.abs(one + two).max(), np.abs(two - one).max()) > 32767:
+        raise OverflowError("I and II beyond 16 bits")
     return Second([lead.label for lead in found.leads], rate, [lead.samples * 0.005 for lead in found.leads])
 
 
