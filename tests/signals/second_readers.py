@@ -86,14 +86,14 @@ def as_pyedflib(path, own):
 
 
 def as_sierraecg(path, own):
-    """It gives steps; those of the files here are of 5 microvolt. It adds I and II in 16 bits, which wrap around."""
+    """It gives steps, here of 5 microvolt. It adds I, II and III in 16 bits, which wrap around."""
     import sierraecg
 
     found = sierraecg.read_file(str(path))
     (rate,) = {lead.sampling_freq for lead in found.leads}
-    one, two = (lead.samples.astype(int) for lead in found.leads[:2])
-    if max(np.abs(one + two).max(), np.abs(two - one).max()) > 32767:
-        raise OverflowError("I and II beyond 16 bits")
+    one, two, three = (lead.samples.astype(int) for lead in found.leads[:3])
+    if max(np.abs(total).max() for total in (one + two, one - three, two + three)) > 32767:
+        raise OverflowError("sums of I, II and III beyond 16 bits")
     return Second([lead.label for lead in found.leads], rate, [lead.samples * 0.005 for lead in found.leads])
 
 
