@@ -43,10 +43,10 @@ import os, sys, time
 from pathlib import Path
 from ecgllm.writing import owned
 with owned(Path(sys.argv[1])):
-    if os.fork() == 0:
+    if os.fork() == 0:  # which has let go of the lock when it says so
+        print("began", flush=True)
         time.sleep(60)
         os._exit(0)
-    print("began", flush=True)
     time.sleep(60)
 """
 

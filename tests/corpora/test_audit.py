@@ -114,7 +114,7 @@ def test_what_cannot_be_audited_is_refused() -> None:
         audit(questions(rows(["yes"])).select([]))
 
 
-@pytest.mark.parametrize("wording", ["paraphrased", "template"])
+@pytest.mark.parametrize("wording", [pytest.param("paraphrased", marks=pytest.mark.slow), "template"])
 def test_ecg_qa_is_biased_and_its_debiased_set_is_not(wording: str, shared_data: Path) -> None:
     folder = shared_data / "ecg-qa" / "ptbxl"
     if not folder.is_dir():

@@ -253,6 +253,7 @@ def test_millivolts_are_refused_where_the_signal_has_none(write_recipe: Callable
     load_recipe(write_recipe(), [scaled, "stages.pretrain.augment={lead_dropout: 0.5}"])
 
 
+@pytest.mark.slow
 def test_taken_up_again_it_does_the_same(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
     """14 steps of 6 an epoch, from the checkpoint of step 4 once more: as if killed in the first epoch."""
     training = {"max_steps": 14, "learning_rate": 2e-3, "save_steps": 4, "save_total_limit": 9, "logging_steps": 1}

@@ -27,9 +27,9 @@ def test_every_shipped_recipe_as_it_is(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # What is counted and measured on 240 records is on 60 here.
+    # What is counted and measured on 240 records is on 40 here.
     for name in ("dry_run", "data_survey"):
-        monkeypatch.setattr(import_module(f"ecgllm.training.{name}"), "SAMPLE", 60)
+        monkeypatch.setattr(import_module(f"ecgllm.training.{name}"), "SAMPLE", 40)
     assert main([str(file), "--dry-run"]) is None
     said, recipe = capsys.readouterr().out, load_recipe(file)
     for number, stage in enumerate(recipe.stages, start=1):
@@ -102,13 +102,18 @@ def test_a_stream_is_not_the_corpus(write_recipe: Callable[..., Path], capsys: p
     "overrides",
     [
         ("early_stopping_patience=3",),
-        (
-            "early_stopping_patience=3",
-            "training.eval_strategy=epoch",
-            "training.save_strategy=epoch",
-            "training.save_steps=null",
+        pytest.param(
+            (
+                "early_stopping_patience=3",
+                "training.eval_strategy=epoch",
+                "training.save_strategy=epoch",
+                "training.save_steps=null",
+            ),
+            marks=pytest.mark.slow,
         ),
-        ("training.load_best_model_at_end=true", "training.greater_is_better=true"),
+        pytest.param(
+            ("training.load_best_model_at_end=true", "training.greater_is_better=true"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_steps_are_measured_without_the_validation_that_stopping_needs(

@@ -150,6 +150,7 @@ def test_logits_from_encoded_ecgs_are_those_from_signals(finished_run: Path, sig
     torch.testing.assert_close(from_encoded.loss, from_signals.loss, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_training_from_them_has_the_losses_of_training_without(
     finished_run: Path, write_recipe: Callable[..., Path]
 ) -> None:

@@ -48,7 +48,7 @@ def gradients(write_recipe: Callable[..., Path]) -> Callable[..., dict[str, torc
     return of
 
 
-@pytest.mark.parametrize("tune", ["full", "lora"])
+@pytest.mark.parametrize("tune", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_accumulation_does_not_bias_a_loss_that_counts_tokens(
     tune: str, gradients: Callable[..., dict[str, torch.Tensor]]
 ) -> None:
@@ -107,7 +107,9 @@ def test_questions_that_share_a_row_teach_what_they_teach_apart(
     assert max(differences.values()) < 1e-6 * max(largest, 1.0)
 
 
-@pytest.mark.parametrize("tune", ["full", "lora", "frozen"])
+@pytest.mark.parametrize(
+    "tune", ["full", *(pytest.param(tune, marks=pytest.mark.slow) for tune in ("lora", "frozen"))]
+)
 def test_training_from_the_cache_is_training_without_it_exactly(
     tune: str, write_recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,6 +124,7 @@ def test_an_adapter_learns_in_float32_and_by_itself_answers_as_the_merged_model(
         assert torch.equal(value.to(HALF), expected), name
 
 
+@pytest.mark.slow
 def test_a_run_beside_bfloat16_that_is_taken_up_again_ends_in_the_same_bits(
     write_recipe: Callable[..., Path], half_precision: dict[str, str]
 ) -> None:

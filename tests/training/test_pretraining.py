@@ -64,6 +64,7 @@ def test_every_text_trains_and_is_measured(text: str, pretrain: Callable[..., tu
     assert model.config.statement_targets == (text != "report")
 
 
+@pytest.mark.slow
 def test_statements_teach_what_they_state(pretrain: Callable[..., tuple[Path, dict]]) -> None:
     """Of validation records, by words and by vectors; 320 ECGs and 150 steps are no basis for more."""
     records = prepare("simulation", limit=480, seed=5).map(

@@ -18,7 +18,11 @@ RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 RECORDS = 100
 
 
-@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    # A sweep is many runs; `test_sweep` has a smaller one.
+    [pytest.param(f, marks=[pytest.mark.slow] if "sweep" in f.read_text() else [], id=f.stem) for f in RECIPES],
+)
 def test_it_runs_swapped_for_tiny_models_and_data(file: Path, finished_run: Path, tmp_path: Path) -> None:
     values = yaml.safe_load(file.read_text(encoding="utf-8"))
     small = swapped(values, RECORDS, tmp_path / "run", start=finished_run)

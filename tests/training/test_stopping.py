@@ -50,7 +50,7 @@ def result(run: Path, stage: str = "finetune") -> tuple[dict[str, Any], dict[str
     return metrics, load_file(run / stage / "model" / "model.safetensors")
 
 
-@pytest.fixture(scope="module", params=["full", "lora"])
+@pytest.fixture(scope="module", params=["full", pytest.param("lora", marks=pytest.mark.slow)])
 def stopped(request: pytest.FixtureRequest, write_recipe: Callable[..., Path]) -> tuple[Path, Path]:
     """(recipe, run folder) of a run that stopped early."""
     file = write_recipe(stages={"finetune": STAGE | {"tune": request.param}})
