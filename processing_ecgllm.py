@@ -1137,9 +1137,8 @@ class ECGProcessor(ProcessorMixin):
 
     def _starts_with_bos(self) -> bool:
         """Whether the tokenizer adds a start token (and no end token, which would close the prompt)."""
-        ids = self.tokenizer("a")["input_ids"]
-        bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
-        return len(ids) > len(bare) and ids[-len(bare) :] == bare
+        special = self.tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
+        return special[0] == 1 and special[-1] == 0
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
         """Save tokenizer, feature extractor and processor, complete as remote code. Arguments as in transformers."""
@@ -1307,7 +1306,8 @@ def _assistant_spans(
         if turn["role"] != "assistant":
             continue
         before = render(turns[:index], add_generation_prompt=True)
-        through = render(turns[: index + 1], add_generation_prompt=False)
+        last = index + 1 == len(turns)
+        through = text if last else render(turns[: index + 1], add_generation_prompt=False)
         if not (text.startswith(before) and text.startswith(through) and len(before) < len(through)):
             raise ECGError(
                 "In this chat template an earlier turn is written differently once a later one follows, or the "

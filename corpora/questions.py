@@ -60,7 +60,8 @@ def build_questions(
             split is "train", those for testing in all other splits, each of which is asked about by itself.
         seed: same corpus, arguments and seed: same questions in the same order.
         per_record: questions of each type per record, on average and at most; or a number for each type, such as
-            {"verify": 2, "comparison": 8}.
+            {"verify": 2, "comparison": 8}. Of few records there are more: each finding that some show and some do not
+            is asked about at least once with yes and once with no.
         no_per_yes: how many "no" are drawn for one "yes" of a verify question, where there are enough records.
         min_positives: ask only for findings that at least so many records show.
         attributes: ask only for these findings, groups and features (`question_measurements.FEATURES`, such as "pr

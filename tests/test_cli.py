@@ -423,17 +423,6 @@ def test_an_answer_of_vanishing_probability_is_marked() -> None:
     assert not answer_question(Answerer("yes", 0.06, {"yes": 0.5, "no": 5.0}), [], "Is it?")["unsure"]
 
 
-def test_ask_in_a_process_of_its_own_prints_only_the_answer(wfdb_file: Path, checkpoint: Path) -> None:
-    import subprocess
-
-    done = subprocess.run(
-        [sys.executable, "-m", "ecgllm.cli", "ask", str(wfdb_file), "Is it?", "--model", str(checkpoint), "--json"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["answer"] == "yes"
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -212,10 +212,11 @@ def test_twenty_two_beats_a_minute_are_a_heart(finding: str) -> None:
         assert len(find_qrs(signal, RATE)) <= 5
 
 
-def test_real_hearts_are_found(shared_data: Path) -> None:
+@pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_real_hearts_are_found(half: int, shared_data: Path) -> None:
     """All records; those of CODE-15 %, of which two are noise alone, are counted in docs/measurements.md."""
     folders = [shared_data / name for name in ("ludb", "cinc2021", "ptbxl") if (shared_data / name).is_dir()]
-    records = [record for folder in folders for record in iter_ecgs(folder)]
+    records = [record for folder in folders for record in iter_ecgs(folder)][half::2]
     if len(records) < 100:
         pytest.skip(f"only {len(records)} records in {shared_data}")
     refused: dict[str, list] = {"whole": [], "2.5 s": [], "one lead": []}
@@ -228,7 +229,7 @@ def test_real_hearts_are_found(shared_data: Path) -> None:
             if not heart.found:
                 refused[way].append((record.id, heart.missing))
     print(f"\nrefused of {len(records)} real records: {refused}")
-    assert not refused["whole"] and len(refused["2.5 s"]) <= 2 and len(refused["one lead"]) <= 2
+    assert not refused["whole"] and len(refused["2.5 s"]) <= 1 and len(refused["one lead"]) <= 1
 
 
 @pytest.mark.parametrize("rate", [100, 257, 400, 1000])

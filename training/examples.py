@@ -7,7 +7,7 @@ row. Those of `pretrain` are in `pretraining_examples.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any
@@ -49,7 +49,7 @@ class QuestionExamples(torch.utils.data.Dataset):
     ):
         self.signals, self.processor, self.augmenter = signals, processor, augmenter
         # Rows stay on the disk, where there may be more of them than memory has room for.
-        usable = [row for row, ids in enumerate(questions["ecg_ids"]) if all(own in signals for own in ids)]
+        usable = [row for row, (ids,) in enumerate(_rows(questions, "ecg_ids")) if all(own in signals for own in ids)]
         self.questions = questions.select(usable)
         self.skipped = len(questions) - len(usable)
 
@@ -78,9 +78,8 @@ class QuestionExamples(torch.utils.data.Dataset):
 
     def lengths(self) -> torch.Tensor:
         """int [examples], tokens of every example, ECGs included and whole, even where an augmenter will cut them."""
-        columns = (self.questions[name] for name in ("question", "answers", "ecg_ids"))
         lengths = torch.empty(len(self), dtype=torch.int32)
-        for row, (question, answers, ids) in enumerate(zip(*columns, strict=True)):
+        for row, (question, answers, ids) in enumerate(_rows(self.questions, "question", "answers", "ecg_ids")):
             lengths[row] = len(self._encode(question, answer_text(answers), self._samples(ids))["input_ids"])
         return lengths
 
@@ -88,7 +87,7 @@ class QuestionExamples(torch.utils.data.Dataset):
         """int32 [examples], the same number for questions about the same ECGs in the same order."""
         # By 8 bytes of a digest: texts of all records, held at once, would be most of a stage's memory.
         digests = np.empty(len(self), dtype=np.int64)
-        for row, ids in enumerate(self.questions["ecg_ids"]):
+        for row, (ids,) in enumerate(_rows(self.questions, "ecg_ids")):
             digests[row] = int.from_bytes(blake2b("\n".join(ids).encode(), digest_size=8).digest(), "big", signed=True)
         return np.unique(digests, return_inverse=True)[1].astype(np.int32)
 
@@ -122,6 +121,12 @@ class QuestionExamples(torch.utils.data.Dataset):
     def set_epoch(self, epoch: int) -> None:
         if self.augmenter is not None:
             self.augmenter.set_epoch(epoch)
+
+
+def _rows(questions: Dataset, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """The values of some columns, row by row; read many rows at a time, for one at a time costs more than all else."""
+    for batch in questions.select_columns(columns).iter(batch_size=1000):
+        yield from zip(*(batch[name] for name in columns), strict=True)
 
 
 def _encoded(processor: ECGProcessor, question: str, answer: str, lengths: tuple[int, ...]) -> dict[str, list[int]]:

@@ -34,7 +34,8 @@ class Second:
 
 def as_wfdb(path, own):
     """Ours lays a lead of another unit aside, ends a line at "#", and shows bytes that are no UTF-8, which the library
-    leaves out. In a record of several segments the library takes names and units from the first one that has any."""
+    leaves out: a unit of such bytes is none to it, which means mV, and to ours an unknown one. In a record of several
+    segments the library takes names and units from the first one that has any."""
     import wfdb
 
     from ecgllm.signals.record import known_lead_name
@@ -42,6 +43,8 @@ def as_wfdb(path, own):
     theirs = wfdb.rdrecord(str(path.with_suffix("")), m2s=True)
     names = [known_lead_name((name or f"signal {row}").partition("#")[0]) for row, name in enumerate(theirs.sig_name)]
     rows = [row for row, unit in enumerate(theirs.units) if unit.lower() in IN_MV]
+    if any("their unit is no voltage" in note and "\ufffd" in note for note in own.notes):
+        rows = [row for row in rows if names[row] in own.leads]
     volts = [theirs.p_signal[:, row] * IN_MV[theirs.units[row].lower()] for row in rows]
     return Second([names[row] for row in rows], theirs.fs, volts)
 

@@ -7,6 +7,8 @@ data and its models.
 from pathlib import Path
 from typing import Any
 
+from .conftest import FINDINGS
+
 # Widths and depths. Everything else of an encoder (patches, stem, leads) stays.
 _ENCODER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 _TEXT = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
@@ -18,8 +20,8 @@ def swapped(values: dict[str, Any], records: int, output: Path, start: Path | No
 
     Changed, and nothing else: `corpus` and `data` (simulated records, `limit` of them), `output`; the widths and
     depths of the encoder and of a text model's `config`; a text model by `name` becomes one by `config`; `start_from`
-    is a tiny checkpoint; what is chosen for an amount of data: a stage takes 4 steps of at most 32 examples and
-    answers at most 8 questions (`--dry-run` counts a recipe's own batches).
+    is a tiny checkpoint; what is chosen for an amount of data: a stage takes 4 steps of at most 32 examples, asks
+    about few findings and answers at most 8 questions (`--dry-run` counts a recipe's own batches and questions).
     """
     small = values | {"corpus": "simulation", "data": None, "limit": records, "output": str(output)}
     if values.get("start_from"):
@@ -40,6 +42,9 @@ def swapped(values: dict[str, Any], records: int, output: Path, start: Path | No
 
 def _short(name: str, stage: dict[str, Any]) -> dict[str, Any]:
     training = {key: value for key, value in (stage.get("training") or {}).items() if key != "num_train_epochs"}
-    asked = {} if name == "pretrain" else {"evaluate": min(8, stage.get("evaluate", 8))}
+    asked: dict[str, Any] = {}
+    if name != "pretrain":
+        questions = {"attributes": FINDINGS} | (stage.get("questions") or {})
+        asked = {"evaluate": min(8, stage.get("evaluate", 8)), "questions": questions}
     batch = {"batch_size": min(32, stage["batch_size"])}
     return stage | batch | {"training": training | {"max_steps": 4}} | asked

@@ -16,7 +16,9 @@ from ecgllm.signals.simulation import simulate_ecg
 from ecgllm.training import demo, recipe
 
 SMALL = [
-    "limit=150",
+    "limit=60",
+    "stages.debias.questions.per_record=1",
+    "stages.finetune.questions.per_record=1",
     *(f"stages.{stage}.batch_size=16" for stage in ("pretrain", "debias", "finetune")),
     *(f"stages.{stage}.training.max_steps=2" for stage in ("pretrain", "debias", "finetune")),
     "stages.debias.evaluate=4",

@@ -15,7 +15,7 @@ from .swapping import swapped
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 # Enough for one batch of 32.
-RECORDS = 100
+RECORDS = 50
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,8 @@ def test_it_runs_swapped_for_tiny_models_and_data(file: Path, finished_run: Path
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(small, sort_keys=False), encoding="utf-8")
     recipe, own = load_recipe(tmp_path / "recipe.yaml"), load_recipe(file)
     # What the function leaves alone is what ships.
-    assert [stage.questions for stage in recipe.stages.values()] == [s.questions for s in own.stages.values()]
+    for name, stage in recipe.stages.items():
+        assert stage.questions.items() >= own.stages[name].questions.items()
     assert recipe.feature_extractor.items() >= own.feature_extractor.items() and recipe.lora == own.lora
     if recipe.sweep:
         folder = run_sweep(recipe)
