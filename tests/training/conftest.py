@@ -73,7 +73,7 @@ RECIPE: dict[str, Any] = {
     "stages": {
         name: {
             "batch_size": 8,
-            **({} if name == "pretrain" else {"questions": {"per_record": 2}, "evaluate": 24}),
+            **({} if name == "pretrain" else {"questions": {"per_record": 2}, "evaluate": 16}),
             **({"tune": "lora"} if name == "finetune" else {}),
             "training": {"max_steps": 24, "learning_rate": 2e-3, "logging_steps": 1, "save_steps": 4},
         }
@@ -114,9 +114,9 @@ def run_train_in_two(recipe: Path, *overrides: str, torchrun: bool = False) -> s
 def write_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Writes the recipe above, with top-level keys changed and questions about `FINDINGS`, and returns its file."""
 
-    def about_few(stage: dict[str, Any]) -> dict[str, Any]:
-        questions = stage.get("questions") or {}
-        return stage if "path" in questions else stage | {"questions": {"attributes": FINDINGS} | questions}
+    def about_few(stage: dict[str, Any] | None) -> dict[str, Any] | None:
+        questions = (stage or {}).get("questions", {})
+        return stage if "path" in questions else (stage or {}) | {"questions": {"attributes": FINDINGS} | questions}
 
     def write(**changes: Any) -> Path:
         folder = tmp_path_factory.mktemp("recipe")

@@ -91,7 +91,7 @@ def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) 
         ("language_model.config.model_type=lama", "model_type 'lama', which transformers does not know; did you mean"),
         ("language_model.config.vocab_size=300", "leave it out and set language_model.vocab_size instead"),
         ("stages.debias.questions={path: x, types: [verify]}", "path, which stands alone"),
-        ("stages.debias.questions.path=x", "beside it per_record. Replace"),
+        ("stages.debias.questions.path=x", "beside it attributes, per_record. Replace"),
         ("stages.debias.questions.path=x", "'stages.debias.questions={path: x}'"),
         ("limit=-5", "limit is -5; expected 1 or more records"),
         ("limit=0", "limit is 0; expected 1 or more records"),

@@ -15,7 +15,7 @@ from .swapping import swapped
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 # Enough for one batch of 32.
-RECORDS = 50
+RECORDS = 100
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training import load_recipe
 from ecgllm.training.stage_questions import balanced_questions, stage_questions
 
+from .conftest import FINDINGS
+
 
 @pytest.fixture(scope="module")
 def records() -> Dataset:
@@ -44,7 +46,8 @@ def test_each_split_is_asked_in_wordings_of_its_own(write_recipe: Callable[..., 
         name: stage_questions(recipe, "debias", few, name)["question"][:] for name in ("train", "validation", "test")
     }
     for name, phrasings in (("train", "train"), ("validation", "test"), ("test", "test")):
-        built = build_questions(few, types=["verify"], phrasings=phrasings, seed=recipe.seed, per_record=1)
+        settings = {"per_record": 1, "attributes": FINDINGS}
+        built = build_questions(few, types=["verify"], phrasings=phrasings, seed=recipe.seed, **settings)
         assert asked[name] == built["question"][:]
     assert not set(asked["train"]) & set(asked["test"])
 
