@@ -22,6 +22,7 @@ from datasets.table import array_cast
 
 from ..errors_ecgllm import ECGError
 from ..signal_ecgllm import resample, standard_lead_name
+from ..signals.limits import HIGHEST_RATE, LOWEST_RATE
 
 MISSING = -32768  # the int16 value that stands for NaN; the largest stored magnitude is therefore 32767
 DEFAULT_GAIN = np.float32(0.001)  # mV per step: 1 microvolt, the resolution of the public corpora
@@ -273,8 +274,8 @@ def _checked_struct(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def _checked_rate(rate: Any) -> float:
     rate = float(rate)
-    if not np.isfinite(rate) or rate <= 0:
-        raise ECGError(f"sampling rate is {rate}; expected a positive number of Hz")
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise ECGError(f"sampling rate is {rate:g} Hz; ECGs have {LOWEST_RATE:g} to {HIGHEST_RATE:,.0f} Hz")
     return rate
 
 

@@ -121,8 +121,8 @@ def as_text(summary: dict[str, Any]) -> str:
     measurements = [f"{name} {value:g}" for name, value in summary["measurements"].items() if value is not None]
     rates = [] if summary["measured"] is None else _measured_lines(summary["measured"])
     for title, items in (
-        ("measurements", measurements),
-        ("measured", rates),
+        ("stated in the file, not measured", measurements),
+        ("measured here", rates),
         ("findings", summary["findings"]),
         ("statements", summary["statements"]),
         ("notes", summary["notes"]),
