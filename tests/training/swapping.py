@@ -20,8 +20,9 @@ def swapped(values: dict[str, Any], records: int, output: Path, start: Path | No
 
     Changed, and nothing else: `corpus` and `data` (simulated records, `limit` of them), `output`; the widths and
     depths of the encoder and of a text model's `config`; a text model by `name` becomes one by `config`; `start_from`
-    is a tiny checkpoint; what is chosen for an amount of data: a stage takes 4 steps of at most 32 examples, asks
-    about few findings and answers at most 8 questions (`--dry-run` counts a recipe's own batches and questions).
+    is a tiny checkpoint; what is chosen for an amount of data: a stage takes 4 steps of at most 32 examples,
+    fine-tunes on questions about few findings, and answers at most 8 questions (`--dry-run` counts a recipe's own
+    batches and questions).
     """
     small = values | {"corpus": "simulation", "data": None, "limit": records, "output": str(output)}
     if values.get("start_from"):
@@ -44,7 +45,9 @@ def _short(name: str, stage: dict[str, Any]) -> dict[str, Any]:
     training = {key: value for key, value in (stage.get("training") or {}).items() if key != "num_train_epochs"}
     asked: dict[str, Any] = {}
     if name != "pretrain":
-        questions = {"attributes": FINDINGS} | (stage.get("questions") or {})
+        questions = stage.get("questions") or {}
+        if name == "finetune":  # the de-biased set of few records and findings is smaller than a batch
+            questions = {"attributes": FINDINGS} | questions
         asked = {"evaluate": min(8, stage.get("evaluate", 8)), "questions": questions}
     batch = {"batch_size": min(32, stage["batch_size"])}
     return stage | batch | {"training": training | {"max_steps": 4}} | asked
