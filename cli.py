@@ -247,7 +247,7 @@ def plot(
     skip_checksum: SkipChecksum = False,
 ) -> None:
     """Draw ECGs on millimetre paper, true to scale. The header shows a record's id; no other sign of the patient."""
-    from .signals.plot_files import plot_files
+    from .signals.plotting.files import plot_files
 
     reading = _reading(sampling_rate, unit, leads, format, allow_truncated, skip_checksum)
     options = {"layout": layout, "start": start, "duration": duration, "speed": speed, "gain": gain, "style": style}

@@ -5,7 +5,7 @@
 Each FOLDER is searched for WFDB headers of twelve leads. Exchanges are made on paper. Weights and threshold are chosen
 on half of LUDB's records (a checksum of the record's number) and simulated ones; the table gives the other half of
 LUDB, simulated records of another seed, and every other folder whole, which nothing was chosen on. With --write the
-weights go to `signals/lead_exchange_weights.py`; without, those that are there are counted. Some minutes.
+weights go to `signals/analysis/lead_exchange_weights.py`; without, those that are there are counted. Some minutes.
 
 The weights are those of a conditional logit (McFadden 1974): the probability that an arrangement is the true one is
 exp(score) by its sum over all arrangements, the score linear in the figures of `lead_shapes`. Records come as they are
@@ -23,9 +23,10 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 from scipy.stats import beta
 
-from ecgllm.signals import ECGRecord, iter_ecgs, lead_exchanges
-from ecgllm.signals.lead_exchanges import EXCHANGES, arrangements, averaged_beats
-from ecgllm.signals.lead_shapes import describe, second_moments
+from ecgllm.signals import ECGRecord, iter_ecgs
+from ecgllm.signals.analysis import lead_exchanges
+from ecgllm.signals.analysis.lead_exchanges import EXCHANGES, arrangements, averaged_beats
+from ecgllm.signals.analysis.lead_shapes import describe, second_moments
 from ecgllm.signals.simulation import simulate_ecgs
 
 SEEDS, SIMULATED = (777, 778), 1000  # of the half that chooses and of the one that is counted

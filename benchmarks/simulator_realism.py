@@ -24,8 +24,8 @@ from scipy.stats import ks_2samp
 
 from ecgllm.signal_ecgllm import LEADS, remove_baseline
 from ecgllm.signals import ECGRecord, read_ecg
-from ecgllm.signals.averaged_beat import average_beat, qrs_bounds, wave_lengths
-from ecgllm.signals.measurements import measure
+from ecgllm.signals.analysis.dominant_beat import average_beat, qrs_bounds, wave_lengths
+from ecgllm.signals.analysis.measurements import measure
 from ecgllm.signals.simulation import stream_ecgs
 
 RATE = 500

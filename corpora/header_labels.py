@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors_ecgllm import ECGError
+from ..signals.io.wfdb.header import header_text
 from ..signals.record import ECGReadError
-from ..signals.wfdb_header import header_text
 
 LUDB_LABEL, CINC_LABEL = "<diagnoses>", "Dx"
 _READ_BY = {LUDB_LABEL: "ludb", CINC_LABEL: "cinc2021"}

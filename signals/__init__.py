@@ -1,33 +1,33 @@
-"""From files to records: `ECGRecord`, `read_ecg`, a simulator (`ecgllm.signals.simulation`), pictures on ECG paper.
+"""From files to records: `ECGRecord`, `read_ecg`, and what is done with a record before any model sees it.
 
 Files come in as paths, records go out in millivolt with their rate and lead names. Nothing here knows of models; lead
-names and resampling are those of `signal_ecgllm`, so that a file is read as a model sees it.
+names and resampling are those of `signal_ecgllm`, so that a file is read as a model sees it. The rooms: `io` (files),
+`analysis` (beats, intervals, quality, lead checks), `plotting` (ECG paper), `simulation` (ECGs of known findings).
 """
 
 from importlib import import_module
 from typing import Any
 
-from .reading import read_ecg
+from .io import ECGTree, iter_ecgs, read_ecg
 from .record import ECGReadError, ECGRecord
-from .tree import ECGTree, iter_ecgs
 
 # Drawing needs matplotlib (extra `plot`), measuring SciPy. Both are slow to import and the first is optional, so they
 # come with first use. These names are not in __all__, so that `from ecgllm.signals import *` works without them.
 _LAZY = {
-    "LeadCheck": "leads",
-    "check_leads": "leads",
-    "Quality": "quality",
-    "assess_quality": "quality",
-    "Measurement": "measurements",
-    "Measurements": "measurements",
-    "measure": "measurements",
+    "LeadCheck": "analysis.leads",
+    "check_leads": "analysis.leads",
+    "Quality": "analysis.quality",
+    "assess_quality": "analysis.quality",
+    "Measurement": "analysis.measurements",
+    "Measurements": "analysis.measurements",
+    "measure": "analysis.measurements",
     "summarize": "summary",
-    "Highlight": "paper",
-    "PaperStyle": "paper",
-    "plot_ecg": "plotting",
-    "plot_pages": "plotting",
-    "save_ecg": "plot_files",
-    "save_pages": "plot_files",
+    "Highlight": "plotting.paper",
+    "PaperStyle": "plotting.paper",
+    "plot_ecg": "plotting.plot",
+    "plot_pages": "plotting.plot",
+    "save_ecg": "plotting.files",
+    "save_pages": "plotting.files",
 }
 
 __all__ = ["ECGReadError", "ECGRecord", "ECGTree", "iter_ecgs", "read_ecg"]

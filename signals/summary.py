@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .leads import check_leads
-from .quality import assess_quality
+from .analysis.leads import check_leads
+from .analysis.quality import assess_quality
 from .quotes import without_quotes
 from .record import ECGRecord
 
@@ -76,7 +76,7 @@ def summarize(
 
 def measured(record: ECGRecord) -> dict[str, Any]:
     """What `ecgllm.signals.measure` finds, JSON-ready."""
-    from .measurements import measure
+    from .analysis.measurements import measure
 
     return measure(record).to_dict()
 

@@ -683,7 +683,7 @@ def test_plot_without_matplotlib_names_the_extra(
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "ecgllm.signals.plotting", raising=False)
+    monkeypatch.delitem(sys.modules, "ecgllm.signals.plotting.plot", raising=False)
     code, _, err = run(capsys, "plot", wfdb_file, "-o", tmp_path / "ecg.png")
     assert code == 2 and "pip install 'ecgllm[plot]'" in err
 

@@ -22,8 +22,8 @@ from ..errors_ecgllm import ECGError
 from ..processing_ecgllm import ECGFeatureExtractor
 from ..signal_ecgllm import LEADS, remove_baseline, resample
 from ..signals import iter_ecgs
-from ..signals.simulation_noise import draw_noise
-from ..signals.wave_model import twelve_leads
+from ..signals.simulation.noise import draw_noise
+from ..signals.simulation.wave_model import twelve_leads
 
 SIMULATION = "simulation"
 _BANK = 96  # noises to choose from; a random stretch of each, with either sign

@@ -295,8 +295,8 @@ def test_two_times_of_which_one_has_a_zone_have_no_order():
 
 def test_a_picture_of_two_says_which_came_first():
     pytest.importorskip("matplotlib", reason="drawing is an extra: pip install 'ecgllm[plot]'")
-    from ecgllm.signals.paper_text import earlier_and_later
     from ecgllm.signals.plotting import plot_ecg
+    from ecgllm.signals.plotting.paper_text import earlier_and_later
 
     records = [telling_record(counts(("I", "II")).repeat(6, 0)), simulate_ecg(seed=1)]
     assert earlier_and_later(records) == ["", ""] and earlier_and_later(records[:1]) == [""]
@@ -308,7 +308,7 @@ def test_a_picture_of_two_says_which_came_first():
 
 
 def test_what_logs_print_of_records_and_tables(telling, caplog):
-    from ecgllm.signals.wfdb_header import parse_record_line, read_header
+    from ecgllm.signals.io.wfdb.header import parse_record_line, read_header
 
     caplog.set_level(logging.DEBUG)
     for path in files(telling):

@@ -13,7 +13,8 @@ from ecgllm.corpora.machine_statements import mimic_statement
 from ecgllm.corpora.ptbxl_text import beats_in, leads_in
 from ecgllm.errors_ecgllm import ECGError
 from ecgllm.signal_ecgllm import standard_lead_name
-from ecgllm.signals import csv_tables, wfdb_header
+from ecgllm.signals.io.tables import csv_tables
+from ecgllm.signals.io.wfdb import header as wfdb_header
 from ecgllm.signals.quotes import without_quotes
 
 REPEATED = (
@@ -49,7 +50,18 @@ def _patterns():
         "PTB-XL, beats": beats_in,
     }
     try:
-        from ecgllm.signals import clinical, clinical_leads, clinical_notes, clinical_parsers
+        from ecgllm.signals.io.clinical import (
+            leads as clinical_leads,
+        )
+        from ecgllm.signals.io.clinical import (
+            notes as clinical_notes,
+        )
+        from ecgllm.signals.io.clinical import (
+            parsers as clinical_parsers,
+        )
+        from ecgllm.signals.io.clinical import (
+            reader as clinical,
+        )
     except ImportError:
         return found
     return found | {

@@ -1,0 +1,1 @@
+"""Tables and arrays, which say little of themselves: CSV, NumPy, Parquet in, ECGRecords out."""

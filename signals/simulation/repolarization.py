@@ -1,0 +1,163 @@
+"""ST segment, T and U wave, and the P wave: a `Plan` and its QRS in, Gaussians of a batch of records out.
+
+Decided here: QT, how T stands in health, how it turns away from a wide QRS, what ischaemia does to ST and T over each
+territory (opposite walls see the opposite, as one dipole draws both), and the shape of P in large atria.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .plan import Plan
+from .qrs import LONGEST_FUSED, wall_vectors
+from .wave_model import Waves, frontal_vectors
+
+_LATE, _DELTA, _R2 = 4, 8, 2  # slots of the QRS that T turns away from
+_T_END = 2.6  # standard deviations of its fall after the peak of T
+
+
+def draw_qt(rng: np.random.Generator, plan: Plan, qrs: np.ndarray) -> np.ndarray:
+    """QT interval in seconds: corrected QT scaled by the rate, and longer where conduction is slow."""
+    n, rr = len(plan.rate), 60 / plan.rate
+    corrected = np.clip(rng.normal(0.408, 0.019, n) + 0.008 * plan.female, 0.355, 0.446)
+    corrected = np.where(plan.long_qt, rng.uniform(0.478, 0.58, n), corrected) + 0.7 * np.maximum(qrs - 0.110, 0)
+    return np.minimum(corrected * rr ** rng.uniform(0.30, 0.46, n), 0.80 * rr + 0.03)
+
+
+def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length: np.ndarray, qt: np.ndarray) -> Waves:
+    """ST (two Gaussians), J wave, T (a slow rise and a faster fall, three Gaussians) and U, relative to QRS onset.
+
+    qrs: as from `draw_qrs`; length: its duration, qt: both in seconds. T ends at `qt`, where a sixth of its
+    steepest fall is left, as cardiologists mark it in LUDB.
+    """
+    n = len(plan.rate)
+
+    def u(low: float, high: float) -> np.ndarray:
+        return rng.uniform(low, high, n)
+
+    fall = np.minimum(u(0.027, 0.041) * (60 / plan.rate) ** 0.3, 0.22 * np.maximum(qt - length, 0.1))
+    peak = qt - _T_END * fall
+    size = np.clip(rng.lognormal(np.log(0.25), 0.36, n), 0.09, 0.75) * np.where(plan.female, 0.9, 1.08)
+    kind = plan.repolarization
+    size = np.select([kind == "flat t", kind == "early"], [u(0.015, 0.055), size * u(1.1, 1.6)], size)
+    size = np.where((plan.voltage == "low") & (kind != "flat t"), size * u(0.5, 0.9), size)
+    angle = rng.normal(30, 14, n) + 0.35 * np.clip(plan.axis, -30, 95)  # T follows QRS some of the way
+    frontal = frontal_vectors(size, np.clip(angle, 5, 80))
+    chest = np.stack([size * u(0.62, 1.20), 0.7 * frontal[:, 1], -size * u(0.35, 1.35)], axis=1)
+    # At rest ST is not quite at the baseline: a little forwards, and any way at random.
+    near = size * u(0.4, 1.4)  # of what is no dipole
+    st = rng.normal(-0.004, 0.020, (n, 2))
+    st_chest = np.stack([rng.normal(-0.012, 0.020, n), 0.7 * st[:, 1], rng.normal(-0.032, 0.028, n)], axis=1)
+
+    # Secondary changes: T turns away from the wide or late part of the QRS, ST goes with it.
+    right = plan.conduction == "rbbb"
+    chest[:, 2] *= np.where(right, 0.25, 1)
+    chest = chest - (right * u(0.42, 0.70))[:, None] * qrs.chest[:, _LATE] * np.array([0.4, 1, 1])
+    delta = (plan.conduction == "preexcitation") * u(0.3, 1.1)
+    frontal, chest = frontal - delta[:, None] * qrs.frontal[:, _DELTA], chest - delta[:, None] * qrs.chest[:, _DELTA]
+    wide = plan.wide & (plan.conduction != "preexcitation")
+    against = u(0.06, 0.16)[:, None]
+    area = np.ones(qrs.widths.shape)
+    # In paced hearts T follows the area of QRS, so that one broad wave has as tall a T as two humps have.
+    paced = (plan.rhythm == "ventricular pacing") & (length > LONGEST_FUSED)
+    area[paced] = rng.spawn(1)[0].uniform(1, 1.6, (n, 1))[paced] * qrs.widths[paced] / (0.094 * length[paced, None])
+    frontal = np.where(wide[:, None], -against * (area[..., None] * qrs.frontal).sum(axis=1), frontal)
+    chest = np.where(wide[:, None], -against * (area[..., None] * qrs.chest).sum(axis=1), chest)
+    follow = u(0.15, 0.45)[:, None]
+    st, st_chest = np.where(wide[:, None], follow * frontal, st), np.where(wide[:, None], follow * chest, st_chest)
+    strain = plan.voltage == "left strain"
+    main, main_chest = qrs.frontal[:, _R2], qrs.chest[:, _R2]
+    turned, sunk = u(0.14, 0.30)[:, None], -u(0.035, 0.10)[:, None]
+    frontal, chest = (
+        np.where(strain[:, None], -turned * vector * spread, old)
+        for vector, spread, old in ((main, 1.0, frontal), (main_chest, np.array([1.0, 1, 0.5]), chest))
+    )
+    st = np.where(strain[:, None], sunk * main, st)
+    st_chest = np.where(strain[:, None], sunk * main_chest, st_chest)
+    burdened = (plan.voltage == "right hypertrophy") & (u(0, 1) < 0.6)
+    chest = np.where(burdened[:, None], -u(0.15, 0.3)[:, None] * main_chest, chest)
+
+    # Primary changes.
+    wall, wall_chest = wall_vectors(plan.territory)
+    inner, inner_chest = frontal_vectors(np.full(n, 0.85), 58 + u(-20, 20)), np.tile([0.72, 0.42, -0.16], (n, 1))
+    anywhere = (plan.territory == "none")[:, None]
+    wall, wall_chest = np.where(anywhere, inner, wall), np.where(anywhere, inner_chest, wall_chest)
+    acute = kind == "acute infarction"
+    lift = np.select(
+        [acute, kind == "elevation", kind == "early", kind == "depression"],
+        [np.clip(rng.lognormal(np.log(0.26), 0.45, n), 0.13, 0.9), u(0.14, 0.28), u(0.04, 0.13), -u(0.10, 0.30)], 0.0,
+    )[:, None]  # fmt: skip
+    st, st_chest = st + lift * wall, st_chest + lift * wall_chest
+    with_t = np.select(
+        [acute, kind == "inversion", kind == "old infarction", kind == "depression"],
+        [np.where(u(0, 1) < 0.7, u(0.1, 1.4), -u(0.6, 1.5)) * lift[:, 0], -u(0.25, 0.62),
+         -np.where(u(0, 1) < 0.6, u(0.05, 0.4), 0), -u(-0.5, 0.3) * lift[:, 0]], 0.0,
+    )[:, None]  # fmt: skip
+    damped = np.select([acute | (kind == "depression"), kind == "inversion"], [u(0.5, 1), u(0.1, 0.5)], 1.0)[:, None]
+    frontal, chest = damped * frontal + with_t * wall, damped * chest + with_t * wall_chest
+
+    notch = np.where(kind == "early", u(0.08, 0.22), 0)[:, None]
+    wave = np.where((kind == "early") | (u(0, 1) < 0.25), u(0.02, 0.12), 0)[:, None]  # U, a tenth of T or so
+    tilt = u(0.7, 1.3)[:, None]
+    centers = np.stack(
+        [length + 0.030, length + 0.095, length + 0.010, peak - 1.55 * fall, peak - 0.5 * fall, peak,
+         qt + u(0.05, 0.09)], axis=1,
+    )  # fmt: skip
+    widths = np.stack(
+        [np.full(n, 0.028), np.full(n, 0.038), u(0.008, 0.013), u(1.4, 2.1) * fall, 1.3 * fall, fall,
+         np.full(n, 0.032)], axis=1,
+    )  # fmt: skip
+    centers[:, :2] += np.where(wide, 0.012, 0)[:, None]  # where QRS ends is then as plain as in real blocks
+    widths[:, 0] += np.where(wide, 0.008, 0)
+    widths[:, 1] += np.where(acute | strain, 0.016, 0)  # ST runs on into T
+    # A fast heart leaves ST no time: its second half gives way to T.
+    centers[:, 1] = np.minimum(centers[:, 1], np.maximum(centers[:, 3], length + 0.05))
+
+    def stacked(st: np.ndarray, inner: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return np.stack([st, tilt * st, notch * inner, 0.32 * t, 0.42 * t, 0.45 * t, wave * t], axis=1)
+
+    near = np.where(plan.wide | strain | burdened, 0, near * damped[:, 0])[:, None]
+    none = np.zeros((n, 1))
+    four = stacked(*(np.concatenate(pair, axis=1) for pair in ((st_chest, none), (inner_chest, none), (chest, near))))
+    return Waves(centers, widths, stacked(st, inner, frontal), four)
+
+
+def draw_pr(rng: np.random.Generator, plan: Plan) -> np.ndarray:
+    """PR interval in seconds: usual ones up to 200 ms, and longer ones."""
+    n, rr = len(plan.rate), 60 / plan.rate
+    normal = np.clip(rng.normal(0.157, 0.020, n) * rr**0.15, 0.121, 0.199)
+    long = 0.202 + np.minimum(rng.random(n) ** 1.5 * 0.154, np.maximum(0.46 * rr - 0.202, 0.004))
+    normal = np.where(plan.rhythm == "mobitz 1", np.clip(normal, 0.14, 0.19), normal)
+    pr = np.where(plan.pr == "long", long, normal)
+    return np.where(plan.conduction == "preexcitation", rng.uniform(0.070, 0.112, n), pr)
+
+
+def draw_p_waves(rng: np.random.Generator, plan: Plan) -> tuple[Waves, np.ndarray]:
+    """(P relative to its onset, its duration in s): the right atrium, pointing forwards, then the left one, pointing
+    to the left and backwards."""
+    n = len(plan.rate)
+    left, right = (plan.left_atrium == "large")[:, None], (plan.right_atrium == "large")[:, None]
+
+    def u(low: float, high: float) -> np.ndarray:
+        return rng.uniform(low, high, (n, 1))
+
+    width = np.where(left, u(0.112, 0.150), u(0.078, 0.119))
+    size = np.clip(rng.lognormal(np.log(0.155), 0.36, (n, 1)), 0.055, 0.28)
+    # Large atria differ from usual ones by degrees, in each respect for itself: a shape that only they had would be
+    # learned in place of height, length and the force in V1, by which they are called.
+    axis = np.where(right, np.clip(rng.normal(66, 12, (n, 1)), 30, 88), np.clip(rng.normal(54, 13, (n, 1)), 15, 80))
+    first = np.where(right, u(1.2, 2.5), u(0.62, 0.88))
+    second = np.where(right, u(0.45, 0.9), np.where(left, u(0.6, 1.05), u(0.57, 0.83)))
+    size = np.where(right, np.clip(size, 0.13, 0.2), size)
+    frontal = frontal_vectors(size * np.hstack([first, second]), axis + u(4, 20) * [1, -1])
+    forwards, backwards = np.where(right, u(1.0, 2.2), u(0.8, 1.2)), np.where(left, u(1.0, 3.2), u(0.8, 1.2))
+    x = size * [0.35, 0.65]
+    z = size * u(0.6, 1.1) * np.hstack([-0.5 * forwards, 0.42 * backwards])
+    apart = np.hstack([np.where(left, u(0.25, 0.33), u(0.28, 0.36)), np.where(left, u(0.67, 0.75), u(0.65, 0.71))])
+    waves = Waves(
+        width * apart,
+        width * np.hstack([apart[:, :1] / 2.1, (1 - apart[:, 1:]) / 2]) * rng.uniform(0.9, 1.05, (n, 2)),
+        frontal,
+        np.stack([x, 0.6 * frontal[..., 1], z], axis=-1),
+    )
+    return waves, width[:, 0]

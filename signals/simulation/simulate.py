@@ -1,0 +1,346 @@
+"""Simulated 12-lead ECGs whose truth is known: a seed and wishes in, ECGRecords with findings and report out.
+
+`simulate_ecgs` draws a broad mix (or records that all bear given findings), `simulate_ecg` gives one,
+`simulate_with_waves` adds where every wave begins and ends, and `simulate_follow_ups` gives pairs of one patient with
+a known change. Decided here: how plans, hearts, noise and reports make a record, and that a record that does not
+show what was asked for is drawn again. docs/simulation.md has the model and its limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from ...errors_ecgllm import ECGError
+from ..record import ECGRecord
+from .change import changed_plans, is_intended
+from .criteria import draw_limits
+from .heart import Hearts, draw_hearts, rendered, truth_of
+from .noise import draw_noise
+from .plan import NOISES, NORMAL, checked_findings, draw_plan, may_show
+from .reports import write_report
+from .rhythm import ATRIAL, VENTRICULAR, seen
+from .truth import Truth
+from .wave_model import LEADS, twelve_leads
+
+CHUNK = 128  # records drawn and rendered at once: small enough for the cache, large enough for numpy
+_MIN_DURATION = 5.0  # seconds; a premature beat must fit at any rate
+_ATTEMPTS = 60  # batches drawn before a wish is called impossible
+_MEASUREMENTS = ("heart_rate", "pr", "qrs", "qt", "qtc", "axis")
+
+
+@dataclass(frozen=True, eq=False)
+class WaveTruth:
+    """Where the waves of a record begin and end, in seconds; those that lie in the record as a whole.
+
+    p, qrs: [waves, 2] onset and offset. t_end: [beats], for each row of `qrs`. kinds: for
+    each row of `qrs` "usual", "premature ventricular" or "premature atrial".
+    """
+
+    p: np.ndarray
+    qrs: np.ndarray
+    t_end: np.ndarray
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FollowUp:
+    """Two records of one patient. new, resolved: findings of the heart that only the second, or only the first, has;
+    both are empty where nothing changed."""
+
+    first: ECGRecord
+    second: ECGRecord
+    new: tuple[str, ...]
+    resolved: tuple[str, ...]
+
+
+def simulate_ecgs(
+    n: int,
+    seed: int,
+    sampling_rate: float = 100.0,
+    duration: float = 10.0,
+    noise: float = 1.0,
+    findings: Iterable[str] | None = None,
+    heart_rate: float | None = None,
+    first: int = 0,
+    reader_spread: float = 0.0,
+) -> list[ECGRecord]:
+    """Simulate `n` 12-lead ECGs; the same arguments give the same bytes.
+
+    Args:
+        n: how many. seed: of the random generator. sampling_rate: Hz. duration: seconds, at least 5.
+        noise: scale of the electrodes' noise, 0 for none.
+        findings: what every record shall show, of `FINDINGS`; what is not named is normal. None draws a mix.
+        heart_rate: beats per minute of every record, or None to draw it.
+        first: number of the first record, a multiple of `CHUNK`. A seed is one endless series of records, of which
+            each chunk can be made alone: `simulate_ecgs(256, 0)` is `simulate_ecgs(128, 0)` and then
+            `simulate_ecgs(128, 0, first=128)`.
+        reader_spread: 0 to 1: how far the limits by which each record is read lie from the published ones, from the
+            one to the next, as readers differ (`criteria`). Signals are the same.
+
+    Returns: records of float32 [12, duration * sampling_rate] in mV, each of its own patient, with all findings that
+    hold, the leads of those that are local (`finding_leads`), an English report, age, sex, and measurements:
+    heart_rate (bpm over the record), qrs, qt, qtc (Bazett) and, where a P wave is conducted to each QRS, pr (ms), axis
+    (degrees, from the net amplitudes in I and aVF).
+    Raises: ValueError for unknown or contradictory findings, or a heart rate that they exclude.
+    """
+    return list(stream_ecgs(n, seed, sampling_rate, duration, noise, findings, heart_rate, first, reader_spread))
+
+
+def stream_ecgs(
+    n: int,
+    seed: int,
+    sampling_rate: float = 100.0,
+    duration: float = 10.0,
+    noise: float = 1.0,
+    findings: Iterable[str] | None = None,
+    heart_rate: float | None = None,
+    first: int = 0,
+    reader_spread: float = 0.0,
+) -> Iterator[ECGRecord]:
+    """The records of `simulate_ecgs` one by one, made as they are asked for: for more than memory holds."""
+    for record, _ in _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate, first, reader_spread):
+        yield record
+
+
+def simulate_ecg(
+    findings: Iterable[str] = (NORMAL,),
+    heart_rate: float | None = None,
+    seed: int = 0,
+    sampling_rate: float = 100.0,
+    duration: float = 10.0,
+    noise: float = 1.0,
+    reader_spread: float = 0.0,
+) -> ECGRecord:
+    """Simulate one ECG that shows `findings`, everything else normal; see `simulate_ecgs`."""
+    return simulate_ecgs(1, seed, sampling_rate, duration, noise, findings, heart_rate, reader_spread=reader_spread)[0]
+
+
+def simulate_with_waves(
+    n: int,
+    seed: int,
+    sampling_rate: float = 100.0,
+    duration: float = 10.0,
+    noise: float = 1.0,
+    findings: Iterable[str] | None = None,
+    heart_rate: float | None = None,
+    reader_spread: float = 0.0,
+) -> list[tuple[ECGRecord, WaveTruth]]:
+    """The records of `simulate_ecgs`, each with the onsets and offsets of its waves."""
+    made = _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate, reader_spread=reader_spread)
+    return [(record, _waves(hearts, duration)) for record, hearts in made]
+
+
+def simulate_follow_ups(
+    n: int,
+    seed: int,
+    sampling_rate: float = 100.0,
+    duration: float = 10.0,
+    noise: float = 1.0,
+    reader_spread: float = 0.0,
+) -> list[FollowUp]:
+    """Simulate `n` pairs of ECGs of one patient each, in about equal parts with a new finding, with one that is gone,
+    and without a change.
+
+    Both records have the same patient_id, sex and body; the second is days to years later (`recorded_at`, `age`), its
+    electrodes sit a little differently, its noise is its own. Noise is no change. Same arguments, same bytes.
+    Raises: ValueError as `simulate_ecgs`.
+    """
+    return list(stream_follow_ups(n, seed, sampling_rate, duration, noise, reader_spread))
+
+
+def stream_follow_ups(
+    n: int,
+    seed: int,
+    sampling_rate: float = 100.0,
+    duration: float = 10.0,
+    noise: float = 1.0,
+    reader_spread: float = 0.0,
+) -> Iterator[FollowUp]:
+    """The pairs of `simulate_follow_ups` one by one, made as they are asked for."""
+    _check(n, sampling_rate, duration, noise)
+    attempt = number = 0
+    while number < n:
+        seeds = [seed, 1, attempt]
+        rng = np.random.default_rng(seeds)
+        attempt += 1
+        before, after, intended = changed_plans(rng, CHUNK)
+        hearts = [
+            draw_hearts(np.random.default_rng([*seeds, 2]), np.random.default_rng([*seeds, 3 + visit]), plan, duration)
+            for visit, plan in enumerate((before, after))
+        ]
+        # One reader for both visits: another one would see changes where there are none.
+        limits = draw_limits(np.random.default_rng([*seeds, 7]), CHUNK, reader_spread)
+        truths = [truth_of(each, duration, limits) for each in hearts]
+        rows = [row for row in range(CHUNK) if is_intended(*(truth.findings(row) for truth in truths), *intended[row])]
+        rows = np.array(rows[: n - number], dtype=int)
+        made = []
+        for visit in range(2):
+            noises = np.random.default_rng([*seeds, 5 + visit])
+            made.append(
+                _records(noises, hearts[visit][rows], truths[visit][rows], sampling_rate, duration, noise, None)
+            )
+        start = datetime(2015, 1, 1)
+        for first, second in zip(*made, strict=True):
+            name, patient = f"sim-{seed}-pair-{number:06d}", f"sim-{seed}-pair-patient-{number:06d}"
+            at = start + timedelta(minutes=float(rng.integers(0, 60 * 24 * 2500)))
+            gap = timedelta(minutes=round(float(np.exp(rng.uniform(np.log(60.0), np.log(60 * 24 * 900))))))
+            one = _named(first, f"{name}-1", patient, recorded_at=at)
+            age = float(min(first["age"] + round(gap.days / 365.25), 110))
+            two = _named(second | {"age": age}, f"{name}-2", patient, recorded_at=at + gap)
+            new, gone = _difference(one.findings, two.findings), _difference(two.findings, one.findings)
+            yield FollowUp(one, two, new, gone)
+            number += 1
+
+
+def _simulated(
+    n: int,
+    seed: int,
+    sampling_rate: float,
+    duration: float,
+    noise: float,
+    findings: Iterable[str] | None,
+    heart_rate: float | None,
+    start: int = 0,
+    reader_spread: float = 0.0,
+) -> Iterator[tuple[ECGRecord, Hearts]]:
+    """Records one by one, each with its heart (a batch of one)."""
+    _check(n, sampling_rate, duration, noise)
+    if start < 0 or start % CHUNK:
+        raise ECGError(f"first is {start}; expected a multiple of {CHUNK}, as records are drawn by so many.")
+    wanted = None if findings is None else checked_findings(findings, heart_rate)
+    if heart_rate is not None and not 30 <= heart_rate <= 180:
+        raise ECGError(f"heart_rate is {heart_rate}; the simulator makes 30 to 180 beats per minute.")
+    if wanted is not None and noise == 0 and wanted.intersection(NOISES):
+        raise ECGError(f"noise is 0, which excludes {min(wanted.intersection(NOISES))!r}; leave one of them out.")
+    for first in range(start, start + n, CHUNK):
+        seeds, count = [seed, first], min(CHUNK, start + n - first)
+        hearts, truth = _drawn(seeds, count, wanted, heart_rate, duration, reader_spread)
+        rng = np.random.default_rng([*seeds, 9])
+        kinds = None if wanted is None else wanted.intersection(NOISES)
+        made = _records(rng, hearts, truth, sampling_rate, duration, noise, kinds)
+        for row, fields in enumerate(made):
+            number = first + row
+            yield _named(fields, f"sim-{seed}-{number:06d}", f"sim-{seed}-patient-{number:06d}"), hearts[row : row + 1]
+
+
+def _check(n: int, sampling_rate: float, duration: float, noise: float) -> None:
+    if n < 0 or duration < _MIN_DURATION or sampling_rate < 50 or noise < 0:
+        raise ECGError(
+            f"n={n}, duration={duration} s, sampling_rate={sampling_rate} Hz, noise={noise}; expected n and noise of "
+            f"at least 0, a duration of at least {_MIN_DURATION:g} s and a rate of at least 50 Hz."
+        )
+
+
+def _drawn(
+    seeds: list[int],
+    count: int,
+    wanted: frozenset[str] | None,
+    heart_rate: float | None,
+    duration: float,
+    reader_spread: float,
+) -> tuple[Hearts, Truth]:
+    """`count` hearts; where something was wished, only those whose waves show it and nothing else."""
+    parts: list[tuple[Hearts, Truth]] = []
+    missing = count
+    shown = must = frozenset()
+    if wanted is not None:
+        shown, must = may_show(wanted, heart_rate), wanted.difference(NOISES)
+    for attempt in range(_ATTEMPTS):
+        body, visit = (np.random.default_rng([*seeds, attempt, part]) for part in (0, 1))
+        size = missing if wanted is None else min(CHUNK, 2 * missing + 10)
+        plan = draw_plan(body, size, wanted, heart_rate)
+        hearts = draw_hearts(body, visit, plan, duration)
+        limits = draw_limits(np.random.default_rng([*seeds, attempt, 2]), size, reader_spread)
+        truth = truth_of(hearts, duration, limits)
+        if wanted is None:
+            return hearts, truth
+        fits = [must <= found <= shown for found in (frozenset(truth.findings(row)) for row in range(size))]
+        rows = np.flatnonzero(fits)[:missing]
+        parts.append((hearts[rows], truth[rows]))
+        missing -= len(rows)
+        if not missing:
+            return _stacked(parts)
+    raise ECGError(
+        f"{count - missing} of {count} records of {duration:g} s could be made that show {', '.join(sorted(wanted))}"
+        f"{'' if heart_rate is None else f' at {heart_rate:g} beats per minute'} and nothing else. Leave a finding or "
+        "the heart rate out, or make them longer."
+    )
+
+
+def _stacked(parts: list[tuple[Hearts, Truth]]) -> tuple[Hearts, Truth]:
+    if len(parts) == 1:
+        return parts[0]
+    truths = [truth for _, truth in parts]
+    joined = (
+        {name: np.concatenate([getattr(truth, part)[name] for truth in truths]) for name in getattr(truths[0], part)}
+        for part in ("measurements", "holds", "leads")
+    )
+    return Hearts.stacked([hearts for hearts, _ in parts]), Truth(*joined)
+
+
+def _records(
+    rng: np.random.Generator,
+    hearts: Hearts,
+    truth: Truth,
+    sampling_rate: float,
+    duration: float,
+    noise: float,
+    noises: frozenset[str] | None,
+) -> list[dict]:
+    """Fields of the records of a batch, without names."""
+    n = len(hearts.qrs)
+    times = np.arange(round(duration * sampling_rate)) / sampling_rate
+    reporting = np.random.default_rng(rng.integers(0, 2**63))  # so that noise leaves the report's wording as it is
+    eight, spoilt = rendered(hearts, times), [{} for _ in range(n)]
+    if noise > 0 and n:
+        added, spoilt = draw_noise(rng, n, times, noise, noises)
+        eight += added
+    signal = twelve_leads(eight)
+    records = []
+    for i in range(n):
+        findings, leads = truth.findings(i), truth.finding_leads(i) | spoilt[i]
+        findings = (*findings, *(kind for kind in NOISES if kind in spoilt[i]))
+        values = {name: float(truth.measurements[name][i]) for name in _MEASUREMENTS}
+        records.append(
+            {
+                "signal": signal[i],
+                "sampling_rate": sampling_rate,
+                "findings": findings,
+                "finding_leads": leads,
+                "report": write_report(reporting, findings, leads, values["heart_rate"]),
+                "measurements": {name: value for name, value in values.items() if not np.isnan(value)},
+                "age": float(hearts.plan.age[i]),
+                "sex": "female" if hearts.plan.female[i] else "male",
+            }
+        )
+    return records
+
+
+def _named(fields: dict, name: str, patient: str, **rest: object) -> ECGRecord:
+    return ECGRecord(**fields, leads=LEADS, id=name, patient_id=patient, source="simulation", **rest)
+
+
+def _difference(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in after if name not in before and name not in NOISES)
+
+
+def _waves(hearts: Hearts, duration: float) -> WaveTruth:
+    rhythm = hearts.rhythm
+    inside = seen(rhythm.qrs[0], duration)
+    onset, kind = rhythm.qrs[0][inside], rhythm.kind[0][inside]
+    ectopic = kind == VENTRICULAR
+    length = np.where(ectopic, hearts.ectopic_qrs[0], hearts.qrs[0])
+    ectopic_end = hearts.ectopic.centers[0, -1] + 2 * hearts.ectopic.widths[0, -1]
+    p = np.concatenate([rhythm.p[0], rhythm.early_p[0], rhythm.retrograde_p[0]])
+    p = np.sort(p[(p >= 0) & (p + hearts.p_length[0] <= duration)])  # NaN is neither
+    names = {VENTRICULAR: "premature ventricular", ATRIAL: "premature atrial"}
+    return WaveTruth(
+        np.stack([p, p + hearts.p_length[0]], axis=1),
+        np.stack([onset, onset + length], axis=1),
+        onset + np.where(ectopic, ectopic_end, hearts.qt[0]),
+        tuple(names.get(each, "usual") for each in kind.tolist()),
+    )

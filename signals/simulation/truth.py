@@ -1,0 +1,358 @@
+"""What a simulated ECG shows: its waves measured without noise, findings by published criteria out.
+
+The normal beat of each record is drawn in twelve leads and measured; a finding holds if the signal fulfils its
+criterion, whatever was planned, and a plan that failed its criterion is not claimed. Decided here: the criteria, whose
+limits are those of whoever reads the record (`criteria`). Sources: AHA/ACCF/HRS Recommendations for the
+Standardization and Interpretation of the ECG, parts III to VI (2009); Fourth Universal Definition of Myocardial
+Infarction (2018) for ST and Q; Sokolow and Lyon 1949, Casale (Cornell) 1987 for hypertrophy. ST and T that follow a
+wide QRS belong to it and are not stated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .criteria import Limits
+from .plan import (
+    BRADYCARDIA,
+    FIBRILLATION,
+    FINDINGS,
+    FIRST_DEGREE,
+    LBBB,
+    LEFT_AXIS,
+    NORMAL,
+    PAC,
+    PVC,
+    RBBB,
+    RIGHT_AXIS,
+    SINUS,
+    TACHYCARDIA,
+    TERRITORIES,
+    Plan,
+)
+from .rhythm import ATRIAL, VENTRICULAR, Rhythm, seen
+from .wave_model import LEADS, Waves, template
+
+_TIMES = np.arange(-0.04, 0.70, 0.004)  # seconds from QRS onset
+_SMALLEST_MV = 0.03
+
+#: Leads that look at a territory; of an infarction two of them must show it.
+TERRITORY_LEADS = {
+    "anteroseptal": ("V1", "V2", "V3", "V4"),
+    "anterior": ("V2", "V3", "V4", "V5"),
+    "anterolateral": ("I", "aVL", "V3", "V4", "V5", "V6"),
+    "lateral": ("I", "aVL", "V5", "V6"),
+    "inferior": ("II", "III", "aVF"),
+    "inferolateral": ("II", "III", "aVF", "V5", "V6"),
+}
+_NEIGHBOURS = np.zeros((12, 12), dtype=np.float32)
+for _one, _two in (
+    ("II", "aVF"), ("III", "aVF"), ("II", "III"), ("I", "aVL"), ("V1", "V2"), ("V2", "V3"), ("V3", "V4"), ("V4", "V5"),
+    ("V5", "V6"),
+):  # fmt: skip
+    _NEIGHBOURS[LEADS.index(_one), LEADS.index(_two)] = _NEIGHBOURS[LEADS.index(_two), LEADS.index(_one)] = 1
+
+
+@dataclass
+class Truth:
+    """Of a batch. measurements: name -> [records], NaN where there is nothing to measure. holds: finding -> whether it
+    does [records]. leads: finding -> in which leads, bool [records, 12]."""
+
+    measurements: dict[str, np.ndarray]
+    holds: dict[str, np.ndarray]
+    leads: dict[str, np.ndarray]
+
+    def findings(self, i: int) -> tuple[str, ...]:
+        """All findings that hold of record `i`."""
+        return tuple(finding for finding, holds in self.holds.items() if holds[i])
+
+    def __getitem__(self, rows: np.ndarray) -> Truth:
+        """The truth of these records only."""
+        parts = (self.measurements, self.holds, self.leads)
+        return Truth(*({name: values[rows] for name, values in part.items()} for part in parts))
+
+    def finding_leads(self, i: int) -> dict[str, tuple[str, ...]]:
+        """Finding -> leads of record `i`, for those that hold and are local."""
+        return {
+            finding: tuple(lead for lead, shows in zip(LEADS, rows[i], strict=True) if shows)
+            for finding, rows in self.leads.items()
+            if self.holds[finding][i]
+        }
+
+
+def _lead(*names: str) -> list[int]:
+    return [LEADS.index(name) for name in names]
+
+
+def _in_two(shows: np.ndarray) -> np.ndarray:
+    """Only leads of which a neighbour shows it, too."""
+    return shows & ((shows.astype(np.float32) @ _NEIGHBOURS) > 0)
+
+
+def measured_truth(
+    plan: Plan, rhythm: Rhythm, beat: Waves, slots: int, qrs: np.ndarray, qt: np.ndarray, p: Waves,
+    p_length: np.ndarray, electrodes: np.ndarray, duration: float, limits: Limits,
+) -> Truth:  # fmt: skip
+    """The truth of a batch.
+
+    beat: QRS (its first `slots` Gaussians) and repolarization of the normal beat. qrs, qt, p_length: seconds.
+    electrodes: as from `chest_electrodes`. duration: of the record, seconds. limits: of whoever reads each record.
+    """
+    n = len(qrs)
+    depolarization = Waves(
+        beat.centers[:, :slots], beat.widths[:, :slots], beat.frontal[:, :slots], beat.chest[:, :slots]
+    )
+    pure, whole = template(depolarization, electrodes, _TIMES), template(beat, electrodes, _TIMES)
+    r, s = pure.max(axis=2), pure.min(axis=2)  # mV, s is negative
+    net = r + s
+    axis = np.rad2deg(np.arctan2(2 / np.sqrt(3) * net[:, 5], net[:, 0]))
+    measurements, holds = _rhythm_truth(plan, rhythm, duration, limits)
+    rate = measurements["heart_rate"]
+    holds |= {
+        LEFT_AXIS: (axis < limits["left axis"]) & (axis >= -90),
+        RIGHT_AXIS: (axis > limits["right axis"]) & (axis <= 180),
+        "right superior axis": axis < -90,
+    }
+    measurements |= {"qrs": qrs * 1000, "qt": qt * 1000, "qtc": qt * 1000 * np.sqrt(rate / 60), "axis": axis}
+    holds |= _conduction_truth(plan, qrs, axis, r, s, _late_in_v1(pure, qrs), limits)
+    holds |= _voltage_truth(plan, r, s, axis, limits)
+    holds |= _atrial_truth(plan, rhythm, p, p_length, electrodes, limits)
+    local = _repolarization_truth(plan, qrs, qt, pure, whole, r, s, limits)
+    leads = {finding: rows for finding, rows in local.items() if rows.ndim == 2}
+    holds |= {finding: rows.any(axis=1) if rows.ndim == 2 else rows for finding, rows in local.items()}
+    # Both corrections must agree: Bazett's alone calls every fast heart's QT long (AHA/ACCF/HRS 2009 part IV).
+    limit = np.where(plan.female, 460, 450) + limits["qtc"] + np.maximum(qrs * 1000 - 110, 0)
+    fridericia = qt * 1000 * np.cbrt(rate / 60)
+    holds["prolonged qt interval"] = (fridericia >= limit) & (measurements["qtc"] >= limit)
+    holds["left ventricular strain"] = (
+        (plan.voltage == "left strain")
+        & holds["left ventricular hypertrophy"]
+        & leads["t wave inversion"][:, _lead("V5", "V6")].any(axis=1)
+    )
+    abnormal = np.zeros(n, dtype=bool)
+    for finding, rows in holds.items():
+        if finding != SINUS:
+            abnormal |= rows
+    holds[NORMAL] = holds[SINUS] & ~abnormal
+    order = [*FINDINGS, *(name for name in holds if name not in FINDINGS)]
+    return Truth(measurements, {name: holds[name] for name in order if name in holds}, leads)
+
+
+def _rhythm_truth(plan: Plan, rhythm: Rhythm, duration: float, limits: Limits) -> tuple[dict, dict]:
+    kind, rate = plan.rhythm, rhythm.rate
+    beats, waves = seen(rhythm.qrs, duration), seen(rhythm.p, duration)
+    pvc = (beats & (rhythm.kind == VENTRICULAR)).sum(axis=1)
+    pac = (beats & (rhythm.kind == ATRIAL)).sum(axis=1)
+    sinus = kind == "sinus"
+    intervals = np.diff(rhythm.qrs, axis=1)
+    shown = beats[:, 1:] & beats[:, :-1]
+    longest, shortest = (
+        np.where(shown, intervals, -np.inf).max(axis=1), np.where(shown, intervals, np.inf).min(axis=1)
+    )  # fmt: skip
+    spread = longest - shortest
+    # A dropped beat: two P waves, and no QRS between them. One such pause must be seen from end to end.
+    dropped = (waves.sum(axis=1) > beats.sum(axis=1)) & (longest > 0)
+    slow = rate < limits["slow"]
+    measurements = {"heart_rate": rate}
+    constant = np.where(np.isin(kind, ("sinus", "atrial pacing", "mobitz 2", "2:1 block")), 1.0, np.nan)
+    conducted = np.where(beats & (rhythm.kind == 0), rhythm.pr, np.nan)
+    paced = kind == "ventricular pacing"
+    tracked = paced[:, None] & np.isnan(rhythm.pr)
+    # P waves faster than the beats of the pacemaker, and none of them is followed: nothing passes to the ventricles.
+    with np.errstate(all="ignore"):
+        last, first = np.where(waves, rhythm.p, -np.inf).max(axis=1), np.where(waves, rhythm.p, np.inf).min(axis=1)
+        cycle = (last - first) / (waves.sum(axis=1) - 1)
+    unheard = paced & np.isnan(rhythm.pr).all(axis=1) & (waves.sum(axis=1) >= 3) & (cycle < 60 / rate)
+    with np.errstate(all="ignore"):
+        measurements["pr"] = constant * 1000 * _first(np.where(tracked, np.nan, conducted))
+    holds = {
+        SINUS: sinus,
+        BRADYCARDIA: sinus & slow,
+        TACHYCARDIA: sinus & (rate > limits["fast"]),
+        "sinus arrhythmia": sinus
+        & plan.arrhythmic
+        & (pvc + pac == 0)
+        & (spread > limits["sinus arrhythmia"])
+        & (spread > 0.15 * 60 / rate),
+        "bradycardia": ~sinus & slow & ~np.isin(kind, ("ventricular pacing", "atrial pacing")),
+        FIBRILLATION: kind == "fibrillation",
+        "atrial flutter": kind == "flutter",
+        "supraventricular tachycardia": kind == "supraventricular tachycardia",
+        "junctional rhythm": (kind == "junctional") & (rate <= limits["slow"]),
+        "accelerated junctional rhythm": (kind == "junctional") & (rate > limits["slow"]),
+        "ventricular tachycardia": kind == "ventricular tachycardia",
+        "atrial pacing": rhythm.paced_p,
+        "ventricular pacing": paced,
+        FIRST_DEGREE: np.isin(kind, ("sinus", "atrial pacing")) & (measurements["pr"] > limits["pr"]),
+        "second degree av block": (kind == "2:1 block") & dropped,
+        "mobitz type i av block": (kind == "mobitz 1") & dropped,
+        "mobitz type ii av block": (kind == "mobitz 2") & dropped,
+        "third degree av block": (kind == "third degree block") | unheard,
+        PVC: pvc > 0,
+        PAC: pac > 0,
+        "ventricular bigeminy": plan.bigeminy & (pvc >= 3),
+        "atrial bigeminy": plan.bigeminy & (pac >= 3),
+    }
+    return measurements, holds
+
+
+def _first(values: np.ndarray) -> np.ndarray:
+    """The first number of each row, NaN where there is none."""
+    known = ~np.isnan(values)
+    return np.where(known.any(axis=1), values[np.arange(len(values)), known.argmax(axis=1)], np.nan)
+
+
+def _late_in_v1(pure: np.ndarray, qrs: np.ndarray) -> np.ndarray:
+    """[records] mV of R' in V1: the highest of the second half of QRS."""
+    phase = _TIMES / qrs[:, None]
+    late = (phase > 0.5) & (phase < 1)
+    return np.where(late, pure[:, LEADS.index("V1")], -np.inf).max(axis=1)
+
+
+def _conduction_truth(
+    plan: Plan, qrs: np.ndarray, axis: np.ndarray, r: np.ndarray, s: np.ndarray, late: np.ndarray, limits: Limits
+) -> dict:
+    own = ~np.isin(plan.rhythm, ("ventricular tachycardia", "ventricular pacing"))  # through the bundles
+    kind = np.where(own, plan.conduction, "none")
+    anterior = own & (plan.fascicle == "anterior") & (kind != "lbbb")
+    posterior = own & (plan.fascicle == "posterior") & (kind != "lbbb")
+    complete = limits["qrs"] / 1000
+    right = (kind == "rbbb") | (kind == "irbbb") & (late > limits["r prime"])
+    inferior = -s[:, _lead("II", "III", "aVF")] > r[:, _lead("II", "III", "aVF")]  # rS
+    return {
+        "wolff-parkinson-white pattern": kind == "preexcitation",
+        "short pr interval": kind == "preexcitation",
+        RBBB: right & (qrs >= complete),
+        LBBB: (kind == "lbbb") & (qrs >= complete),
+        "incomplete right bundle branch block": right & (qrs < complete),
+        "left anterior fascicular block": anterior
+        & (axis <= limits["anterior fascicle axis"])
+        & (axis >= -90)
+        & inferior.all(axis=1),
+        "left posterior fascicular block": posterior & (axis > limits["right axis"]),
+        # What is not wide enough for a left bundle branch block is not normal either.
+        "nonspecific intraventricular conduction disturbance": (kind == "delay") & (1000 * qrs > limits["delayed qrs"])
+        | (kind == "lbbb") & (qrs < complete),
+    }
+
+
+def _voltage_truth(plan: Plan, r: np.ndarray, s: np.ndarray, axis: np.ndarray, limits: Limits) -> dict:
+    narrow = ~plan.wide & ~np.isin(plan.conduction, ("rbbb", "lbbb", "delay"))
+    v1, v2, v3, v5, v6 = (LEADS.index(name) for name in ("V1", "V2", "V3", "V5", "V6"))
+    sokolow = -s[:, v1] + np.maximum(r[:, v5], r[:, v6])
+    cornell = r[:, LEADS.index("aVL")] - s[:, v3]
+    # Sokolow and Lyon 1949, Casale 1985
+    over = (sokolow > limits["sokolow"]) | (cornell > limits["cornell"] * np.where(plan.female, 2.0, 2.8))
+    right = (
+        (plan.voltage == "right hypertrophy")
+        & (r[:, v1] > limits["right r"])
+        & (r[:, v1] > -s[:, v1])
+        & (axis > limits["right axis"])
+    )
+    return {
+        "low qrs voltage": (r - s)[:, :6].max(axis=1) < limits["low voltage"],
+        "left ventricular hypertrophy": narrow & over & ~right,
+        "right ventricular hypertrophy": narrow & right,
+        "poor r wave progression": narrow & ~right & (np.maximum(r[:, v2], r[:, v3]) < limits["poor r"]),
+    }
+
+
+def _atrial_truth(
+    plan: Plan, rhythm: Rhythm, p: Waves, length: np.ndarray, electrodes: np.ndarray, limits: Limits
+) -> dict:
+    times = np.arange(-0.02, 0.20, 0.004)
+    wave = template(p, electrodes, times)
+    two, one = wave[:, LEADS.index("II")], wave[:, LEADS.index("V1")]
+    late = np.where(times > 0.4 * length[:, None], one, 0)
+    force = (-np.minimum(late, 0)).sum(axis=1) * 0.004  # mV s
+    there = np.isin(plan.rhythm, ("sinus", "mobitz 1", "mobitz 2", "2:1 block", "third degree block"))
+    there |= (plan.rhythm == "ventricular pacing") & ~rhythm.paced_p & ~np.isnan(rhythm.p).all(axis=1)
+    return {
+        "left atrial enlargement": there & ((length >= limits["p length"]) | (force > limits["p force"])),
+        "right atrial enlargement": there & (two.max(axis=1) > limits["p height"]),
+    }
+
+
+def _repolarization_truth(
+    plan: Plan, qrs: np.ndarray, qt: np.ndarray, pure: np.ndarray, whole: np.ndarray, r: np.ndarray, s: np.ndarray,
+    limits: Limits,
+) -> dict:  # fmt: skip
+    n = len(qrs)
+    rows = np.arange(n)[:, None]
+    primary = ~plan.wide  # nothing is said of ST and T that follow the QRS
+    at = np.searchsorted(_TIMES, qrs)
+
+    def level(after: float) -> np.ndarray:
+        return whole[rows, np.arange(12)[None, :], (at + round(after / 0.004))[:, None]]
+
+    # Both, as T begins early in a fast heart; what only climbs into T is no elevation.
+    lift, sink = np.minimum(level(0.020), level(0.040)), level(0.060)
+    j_point = np.maximum(level(0.008), level(0.016))
+    limit = np.full((n, 12), 0.1)
+    limit[:, _lead("V2", "V3")] = np.where(plan.female, 0.15, np.where(plan.age < 40, 0.25, 0.2))[:, None]
+    limit *= limits["st elevation"][:, None]
+    usable = np.ones((n, 12), dtype=bool)
+    usable[:, LEADS.index("aVR")] = False
+    early = usable.copy()
+    early[:, _lead("V1", "V2", "V3")] &= ~(plan.conduction == "rbbb")[:, None]  # there it is the block's
+    deeper = limits["st depression"][:, None]
+    up = _in_two((lift >= limit) & usable & primary[:, None])
+    down = _in_two((sink <= -0.05 * deeper) & (lift <= -0.03 * deeper) & early & primary[:, None])
+
+    since, left = _TIMES - qrs[:, None], qt[:, None] - _TIMES
+    after = (since > 0.09) & (left > -0.03)
+    t = np.where(after[:, None], whole, 0)
+    high, deep = t.max(axis=2), t.min(axis=2)
+    facing = early & (r > -s * 0.6)
+    facing[:, _lead("V1", "III")] = False
+    facing[:, _lead("V2", "V3")] = early[:, _lead("V2", "V3")]
+    inverted = _in_two((deep <= -limits["t inversion"][:, None]) & (-deep > high) & facing & primary[:, None])
+    main = _lead("I", "II", "V4", "V5", "V6")
+    flat = (
+        (np.maximum(high, -deep)[:, main] < limits["t low"][:, None]).all(axis=1)
+        & primary
+        & ((r - s)[:, main].max(axis=1) > 0.5)
+    )
+
+    # Q: how long and deep the QRS is negative before it first turns positive; all of it where it never does.
+    times = _TIMES > -0.004
+    positive = (pure > _SMALLEST_MV) & times
+    ever = positive.any(axis=2)
+    first = np.where(ever, positive.argmax(axis=2), len(_TIMES))
+    before = np.arange(len(_TIMES)) < first[..., None]
+    negative = before & (pure < -0.02)
+    length, depth = negative.sum(axis=2) * 0.004, -np.where(before, pure, 0).min(axis=2)
+    deep_q = (length >= limits["q length"][:, None]) & (depth >= 0.1)
+    deep_q[:, _lead("V1", "aVR")] = False
+    only_q = ~ever & (depth >= 0.2)
+    only_q[:, LEADS.index("aVR")] = False
+    small_v = np.zeros((n, 12), dtype=bool)
+    small_v[:, _lead("V2", "V3")] = (length >= 0.02)[:, _lead("V2", "V3")] & (depth >= 0.08)[:, _lead("V2", "V3")]
+    q = _in_two((deep_q | only_q | small_v) & primary[:, None])
+    q &= (plan.repolarization == "old infarction")[:, None] | (q.sum(axis=1) >= 2)[:, None]
+
+    holds: dict[str, np.ndarray] = {}
+    acute, old = np.zeros((n, 12), dtype=bool), np.zeros((n, 12), dtype=bool)
+    for territory in TERRITORIES:
+        leads = np.zeros(12, dtype=bool)
+        leads[_lead(*TERRITORY_LEADS[territory])] = True
+        here = plan.territory == territory
+        now = here & (plan.repolarization == "acute infarction") & ((up & leads).sum(axis=1) >= 2)
+        past = here & (plan.repolarization == "old infarction") & ((q & leads).sum(axis=1) >= 2)
+        acute |= now[:, None] & up & leads
+        old |= past[:, None] & q & leads
+        holds[f"{territory} myocardial infarction"] = (now[:, None] & up & leads) | (past[:, None] & q & leads)
+    return holds | {
+        "acute myocardial infarction": acute,
+        "st elevation myocardial infarction": acute,
+        "old myocardial infarction": old,
+        "abnormal q wave": q,
+        "st elevation": up,
+        "st depression": down,
+        "t wave inversion": inverted,
+        "low amplitude t wave": flat,
+        "early repolarization": (plan.repolarization == "early")
+        & _in_two(j_point >= limits["j point"][:, None]).any(axis=1),
+    }
