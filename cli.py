@@ -169,12 +169,13 @@ def info(
     findings, of the time the year, and of several files which comes first. Of several files those that cannot be read
     are named on stderr (and with --json have an "error"), the others described; the exit code is then 2.
     """
+    from .findings import finding_stated
     from .signals import read_ecg
     from .signals.recording_time import order_in_time
     from .signals.summary import as_text, summarize
 
     reading = _reading(sampling_rate, unit, leads, format, allow_truncated, skip_checksum)
-    show = str if all_statements else _finding_stated
+    show = str if all_statements else finding_stated
     if len(files) == 1:
         summary = summarize(read_ecg(files[0], **reading), measuring, show)
         typer.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else as_text(summary))
@@ -205,13 +206,6 @@ def info(
     if unread:
         typer.echo(f"ecgllm: {len(unread)} of {len(files)} files could not be read", err=True)
         raise typer.Exit(2)
-
-
-def _finding_stated(statement: str) -> str | None:
-    """`corpora.finding_stated`, whose import takes seconds and which most files do not need."""
-    from .corpora import finding_stated
-
-    return finding_stated(statement)
 
 
 @app.command()

@@ -27,8 +27,8 @@ from transformers import AutoTokenizer
 
 from ecgllm import ECGFeatureExtractor, ECGTextDualEncoder
 from ecgllm.corpora import prepare_with_report
-from ecgllm.corpora.findings import implied
-from ecgllm.corpora.statements import holds, wordings
+from ecgllm.findings.labels import implied
+from ecgllm.findings.prompts import holds, wordings
 from ecgllm.signal_ecgllm import ECGInputError
 from ecgllm.signals.simulation import FINDINGS
 from ecgllm.training.pretraining_metrics import zero_shot

@@ -58,8 +58,8 @@ from ecgllm.corpora import (
 from ecgllm.corpora.confounders import other_severity
 from ecgllm.corpora.phrasings import PHRASINGS, SUSPECTING
 from ecgllm.corpora.question_rows import in_a_sentence
-from ecgllm.corpora.vocabulary import VOCABULARY
 from ecgllm.corpora.word_guesser import word_credits
+from ecgllm.findings.vocabulary import VOCABULARY
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training import run_recipe

@@ -41,9 +41,9 @@ from datasets import Dataset, concatenate_datasets
 
 from ecgllm import ECGFeatureExtractor, ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.corpora import build_questions, debias
-from ecgllm.corpora.findings import GROUPS
 from ecgllm.corpora.phrasings import PHRASINGS
 from ecgllm.corpora.question_rows import in_a_sentence
+from ecgllm.findings.labels import GROUPS
 from ecgllm.signals import measure, read_ecg
 from ecgllm.training.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.prepared_signals import load_signals, prepare_signals

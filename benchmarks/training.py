@@ -29,7 +29,7 @@ from transformers import TrainingArguments, set_seed
 from ecgllm import ECGEncoder, ECGEncoderConfig, ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.corpora import build_questions, records_to_corpus
 from ecgllm.corpora.phrasings import PHRASINGS
-from ecgllm.corpora.vocabulary import VOCABULARY
+from ecgllm.findings.vocabulary import VOCABULARY
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training.encoded_signals import EncodedSignals, encode_signals

@@ -5,6 +5,8 @@ Folders of public corpora, or records, come in; a corpus (`prepare`, `records_to
 without which `datasets` cannot open a saved corpus.
 """
 
+from ..findings.labels import VOCABULARY, Finding, findings_from_statements, severity
+from ..findings.stated import finding_stated
 from .answers import answers_in_text, exact_match, set_match
 from .audit import Audit, audit
 from .confounding import confound
@@ -13,12 +15,10 @@ from .duplicates import check_duplicates, find_duplicates
 from .ecg_feature import ECG
 from .ecg_qa import load_ecg_qa
 from .ecg_qa_records import prepare_ecg_qa
-from .findings import VOCABULARY, Finding, findings_from_statements, severity
 from .prepare import CORPUS_FEATURES, CorpusReport, prepare, prepare_with_report, records_to_corpus
 from .questions import QUESTION_FEATURES, build_questions
 from .simulated_stream import simulated_stream
 from .splits import check_patient_split, split_of
-from .stated_findings import finding_stated
 
 __all__ = [
     "Audit",

@@ -14,8 +14,8 @@ import numpy as np
 from datasets import Dataset
 
 from ..errors_ecgllm import ECGError
-from .findings import GROUPS, VOCABULARY, implied
-from .findings import severity as severity_of
+from ..findings.labels import GROUPS, VOCABULARY, implied
+from ..findings.labels import severity as severity_of
 from .question_measurements import FEATURES
 
 AGE_BANDS = ((40, "under 40"), (60, "40 to 59"), (80, "60 to 79"), (1000, "80 and over"))

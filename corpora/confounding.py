@@ -16,8 +16,8 @@ import numpy as np
 from datasets import Dataset
 
 from ..errors_ecgllm import ECGError
+from ..findings.labels import VOCABULARY
 from .confounders import other_severity
-from .findings import VOCABULARY
 from .phrasings import PHRASINGS, SUSPECTING
 from .question_findings import Stated
 from .question_rows import Facts, Rows, facts_of, in_a_sentence

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors_ecgllm import ECGError
+from ..findings.labels import VOCABULARY
+from ..findings.vocabulary import FORMER_NAMES
 from .entry import Entry, Found, missing_layout
-from .findings import VOCABULARY
 from .splits import SPLITS
 from .text_files import table_rows
-from .vocabulary import FORMER_NAMES
 
 # What a column may be called (in any case, blanks as underscores) -> what it is.
 COLUMNS = {

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from datasets import Dataset
 
 from ..errors_ecgllm import ECGError
+from ..findings.labels import VOCABULARY, check_findings, findings_from_statements, implied
 from .cinc2021 import database_of
-from .findings import VOCABULARY, check_findings, findings_from_statements, implied
 
 _AXES = ("PTBXL:axis:", "LUDB:Electric axis of the heart:")
 

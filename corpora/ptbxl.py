@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors_ecgllm import ECGError
+from ..findings.labels import VOCABULARY
+from ..findings.ptbxl_text import METADATA_COLUMNS, beats_in, leads_in
 from ..signals.quotes import without_quotes
 from .entry import Entry, Found, missing_layout
-from .findings import VOCABULARY
-from .ptbxl_text import METADATA_COLUMNS, beats_in, leads_in
 from .text_files import python_literal, table_rows
 
 _NOISE_COLUMNS = {

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import findings as vocabulary
+from ..findings import labels as vocabulary
 from .question_findings import Stated
 from .question_rows import (
     QUESTIONS_PER_PAIR,

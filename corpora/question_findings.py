@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 
-from . import findings as vocabulary
+from ..findings import labels as vocabulary
 from .question_rows import Cell, Facts, Rows, cycle, draw, in_a_sentence, interleave
 
 # What a query asks for by category; rhythm and axis have wordings of their own.

@@ -14,7 +14,7 @@ from numbers import Real
 from datasets import Dataset
 
 from ..errors_ecgllm import ECGError
-from . import findings as vocabulary
+from ..findings import labels as vocabulary
 from .duplicates import check_joined
 from .question_comparisons import compare
 from .question_findings import Stated, choose, query, verify

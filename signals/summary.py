@@ -33,7 +33,7 @@ def summarize(
     Args:
         record: any `ECGRecord`. measuring: measure it too, some 30 ms.
         show: what may be shown of a statement, a finding or a report, None for nothing; such as
-            `ecgllm.corpora.finding_stated`, which shows what is a finding, in the vocabulary's own words.
+            `ecgllm.findings.finding_stated`, which shows what is a finding, in the vocabulary's own words.
     Returns: JSON-ready mapping: format, sampling_rate (Hz), duration (s), samples, leads (name, minimum, maximum and
     range in mV, None where no sample is finite), recorded_in (year), findings, measurements (the file's own), measured
     (by `ecgllm.signals.measure`; None unless `measuring`), statements (and a report that says more, as `show` gives

@@ -32,16 +32,17 @@ TRAVELS = (
     "pipeline_ecgllm",
 )
 FLOOR = dict.fromkeys(TRAVELS, 1) | {
-    "signals": 2,
+    "findings": 2,
     "writing": 2,
-    "corpora": 3,
-    "evaluation": 4,
-    "training": 4,
-    "train": 4,
-    "answering": 4,
-    "shipped": 4,
-    "serving": 5,
-    "cli": 5,
+    "signals": 3,
+    "corpora": 4,
+    "evaluation": 5,
+    "training": 5,
+    "train": 5,
+    "answering": 5,
+    "shipped": 5,
+    "serving": 6,
+    "cli": 6,
 }
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ..corpora.findings import GROUPS, VOCABULARY
-from ..corpora.statements import holds, statement_names, wordings
 from ..errors_ecgllm import ECGError
+from ..findings.labels import GROUPS, VOCABULARY
+from ..findings.prompts import holds, statement_names, wordings
 
 UNKNOWN = -1
 _RAREST = 0.02

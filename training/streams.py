@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import get_worker_info
 
-from ..corpora.findings import implied
+from ..findings.labels import implied
 from ..processing_ecgllm import ECGFeatureExtractor
 from ..signal_ecgllm import ECGInputError
 from ..signals import ECGRecord

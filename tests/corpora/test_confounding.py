@@ -11,9 +11,9 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 
 from ecgllm.corpora import QUESTION_FEATURES, confound
 from ecgllm.corpora.confounders import other_severity
-from ecgllm.corpora.findings import implied
 from ecgllm.corpora.phrasings import PHRASINGS
 from ecgllm.corpora.question_rows import in_a_sentence
+from ecgllm.findings.labels import implied
 
 NAMES = (
     "atrial fibrillation",

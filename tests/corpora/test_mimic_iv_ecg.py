@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from ecgllm.corpora import check_patient_split, prepare_with_report
-from ecgllm.corpora.findings import findings_from_statements
-from ecgllm.corpora.machine_statements import MIMIC_STATEMENTS, mimic_statement
 from ecgllm.corpora.mimic_iv_ecg import measurements_of
+from ecgllm.findings.labels import findings_from_statements
+from ecgllm.findings.machine_statements import MIMIC_STATEMENTS, mimic_statement
 
 STUDIES = [(40689238, 10000032), (44458630, 10000032), (49036311, 10000048)]
 REPORTS = [

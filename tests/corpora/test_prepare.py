@@ -20,10 +20,10 @@ from ecgllm.corpora import (
     records_to_corpus,
     split_of,
 )
-from ecgllm.corpora.findings import truth
 from ecgllm.corpora.prepare import CORPORA
 from ecgllm.corpora.ptbxl import statements_of
 from ecgllm.corpora.question_rows import facts_of
+from ecgllm.findings.labels import truth
 from ecgllm.signals import ECGRecord
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecgllm.corpora import check_patient_split, prepare_with_report
-from ecgllm.corpora.findings import findings_from_statements, implied, truth
 from ecgllm.corpora.ptbxl import noise_leads, statements_of
-from ecgllm.corpora.ptbxl_text import beats_in, leads_in
+from ecgllm.findings.labels import findings_from_statements, implied, truth
+from ecgllm.findings.ptbxl_text import beats_in, leads_in
 from ecgllm.signal_ecgllm import LEADS
 
 LIMBS = LEADS[:6]

@@ -17,8 +17,8 @@ from ecgllm.corpora import (
     prepare,
     records_to_corpus,
 )
-from ecgllm.corpora.findings import VOCABULARY, most_specific, truth
 from ecgllm.corpora.phrasings import PHRASINGS
+from ecgllm.findings.labels import VOCABULARY, most_specific, truth
 from ecgllm.signals import ECGRecord
 
 COMMON = [

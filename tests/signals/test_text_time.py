@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from ecgllm.corpora.findings import ludb_statement
-from ecgllm.corpora.machine_statements import mimic_statement
-from ecgllm.corpora.ptbxl_text import beats_in, leads_in
 from ecgllm.errors_ecgllm import ECGError
+from ecgllm.findings.labels import ludb_statement
+from ecgllm.findings.machine_statements import mimic_statement
+from ecgllm.findings.ptbxl_text import beats_in, leads_in
 from ecgllm.signal_ecgllm import standard_lead_name
 from ecgllm.signals.io.tables import csv_tables
 from ecgllm.signals.io.wfdb import header as wfdb_header

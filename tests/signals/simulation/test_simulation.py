@@ -6,7 +6,7 @@ What each finding looks like is tested in test_simulation_findings.py, measured 
 import numpy as np
 import pytest
 
-from ecgllm.corpora.findings import VOCABULARY
+from ecgllm.findings.labels import VOCABULARY
 from ecgllm.signals.analysis.measurements import measure
 from ecgllm.signals.simulation import (
     FINDINGS,

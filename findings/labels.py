@@ -147,7 +147,7 @@ def check_findings(findings: Iterable[str]) -> None:
         former = "".join(f"; {name!r} is {FORMER_NAMES[name]!r} now" for name in unknown if name in FORMER_NAMES)
         raise ECGError(
             f"not in the vocabulary of findings: {', '.join(map(repr, unknown))}; see "
-            "ecgllm.corpora.findings.VOCABULARY for "
+            "ecgllm.findings.labels.VOCABULARY for "
             f"the names, or map the source's statement there{former}"
         )
 

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from datasets import Dataset
 
-from ecgllm.corpora.findings import (
+from ecgllm.corpora.prepared_findings import check_prepared_findings
+from ecgllm.corpora.ptbxl import statements_of
+from ecgllm.findings.labels import (
     GROUPS,
     VOCABULARY,
     describe,
@@ -18,9 +20,7 @@ from ecgllm.corpora.findings import (
     severity,
     truth,
 )
-from ecgllm.corpora.prepared_findings import check_prepared_findings
-from ecgllm.corpora.ptbxl import statements_of
-from ecgllm.corpora.vocabulary import CATEGORIES
+from ecgllm.findings.vocabulary import CATEGORIES
 
 # The diagnoses scored by the PhysioNet/CinC Challenge 2021.
 SCORED = [

@@ -1,6 +1,6 @@
 """Every statement of every source and what is made of it, as Markdown: what a cardiologist has to review.
 
-    python -m ecgllm.corpora.statement_table docs/statements.md
+    python -m ecgllm.findings.statement_table docs/statements.md
 
 In: the vocabulary and the tables of names. Out: the page; a test holds the one in docs/ against it. Decided here: how
 the tables are laid out, and which findings a source can state at all.
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from .findings import findings_by_statement, implied
+from .labels import findings_by_statement, implied
 from .statement_names import AHA_STATEMENTS, SCP_NAMES, SNOMED_NAMES
 from .vocabulary import CATEGORIES, VOCABULARY
 
@@ -34,8 +34,8 @@ _SHORT = {
 _NAMES = {"SNOMED": SNOMED_NAMES, "SCP": SCP_NAMES}
 _INTRODUCTION = """# Statements and findings
 
-What each statement of a source is taken to mean. `python -m ecgllm.corpora.statement_table docs/statements.md` writes
-this page from `corpora/vocabulary.py` and `corpora/machine_statements.py`, and a test holds it against them;
+What each statement of a source is taken to mean. `python -m ecgllm.findings.statement_table docs/statements.md` writes
+this page from `findings/vocabulary.py` and `findings/machine_statements.py`, and a test holds it against them;
 corrections go there.
 
 - *Follows*: broader findings that hold whenever the finding does. *Open*: findings about which it leaves doubt, so

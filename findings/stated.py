@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .findings import VOCABULARY, findings_from_statements, most_specific
+from .labels import VOCABULARY, findings_from_statements, most_specific
 from .machine_statements import mimic_statement
-from .statements import also_called
+from .prompts import also_called
 
 
 def finding_stated(statement: str) -> str | None:

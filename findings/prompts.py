@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..errors_ecgllm import ECGError
-from .findings import GROUPS, VOCABULARY, group_truth, truth
+from .labels import GROUPS, VOCABULARY, group_truth, truth
 
 ANY_ABNORMALITY = "any abnormality"
 

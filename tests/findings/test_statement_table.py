@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from ecgllm.corpora.findings import findings_from_statements, implied
-from ecgllm.corpora.statement_names import AHA_STATEMENTS, SCP_NAMES, SNOMED_NAMES
-from ecgllm.corpora.statement_table import statement_page, statements_by_source
-from ecgllm.corpora.vocabulary import VOCABULARY
+from ecgllm.findings.labels import findings_from_statements, implied
+from ecgllm.findings.statement_names import AHA_STATEMENTS, SCP_NAMES, SNOMED_NAMES
+from ecgllm.findings.statement_table import statement_page, statements_by_source
+from ecgllm.findings.vocabulary import VOCABULARY
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "statements.md"
 
 
 def test_the_page_is_what_the_code_says():
     assert PAGE.read_text(encoding="utf-8") == statement_page(), (
-        "run python -m ecgllm.corpora.statement_table docs/statements.md, and read what changed"
+        "run python -m ecgllm.findings.statement_table docs/statements.md, and read what changed"
     )
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from ecgllm.corpora import VOCABULARY
-from ecgllm.corpora.findings import GROUPS
-from ecgllm.corpora.statements import ANY_ABNORMALITY, holds, statement_names, wordings
+from ecgllm.findings.labels import GROUPS
+from ecgllm.findings.prompts import ANY_ABNORMALITY, holds, statement_names, wordings
 
 NAMES = [*VOCABULARY, *GROUPS, ANY_ABNORMALITY]
 
