@@ -533,7 +533,7 @@ def prepare(
 def _prepare_ecg_qa(
     folder: Path, output: Path, source: Path | None, records: Path | None, all_statements: bool, **options: Any
 ) -> None:
-    from .corpora.ecg_qa_records import prepare_ecg_qa
+    from .corpora.questions.ecg_qa_records import prepare_ecg_qa
 
     if source is None:
         raise ECGError("ecg-qa needs its folder: ecgllm prepare ecg-qa FOLDER -o OUT")
@@ -652,11 +652,11 @@ def audit(
     seed: Seed = 0,
 ) -> None:
     """Say how much of the answers the questions give away without the ECG."""
-    from .corpora.audit import audit as measure
+    from .corpora.debiasing.audit import audit as measure
 
     found = measure(_load_questions(questions), None if corpus is None else _load_corpus(corpus), seed)
     if output is not None:
-        from .corpora.audit_plot import plot_audit
+        from .corpora.debiasing.audit_plot import plot_audit
 
         write_text(output / "audit.json", found.to_json() + "\n")
         plot_audit(found, output / "audit.png")
@@ -750,7 +750,7 @@ def demo(
 def _load_corpus(folder: Path) -> Dataset:
     from datasets import Dataset
 
-    from .corpora.rows import saved_rows
+    from .corpora.records.rows import saved_rows
 
     if not (folder / "dataset_info.json").is_file():
         why = unfinished(folder) or "no dataset_info.json in it. `ecgllm prepare` writes one"
@@ -764,7 +764,7 @@ def _load_corpus(folder: Path) -> Dataset:
 def _load_questions(folder: Path) -> Dataset:
     from datasets import Dataset
 
-    from .corpora.rows import saved_rows
+    from .corpora.records.rows import saved_rows
 
     if not (folder / "dataset_info.json").is_file():
         why = unfinished(folder) or "no dataset_info.json in it. `ecgllm questions` writes it"

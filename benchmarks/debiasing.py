@@ -55,10 +55,10 @@ from ecgllm.corpora import (
     records_to_corpus,
     resampled,
 )
-from ecgllm.corpora.confounders import other_severity
-from ecgllm.corpora.phrasings import PHRASINGS, SUSPECTING
-from ecgllm.corpora.question_rows import in_a_sentence
-from ecgllm.corpora.word_guesser import word_credits
+from ecgllm.corpora.debiasing.debias.confounders import other_severity
+from ecgllm.corpora.debiasing.debias.word_guesser import word_credits
+from ecgllm.corpora.questions.build.paraphrases import PHRASINGS, SUSPECTING
+from ecgllm.corpora.questions.build.rows import in_a_sentence
 from ecgllm.findings.vocabulary import VOCABULARY
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import simulate_ecgs

@@ -28,7 +28,7 @@ from transformers import TrainingArguments, set_seed
 
 from ecgllm import ECGEncoder, ECGEncoderConfig, ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.corpora import build_questions, records_to_corpus
-from ecgllm.corpora.phrasings import PHRASINGS
+from ecgllm.corpora.questions.build.paraphrases import PHRASINGS
 from ecgllm.findings.vocabulary import VOCABULARY
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import simulate_ecgs

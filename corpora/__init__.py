@@ -7,18 +7,18 @@ without which `datasets` cannot open a saved corpus.
 
 from ..findings.labels import VOCABULARY, Finding, findings_from_statements, severity
 from ..findings.stated import finding_stated
-from .answers import answers_in_text, exact_match, set_match
-from .audit import Audit, audit
-from .confounding import confound
-from .debiasing import DebiasReport, debias, debias_with_report, resampled
-from .duplicates import check_duplicates, find_duplicates
-from .ecg_feature import ECG
-from .ecg_qa import load_ecg_qa
-from .ecg_qa_records import prepare_ecg_qa
-from .prepare import CORPUS_FEATURES, CorpusReport, prepare, prepare_with_report, records_to_corpus
-from .questions import QUESTION_FEATURES, build_questions
-from .simulated_stream import simulated_stream
-from .splits import check_patient_split, split_of
+from .debiasing.audit import Audit, audit
+from .debiasing.biased_set import confound
+from .debiasing.debias import DebiasReport, debias, debias_with_report, resampled
+from .questions.answers import answers_in_text, exact_match, set_match
+from .questions.build import QUESTION_FEATURES, build_questions
+from .questions.ecg_qa import load_ecg_qa
+from .questions.ecg_qa_records import prepare_ecg_qa
+from .records.duplicates import check_duplicates, find_duplicates
+from .records.ecg_feature import ECG
+from .records.prepare import CORPUS_FEATURES, CorpusReport, prepare, prepare_with_report, records_to_corpus
+from .records.simulated_stream import simulated_stream
+from .records.splits import check_patient_split, split_of
 
 __all__ = [
     "Audit",

@@ -1,6 +1,6 @@
 """What labels and machine reports say that are no codes: CODE-15's columns, sentences of MIMIC-IV-ECG.
 
-Nothing flows in; tables flow out to `findings.py`. Decided here: only a sentence that states a finding plainly is
+Nothing flows in; tables flow out to `labels`. Decided here: only a sentence that states a finding plainly is
 mapped. "Possible", "probable", "consider", "borderline" and "cannot rule out" are left unmapped, and a report that
 holds such a sentence gives no findings at all (`Entry.whole_report`), since it must not deny what it leaves open.
 """

@@ -1,6 +1,6 @@
 """The vocabulary as data: every canonical finding with the codes and statements that mean it.
 
-Nothing flows in; `VOCABULARY` (name -> `Finding`) flows out to `findings.py`, which does the mapping. Sources: SNOMED
+Nothing flows in; `VOCABULARY` (name -> `Finding`) flows out to `labels`, which does the mapping. Sources: SNOMED
 CT codes of the PhysioNet/CinC Challenge 2021 (scored and unscored lists), SCP-ECG statements of PTB-XL 1.0.3 (all
 71), statements of LUDB 1.0.1 (README and headers, compared in lower case without the final dot).
 """

@@ -9,10 +9,10 @@ from __future__ import annotations
 from datasets import Dataset
 
 from ..corpora import prepare_with_report, split_of
-from ..corpora.duplicates import check_duplicates
-from ..corpora.prepared_findings import check_prepared_findings
-from ..corpora.rows import saved_rows, with_column
-from ..corpora.sources import sources_of
+from ..corpora.records.duplicates import check_duplicates
+from ..corpora.records.prepared_findings import check_prepared_findings
+from ..corpora.records.rows import saved_rows, with_column
+from ..corpora.records.silence import sources_of
 from .recipe import Recipe, RecipeError
 from .recipe_checks import is_prepared
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from datasets import Dataset
 
 from ..corpora import prepare_with_report, split_of
-from ..corpora.entry import Entry, Found
-from ..corpora.prepare import corpus_of, find_entries
-from ..corpora.rows import saved_rows
+from ..corpora.records.entry import Entry, Found
+from ..corpora.records.prepare import corpus_of, find_entries
+from ..corpora.records.rows import saved_rows
 from ..errors_ecgllm import ECGError
 from .corpus import resplit, split_by
 from .recipe import Recipe

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..corpora import ECG
-from ..corpora.sources import stated_by_source
+from ..corpora.records.silence import stated_by_source
 from ..errors_ecgllm import ECGError
 from .streams import StreamedRecord, Window
 

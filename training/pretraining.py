@@ -12,7 +12,7 @@ from accelerate import PartialState
 from transformers import PreTrainedModel, set_seed
 
 from ..configuration_ecgllm import ECGEncoderConfig
-from ..corpora.sources import sources_of, stated_by_source
+from ..corpora.records.silence import sources_of, stated_by_source
 from ..modeling_ecgllm import ECGTextDualEncoder
 from .parquet_windows import ParquetWindows
 from .pretraining_examples import PretrainingCollator, PretrainingExamples

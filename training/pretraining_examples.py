@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from ..corpora.sources import sources_of
+from ..corpora.records.silence import sources_of
 from ..processing_ecgllm import ECGFeatureExtractor
 from .augmentations import Augmenter
 from .prepared_signals import PreparedSignals

@@ -20,9 +20,9 @@ from transformers.integrations import get_available_reporting_integrations, get_
 
 from ..configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
 from ..corpora import QUESTION_FEATURES, build_questions
-from ..corpora.prepare import CORPORA
-from ..corpora.questions import questions_per_type
-from ..corpora.text_files import read_json
+from ..corpora.questions.build import questions_per_type
+from ..corpora.records.prepare import CORPORA
+from ..corpora.records.text_files import read_json
 from ..errors_ecgllm import ECGError
 from ..processing_ecgllm import ECGFeatureExtractor
 from .augmentations import AugmentRecipe

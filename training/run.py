@@ -22,7 +22,7 @@ from datasets import Dataset, load_from_disk
 from transformers import TrainerCallback
 
 from ..corpora import QUESTION_FEATURES
-from ..corpora.phrasings import PHRASINGS
+from ..corpora.questions.paraphrases import PHRASINGS
 from ..processing_ecgllm import ECGFeatureExtractor
 from ..writing import write_json, write_text, written_whole
 from .corpus import load_corpus

@@ -20,7 +20,7 @@ import torch
 import yaml
 
 from .. import __version__
-from ..corpora.text_files import read_json
+from ..corpora.records.text_files import read_json
 from ..errors_ecgllm import ECGError
 from ..writing import LOCK, OWNER, PARTIAL, owned, remove_partial, write_json, write_text
 from .recipe import Recipe, RecipeError, recipe_from_dict

@@ -12,8 +12,8 @@ from pathlib import Path
 from datasets import Dataset, concatenate_datasets
 
 from ..corpora import QUESTION_FEATURES, DebiasReport, build_questions, debias_with_report, resampled
-from ..corpora.rows import saved_rows
-from ..corpora.sources import sources_of
+from ..corpora.records.rows import saved_rows
+from ..corpora.records.silence import sources_of
 from .recipe import Recipe, RecipeError
 
 _PHRASINGS = {"train": "train", "validation": "test", "test": "test"}

@@ -1,6 +1,6 @@
 """Figures of ECGs as files: png, pdf and svg in true millimetres, the same bytes for the same figure.
 
-In: figures that `plotting` drew. Out: files. Decided here: resolution, that no date and no random id is written, and
+In: figures that `plot` drew. Out: files. Decided here: resolution, that no date and no random id is written, and
 that a file appears whole or not at all.
 """
 

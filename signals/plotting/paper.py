@@ -1,4 +1,4 @@
-"""Where everything lies on ECG paper, in millimetres: what `plotting` draws, without anything of matplotlib.
+"""Where everything lies on ECG paper, in millimetres: what `plot` draws, without anything of matplotlib.
 
 In: records, a layout, a stretch of time, speed and gain. Out: one `Strip` per ECG, with the points of every trace and
 the words around it, and how far apart the rows stand. Decided here: the layouts, which leads are derived, how an

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from datasets import Dataset
 
-from ecgllm.corpora.prepared_findings import check_prepared_findings
-from ecgllm.corpora.ptbxl import statements_of
+from ecgllm.corpora.records.prepared_findings import check_prepared_findings
+from ecgllm.corpora.records.sources.ptbxl import statements_of
 from ecgllm.findings.labels import (
     GROUPS,
     VOCABULARY,

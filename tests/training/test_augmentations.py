@@ -12,7 +12,7 @@ import wfdb
 from datasets import load_from_disk
 from torch.utils.data import DataLoader
 
-from ecgllm.corpora import prepare
+from ecgllm.corpora.records import prepare
 from ecgllm.processing_ecgllm import LEADS, ECGFeatureExtractor
 from ecgllm.signals import ECGReadError
 from ecgllm.signals.simulation import simulate_ecgs

@@ -10,7 +10,7 @@ import wfdb
 
 from ecgllm import shipped
 from ecgllm.corpora import VOCABULARY
-from ecgllm.corpora.phrasings import PHRASINGS
+from ecgllm.corpora.questions.build.paraphrases import PHRASINGS
 from ecgllm.signals import ECGReadError
 from ecgllm.signals.simulation import simulate_ecg
 from ecgllm.training import demo, recipe

@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset
 from transformers import AutoModel
 
-from ecgllm.corpora import prepare
+from ecgllm.corpora.records import prepare
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.recipe import RecipeError
 

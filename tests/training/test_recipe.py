@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ecgllm.corpora import build_questions, prepare
+from ecgllm.corpora import build_questions
+from ecgllm.corpora.records import prepare
 from ecgllm.training import load_recipe
 from ecgllm.training.recipe import STAGES, RecipeError
 

@@ -11,7 +11,8 @@ from datasets import load_from_disk
 from transformers import Trainer, TrainingArguments
 
 from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration
-from ecgllm.corpora import build_questions, debias, prepare
+from ecgllm.corpora import build_questions, debias
+from ecgllm.corpora.records import prepare
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, RecipeError
 from ecgllm.training.text_models import build_language_model
@@ -135,7 +136,7 @@ def test_first_lora_stage_keeps_its_base(write_recipe: Callable[..., Path], tmp_
 def test_no_validation_records_no_validation(
     write_recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ecgllm.corpora import prepare
+    from ecgllm.corpora.records import prepare
 
     corpus = prepare("simulation", limit=40)
     corpus.select([row for row, split in enumerate(corpus["split"]) if split == "train"]).save_to_disk(

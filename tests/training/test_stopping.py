@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
-from ecgllm.corpora import prepare
+from ecgllm.corpora.records import prepare
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.recipe import RecipeError
 

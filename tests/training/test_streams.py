@@ -14,8 +14,8 @@ import torch
 from datasets import Dataset, concatenate_datasets
 from torch.utils.data import DataLoader
 
-from ecgllm.corpora import prepare, simulated_stream
-from ecgllm.corpora.rows import with_column
+from ecgllm.corpora.records import prepare, simulated_stream
+from ecgllm.corpora.records.rows import with_column
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import CHUNK, simulate_ecgs
 from ecgllm.training import load_recipe, run_recipe

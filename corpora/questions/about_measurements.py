@@ -1,0 +1,236 @@
+"""Questions about what can be measured: heart rate, PR, QRS, corrected QT, axis; in one record and between two.
+
+In: records with `measurements` (bpm, ms, degrees). Out: rows of the types verify, choose, query and comparison.
+Decided here: the normal ranges, that a value nearer to a limit than a measurement is sure of (`margin`) is not asked
+about, and that children are left out, whose ranges depend on age. Of QT only the corrected one is asked about: the
+range of the other depends on the rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .about_findings import Stated
+from .rows import QUESTIONS_PER_PAIR, Cell, Facts, Rows, interleave, other_pairs, own_pairs
+
+ADULT_AGE = 18.0  # years; a record of unknown age counts as an adult's
+RANGES = ("below", "within", "above")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A measured feature. low, high: normal range, by sex where it depends on it (None: no limit). margin: how near to
+    a limit a value is left open; change: what two records must differ by. more, less: words for it. findings: what the
+    vocabulary calls a value outside, which is therefore part of the same statement (`confounders.other_severity`)."""
+
+    name: str
+    unit: str
+    low: float | None
+    high: float | dict[str, float]
+    margin: float
+    change: float
+    more: str
+    less: str
+    findings: tuple[str, ...] = field(default=())
+
+    def limits(self, sex: str | None) -> tuple[float | None, float | None]:
+        """The normal range; the upper limit is None where it depends on a sex that is unknown."""
+        return self.low, self.high.get(sex or "") if isinstance(self.high, dict) else self.high
+
+    def range_of(self, value: float, sex: str | None) -> str | None:
+        """One of `RANGES`; None near a limit, or where the limit is not known."""
+        low, high = self.limits(sex)
+        if low is not None and abs(value - low) < self.margin:
+            return None
+        if low is not None and value < low:
+            return "below"
+        if high is None:  # beyond the limits of both sexes, or below them, it is known all the same
+            highs = sorted(self.high.values())
+            return (
+                "within" if value <= highs[0] - self.margin else "above" if value >= highs[-1] + self.margin else None
+            )
+        if abs(value - high) < self.margin:
+            return None
+        return "above" if value > high else "within"
+
+
+#: column -> feature. Sources of the ranges: heart rate 60-100 bpm, the conventional limits of sinus bradycardia and
+#: tachycardia; PR 120-200 ms and QRS up to 110 ms, AHA/ACCF/HRS 2009 part III (Surawicz et al.), as the axis from -30
+#: to 90 degrees; QTc 390-450 ms (men), 390-460 ms (women), AHA/ACCF/HRS 2009 part IV (Rautaharju et al.).
+FEATURES = {
+    "heart_rate": Feature(
+        "heart rate", "bpm", 60, 100, 2, 10, "faster", "slower",
+        ("bradycardia", "sinus bradycardia", "sinus tachycardia"),
+    ),
+    "pr": Feature(
+        "PR interval", "ms", 120, 200, 8, 20, "longer", "shorter",
+        ("first degree av block", "prolonged pr interval", "short pr interval"),
+    ),
+    "qrs": Feature(
+        "QRS duration", "ms", None, 110, 6, 16, "longer", "shorter",
+        (
+            "bundle branch block",
+            "nonspecific intraventricular conduction disturbance",
+            "diffuse intraventricular block",
+        ),
+    ),
+    "qtc": Feature(
+        "corrected QT interval", "ms", 390, {"male": 450, "female": 460}, 10, 30, "longer", "shorter",
+        ("prolonged qt interval", "short qt interval"),
+    ),
+    "axis": Feature(
+        "QRS axis", "degrees", -30, 90, 5, 30, "further to the right", "further to the left",
+        ("left axis deviation", "right axis deviation"),
+    ),
+}  # fmt: skip
+
+
+def measured(stated: Stated) -> dict[str, list[Facts]]:
+    """Feature -> records to ask: those that have it measured, of adults."""
+    found: dict[str, list[Facts]] = {}
+    for column, feature in FEATURES.items():
+        if stated.asks(feature.name.lower()):
+            records = [
+                record
+                for record in stated.records
+                if column in record.measurements and (record.age is None or record.age >= ADULT_AGE)
+            ]
+            if records:
+                found[column] = records
+    return found
+
+
+def verify_measurements(stated: Stated, rows: Rows, budget: int) -> None:
+    """Below, within or above the normal range; above or below its limits by number."""
+    cells = []
+    for column, records in measured(stated).items():
+        feature = FEATURES[column]
+        attribute = feature.name.lower()
+        ranges = [(record, _range(feature, column, record)) for record in records]
+        for side in RANGES:
+            yes = [(record,) for record, found in ranges if found == side]
+            no = [(record,) for record, found in ranges if found not in (side, None)]
+            fields = {"feature": feature.name, "side": side}
+            cells.append(Cell("verify-range", "verify", attribute, yes, no, fields, key=side))
+        for side, limit in _limits(feature):
+            values = [(record, record.measurements[column] - limit) for record in records]
+            clear = [(record, value) for record, value in values if abs(value) >= feature.margin]
+            above = [(record,) for record, value in clear if value > 0]
+            below = [(record,) for record, value in clear if value < 0]
+            yes, no = (above, below) if side == "above" else (below, above)
+            fields = {"feature": feature.name, "side": side, "limit": f"{limit:g} {feature.unit}"}
+            cells.append(Cell("verify-limit", "verify", attribute, yes, no, fields, key=f"{side} {limit:g}"))
+    rows.balanced(cells, budget)
+
+
+def choose_measurements(stated: Stated, rows: Rows, budget: int) -> None:
+    """Which of two ranges: one of them, or none."""
+    for column, records, share in _shares(measured(stated), budget):
+        feature = FEATURES[column]
+        options = RANGES[1:] if feature.low is None else RANGES
+        wording = rows.wordings("choose-range", column)
+        # Each range in turn, so that the commonest one is not the answer of most questions.
+        asked = _in_turn(rows, f"choose {column}", feature, column, records)[:share]
+        for turn, (record, found) in enumerate(asked):
+            pairs = [(a, b) for a in options for b in options if a != b]
+            a, b = pairs[int(rows.rng("choose-range", column, record.id).integers(len(pairs)))]
+            question = wording[turn % len(wording)].format(feature=feature.name, a=a, b=b)
+            answers = [_answer(found)] if found in (a, b) else []
+            rows.add("choose-range", feature.name.lower(), "choose", question, (record,), answers)
+
+
+def query_measurements(stated: Stated, rows: Rows, budget: int) -> None:
+    """Which range a value falls in."""
+    for column, records, share in _shares(measured(stated), budget):
+        feature = FEATURES[column]
+        wording = rows.wordings("query-range", column)
+        for turn, (record, found) in enumerate(_in_turn(rows, f"query {column}", feature, column, records)[:share]):
+            question = wording[turn % len(wording)].format(feature=feature.name)
+            rows.add("query-range", feature.name.lower(), "query", question, (record,), [_answer(found)])
+
+
+def compare_measurements(stated: Stated, rows: Rows, budget: int) -> None:
+    """Faster or slower, longer or shorter in the second record: by at least `Feature.change`, else no."""
+    found = measured(stated)
+    own = [(kind, own_pairs(records)) for kind, records in found.items()]
+    same_patient = any(pairs for _, pairs in own)
+    # All measurements are asked about in the same pairs; twice as many, because of a pair not all answers are known.
+    everyone = list(dict.fromkeys(record for records in found.values() for record in records))
+    pool = other_pairs(everyone, everyone, -(-2 * budget // QUESTIONS_PER_PAIR), rows.rng("pairs", "measurements"))
+    for kind, by_column in (
+        ("comparison-verify", dict(own)),
+        ("comparison-irrelevant-verify", None),
+    ):
+        if by_column is not None and not same_patient:
+            continue
+        cells = []
+        for column, records in found.items():
+            pairs = (
+                by_column[column]
+                if by_column is not None
+                else _of_pool(pool, column, records, 8 + math.ceil(budget / len(found)), rows)
+            )
+            cells += _changes(FEATURES[column], column, pairs, kind)
+        rows.balanced(cells, -(-budget // (2 if same_patient else 1)))
+
+
+def _of_pool(
+    pool: list[tuple[Facts, Facts]], column: str, records: list[Facts], least: int, rows: Rows
+) -> list[tuple[Facts, Facts]]:
+    """The pairs both of whose records hold a measurement; others besides, where these are fewer than `least`."""
+    pairs = [pair for pair in pool if all(column in record.measurements for record in pair)]
+    lacking = max(0, least - len(pairs))
+    return list(
+        dict.fromkeys(pairs + other_pairs(records, records, lacking, rows.rng("pairs", "measurements", column)))
+    )
+
+
+def _changes(feature: Feature, column: str, pairs: Sequence[tuple[Facts, Facts]], kind: str) -> list[Cell]:
+    changes = [(pair, pair[1].measurements[column] - pair[0].measurements[column]) for pair in pairs]
+    up = [pair for pair, change in changes if change >= feature.change]
+    down = [pair for pair, change in changes if change <= -feature.change]
+    same = [pair for pair, change in changes if abs(change) < feature.change / 2]
+    return [
+        Cell(
+            "compare-measurement",
+            kind,
+            feature.name.lower(),
+            yes,
+            interleave(opposite, same),
+            {"feature": feature.name, "change": word},
+            key=word,
+            in_order=True,
+        )
+        for word, yes, opposite in ((feature.more, up, down), (feature.less, down, up))
+    ]
+
+
+def _range(feature: Feature, column: str, record: Facts) -> str | None:
+    return feature.range_of(record.measurements[column], record.sex)
+
+
+def _answer(found: str) -> str:
+    return f"{found} the normal range"
+
+
+def _limits(feature: Feature) -> list[tuple[str, float]]:
+    highs = sorted(feature.high.values()) if isinstance(feature.high, dict) else [feature.high]
+    return [*([("below", feature.low)] if feature.low is not None else []), *(("above", high) for high in highs)]
+
+
+def _shares(found: dict[str, list[Facts]], budget: int) -> list[tuple[str, list[Facts], int]]:
+    return [(column, records, -(-budget // len(found))) for column, records in found.items()]
+
+
+def _in_turn(rows: Rows, key: str, feature: Feature, column: str, records: list[Facts]) -> list[tuple[Facts, str]]:
+    """Records with their range, shuffled, the ranges alternating as long as they last."""
+    order = rows.rng("in turn", key).permutation(len(records))
+    by_range: dict[str, list[tuple[Facts, str]]] = {side: [] for side in RANGES}
+    for position in order:
+        found = _range(feature, column, records[position])
+        if found is not None:
+            by_range[found].append((records[position], found))
+    fewest = sorted(by_range.values(), key=len)
+    return interleave(interleave(fewest[0], fewest[1]), fewest[2])

@@ -1,0 +1,158 @@
+"""Questions about the records of a corpus, with answers that its statements and measurements decide.
+
+In: a corpus. Out: one row per question with the columns of `QUESTION_FEATURES`. Decided here: which kinds of questions
+there are and how many of each; what they ask is decided in `about_findings`, `comparisons`,
+`about_leads` and `about_measurements`, how rows are drawn and worded in `rows`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+
+from datasets import Dataset
+
+from ...errors_ecgllm import ECGError
+from ...findings import labels as vocabulary
+from ..records.duplicates import check_joined
+from .about_findings import Stated, choose, query, verify
+from .about_leads import located, query_leads, verify_leads
+from .about_measurements import (
+    FEATURES,
+    choose_measurements,
+    compare_measurements,
+    measured,
+    query_measurements,
+    verify_measurements,
+)
+from .comparisons import compare
+from .rows import QUESTION_FEATURES, Facts, Rows, facts_of
+
+__all__ = ["QUESTION_FEATURES", "TYPES", "build_questions", "questions_per_type"]
+
+_SETS = ("train", "test")
+TYPES = ("verify", "choose", "query", "comparison")
+# Shares of a type's questions, where the corpus names leads and holds measurements; findings have the rest.
+_LEADS, _MEASUREMENTS = 0.15, 0.2
+
+
+def build_questions(
+    corpus: Dataset,
+    types: Sequence[str] | None = None,
+    phrasings: str = "train",
+    seed: int = 0,
+    per_record: float | Mapping[str, float] = 4.0,
+    no_per_yes: float = 1.0,
+    min_positives: int = 1,
+    attributes: Iterable[str] | None = None,
+) -> Dataset:
+    """Ask questions about a corpus.
+
+    Args:
+        corpus: records as `prepare` makes them, of one source or joined from several (column source): what a source
+            states anywhere in it decides what its own records' silence means, and no other's. Filter it to one split
+            to get that split's questions; two records that are compared are always of one split. Leads and
+            measurements are asked about where the columns finding_leads and measurements hold some; what could not be
+            asked stands in `info.description`.
+        types: any of "verify", "choose", "query", "comparison". None: those that per_record names, else all.
+        phrasings: "train" or "test", two disjoint sets of wordings; or "split": those for training where a record's
+            split is "train", those for testing in all other splits, each of which is asked about by itself.
+        seed: same corpus, arguments and seed: same questions in the same order.
+        per_record: questions of each type per record, on average and at most; or a number for each type, such as
+            {"verify": 2, "comparison": 8}. Of few records there are more: each finding that some show and some do not
+            is asked about at least once with yes and once with no.
+        no_per_yes: how many "no" are drawn for one "yes" of a verify question, where there are enough records.
+        min_positives: ask only for findings that at least so many records show.
+        attributes: ask only for these findings, groups and features (`about_measurements.FEATURES`, such as "pr
+            interval"). None: all that occur.
+    Returns: rows with `QUESTION_FEATURES`. type is "verify", "choose", "query", "comparison-verify" and
+        "comparison-query" (two records of one patient, the earlier one first) or "comparison-irrelevant-verify" and
+        "comparison-irrelevant-query" (of two patients). answers: sorted, lower case; ["yes"], ["no"], ["none"],
+        findings, leads ("lead v1") or ranges ("above the normal range").
+    Raises: ValueError for an unknown type, set of wordings or attribute, and for numbers of other types than those
+        asked.
+    """
+    per_type = questions_per_type(types, per_record)
+    if phrasings not in (*_SETS, "split"):
+        raise ECGError(f"phrasings={phrasings!r}; expected 'train', 'test' or 'split'")
+    if no_per_yes < 0:
+        raise ECGError(f"no_per_yes={no_per_yes}; expected a number from 0")
+    attributes = None if attributes is None else {name.lower() for name in attributes}
+    features = {feature.name.lower() for feature in FEATURES.values()}
+    vocabulary.check_findings((attributes or set()) - features - {"any abnormality", *vocabulary.GROUPS})
+    check_joined(corpus)
+    records = facts_of(corpus)
+    rows = Rows("train" if phrasings == "split" else phrasings, seed, no_per_yes)
+    unasked: set[str] = set()
+    for part in _parts(records) if phrasings == "split" else [records]:
+        if phrasings == "split" and part:
+            rows.phrasings = "train" if part[0].split == "train" else "test"
+        unasked.update(_ask(Stated(part, min_positives, attributes), rows, per_type))
+    dataset = rows.dataset()
+    dataset.info.description = "\n".join(_why(corpus, what) for what in sorted(unasked))
+    return dataset
+
+
+def questions_per_type(types: Sequence[str] | None, per_record: float | Mapping[str, float]) -> dict[str, float]:
+    """Questions per record of each type, in the order in which types are asked.
+
+    Args: as of `build_questions`. Raises: ValueError for unknown types, numbers of other types than those asked, and
+    what is no positive number.
+    """
+    given = per_record if isinstance(per_record, Mapping) else None
+    if given == {}:
+        raise ECGError("per_record is an empty mapping; give a number for some of the types, or one number for all")
+    types = (TYPES if given is None else tuple(given)) if types is None else types
+    unknown = [name for name in dict.fromkeys((*types, *(given or ()))) if name not in TYPES]
+    if unknown:
+        raise ECGError(f"unknown question types {unknown}; expected some of {', '.join(TYPES)}")
+    if given is not None and set(given) != set(types):
+        raise ECGError(
+            f"per_record has numbers for {', '.join(given)}, types are {', '.join(types)}; give one for each type, "
+            "or leave types out"
+        )
+    numbers = {name: per_record if given is None else given[name] for name in TYPES if name in types}
+    wrong = [number for number in numbers.values() if not isinstance(number, Real) or not 0 < number < math.inf]
+    if wrong:
+        raise ECGError(f"per_record={per_record}: found {wrong[0]!r}; expected positive numbers")
+    return numbers
+
+
+def _why(corpus: Dataset, what: str) -> str:
+    column = "finding_leads" if what == "leads" else what
+    found = "holds none to ask for" if column in corpus.column_names else "is missing"
+    return f"no questions about {what}: the corpus' column {column} {found}"
+
+
+def _parts(records: list[Facts]) -> list[list[Facts]]:
+    """The records of each split, those for training first."""
+    names = sorted({record.split for record in records}, key=lambda name: (name != "train", name))
+    return [[record for record in records if record.split == name] for name in names]
+
+
+def _ask(stated: Stated, rows: Rows, per_type: Mapping[str, float]) -> list[str]:
+    """Add the questions about some records; returns of leads and measurements what they gave no ground to ask."""
+    has_leads, has_measurements = bool(located(stated)), bool(measured(stated))
+    # Nothing but leads or measurements was wanted, or the corpus states no finding: they get it all.
+    only = not stated.findings and not stated.groups
+    for name, per_record in per_type.items():
+        budget = max(1, round(per_record * len(stated.records)))
+        on_leads = round(budget * _LEADS) if has_leads and name in ("verify", "query") else 0
+        on_measurements = budget - on_leads if only else round(budget * _MEASUREMENTS) if has_measurements else 0
+        if not only:
+            _ASK[name](stated, rows, budget - on_leads - on_measurements)
+        if on_leads:
+            (verify_leads if name == "verify" else query_leads)(stated, rows, on_leads)
+        if has_measurements and on_measurements:
+            _MEASURE[name](stated, rows, on_measurements)
+    return [what for what, has in (("leads", has_leads), ("measurements", has_measurements)) if not has]
+
+
+_ASK = {"verify": verify, "choose": choose, "query": query, "comparison": compare}
+_MEASURE = {
+    "verify": verify_measurements,
+    "choose": choose_measurements,
+    "query": query_measurements,
+    "comparison": compare_measurements,
+}

@@ -1,0 +1,114 @@
+"""Your own folder and table: what a column means, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgllm import cli
+from ecgllm.corpora import check_patient_split, prepare_with_report
+from ecgllm.corpora.records import prepare
+
+
+@pytest.fixture
+def ecgs(tmp_path: Path) -> Path:
+    """Files a, b and c as CSV with rate and unit, of 5 s; d is no ECG."""
+    folder = tmp_path / "ecgs"
+    (folder / "deep").mkdir(parents=True)
+    for seed, name in enumerate(("a.csv", "b.csv", "deep/c.csv")):
+        signal = np.random.default_rng(seed).normal(scale=0.3, size=(500, 3)).round(4)
+        lines = ["# sampling_rate: 100", "# unit: mV", "I,II,V1", *(",".join(map(str, row)) for row in signal)]
+        (folder / name).write_text("\n".join(lines), encoding="utf-8")
+    (folder / "d.csv").write_text("nothing here", encoding="utf-8")
+    return folder
+
+
+def table(folder: Path, text: str, name: str = "labels.csv", encoding: str = "utf-8") -> Path:
+    path = folder.parent / name
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def test_findings_by_name_and_reports(ecgs):
+    labels = table(
+        ecgs,
+        "file;Patient_ID;report;findings;age;sex;split;recorded_at;device;ward\n"
+        'a.csv;p1;"Vorhofflimmern, überdrehter Linkstyp";Atrial Fibrillation;61;F;train;2020-01-02T03:04:05;X1;3\n'
+        "b;p1;;sinus_bradycardia;;m;train;;;3\n"
+        "deep/c.csv;p2;;;90,0;;test;;;\n".replace("90,0", "90.0"),
+        encoding="utf-8-sig",
+    )
+    corpus, report = prepare_with_report("folder", ecgs, table=labels)
+    first, second, third = corpus
+    assert [row["id"] for row in corpus] == ["a", "b", "deep/c"]
+    assert first["findings"] == ["atrial fibrillation"] and first["device"] == "X1" and first["sex"] == "female"
+    assert first["report"] == "Vorhofflimmern, überdrehter Linkstyp" and first["recorded_at"] == "2020-01-02T03:04:05"
+    assert second["findings"] == ["bradycardia", "sinus bradycardia"] and second["report"] == "Sinus bradycardia."
+    assert third["findings"] == [] and third["age"] == 90 and third["split"] == "test"
+    assert report.notes == ["columns of labels.csv that are not used: ward"]
+    check_patient_split(corpus)
+
+
+def test_one_column_a_finding(ecgs):
+    labels = table(ecgs, "id,atrial fibrillation,Left_Axis_Deviation,potassium\na,1,0,4.1\nb,0.0,true,3.9\nc,,,\n")
+    corpus, report = prepare_with_report("folder", ecgs, table=labels)
+    assert corpus["findings"][:] == [["atrial fibrillation"], ["left axis deviation"]]
+    assert "columns of labels.csv that are not used: potassium" in report.notes
+    assert any("each of its 3 records counts as a patient of its own" in note for note in report.notes)
+    assert [record for record, _ in report.unreadable] == ["c"]  # it lies in deep/
+
+
+def test_an_unreadable_file_is_listed(ecgs):
+    corpus, report = prepare_with_report("folder", ecgs, table=table(ecgs, "file,patient_id\nd.csv,1\na.csv,2\n"))
+    assert corpus["id"][:] == ["a"] and [record for record, _ in report.unreadable] == ["d"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,age\na,1\n", "has no column 'file' or 'id'"),
+        ("file,patient_id\na.csv,1\nb.csv,\n", "line 3: has no patient_id"),
+        ("file,findings\na.csv,flu\n", "line 2: number 1 of its 1 findings is none of the vocabulary"),
+        ("file,atrial fibrillation\na.csv,maybe\n", "atrial fibrillation: holds something else than 0 or 1"),
+        ("file,sex\na.csv,x\n", "line 2: sex is none of female"),
+        ("file,split\na.csv,holdout\n", "line 2: split is none of train"),
+        ("file,split\na.csv,train\nb.csv,\n", "some rows have a split and some have none"),
+        ("file,age\na.csv,old\n", "line 2: age is no number; expected years"),
+        ("file,recorded_at\na.csv,yesterday\n", "line 2: recorded_at is no time"),
+        ("file,path\na.csv,a.csv\n", "more than one column means file"),
+        ("file\n", "has no row below its header"),
+        ("file,age\na.csv,1,2\n", "line 2: has more cells"),
+        ("file,patient_id,split\na.csv,p,train\nb.csv,p,test\n", "p in test and train"),
+        ("file,id\na.csv,x\nb.csv,x\n", "two records of folder have the id 'x'"),
+    ],
+)
+def test_a_table_that_cannot_be_right_is_refused(ecgs, text, message):
+    with pytest.raises(ValueError, match=message):
+        prepare("folder", ecgs, table=table(ecgs, text))
+
+
+def test_other_refusals(ecgs):
+    with pytest.raises(ValueError, match="needs a table: .*--table"):
+        prepare("folder", ecgs)
+    with pytest.raises(FileNotFoundError, match="nosuch.csv: there is no such table"):
+        prepare("folder", ecgs, table="nosuch.csv")
+    with pytest.raises(FileNotFoundError, match="is no folder"):
+        prepare("folder", ecgs / "nosuch", table="labels.csv")
+    with pytest.raises(ValueError, match="is no UTF-8 text"):
+        prepare("folder", ecgs, table=table(ecgs, "file,report\na.csv,größer\n", encoding="latin-1"))
+    with pytest.raises(ValueError, match="the corpus 'ludb' has no option table; it has none"):
+        prepare("ludb", ecgs, table="labels.csv")
+
+
+def test_from_the_command_line(ecgs, tmp_path, capsys):
+    labels = table(ecgs, "file,patient_id,report\na.csv,1,größer\nd.csv,2,\n")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["prepare", "folder", str(ecgs), "--table", str(labels), "-o", str(tmp_path / "out")])
+    out, err = capsys.readouterr()
+    assert end.value.code == 0 and "1 records in" in out and "unreadable: d" in err
+    with pytest.raises(SystemExit) as end:
+        cli.main(["prepare", "simulation", str(ecgs), "-o", str(tmp_path / "sim")])
+    assert end.value.code == 2 and "(for more: ecgllm simulate); found the folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        cli.main(["prepare", "ludb", str(ecgs), "-o", str(tmp_path / "ludb"), "--wording", "template"])
+    assert end.value.code == 2 and "are options of ecg-qa" in capsys.readouterr().err
