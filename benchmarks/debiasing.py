@@ -63,12 +63,12 @@ from ecgllm.findings.vocabulary import VOCABULARY
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training import run_recipe
-from ecgllm.training.encoded_signals import EncodedSignals, encode_signals
-from ecgllm.training.examples import QuestionCollator, QuestionExamples
-from ecgllm.training.prepared_signals import load_signals, prepare_signals
-from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, recipe_from_dict
+from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
+from ecgllm.training.data.examples import QuestionCollator, QuestionExamples
+from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
+from ecgllm.training.recipe.recipe.recipe import LanguageModelRecipe, LoraRecipe, recipe_from_dict
 from ecgllm.training.text_models import build_language_model
-from ecgllm.training.trainer import StageTrainer
+from ecgllm.training.trainers.trainer import StageTrainer
 from ecgllm.training.tuning import prepare_for_tuning
 
 SMALL = {"hidden_size": 96, "num_attention_heads": 4, "intermediate_size": 192}

@@ -45,8 +45,8 @@ from ecgllm.corpora.questions.build.paraphrases import PHRASINGS
 from ecgllm.corpora.questions.build.rows import in_a_sentence
 from ecgllm.findings.labels import GROUPS
 from ecgllm.signals import measure, read_ecg
-from ecgllm.training.encoded_signals import EncodedSignals, encode_signals
-from ecgllm.training.prepared_signals import load_signals, prepare_signals
+from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
+from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
 from ecgllm.training.pretraining_metrics import zero_shot
 from ecgllm.training.yes_no import opposite_pairs, share, yes_probabilities
 

@@ -1,11 +1,12 @@
 """Training: recipes, stages and run folders, on `transformers.Trainer` (and so on Accelerate).
 
 A recipe (YAML) goes in, a run folder comes out whose root is a complete checkpoint. `run_recipe` runs the stages that
-the recipe names, in order, and goes on where a killed run stopped; `dry_run` says beforehand what that would take.
+the recipe names, in order, and goes on where a killed run stopped; `dry_run` says beforehand what that would take. The
+rooms: `recipe`, `data`, `trainers`, `planning`; `stages` and `pretraining` put them together.
 """
 
-from .dry_run import dry_run
-from .recipe import Recipe, load_recipe
+from .planning.dry_run import dry_run
+from .recipe.recipe import Recipe, load_recipe
 from .run import run_recipe
 from .sweep import run_sweep
 

@@ -14,8 +14,8 @@ from datasets import Dataset
 
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
 from ..processing_ecgllm import ECGProcessor
-from .examples import answer_set
-from .prepared_signals import PreparedSignals
+from .data.examples import answer_set
+from .data.prepared_signals import PreparedSignals
 
 
 @torch.no_grad()

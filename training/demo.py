@@ -16,7 +16,7 @@ from ..shipped import shipped_checkpoint
 from ..signals import ECGRecord, read_ecg
 from ..signals.simulation import simulate_ecg
 from ..signals.summary import measured, measured_line
-from .progress import quiet_libraries
+from .trainers.progress import quiet_libraries
 
 _LIMITS = (
     "It shows how everything works together; its answers about a real ECG mean nothing clinically.\n"
@@ -87,7 +87,7 @@ def run_demo(ecg: Path | None = None, training: bool = False, folder: Path = Pat
 
 
 def _train(folder: Path) -> None:
-    from .recipe import load_recipe
+    from .recipe.recipe import load_recipe
     from .run import run_recipe
 
     started = time.monotonic()

@@ -14,14 +14,14 @@ from transformers import PreTrainedModel, set_seed
 from ..configuration_ecgllm import ECGEncoderConfig
 from ..corpora.records.silence import sources_of, stated_by_source
 from ..modeling_ecgllm import ECGTextDualEncoder
-from .parquet_windows import ParquetWindows
-from .pretraining_examples import PretrainingCollator, PretrainingExamples
-from .pretraining_trainer import PretrainingTrainer
-from .recipe import RecipeError, StageRecipe
+from .data.parquet_windows import ParquetWindows
+from .data.pretraining_examples import PretrainingCollator, PretrainingExamples
+from .data.statement_targets import StatementTargets
+from .data.streams import SimulatedWindows, StreamedExamples, Windows
+from .recipe.recipe import RecipeError, StageRecipe
 from .stages import StageContext, print_skipped, save_checkpoint, train_stage, training_arguments, whole_model
-from .statement_targets import StatementTargets
-from .streams import SimulatedWindows, StreamedExamples, Windows
 from .text_models import build_text_encoder
+from .trainers.pretraining_trainer import PretrainingTrainer
 from .tuning import freeze_unreached, learn_in_float32, switch_dropout_off
 
 

@@ -25,17 +25,17 @@ from ..corpora import QUESTION_FEATURES
 from ..corpora.questions.paraphrases import PHRASINGS
 from ..processing_ecgllm import ECGFeatureExtractor
 from ..writing import write_json, write_text, written_whole
-from .corpus import load_corpus
+from .data.corpus import load_corpus
+from .data.prepared_signals import PreparedSignals, load_signals, prepare_signals
+from .data.questions import balanced_questions, is_balanced, stage_questions
 from .model_card import model_card
-from .prepared_signals import PreparedSignals, load_signals, prepare_signals
 from .pretraining import run_pretrain
-from .progress import data_bars, quiet_libraries
-from .recipe import Recipe, RecipeError, StageRecipe
-from .recipe_effects import unused_parts
+from .recipe.effects import unused_parts
+from .recipe.recipe import Recipe, RecipeError, StageRecipe
 from .run_folder import RunFolder
-from .stage_questions import balanced_questions, is_balanced, stage_questions
 from .stages import StageContext, run_questions, select_split
 from .start import read_start
+from .trainers.progress import data_bars, quiet_libraries
 
 
 def run_recipe(recipe: Recipe, callbacks: Sequence[TrainerCallback] = ()) -> Path:

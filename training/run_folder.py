@@ -23,8 +23,8 @@ from .. import __version__
 from ..corpora.records.text_files import read_json
 from ..errors_ecgllm import ECGError
 from ..writing import LOCK, OWNER, PARTIAL, owned, remove_partial, write_json, write_text
-from .recipe import Recipe, RecipeError, recipe_from_dict
-from .recipe_file import read_yaml
+from .recipe.file import read_yaml
+from .recipe.recipe import Recipe, RecipeError, recipe_from_dict
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy")
 

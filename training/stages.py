@@ -25,18 +25,18 @@ from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTex
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from ..writing import written_whole
 from .answers import answer_metrics
-from .augmentations import Augmenter, AugmentRecipe
-from .encoded_signals import EncodedSignals, encode_signals, fingerprint
-from .examples import QuestionCollator, QuestionExamples
-from .prepared_signals import PreparedSignals
-from .progress import data_bars
-from .recipe import STAGES, Recipe, RecipeError, StageRecipe
+from .data.augmentations import Augmenter, AugmentRecipe
+from .data.encoded_signals import EncodedSignals, encode_signals, fingerprint
+from .data.examples import QuestionCollator, QuestionExamples
+from .data.prepared_signals import PreparedSignals
+from .data.shared_ecgs import sharing_is_exact, why_not_shared
+from .recipe.recipe import STAGES, Recipe, RecipeError, StageRecipe
 from .run_folder import RunFolder, versions
-from .shared_ecgs import sharing_is_exact, why_not_shared
 from .start import Start
-from .stopping import stopping_arguments, stopping_callbacks
 from .text_models import build_language_model
-from .trainer import EXAMPLE_IDS, StageTrainer
+from .trainers.progress import data_bars
+from .trainers.stopping import stopping_arguments, stopping_callbacks
+from .trainers.trainer import EXAMPLE_IDS, StageTrainer
 from .tuning import (
     AdapterCheck,
     count_parameters,

@@ -21,7 +21,7 @@ from ..errors_ecgllm import CheckpointError
 from ..loading_ecgllm import check_files, read_json
 from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
-from .recipe_checks import RecipeError, fields_of
+from .recipe.checks import RecipeError, fields_of
 
 _CONFIGS = {config.model_type: config for config in (ECGLLMConfig, ECGTextDualEncoderConfig)}
 _PROJECTOR = {

@@ -25,7 +25,7 @@ from transformers import TrainerCallback
 from ..configuration_ecgllm import ECGEncoderConfig
 from ..processing_ecgllm import ECGFeatureExtractor
 from ..writing import owned, write_bytes, write_json, write_text, written_whole
-from .recipe import Recipe, recipe_from_dict, set_value
+from .recipe.recipe import Recipe, recipe_from_dict, set_value
 from .run import run_recipe, start_processes
 from .run_folder import RunFolder
 

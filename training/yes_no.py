@@ -17,10 +17,10 @@ import torch
 from ..errors_ecgllm import ECGError
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
 from ..processing_ecgllm import ECGProcessor
-from .encoded_signals import EncodedSignals
-from .prepared_signals import PreparedSignals
+from .data.encoded_signals import EncodedSignals
+from .data.prepared_signals import PreparedSignals
 from .pretraining_metrics import interval, patient_draws
-from .trainer import answer_positions, takes_positions
+from .trainers.trainer import answer_positions, takes_positions
 
 ANSWERS = ("yes", "no")
 

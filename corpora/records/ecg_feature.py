@@ -249,7 +249,7 @@ def _read_struct(path: str | None) -> dict[str, Any]:
     if path is None:
         raise ECGError("an ECG entry holds neither bytes nor a path")
     # by name: signals need not be there for a corpus whose signals are all embedded
-    record = import_module("..signals", __package__).read_ecg(path)
+    record = import_module("...signals", __package__).read_ecg(path)
     return encode_signal(record.signal, record.sampling_rate, record.leads)
 
 

@@ -170,7 +170,7 @@ def prepare_with_report(
                 f"the corpus 'simulation' takes no folder and no option but reader_spread "
                 f"(for more: ecgllm simulate); found {extra}"
             )
-        simulate = import_module("..signals.simulation", __package__).stream_ecgs
+        simulate = import_module("...signals.simulation", __package__).stream_ecgs
         records = simulate(1000 if limit is None else limit, seed=seed, **options)
         return _from_records(records, name, seed, min_likelihood, drop_copies)
     found = find_entries(name, src, **options)
@@ -258,7 +258,7 @@ def _read_row(entry: Entry, name: str, seed: int, min_likelihood: float) -> _Out
         if entry.load is not None:
             record = entry.load()
         else:
-            record = import_module("..signals", __package__).read_ecg(entry.path)
+            record = import_module("...signals", __package__).read_ecg(entry.path)
         record = replace(record, **entry.changes)
     except (ValueError, OSError) as error:  # ECGReadError is a ValueError, as are the record's own checks
         return _Outcome(entry.id, reason=str(error))

@@ -13,7 +13,8 @@ from ecgllm.corpora import VOCABULARY
 from ecgllm.corpora.questions.build.paraphrases import PHRASINGS
 from ecgllm.signals import ECGReadError
 from ecgllm.signals.simulation import simulate_ecg
-from ecgllm.training import demo, recipe
+from ecgllm.training import demo
+from ecgllm.training.recipe.recipe import recipe
 
 SMALL = [
     "limit=60",

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from ecgllm import ECGEncoder
-from ecgllm.training import examples, load_recipe, run_recipe
+from ecgllm.training import load_recipe, run_recipe
+from ecgllm.training.data import examples
 
 ASKED = {
     "batch_size": 8,
@@ -65,7 +66,7 @@ def test_a_mean_of_means_would_be_seen(gradients: Callable[..., dict[str, torch.
     # Lists, which differ in length from one example to the next.
     asked = {"questions": {"per_record": 4, "types": ["query"]}}
     whole = gradients(**asked)
-    monkeypatch.setattr("ecgllm.training.trainer.StageTrainer._get_num_items_in_batch", lambda *_: None)
+    monkeypatch.setattr("ecgllm.training.trainers.trainer.StageTrainer._get_num_items_in_batch", lambda *_: None)
     parts = gradients(**asked, gradient_accumulation_steps=8)
     assert max(float((whole[name] - parts[name]).abs().max()) for name in whole) > 1e-4
 

@@ -16,12 +16,12 @@ from datasets import Dataset
 from datasets.arrow_writer import ArrowWriter
 from ecgllm import ECGProcessor
 from ecgllm.corpora import QUESTION_FEATURES
-from ecgllm.training.encoded_signals import EncodedSignals
-from ecgllm.training.examples import QuestionExamples
-from ecgllm.training.prepared_signals import _FEATURES, load_signals
-from ecgllm.training.record_index import encoded_ids
+from ecgllm.training.data.encoded_signals import EncodedSignals
+from ecgllm.training.data.examples import QuestionExamples
+from ecgllm.training.data.prepared_signals import _FEATURES, load_signals
+from ecgllm.training.data.record_index import encoded_ids
 from ecgllm.writing import write_json
-from ecgllm.training.trainer import GroupedSampler
+from ecgllm.training.trainers.trainer import GroupedSampler
 
 def anonymous():
     gc.collect()

@@ -14,8 +14,8 @@ from transformers import AutoModel, AutoModelForCausalLM, TrainerCallback
 from ecgllm import ECGEncoder, ECGEncoderConfig, ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.encoded_signals import EncodedSignals, encode_signals
-from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, TextEncoderRecipe
+from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
+from ecgllm.training.recipe.recipe.recipe import LanguageModelRecipe, LoraRecipe, TextEncoderRecipe
 from ecgllm.training.text_models import build_language_model, build_text_encoder
 from ecgllm.training.tuning import learn_in_float32, parameter_types, prepare_for_tuning, restore_types
 
@@ -199,7 +199,7 @@ def test_a_bfloat16_encoder_seeks_beats_in_the_signal_as_it_is(tmp_path: Path) -
     """Encoded before training or in every step: the same, beats included."""
     from ecgllm.corpora import records_to_corpus
     from ecgllm.signals.simulation import simulate_ecgs
-    from ecgllm.training.prepared_signals import load_signals, prepare_signals
+    from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
 
     extractor = ECGFeatureExtractor()
     torch.manual_seed(0)

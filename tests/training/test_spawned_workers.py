@@ -17,14 +17,14 @@ from ecgllm.corpora import build_questions
 from ecgllm.corpora.records import prepare
 from ecgllm.corpora.records.silence import sources_of, stated_by_source
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.augmentations import Augmenter, AugmentRecipe
-from ecgllm.training.encoded_signals import EncodedSignals, encode_signals
-from ecgllm.training.examples import QuestionCollator, QuestionExamples
-from ecgllm.training.parquet_windows import ParquetWindows
-from ecgllm.training.prepared_signals import PreparedSignals, load_signals, prepare_signals
-from ecgllm.training.pretraining_examples import PretrainingCollator, PretrainingExamples
-from ecgllm.training.statement_targets import StatementTargets
-from ecgllm.training.streams import SimulatedWindows, StreamedExamples
+from ecgllm.training.data.augmentations import Augmenter, AugmentRecipe
+from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
+from ecgllm.training.data.examples import QuestionCollator, QuestionExamples
+from ecgllm.training.data.parquet_windows import ParquetWindows
+from ecgllm.training.data.prepared_signals import PreparedSignals, load_signals, prepare_signals
+from ecgllm.training.data.pretraining_examples import PretrainingCollator, PretrainingExamples
+from ecgllm.training.data.statement_targets import StatementTargets
+from ecgllm.training.data.streams import SimulatedWindows, StreamedExamples
 
 ENCODER = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 

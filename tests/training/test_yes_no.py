@@ -11,8 +11,8 @@ from datasets import Dataset
 from ecgllm.corpora import records_to_corpus
 from ecgllm.pipeline_ecgllm import ECGTextToTextPipeline
 from ecgllm.signals.simulation import simulate_ecg
-from ecgllm.training.encoded_signals import EncodedSignals, encode_signals
-from ecgllm.training.prepared_signals import load_signals, prepare_signals
+from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
+from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
 from ecgllm.training.yes_no import opposite_pairs, share, yes_probabilities
 
 QUESTIONS = ["Is there atrial fibrillation?", "Is it?", "What is new in the second ECG, and what is gone?", "Is it?"]

@@ -329,8 +329,8 @@ def test_a_missing_matplotlib_is_named_with_the_extra(monkeypatch: pytest.Monkey
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "ecgllm.signals.plotting")
-    monkeypatch.delattr(ecgllm.signals, "plotting", raising=False)
+    monkeypatch.delitem(sys.modules, "ecgllm.signals.plotting.plot")
+    monkeypatch.delattr(ecgllm.signals.plotting, "plot", raising=False)
     monkeypatch.delitem(vars(ecgllm.signals), "plot_ecg", raising=False)
     with pytest.raises(ImportError, match=re.escape("pip install 'ecgllm[plot]'")):
         _ = ecgllm.signals.plot_ecg

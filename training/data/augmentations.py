@@ -1,0 +1,245 @@
+"""Augmentations: how a prepared ECG is varied on the fly while an encoder learns.
+
+In: a prepared ECG (`prepared_signals`) and numbers that name it. Out: the same ECG with leads missing, cut shorter,
+louder or softer, sharper or blunter, noisier, on a wandering baseline. Decided here: what happens follows from (seed,
+epoch, numbers) alone, so that a run can be repeated and taken up again; noise arises at electrodes, so that
+Einthoven's and Goldberger's laws stay true; and what is added went through the model's own high-pass, as it would
+have with the ECG.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...errors_ecgllm import ECGError
+from ...processing_ecgllm import ECGFeatureExtractor
+from ...signal_ecgllm import LEADS, remove_baseline, resample
+from ...signals import iter_ecgs
+from ...signals.simulation.noise import draw_noise
+from ...signals.simulation.wave_model import twelve_leads
+
+SIMULATION = "simulation"
+_BANK = 96  # noises to choose from; a random stretch of each, with either sign
+_BANK_SECONDS = 20.0
+_LEAST_SECONDS = 2.0  # of a noise record
+
+
+@dataclass
+class AugmentRecipe:
+    """What may happen to an ECG; 0 switches each off.
+
+    lead_dropout: probability that a lead is missing, for each lead (one always stays). crop: largest share of the
+    samples that is cut off, some before and some behind, so that what stays also moves in time. amplitude: largest
+    relative change of all leads together; 0.1 is a factor from 1/1.1 to 1.1. noise: probability that noise is added.
+    noise_source: "simulation", or a folder of records of noise in mV, in any format that is read. noise_level: its
+    scale. baseline: largest wander of an electrode in mV, before the model's high-pass. sharpness: largest relative
+    change of what is faster than some 10 to 50 Hz, as recorders' filters and hearts differ in it. slow_share: largest
+    share of what is slower than some 0.2 to 0.5 Hz that is taken off, as by recorders' high-pass filters, in every
+    other ECG. placement: standard deviation of the logarithm of a chest electrode's gain, and of that of all limb
+    leads together: chests differ, and electrodes lie a little apart.
+    """
+
+    lead_dropout: float = 0.0
+    crop: float = 0.0
+    amplitude: float = 0.0
+    noise: float = 0.0
+    noise_source: str = SIMULATION
+    noise_level: float = 1.0
+    baseline: float = 0.0
+    sharpness: float = 0.0
+    slow_share: float = 0.0
+    placement: float = 0.0
+
+    def check(self, scaling: str) -> None:
+        """Raises: ValueError that names the field. scaling: the feature extractor's."""
+        for name in ("lead_dropout", "crop", "noise", "sharpness", "slow_share"):
+            value = getattr(self, name)
+            most = 0.9 if name == "crop" else 1.0
+            if not 0 <= value <= most:
+                raise ECGError(f"{name} is {value}; expected a share from 0 to {most:g}.")
+        for name in ("amplitude", "noise_level", "baseline", "placement"):
+            if getattr(self, name) < 0:
+                raise ECGError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        if (self.noise or self.baseline) and scaling != "millivolt":
+            raise ECGError(
+                f"noise and baseline are in mV, and the feature extractor's scaling is {scaling!r}; set both to 0, or "
+                "scaling: millivolt."
+            )
+
+
+class Augmenter:
+    """Calls vary prepared ECGs as a recipe says.
+
+    Raises: ValueError as `AugmentRecipe.check`, and for a folder of noise without a usable record; ECGReadError where
+        there is no such folder.
+    """
+
+    def __init__(self, recipe: AugmentRecipe, feature_extractor: ECGFeatureExtractor, seed: int = 0):
+        recipe.check(feature_extractor.scaling)
+        self.recipe, self.feature_extractor, self.seed = recipe, feature_extractor, seed
+        # Shared, so that workers which live through epochs hear of the next one.
+        self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
+        self._noise = self._wander = None
+        rng = np.random.default_rng([seed, 11])
+        if recipe.noise:
+            self._noise = self._as_prepared(self._noise_bank(rng) * np.float32(recipe.noise_level))
+        if recipe.baseline:
+            self._wander = self._as_prepared(_wander(rng, self._times()) * np.float32(recipe.baseline))
+
+    def identity(self) -> bytes:
+        """What copies depend on: the seed, the recipe, and the noise itself, as the files of a folder may change."""
+        settings = json.dumps([self.seed, dataclasses.asdict(self.recipe)]).encode()
+        return settings if self._noise is None else settings + hashlib.sha256(self._noise.tobytes()).digest()
+
+    @property
+    def epoch(self) -> int:
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """What was varied in one way is varied in another from here on."""
+        self._epoch.fill_(epoch)
+
+    def __call__(self, ecg: dict[str, Any], *key: int) -> dict[str, Any]:
+        """A varied copy of a prepared ECG {"ecg_values" float32 [leads, samples], "lead_mask", "preprocessing_id"}.
+
+        key: numbers that name the ECG among those of an epoch. Returns: the copy; "noise_added" says whether it holds
+        more noise than the record had.
+        """
+        recipe, rng = self.recipe, np.random.default_rng([self.seed, int(self._epoch), *key, 13])
+        # Every number is drawn whatever the recipe, so that one setting does not change what another one does.
+        chances, gain, cut = rng.random(len(ecg["lead_mask"])), rng.uniform(-1, 1), rng.random(2)
+        with_noise = bool(rng.random() < recipe.noise)
+        mask, values = ecg["lead_mask"], np.array(ecg["ecg_values"])
+        if recipe.crop:
+            samples = values.shape[1]
+            gone = int(cut[0] * recipe.crop * samples)
+            start = int(cut[1] * (gone + 1))
+            values = values[:, start : start + samples - gone].copy()
+        values = self._as_recorded_elsewhere(values, np.random.default_rng([self.seed, int(self._epoch), *key, 17]))
+        if recipe.amplitude:
+            values *= np.float32((1 + recipe.amplitude) ** gain)
+        if with_noise:
+            values += self._stretch(self._noise, rng, values.shape[1])
+        if self._wander is not None:
+            values += self._stretch(self._wander, rng, values.shape[1]) * np.float32(rng.random())
+        if recipe.lead_dropout:
+            kept = chances >= recipe.lead_dropout
+            if not (mask & kept).any():
+                kept[np.flatnonzero(mask)[np.argmax(chances[mask])]] = True
+            mask = mask & kept
+        values *= mask[:, None]
+        return {**ecg, "ecg_values": values, "lead_mask": mask, "noise_added": with_noise}
+
+    def _as_recorded_elsewhere(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """By a recorder with other filters, from electrodes a little apart [leads, samples].
+
+        Filters are the same in all leads and limb leads keep their proportions: Einthoven's law stays true.
+        """
+        from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+
+        recipe, rate = self.recipe, self.feature_extractor.sampling_rate
+        deviation_s, change, window_s, share = (
+            rng.uniform(0.003, 0.015),
+            rng.uniform(-1, 1),
+            *rng.uniform((1, 0), (2.2, 1)),
+        )
+        gains, slower = rng.normal(size=7), rng.random() < 0.5
+        if recipe.sharpness:
+            blunt = gaussian_filter1d(values, deviation_s * rate, axis=1)
+            values = values + np.float32(change * recipe.sharpness) * (values - blunt)
+        if recipe.slow_share and slower:
+            size = round(window_s * rate)
+            slow = uniform_filter1d(
+                uniform_filter1d(values, size, axis=1, mode="nearest"), size, axis=1, mode="nearest"
+            )
+            values = values - np.float32(share * recipe.slow_share) * slow
+        if recipe.placement:
+            factor = np.exp(recipe.placement * gains).astype(np.float32)
+            row = [int(lead[1:]) if lead in LEADS[6:] else 0 for lead in self.feature_extractor.leads]
+            values = values * factor[row][:, None]
+        return values
+
+    def _stretch(self, bank: np.ndarray, rng: np.random.Generator, samples: int) -> np.ndarray:
+        """A random stretch of one of a bank's signals [leads, samples]; longer than the bank it runs to and fro."""
+        position = _to_and_fro(int(rng.integers(2 * bank.shape[2])), samples, bank.shape[2])
+        return bank[rng.integers(len(bank))][:, position] * np.float32(rng.choice((-1, 1)))
+
+    def _times(self) -> np.ndarray:
+        rate = self.feature_extractor.sampling_rate
+        return np.arange(round(_BANK_SECONDS * rate)) / rate
+
+    def _noise_bank(self, rng: np.random.Generator) -> np.ndarray:
+        times = self._times()
+        if self.recipe.noise_source == SIMULATION:
+            return twelve_leads(draw_noise(rng, _BANK, times, 1.0, None)[0])
+        traces = _noise_traces(self.recipe.noise_source, self.feature_extractor.sampling_rate)
+        electrodes = np.empty((_BANK, 9, len(times)), dtype=np.float32)
+        for record in electrodes:
+            # Of one recording's noise, so that electrodes go together as they did there.
+            channels = traces[rng.integers(len(traces))]
+            start = int(rng.integers(channels.shape[1]))
+            for electrode in record:
+                shift = int(rng.integers(channels.shape[1]))
+                position = _to_and_fro(start + shift, len(times), channels.shape[1])
+                electrode[:] = channels[rng.integers(len(channels)), position]
+            record *= _shares(rng)
+        return _from_electrodes(electrodes)
+
+    def _as_prepared(self, twelve: np.ndarray) -> np.ndarray:
+        """A bank in mV [signals, 12, samples] as the feature extractor would give it."""
+        extractor = self.feature_extractor
+        if extractor.baseline == "highpass":
+            twelve = remove_baseline(twelve, extractor.sampling_rate, extractor.baseline_cutoff)
+        return twelve[:, [LEADS.index(lead) for lead in extractor.leads]] * np.float32(extractor.millivolt_factor)
+
+
+def _to_and_fro(start: int, count: int, length: int) -> np.ndarray:
+    """`count` positions in a signal of `length` samples, which turn round at its ends, so that nothing jumps."""
+    position = (start + np.arange(count)) % (2 * length)
+    return np.minimum(position, 2 * length - 1 - position)
+
+
+def _noise_traces(folder: str, rate: float) -> list[np.ndarray]:
+    """Channels of every record of noise [channels, samples] in mV at a rate, their medians taken off."""
+    tree = iter_ecgs(folder, workers=1, progress=False)
+    traces = []
+    for record in tree:
+        signal = np.nan_to_num(record.signal)
+        if record.duration >= _LEAST_SECONDS:
+            traces.append(resample(signal - np.median(signal, axis=1, keepdims=True), record.sampling_rate, rate))
+    if not traces:
+        raise ECGError(f"noise_source {folder} holds no record of {_LEAST_SECONDS:g} s or more.\n{tree}")
+    return traces
+
+
+def _shares(rng: np.random.Generator) -> np.ndarray:
+    """How much each of the nine electrodes suffers: all to some degree, or a few alone [9, 1]."""
+    some = np.ones(9) if rng.random() < 0.5 else (rng.random(9) < 0.2).astype(float)
+    some[rng.integers(9)] += 1.0
+    return (some * rng.lognormal(0, 0.4, 9))[:, None].astype(np.float32)
+
+
+def _wander(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
+    """Wander of nine electrodes in the twelve leads, each electrode's largest excursion 1: breath and slower sways."""
+    waves = np.zeros((_BANK, 9, len(times)), dtype=np.float32)
+    for low, high in ((0.12, 0.7), (0.12, 0.7), (0.02, 0.12), (0.02, 0.12)):  # Hz
+        phase = rng.uniform(low, high, (_BANK, 9, 1)) * times + rng.random((_BANK, 9, 1))
+        waves += (rng.random((_BANK, 9, 1)) * np.sin(2 * np.pi * phase)).astype(np.float32)
+    return _from_electrodes(waves / np.maximum(np.abs(waves).max(axis=2, keepdims=True), 1e-6))
+
+
+def _from_electrodes(potentials: np.ndarray) -> np.ndarray:
+    """Twelve leads [signals, 12, samples] from potentials at RA, LA, LL, V1-V6 [signals, 9, samples].
+
+    Source: Einthoven 1913, I = LA - RA, II = LL - RA; Wilson 1934, chest leads against the mean of the limbs.
+    """
+    ra, la, ll = potentials[:, 0], potentials[:, 1], potentials[:, 2]
+    chest = potentials[:, 3:] - ((ra + la + ll) / 3)[:, None]
+    return twelve_leads(np.concatenate([(la - ra)[:, None], (ll - ra)[:, None], chest], axis=1))

@@ -1,0 +1,52 @@
+"""The corpus of a run: from its folder, a prepared one, or the simulator, in the splits that the recipe wants.
+
+In: a recipe. Out: the corpus and what was lost on the way. Decided here: whose records train and whose test may be
+chosen anew (`split`), always by patient.
+"""
+
+from __future__ import annotations
+
+from datasets import Dataset
+
+from ...corpora import prepare_with_report, split_of
+from ...corpora.records.duplicates import check_duplicates
+from ...corpora.records.prepared_findings import check_prepared_findings
+from ...corpora.records.rows import saved_rows, with_column
+from ...corpora.records.silence import sources_of
+from ..recipe.checks import is_prepared
+from ..recipe.recipe import Recipe, RecipeError
+
+
+def load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
+    """(corpus, report). Raises: RecipeError where the data are missing, and what corpora raise."""
+    if is_prepared(recipe.data):
+        corpus = saved_rows(recipe.data)
+        check_prepared_findings(corpus)
+        joined = len(set(sources_of(corpus))) > 1
+        if recipe.limit is not None:
+            corpus = corpus.select(range(min(recipe.limit, len(corpus))))
+        # Not its description: those of earlier versions quote statements.
+        report = f"{recipe.corpus}: {len(corpus)} records of {recipe.data}; what was left out its own report says"
+        corpus = resplit(corpus, recipe)
+        if joined:  # one recording may stand in two sources, under two names
+            alike = check_duplicates(corpus)
+            report += f"\n{len(alike)} recordings stand in it more than once, each within one split" if alike else ""
+        return corpus, report
+    if recipe.data is None and recipe.corpus != "simulation":
+        raise RecipeError(f"The recipe's data is missing: pass data=FOLDER, where the corpus {recipe.corpus} lies.")
+    options = {"reader_spread": recipe.reader_spread} if recipe.corpus == "simulation" else {}
+    corpus, report = prepare_with_report(recipe.corpus, recipe.data, seed=recipe.seed, limit=recipe.limit, **options)
+    return resplit(corpus, recipe), str(report)
+
+
+def resplit(corpus: Dataset, recipe: Recipe) -> Dataset:
+    """The corpus in the recipe's own split, where it has one."""
+    if not recipe.split:
+        return corpus
+    splits = [split_by(recipe, patient) for patient in corpus["patient_id"]]
+    return with_column(corpus, "split", splits)
+
+
+def split_by(recipe: Recipe, patient_id: str) -> str:
+    """The split of a patient by the recipe's shares."""
+    return split_of(patient_id, recipe.seed, recipe.split.get("validation", 0.1), recipe.split.get("test", 0.1))

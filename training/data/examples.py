@@ -1,0 +1,167 @@
+"""Examples of question stages: what their Trainer reads.
+
+In: questions and prepared signals. Out: the torch data set of questions with answers for `debias` and `finetune`, and
+the collator that makes batches of them, padded to their longest, in which questions about the same ECGs may share a
+row. Those of `pretrain` are in `pretraining_examples`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from ...processing_ecgllm import ECGProcessor
+from .augmentations import Augmenter
+from .encoded_signals import EncodedSignals
+from .prepared_signals import PreparedSignals
+from .shared_ecgs import attention_of, share_beginning
+
+
+def answer_text(answers: Sequence[str]) -> str:
+    """How a model says a list of answers: sorted, so that one set has one wording."""
+    return ", ".join(sorted(answers))
+
+
+def answer_set(text: str) -> frozenset[str]:
+    """The answers in a model's text, for order-free comparison."""
+    return frozenset(part.strip().lower() for part in text.split(",") if part.strip())
+
+
+class QuestionExamples(torch.utils.data.Dataset):
+    """Questions with answers, as token ids and labels; those over a refused record are left out (`skipped`).
+
+    signals: prepared ones, or encoded ones where the encoder is frozen. augmenter: varies prepared ones, anew in each
+        epoch and once for all questions about the same ECGs, so that these can share a row.
+    """
+
+    def __init__(
+        self,
+        questions: Dataset,
+        signals: PreparedSignals | EncodedSignals,
+        processor: ECGProcessor,
+        augmenter: Augmenter | None = None,
+    ):
+        self.signals, self.processor, self.augmenter = signals, processor, augmenter
+        # Rows stay on the disk, where there may be more of them than memory has room for.
+        usable = [row for row, (ids,) in enumerate(_rows(questions, "ecg_ids")) if all(own in signals for own in ids)]
+        self.questions = questions.select(usable)
+        self.skipped = len(questions) - len(usable)
+
+        self._remember()
+        self._groups = self.groups() if augmenter is not None else None
+        self._varied: tuple[Any, list[dict[str, Any]]] = (None, [])  # (epoch, group) that was asked for last
+
+    def _remember(self) -> None:
+        self._encode = lru_cache(maxsize=100_000)(partial(_encoded, self.processor))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # For workers that are spawned: each remembers what it encoded itself.
+        return {name: value for name, value in vars(self).items() if name not in ("_encode", "_varied")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _varied=(None, []))
+        self._remember()
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def names(self, index: int) -> dict[str, Any]:
+        """What an example is called."""
+        row = self.questions[index]
+        return {"question_id": row["question_id"], "question": row["question"], "records": row["ecg_ids"]}
+
+    def lengths(self) -> torch.Tensor:
+        """int [examples], tokens of every example, ECGs included and whole, even where an augmenter will cut them."""
+        lengths = torch.empty(len(self), dtype=torch.int32)
+        for row, (question, answers, ids) in enumerate(_rows(self.questions, "question", "answers", "ecg_ids")):
+            lengths[row] = len(self._encode(question, answer_text(answers), self._samples(ids))["input_ids"])
+        return lengths
+
+    def groups(self) -> np.ndarray:
+        """int32 [examples], the same number for questions about the same ECGs in the same order."""
+        # By 8 bytes of a digest: texts of all records, held at once, would be most of a stage's memory.
+        digests = np.empty(len(self), dtype=np.int64)
+        for row, (ids,) in enumerate(_rows(self.questions, "ecg_ids")):
+            digests[row] = int.from_bytes(blake2b("\n".join(ids).encode(), digest_size=8).digest(), "big", signed=True)
+        return np.unique(digests, return_inverse=True)[1].astype(np.int32)
+
+    def _samples(self, ids: Sequence[str]) -> tuple[int, ...]:
+        return tuple(self._whole_tokens(self.signals.length(record_id)) for record_id in ids)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = self.questions[index]
+        question, answers, ids = row["question"], row["answers"], row["ecg_ids"]
+        if self.augmenter is None:
+            ecgs, lengths = [self.signals[record_id] for record_id in ids], self._samples(ids)
+        else:
+            ecgs = self._vary(int(self._groups[index]), ids)
+            lengths = tuple(self._whole_tokens(ecg["ecg_values"].shape[1]) for ecg in ecgs)
+        encoded = self._encode(question, answer_text(answers), lengths)
+        return {**encoded, "ecgs": ecgs, "records": tuple(ids), "example_id": index}
+
+    def _whole_tokens(self, samples: int) -> int:
+        """The most samples with as many tokens: crops of any length shall not fill the memory of encoded questions."""
+        tokens = self.processor.num_ecg_tokens(samples)
+        return tokens * self.processor.samples_per_token + self.processor.samples_trimmed
+
+    def _vary(self, group: int, ids: Sequence[str]) -> list[dict[str, Any]]:
+        # By the epoch, too: workers that live through epochs have this cache each.
+        key = self.augmenter.epoch, group
+        if self._varied[0] != key:
+            varied = [self.augmenter(self.signals[own], group, position) for position, own in enumerate(ids)]
+            self._varied = key, varied
+        return self._varied[1]
+
+    def set_epoch(self, epoch: int) -> None:
+        if self.augmenter is not None:
+            self.augmenter.set_epoch(epoch)
+
+
+def _rows(questions: Dataset, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """The values of some columns, row by row; read many rows at a time, for one at a time costs more than all else."""
+    for batch in questions.select_columns(columns).iter(batch_size=1000):
+        yield from zip(*(batch[name] for name in columns), strict=True)
+
+
+def _encoded(processor: ECGProcessor, question: str, answer: str, lengths: tuple[int, ...]) -> dict[str, list[int]]:
+    # The ECGs themselves join in the collator: here only their number and lengths matter.
+    conversation = processor.build_conversation(question, [{}] * len(lengths), answer=answer)
+    return processor.encode_conversation(conversation, lengths)
+
+
+class QuestionCollator:
+    """Batch of questions for `ECGLLMForConditionalGeneration`; `example_ids` are for the trainer.
+
+    together: put so many questions about the same ECGs at most into one row (`shared_ecgs`). A batch that holds no two
+        such questions is as it would be without.
+    """
+
+    def __init__(self, processor: ECGProcessor, together: int = 1):
+        self.processor, self.together = processor, together
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        example_ids = torch.tensor([example["example_id"] for example in examples])
+        rows = self._rows(examples) if self.together > 1 else []
+        if len(rows) in (0, len(examples)):
+            batch = dict(self.processor.collate(examples, [example["ecgs"] for example in examples]))
+            return batch | {"example_ids": example_ids}
+        shared = [share_beginning(row) for row in rows]
+        batch = dict(self.processor.collate(shared, [row[0]["ecgs"] for row in rows]))
+        return batch | attention_of(shared, batch["input_ids"].shape[1]) | {"example_ids": example_ids}
+
+    def _rows(self, examples: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        rows: list[list[dict[str, Any]]] = []
+        open_rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for example in examples:
+            row = open_rows.get(example["records"])
+            if row is None or len(row) == self.together:
+                row = open_rows[example["records"]] = []
+                rows.append(row)
+            row.append(example)
+        return rows

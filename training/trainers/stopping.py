@@ -1,0 +1,70 @@
+"""When a stage ends and which of its checkpoints it keeps, also after it was killed.
+
+In: a stage's recipe and a Trainer's events. Out: the training arguments that follow from `early_stopping_patience`,
+and the callbacks. Decided here: a run that was killed after its last step, or moved, ends as if it had not been.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import EarlyStoppingCallback, TrainerCallback
+
+if TYPE_CHECKING:
+    from ..recipe.recipe import StageRecipe
+
+
+def stopping_arguments(stage: StageRecipe) -> dict[str, Any]:
+    """Training arguments that early stopping and keeping the best checkpoint need; the recipe's own come first."""
+    own = stage.training
+    if stage.early_stopping_patience is None and not own.get("load_best_model_at_end"):
+        return {}
+    settings: dict[str, Any] = {
+        "load_best_model_at_end": True,
+        "eval_strategy": own.get("save_strategy", "steps"),
+        # How often in a row nothing was better belongs to what a killed run takes up again.
+        "restore_callback_states_from_checkpoint": True,
+    }
+    if settings["eval_strategy"] == "steps":
+        settings["eval_steps"] = own.get("save_steps", 200)
+    return settings
+
+
+def stopping_callbacks(stage: StageRecipe) -> list[TrainerCallback]:
+    """Early stopping where the recipe asks for it, and the end of runs that were taken up again."""
+    if stage.early_stopping_patience is None:
+        return [TakenUp()]
+    return [EarlyStopping(stage.early_stopping_patience, stage.early_stopping_threshold), TakenUp()]
+
+
+class EarlyStopping(EarlyStoppingCallback):
+    """transformers' early stopping, which a run that had stopped before it was killed does not forget."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        if self.early_stopping_patience_counter >= self.early_stopping_patience:
+            control.should_training_stop = True
+
+
+class TakenUp(TrainerCallback):
+    """Takes no further step where the last one was taken before the kill, and finds the best checkpoint after a move.
+
+    `StageTrainer.get_batch_samples` gives out no batch once training is to stop; Trainer would take one more step.
+    """
+
+    def __init__(self) -> None:
+        self._was_over = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.max_steps and state.global_step >= state.max_steps:
+            control.should_training_stop = True
+        self._was_over = control.should_training_stop
+        if state.best_global_step:
+            best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+            if best.is_dir():
+                state.best_model_checkpoint = str(best)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._was_over:
+            control.should_log = control.should_evaluate = control.should_save = False
