@@ -16,9 +16,17 @@ from .errors_ecgllm import CheckpointError, ECGError
 
 if TYPE_CHECKING:
     from .pipeline_ecgllm import ECGTextToTextPipeline
+    from .signals import ECGRecord
 
 TASK = "ecg-text-to-text"
 _NAMES_CODE = ("auto_map", "custom_pipelines")
+
+# Of the whole answer, which a model trained by cross-entropy gives as its chance to be the recorded one; not the mean
+# per token, which grows with every repetition of a text that runs in circles ("lead iiiii"). One chance in ten.
+UNSURE_BELOW = 0.1
+# Of the likelier of yes and no, relative to the other: where the model that ships gave less about real records, it was
+# right no more often than a coin (the table of certainty in its card).
+UNDECIDED_BELOW = 0.7
 
 
 def load_answerer(model: str | Path, trust_remote_code: bool = False) -> ECGTextToTextPipeline:
@@ -111,4 +119,47 @@ def _named_code(value: Any, naming: bool = False) -> Iterator[str]:
         yield value
 
 
-__all__ = ["check_checkpoint", "check_code", "load_answerer"]
+def answer_question(
+    answerer: Any,
+    records: list[ECGRecord],
+    question: str,
+    candidates: list[str] | None = None,
+    **ecg_options: Any,
+) -> dict[str, Any]:
+    """Ask a loaded pipeline about records; ecg_options: for `ECGFeatureExtractor`.
+
+    Where the model writes yes or no, the answer is the likelier of the two: what is written token by token follows
+    the likeliest beginning, which need not begin the likelier answer.
+
+    Returns: JSON-ready mapping: answer; candidates {answer: probability relative to the others} (None unless
+    candidates are given or the model wrote yes or no, when they are yes and no); the answer's probability, relative to
+    the candidates where there are some; generated {text, probability}, what the model wrote freely (None where
+    candidates are given); unsure: whether the model gives what it wrote, or yes and no together, a probability below
+    `UNSURE_BELOW`, or the likelier of yes and no one below `UNDECIDED_BELOW` (None where candidates are given);
+    trained_on.
+    """
+    chosen = {} if candidates is None else {"candidates": candidates}
+    found = answerer(question, ecgs=records, **chosen, **ecg_options)
+    scores = found.get("candidates")
+    answer, probability = found["generated_text"], found["probability"]
+    generated = None if candidates is not None else {"text": answer, "probability": probability}
+    known, undecided = probability, False  # known: of all the answers that are compared
+    if candidates is None and answer.lower() in ("yes", "no"):
+        # In the spelling of the answer, as a model that says "Yes" gives "yes" little.
+        asked = [word.capitalize() if answer[0].isupper() else word for word in ("yes", "no")]
+        scored = answerer(question, ecgs=records, candidates=asked, **ecg_options)["candidates"]
+        scores = {word.lower(): score for word, score in scored.items()}  # likeliest first
+        known = min(1.0, probability / max(scores[answer.lower()], 1e-12))
+        answer, probability = max(scores.items(), key=lambda pair: pair[1])
+        undecided = probability < UNDECIDED_BELOW
+    return {
+        "answer": answer,
+        "probability": probability,
+        "candidates": scores,
+        "generated": generated,
+        "unsure": None if generated is None else known < UNSURE_BELOW or undecided,
+        "trained_on": getattr(answerer.model.config, "trained_on", None),
+    }
+
+
+__all__ = ["UNDECIDED_BELOW", "UNSURE_BELOW", "answer_question", "check_checkpoint", "check_code", "load_answerer"]

@@ -13,7 +13,9 @@ import pytest
 import wfdb
 
 from ecgllm import ECGError, __version__
-from ecgllm.cli import _as_answer, answer_question, main
+from ecgllm.answering import answer_question
+from ecgllm.cli import main
+from ecgllm.cli.ask import _as_answer
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -1,0 +1,71 @@
+"""The `ecgllm` command: one function per command, each a thin layer over a function of the package.
+
+In: the command line. Out: what was asked for on stdout (JSON with `--json`), progress and errors on stderr. A group of
+commands is a file, a command a line in `_COMMANDS`. Nothing heavy is imported before a command needs it, so that
+`ecgllm --help` answers at once. What the user can put right (a wrong file, name or value: an `ECGError` or `OSError`)
+ends in one line and exit code 2; anything else is a defect and shows its traceback, as everything does with `--debug`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from .ask import ask
+from .corpora import prepare, simulate
+from .errors import is_the_users, message_of
+from .files import info, plot
+from .questions import audit, confound, debias, questions
+from .training import demo, train
+
+app = typer.Typer(
+    name="ecgllm",
+    help="Ask questions about electrocardiograms with a language model. A research tool, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_COMMANDS = (info, plot, ask, prepare, questions, debias, confound, audit, simulate, train, demo)
+for _command in _COMMANDS:
+    app.command()(_command)
+# The commands that read ECG files with the options of `read_ecg`.
+READING_COMMANDS = ("ask", "info", "plot")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; `arguments` default to those of the process. Always ends in `SystemExit`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = arguments[:1] == ["--debug"]
+    try:
+        app(args=arguments, prog_name="ecgllm")
+    except BrokenPipeError:  # the reader of a pipe (`| head`) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:
+        if debug or not is_the_users(error):
+            raise
+        command = next((argument for argument in arguments if not argument.startswith("-")), None)
+        message = message_of(error, translating=command in READING_COMMANDS)
+        typer.echo(f"ecgllm: {message} (ecgllm --debug ... shows where)", err=True)
+        raise SystemExit(2) from None
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ecgllm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def ecgllm(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options that come before the command; `main` reads `--debug`."""

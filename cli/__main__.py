@@ -1,0 +1,5 @@
+"""`python -m ecgllm.cli`."""
+
+from . import main
+
+main()

@@ -1,0 +1,176 @@
+"""`ask`: one question about one ECG or several, to a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..answering import UNDECIDED_BELOW, UNSURE_BELOW
+from ..errors_ecgllm import ECGError
+from .options import AllowTruncated, Format, Leads, Rate, SkipChecksum, Unit, reading_options
+
+if TYPE_CHECKING:
+    from ..signals import ECGRecord
+
+NOTICE = "Not a medical device: no answer may guide the care of a person."
+
+
+def ask(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE... QUESTION", help="One or more ECG files, and then the question.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Folder of a checkpoint, or a Hub id with --trust-remote-code; by default the one that ships, "
+            "which learned from simulated ECGs alone.",
+        ),
+    ] = None,
+    candidates: Annotated[
+        str | None, typer.Option(help="Choose among these answers, separated by commas, instead of writing one.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the code that comes with the checkpoint.")
+    ] = False,
+    nan_policy: Annotated[
+        str | None, typer.Option(help="What to do with missing samples: interpolate, or drop_lead.")
+    ] = None,
+    drop_unknown_leads: Annotated[
+        bool, typer.Option("--drop-unknown-leads", help="Leave out leads that the model does not know.")
+    ] = False,
+    measuring: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis.")
+    ] = True,
+    sampling_rate: Rate = None,
+    unit: Unit = None,
+    leads: Leads = None,
+    format: Format = None,
+    allow_truncated: AllowTruncated = False,
+    skip_checksum: SkipChecksum = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask one question about one ECG or several.
+
+    A folder is loaded by this package's own code. Code that a checkpoint brings or names is run only with
+    --trust-remote-code, which a Hub id needs. With candidates, probabilities are relative to these. Rate, intervals
+    and axis stand below the answer; they are measured, not asked of the model.
+    """
+    *paths, question = files
+    if not question.strip():
+        raise ECGError("the question is empty; expected ecgllm ask FILE QUESTION, the question in quotes")
+    if os.path.exists(question):  # which says no of a name that is too long for one
+        raise ECGError(f"{question} is a file; the last argument must be the question, in quotes")
+    if not paths:
+        raise ECGError(f"no ECG file was given before the question {question!r}; expected ecgllm ask FILE QUESTION")
+    choices = None if candidates is None else [answer.strip() for answer in candidates.split(",")]
+    if choices is not None and (not all(choices) or len(set(choices)) < len(choices)):
+        raise ECGError(f"--candidates is {candidates!r}; expected different answers separated by commas")
+    from ..answering import answer_question, check_checkpoint, load_answerer
+    from ..shipped import shipped_checkpoint
+
+    model = str(shipped_checkpoint()) if model is None else model
+    check_checkpoint(model, trust_remote_code)
+    from ..heart_ecgllm import NO_HEART
+    from ..signals import assess_quality, read_ecg
+    from ..signals.summary import SHORT_BELOW_S, measured, shown_notes
+
+    reading = reading_options(sampling_rate, unit, leads, format, allow_truncated, skip_checksum)
+    records = [read_ecg(path, **reading) for path in paths]  # before the model, which takes longer to find out
+    doubts = {}
+    for path, record in zip(paths, records, strict=True):
+        quality = assess_quality(record)
+        if not quality.heart.found and record.duration >= SHORT_BELOW_S:  # shorter ones the model refuses as such
+            raise ECGError(f"{path}: {NO_HEART.format(found=quality.heart.missing)}. Nothing can be asked about it")
+        doubts[path] = [*shown_notes(record), *quality.reasons]
+    ecg_options = {
+        "drop_unknown_leads": drop_unknown_leads,
+        **({} if nan_policy is None else {"nan_policy": nan_policy}),
+    }
+    with _quiet():
+        answerer = load_answerer(model, trust_remote_code)
+        result = answer_question(answerer, records, question, choices, **ecg_options)
+        by_file = zip(paths, records, strict=True)
+        measurements = {path: measured(record) for path, record in by_file} if measuring else {}
+    result = {
+        "files": paths,
+        "question": question,
+        **result,
+        "model": model,
+        "recorded": _recorded(paths, records),
+        "measurements": measurements,
+        "doubts": doubts,
+        "notice": NOTICE,
+    }
+    typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else _as_answer(result))
+
+
+def _recorded(paths: list[str], records: list[ECGRecord]) -> list[dict[str, Any]]:
+    """The year of each ECG whose time is known, and its place in time among them."""
+    from ..signals.recording_time import order_in_time
+
+    times = [record.recorded_at for record in records]
+    found = zip(paths, times, order_in_time(times), strict=True)
+    return [{"file": path, "year": time.year, "order": place} for path, time, place in found if time is not None]
+
+
+def _as_answer(result: dict[str, Any]) -> str:
+    from ..signals.summary import measured_line
+
+    answer, scores, generated = result["answer"], result["candidates"], result["generated"]
+    shown = f"{result['probability']:.3g}"
+    if not scores:
+        lines = [f"{answer or '(no answer)'}  (probability {shown})"]
+    else:
+        names = ("yes", "no") if set(scores) == {"yes", "no"} else tuple(scores)
+        among = " and ".join(names) if len(names) == 2 else f"{len(names)} candidates"
+        lines = [f"{answer}  ({shown} of {among})"]
+        relative = ", ".join(f"{each} {score:.3g}" for each, score in scores.items())
+        lines.append(f"relative to each other: {relative}")
+    if generated is not None and generated["text"].lower() != answer.lower():
+        lines.append(f"note: token by token the model wrote {generated['text']!r}, the less likely answer as a whole")
+    if result["unsure"] and scores and result["probability"] < UNDECIDED_BELOW:
+        lines.append("note: the model is undecided between yes and no; take this for no answer")
+    elif result["unsure"]:
+        doubted = "yes and no together have" if scores else "this one has"
+        lines.append(
+            f"note: the model is not sure of any answer; {doubted} a probability below {UNSURE_BELOW:g} "
+            "among all that it could write"
+        )
+    for path, doubts in result["doubts"].items():
+        lines += [f"note on {path}: {doubt}" for doubt in doubts]
+    if recorded := result["recorded"]:
+        in_order = sorted(recorded, key=lambda each: each["order"] or 0)
+        several = len(recorded) > 1 and recorded[0]["order"] is not None
+        named = ", ".join(f"{each['file']} in {each['year']}" for each in in_order)
+        lines.append(f"recorded, the earliest first: {named}" if several else f"recorded: {named}")
+    for path, found in result["measurements"].items():
+        where = f" in {path}" if len(result["measurements"]) > 1 else ""
+        lines.append(f"measured{where}, not by the model: {measured_line(found)}")
+    trained_on = " ".join((result["trained_on"] or "not stated by its checkpoint").split())
+    return "\n".join([*lines, f"The model was trained on: {trained_on}", result["notice"]])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and warnings of the libraries: the answer is all that is printed."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,138 @@
+"""`prepare` and `simulate`: corpora of ECGs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors_ecgllm import ECGError
+from ..writing import new_folder
+from .folders import save
+from .options import AllStatements, OutputFolder, Seed, names
+
+
+def prepare(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="ludb, cinc2021, chapman-shaoxing, ningbo, cpsc2018, ptbxl, mimic-iv-ecg, code15, folder, "
+            "simulation or ecg-qa."
+        ),
+    ],
+    output: OutputFolder,
+    source: Annotated[
+        Path | None, typer.Argument(metavar="[SRC]", help="Folder that holds the corpus as published.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take this many records (ecg-qa: questions).")] = None,
+    seed: Seed = 0,
+    sampling_rate: Annotated[float | None, typer.Option(help="ptbxl: 500 or 100 Hz.")] = None,
+    min_likelihood: Annotated[
+        float | None, typer.Option(min=0, max=100, help="ptbxl: least likelihood of a diagnosis, in percent.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="code15: unit of the tracings, where it cannot be told.")] = None,
+    table: Annotated[Path | None, typer.Option(help="folder: CSV file with a row per ECG file.")] = None,
+    records: Annotated[Path | None, typer.Option(help="ecg-qa: folder of PTB-XL or MIMIC-IV-ECG.")] = None,
+    wording: Annotated[str | None, typer.Option(help="ecg-qa: paraphrased (default) or template.")] = None,
+    split: Annotated[str | None, typer.Option(help="ecg-qa: split of shards in no folder that says it.")] = None,
+    keep_missing: Annotated[
+        bool, typer.Option("--keep-missing", help="ecg-qa: keep questions about records that are not there.")
+    ] = False,
+    all_statements: AllStatements = False,
+    drop_copies: Annotated[
+        bool, typer.Option("--drop-copies", help="Of a recording that stands in it more than once keep one record.")
+    ] = False,
+) -> None:
+    """Turn a public ECG corpus, or your own folder, into a `datasets` folder with one vocabulary of findings.
+
+    ecg-qa writes questions, and with --records the corpus of their ECGs into the folder `records` below them.
+    """
+    with new_folder(output) as folder:
+        given = {"sampling_rate": sampling_rate, "unit": unit, "table": table}
+        options = {option: value for option, value in given.items() if value is not None}
+        try:
+            if name == "ecg-qa":
+                options |= {"wording": wording, "split": split, "keep_missing": keep_missing, "limit": limit}
+                options |= {"drop_copies": drop_copies, "min_likelihood": min_likelihood or 0.0}
+                _prepare_ecg_qa(folder, output, source, records, all_statements, **options)
+                return
+            if records is not None or wording is not None or split is not None or keep_missing:
+                raise ECGError("--records, --wording, --split and --keep-missing are options of ecg-qa")
+            if min_likelihood is not None and name != "ptbxl":
+                raise ECGError(f"--min-likelihood is for PTB-XL's statements; {name} states no likelihoods")
+            from ..corpora import prepare_with_report
+
+            corpus, report = prepare_with_report(
+                name,
+                source,
+                seed=seed,
+                limit=limit,
+                min_likelihood=min_likelihood or 0.0,
+                drop_copies=drop_copies,
+                **options,
+            )
+        except ImportError as error:  # h5py is an optional extra
+            raise ECGError(str(error)) from error
+        save(corpus, folder, output, "records", report, all_statements)
+
+
+def _prepare_ecg_qa(
+    folder: Path, output: Path, source: Path | None, records: Path | None, all_statements: bool, **options: Any
+) -> None:
+    from ..corpora.questions.ecg_qa_records import prepare_ecg_qa
+
+    if source is None:
+        raise ECGError("ecg-qa needs its folder: ecgllm prepare ecg-qa FOLDER -o OUT")
+    found = prepare_ecg_qa(source, records, **options)
+    save(found.questions, folder, output, "questions", found, all_statements)
+    if found.records is not None:
+        save(found.records, folder / "records", output / "records", "records")
+
+
+def simulate(
+    output: OutputFolder,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, help="How many ECGs; with --follow-ups how many pairs.")
+    ] = 1000,
+    seed: Seed = 0,
+    sampling_rate: Annotated[float, typer.Option(help="Hz, at least 50.")] = 100.0,
+    duration: Annotated[float, typer.Option(help="Seconds of each ECG, at least 5.")] = 10.0,
+    noise: Annotated[float, typer.Option(help="Scale of the electrodes' noise; 1 as in public ECGs, 0 none.")] = 1.0,
+    findings: Annotated[
+        str | None,
+        typer.Option(help='What every ECG shows, separated by commas: "atrial fibrillation,st depression".'),
+    ] = None,
+    heart_rate: Annotated[float | None, typer.Option(help="Beats per minute of every ECG.")] = None,
+    reader_spread: Annotated[
+        float,
+        typer.Option(help="0 for findings by published limits, to 1: each read by the limits of another reader."),
+    ] = 0.0,
+    follow_ups: Annotated[
+        bool, typer.Option("--follow-ups", help="Write pairs: two ECGs of one patient, of which a third is unchanged.")
+    ] = False,
+) -> None:
+    """Write a corpus of simulated 12-lead ECGs with known findings, leads, measurements and reports.
+
+    Without --findings a mix as broad as a hospital's is drawn; with them every record shows them, and what is not
+    named is normal. The same options write the same bytes.
+    """
+    with new_folder(output) as folder:
+        from ..corpora import records_to_corpus
+        from ..signals.simulation import stream_ecgs, stream_follow_ups
+
+        options = {
+            "sampling_rate": sampling_rate,
+            "duration": duration,
+            "noise": noise,
+            "reader_spread": reader_spread,
+        }
+        if follow_ups:
+            if findings is not None or heart_rate is not None:
+                raise ECGError("--follow-ups draws what changes; leave --findings and --heart-rate out")
+            pairs = stream_follow_ups(count, seed, **options)
+            records = (record for pair in pairs for record in (pair.first, pair.second))
+        else:
+            wanted = None if findings is None else names(findings)
+            records = stream_ecgs(count, seed, **options, findings=wanted, heart_rate=heart_rate)
+        save(records_to_corpus(records, source="simulation", seed=seed), folder, output, "records")

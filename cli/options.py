@@ -1,0 +1,67 @@
+"""Options that several commands have, and what they mean to the functions below."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors_ecgllm import ECGError
+
+OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must be new or empty.")]
+QuestionsFolder = Annotated[
+    Path, typer.Argument(help="Folder written by `ecgllm questions` or `ecgllm prepare ecg-qa`.")
+]
+MatchOn = Annotated[
+    str | None,
+    typer.Option(help="Confounders in which yes and no shall be alike: severity,age,sex,device,noise or a column."),
+]
+Rate = Annotated[float | None, typer.Option(help="Hz, of a table or array that does not say it.")]
+Unit = Annotated[str | None, typer.Option(help="mV or uV, of a table or array that does not say it.")]
+Leads = Annotated[str | None, typer.Option(help="Leads of an array that does not name them: I,II,V1.")]
+Format = Annotated[str | None, typer.Option(help="Format of a file that does not show it: csv, dicom, edf, ...")]
+AllowTruncated = Annotated[
+    bool, typer.Option("--allow-truncated", help="Read what is there of a file that ends early.")
+]
+AllStatements = Annotated[
+    bool,
+    typer.Option(
+        "--statements",
+        help="Show all statements as the source writes them, on the terminal alone; they may name somebody.",
+    ),
+]
+SkipChecksum = Annotated[bool, typer.Option("--skip-checksum", help="Read a file whose checksum is wrong.")]
+
+
+def _from_zero(seed: int) -> int:
+    if seed < 0:
+        raise ECGError(f"--seed is {seed}; expected a whole number from 0 on")
+    return seed
+
+
+Seed = Annotated[int, typer.Option("--seed", callback=_from_zero, help="Same seed, same result.")]
+
+
+def reading_options(
+    sampling_rate: float | None,
+    unit: str | None,
+    leads: str | None,
+    format: str | None,
+    allow_truncated: bool,
+    skip_checksum: bool,
+) -> dict[str, Any]:
+    """The options of `read_ecg` that those of a command mean."""
+    return {
+        "sampling_rate": sampling_rate,
+        "unit": unit,
+        "leads": None if leads is None else names(leads),
+        "format": format,
+        "allow_truncated": allow_truncated,
+        "verify_checksum": not skip_checksum,
+    }
+
+
+def names(text: str | None) -> list[str]:
+    """What stands between the commas of an option."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]

@@ -1,0 +1,43 @@
+"""`train` and `demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors_ecgllm import ECGError
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, for example recipes/ludb-tiny.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe values.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print data, sizes, memory and time, and train nothing.")
+    ] = False,
+    processes: Annotated[int | None, typer.Option(min=1, help="With --dry-run: plan for so many processes.")] = None,
+) -> None:
+    """Train the stages that a recipe names."""
+    from ..train import main as run_recipe
+
+    if processes is not None and not dry_run:
+        raise ECGError("--processes is for --dry-run; a training's processes are the launcher's (torchrun)")
+    planning = [*(["--dry-run"] if dry_run else []), *([f"--processes={processes}"] if processes else [])]
+    run_recipe([str(recipe), *(overrides or []), *planning])
+
+
+def demo(
+    ecg: Annotated[Path | None, typer.Option("--ecg", help="Also ask about this file.")] = None,
+    training: Annotated[
+        bool, typer.Option("--train", help="Ask a model that is first trained, in minutes; not the one that ships.")
+    ] = False,
+) -> None:
+    """Ask the model that ships about simulated ECGs, whose truth is known, and about a file."""
+    if ecg is not None:
+        from ..signals import read_ecg
+
+        read_ecg(ecg)  # refuse a file that cannot be read now, not after seconds or minutes of work
+    from ..training.demo import run_demo
+
+    run_demo(ecg, training)
