@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -18,7 +19,6 @@ import ecgllm
 ROOT = Path(__file__).resolve().parents[1]
 NOT_SHIPPED = {"tests", "benchmarks", "docs", "build", "dist", "requirements"}
 
-# A module may import its own floor and those below. `__init__` only names the others lazily.
 TRAVELS = (
     "beats_ecgllm",
     "configuration_ecgllm",
@@ -31,19 +31,16 @@ TRAVELS = (
     "modeling_ecgllm",
     "pipeline_ecgllm",
 )
-FLOOR = dict.fromkeys(TRAVELS, 1) | {
-    "findings": 2,
-    "writing": 2,
-    "signals": 3,
-    "corpora": 4,
-    "evaluation": 5,
-    "training": 5,
-    "train": 5,
-    "answering": 5,
-    "shipped": 5,
-    "serving": 6,
-    "cli": 6,
-}
+# The map of the house in docs/development.md: "floor 3" and, indented, a path and what it holds.
+GUIDE = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+MAP = re.search(r"^```\n(floor 1.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)[1]
+ROOMS: dict[str, int] = {}
+for _line in MAP.splitlines():
+    if _line.startswith("floor "):
+        _floor = int(_line.split()[1].rstrip(":"))
+    else:
+        ROOMS[_line.split()[0]] = _floor
+FLOOR = {path.split("/")[0].removesuffix(".py"): floor for path, floor in ROOMS.items()}
 
 
 def subpackages() -> list[str]:
@@ -219,12 +216,50 @@ def imported_own_names(file: str) -> set[str]:
     return found
 
 
+def test_the_map_shows_every_room() -> None:
+    """Each module of the root and each folder with modules, in one line; nothing that is not there."""
+    files = [Path(file) for file in package_files()]
+    rooms = {f"{file.parent.as_posix()}/" for file in files if len(file.parts) > 1}
+    modules = {file.name for file in files if len(file.parts) == 1} - {"__init__.py"}
+    assert set(ROOMS) == rooms | modules
+    assert {name for name, floor in ROOMS.items() if floor == 1} == {f"{name}.py" for name in TRAVELS}
+
+
 @pytest.mark.parametrize("file", [name for name in package_files() if name != "__init__.py"])
 def test_imports_only_go_down(file: str) -> None:
     owner = Path(file).parts[0].removesuffix(".py")
-    assert owner in FLOOR, f"{owner} stands on no floor; give it one in FLOOR and in docs/development.md"
     above = {name for name in imported_own_names(file) if FLOOR.get(name, 0) > FLOOR[owner]}
     assert not above, f"{file} (floor {FLOOR[owner]}) imports {sorted(above)} from a floor above"
+
+
+def imported_when_loaded(file: str, modules: dict[str, str]) -> set[str]:
+    """Files of the package that a file imports as it is loaded; what a function imports when it is called is not."""
+    package, found = [*Path(file).parent.parts], set()
+    waiting = list(ast.parse((ROOT / file).read_text(encoding="utf-8")).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, (ast.If, ast.Try)):
+            waiting += [
+                *node.body,
+                *node.orelse,
+                *(one for each in getattr(node, "handlers", ()) for one in each.body),
+            ]
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        base = [*package[: len(package) - node.level + 1], *(node.module.split(".") if node.module else [])]
+        for alias in node.names:
+            name = ".".join([*base, alias.name])
+            found.add(modules.get(name) or modules.get(".".join(base), ""))
+    return found - {"", file}
+
+
+def test_no_imports_in_a_circle() -> None:
+    files = [name for name in package_files() if name != "__init__.py"]
+    modules = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name for name in files}
+    order = TopologicalSorter({file: imported_when_loaded(file, modules) for file in files})
+    order.prepare()  # raises CycleError, which names them
 
 
 def test_what_the_package_refuses_has_one_base_class() -> None:
