@@ -1,7 +1,7 @@
 """A dry run: what a recipe would train, on what, in how much memory and time; nothing is trained or kept.
 
 In: a recipe. Out: lines on the screen. Decided here: small untrained models take three real steps on a sample of the
-data, in a temporary folder, so that their time is measured; others are counted by formula at a stated rate.
+data, in a temporary folder, so that their time is measured; no other time is given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
@@ -33,8 +32,6 @@ from ..tuning import count_parameters, trainable_table
 from .data_survey import SAMPLE, DataSurvey, survey_data
 from .estimates import (
     ACTIVATIONS_TEXT,
-    STATED_RATE,
-    STATED_RATE_TEXT,
     Memory,
     Part,
     measured_rate,
@@ -231,28 +228,28 @@ def _memory_lines(memory: Memory, processes: int) -> list[str]:
 def _step_seconds(
     recipe: Recipe, plans: list[_Plan], survey: DataSurvey, processes: int
 ) -> tuple[dict[str, float], str]:
-    """Seconds of a step by stage, and how they were found."""
-    here = measured_rate()
+    """Seconds of a step by stage, where three steps could be taken here, and how they were found or why they were not.
+
+    No other time is given: a rate from a data sheet is off by as much as a machine differs from that sheet.
+    """
     known = [plan for plan in plans if plan.flops is not None]
-    affordable = sum(plan.flops for plan in known) * _STEPS / (0.1 * here) < _AFFORDABLE
-    pretrained = any(is_pretrained(recipe, name) for name in recipe.stages)
-    how = ""
-    if len(known) == len(plans) and affordable and not pretrained and processes == 1:
-        try:
-            if survey.records is not None:
-                return _measured_seconds(recipe, survey, known), "three steps measured on this machine"
-            # What a step costs hardly depends on whose ECGs they are.
-            stand_in = dataclasses.replace(recipe, corpus="simulation", data=None, limit=SAMPLE)
-            seconds = _measured_seconds(stand_in, survey_data(stand_in), known)
-            return seconds, "three steps measured on this machine, on simulated ECGs in place of what is not there"
-        except (ValueError, OSError) as error:  # too few records in the sample, for example
-            how = f"not measured, because {str(error).rstrip('.')}; "
-    if torch.cuda.is_available():
-        rate, text = here * 0.4, f"at {here * 0.4 / 1e12:.3g} TFLOP/s, 40 % of this machine's matrix product"
-    else:
-        rate, text = STATED_RATE, f"at {STATED_RATE_TEXT} in each of {processes}"
-        text += f"; this machine's matrix product has {here / 1e12:.2g} TFLOP/s"
-    return {plan.name: plan.flops / (rate * processes) for plan in known}, how + text
+    if len(known) < len(plans):
+        return {}, "not measured: sizes are not known"
+    if any(is_pretrained(recipe, name) for name in recipe.stages):
+        return {}, "not measured: pretrained weights would have to be loaded"
+    if processes > 1:
+        return {}, f"not measured: it is planned for {processes} processes"
+    if sum(plan.flops for plan in known) * _STEPS / (0.1 * measured_rate()) >= _AFFORDABLE:
+        return {}, f"not measured: three steps would take more than {_AFFORDABLE:g} s here"
+    try:
+        if survey.records is not None:
+            return _measured_seconds(recipe, survey, known), "three steps measured on this machine"
+        # What a step costs hardly depends on whose ECGs they are.
+        stand_in = dataclasses.replace(recipe, corpus="simulation", data=None, limit=SAMPLE)
+        seconds = _measured_seconds(stand_in, survey_data(stand_in), known)
+    except (ValueError, OSError) as error:  # too few records in the sample, for example
+        return {}, f"not measured: {str(error).rstrip('.')}"
+    return seconds, "three steps measured on this machine, on simulated ECGs in place of what is not there"
 
 
 def _measured_seconds(recipe: Recipe, survey: DataSurvey, plans: list[_Plan]) -> dict[str, float]:

@@ -14,10 +14,6 @@ from transformers import PreTrainedModel
 
 from ..trainers.optimizer import matrices_of
 
-# An A100's dense bf16 peak is 312 TFLOP/s (NVIDIA's data sheet); well-tuned training of large models reaches some 40 %
-# (PaLM, arXiv 2204.02311, table 3: 20 to 46 %).
-STATED_RATE = 0.4 * 312e12
-STATED_RATE_TEXT = "125 TFLOP/s (40 % of an A100's 312 in bf16)"
 ACTIVATIONS_TEXT = (
     "activations: 17 x tokens x size x layers numbers, of 1 in checkpointed layers (Korthikanti et al., "
     "arXiv 2205.05198, without the attention matrix), and three sets of logits"

@@ -58,7 +58,7 @@ def test_every_shipped_recipe_as_it_is(
             assert f"sizes and memory unknown: start_from is {recipe.start_from}" in part
             continue
         assert re.search(r"memory per process: [\d.]+ [kMGT]?B", part)
-        assert "  all  " in part and re.search(r"time: [\d.]+", part)
+        assert "  all  " in part and re.search(r"time: [\d.]+" if steps_taken else "time: unknown", part)
     assert ("three steps measured on this machine" in said) == steps_taken
     if file.stem == "mimic-llama3-8b":
         assert "language_model      8,033,669,120" in said  # 8,030,261,248, and adapters on two layers of 32 blocks
@@ -90,12 +90,12 @@ def test_sizes_that_nobody_states_are_said_to_be_unknown(
     dry_run(load_recipe(write_recipe(language_model=named)))
     said = capsys.readouterr().out
     assert said.count("nobody/no-such-model is not in the local cache") == 2
-    assert said.count("time: unknown") == 2 and "Time of all stages: unknown" in said
+    assert said.count("time: unknown") == 3 and "Time of all stages: unknown" in said
     sizes = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 1000}
     dry_run(load_recipe(write_recipe(language_model=named | {"sizes": sizes})), processes=2)
     said = capsys.readouterr().out
     assert said.count("nobody/no-such-model, not in the local cache: by the recipe's language_model.sizes") == 2
-    assert said.count("ZeRO-3 over 2 processes") == 3 and "in each of 2" in said
+    assert said.count("ZeRO-3 over 2 processes") == 3 and "not measured: it is planned for 2 processes" in said
 
 
 def test_what_would_be_refused_is_said(write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
