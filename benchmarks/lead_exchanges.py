@@ -25,7 +25,7 @@ from scipy.stats import beta
 
 from ecgllm.signals import ECGRecord, iter_ecgs
 from ecgllm.signals.analysis import lead_exchanges
-from ecgllm.signals.analysis.lead_exchanges import EXCHANGES, arrangements, averaged_beats
+from ecgllm.signals.analysis.lead_exchanges import EXCHANGES, arrangements, dominant_beats
 from ecgllm.signals.analysis.lead_shapes import describe, second_moments
 from ecgllm.signals.simulation import simulate_ecgs
 
@@ -37,9 +37,9 @@ WRITTEN = Path(lead_exchanges.__file__).with_name("lead_exchange_weights.py")
 
 
 def beats_of(records: list[ECGRecord]) -> np.ndarray:
-    """Averaged beats [records, 8, samples] of those that can be checked."""
+    """Dominant beats [records, 8, samples] of those that can be checked."""
     found = [
-        averaged_beats(dict(zip(each.leads, each.signal, strict=True)), each.sampling_rate)
+        dominant_beats(dict(zip(each.leads, each.signal, strict=True)), each.sampling_rate)
         for each in records
         if np.isfinite(each.signal).all()
     ]

@@ -4,7 +4,7 @@
 
 Each FOLDER is searched for WFDB headers (.hea) of twelve leads, of which the first 10 s are measured. The table gives
 the 10th, 50th and 90th percentile of real and of simulated records, and the Kolmogorov-Smirnov distance of the two
-distributions (0 alike, 1 apart), the furthest first. Limits of criteria are counted on the averaged beat of both.
+distributions (0 alike, 1 apart), the furthest first. Limits of criteria are counted on the dominant beat of both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scipy.stats import ks_2samp
 
 from ecgllm.signal_ecgllm import LEADS, remove_baseline
 from ecgllm.signals import ECGRecord, read_ecg
-from ecgllm.signals.analysis.dominant_beat import average_beat, qrs_bounds, wave_lengths
+from ecgllm.signals.analysis.dominant_beat import dominant_beat, qrs_bounds, wave_lengths
 from ecgllm.signals.analysis.measurements import measure
 from ecgllm.signals.simulation import stream_ecgs
 
@@ -68,7 +68,7 @@ def features(record: ECGRecord) -> dict[str, float]:
     values = measured.values()
     found |= {name: values[name] for name in ("heart_rate", "pr", "qrs", "qt", "p", "axis") if name in values}
     found["RR change"] = float(np.abs(np.diff(np.diff(peaks))).mean() / np.diff(peaks).mean())
-    beat = average_beat(signal, peaks, np.zeros(signal.shape[1], dtype=bool))
+    beat = dominant_beat(signal, peaks, np.zeros(signal.shape[1], dtype=bool))
     if beat is None:
         return found
     onset, offset = qrs_bounds(beat)

@@ -1,4 +1,4 @@
-"""The averaged beat of an ECG and its waves: leads in mV at 500 Hz and QRS complexes in, lengths in ms out.
+"""The dominant beat of an ECG and its waves: leads in mV at 500 Hz and QRS complexes in, lengths in ms out.
 
 All with NumPy and SciPy, by the spatial velocity of all leads. Decided here: which beats are averaged, the shares of
 a wave's velocity at which it begins and ends, and whether there is a P wave at all.
@@ -17,7 +17,7 @@ RATE = 500  # Hz at which everything is measured: AHA/ACC/HRS 2007 asks for at l
 # Shares of the largest velocity in QRS, P and T below which the wave has not begun or has ended. Chosen on all records
 # of LUDB; docs/measurements.md says what choosing on one half and measuring on the other gives.
 _QRS_SHARE, _P_ON_SHARE, _P_OFF_SHARE, _T_SHARE = 0.045, 0.35, 0.5, 0.17
-# A P wave is there if the averaged beat before QRS is this many standard errors high (median over leads); more is
+# A P wave is there if the dominant beat before QRS is this many standard errors high (median over leads); more is
 # asked for where beats come irregularly, as fibrillation's waves do not always average out.
 _P_STANDARD_ERRORS, _P_STANDARD_ERRORS_IRREGULAR = 8.0, 14.0
 _P_SMALLEST_MV = 0.02
@@ -38,7 +38,7 @@ _SAME_BEAT = 0.85  # correlation with the median beat, all leads, above which a 
 
 @dataclass(frozen=True)
 class Beat:
-    """The averaged beat [leads, samples] at 500 Hz in mV, its standard error, where the detected peaks lie, how many
+    """The dominant beat [leads, samples] at 500 Hz in mV, its standard error, where the detected peaks lie, how many
     beats were averaged, the median RR interval in samples, from where a P wave of usual PR is looked for, which of the
     detected beats were averaged, where their peaks lie in the signal once they are aligned, and the sample before
     which QRS cannot begin, as a pacemaker's spike starts it."""
@@ -80,7 +80,7 @@ class Beat:
         return _t_end(self, self.bounds, _T_SHARE)
 
 
-def average_beat(signal: np.ndarray, peaks: np.ndarray, missing: np.ndarray) -> Beat | None:
+def dominant_beat(signal: np.ndarray, peaks: np.ndarray, missing: np.ndarray) -> Beat | None:
     """The average of the beats that look like most, aligned to each other; None if fewer than two do."""
     rr = float(np.median(np.diff(peaks)))
     usual, before = (int(min(seconds * RATE, share * rr)) for seconds, share in (_USUAL_REACH, _LONG_REACH))

@@ -65,7 +65,7 @@ def find_exchange(leads: dict[str, np.ndarray], rate: float) -> Exchange | None:
     Returns: an `Exchange`; None where it cannot be said: without two limb leads and V1 to V6, none of which is flat,
     without a heart, or with fewer than two whole beats.
     """
-    beats = averaged_beats(leads, rate)
+    beats = dominant_beats(leads, rate)
     if beats is None:
         return None
     flat = flat_limb_lead(beats)
@@ -80,8 +80,8 @@ def find_exchange(leads: dict[str, np.ndarray], rate: float) -> Exchange | None:
     return Exchange(names, evidence, text)
 
 
-def averaged_beats(leads: dict[str, np.ndarray], rate: float) -> np.ndarray | None:
-    """The averaged beat of `BEAT_LEADS` [8, samples] on the grid of `lead_shapes`, None where there is none."""
+def dominant_beats(leads: dict[str, np.ndarray], rate: float) -> np.ndarray | None:
+    """The dominant beat of `BEAT_LEADS` [8, samples] on the grid of `lead_shapes`, None where there is none."""
     limb = complete_limb_leads({name: leads[name] for name in LEADS[:6] if name in leads})
     known = limb | {name: leads[name] for name in LEADS[6:] if name in leads}
     if not set(BEAT_LEADS) <= set(known):

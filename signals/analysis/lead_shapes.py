@@ -1,4 +1,4 @@
-"""What the averaged beats of the leads say about where the electrodes were: beats [..., 8 leads, samples] in, one row
+"""What the dominant beats of the leads say about where the electrodes were: beats [..., 8 leads, samples] in, one row
 of figures out.
 
 Each figure is free of size, so that it says the same of high and of low voltage. Decided here: the grid of an averaged
@@ -15,7 +15,7 @@ BEAT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 """The leads of a beat here: the others of twelve follow from them."""
 
 GRID_S = np.arange(-70, 120) / 250
-"""Seconds of an averaged beat's samples, from the middle of QRS."""
+"""Seconds of an dominant beat's samples, from the middle of QRS."""
 
 _QRS, _T = (GRID_S >= -0.06) & (GRID_S <= 0.084), (GRID_S >= 0.12) & (GRID_S < 0.40)
 _BEFORE = (GRID_S >= -0.23) & (GRID_S < -0.06)  # where P is

@@ -2,7 +2,7 @@
 
 In: an `ECGRecord`. Out: `Measurements`; None where something cannot be measured, such as PR in atrial fibrillation,
 and nothing at all where no heart beats. Beats are detected on all leads together (`heart_ecgllm`), a pacemaker's
-spikes are taken out (`pacing`), and the intervals are taken from the averaged beat of all leads by its spatial
+spikes are taken out (`pacing`), and the intervals are taken from the dominant beat of all leads by its spatial
 velocity (`dominant_beat`). Decided here: what counts as measurable, and how sure a measurement is.
 """
 
@@ -19,7 +19,7 @@ from ...heart_ecgllm import NO_HEART, Heart, find_heart, find_qrs
 from ...signal_ecgllm import LEADS, complete_limb_leads, remove_baseline
 from ..record import ECGRecord, known_lead_name
 from .calibration import without_calibration
-from .dominant_beat import RATE, Beat, average_beat, has_p_wave, low_pass, wave_lengths
+from .dominant_beat import RATE, Beat, dominant_beat, has_p_wave, low_pass, wave_lengths
 from .measurement_limits import beyond, limits_of
 from .pacing import find_spikes, paces_ventricles, spike_before, with_hidden_spikes, without_spikes
 
@@ -73,9 +73,9 @@ class Measurements:
 
     heart_rate: of all beats. rr, rr_sd: mean and standard deviation between beats. p, pr, qrs, qt: of the averaged
     dominant beat, over all leads. qtc_bazett: qt / sqrt(rr in s) (Bazett 1920). qtc_fridericia: qt / cbrt(rr in s)
-    (Fridericia 1920); rr there is that before the averaged beats, so that no premature beat and no pause behind one
+    (Fridericia 1920); rr there is that before the dominant beats, so that no premature beat and no pause behind one
     counts. axis: of QRS in the frontal plane, from its net amplitudes in I and aVF. beats: when each QRS
-    complex was found (s); averaged: how many of them make the averaged beat. paced: whether QRS follows a pacemaker's
+    complex was found (s); averaged: how many of them make the dominant beat. paced: whether QRS follows a pacemaker's
     spikes. leads: those measured. notes: what was left out, and why a value is missing.
     """
 
@@ -170,7 +170,7 @@ def measure(record: ECGRecord) -> Measurements:
         "rr": Measurement(mean_rr, agreement),
         "rr_sd": Measurement(float(known.std(ddof=1)) if len(known) > 1 else None, agreement),
     }
-    beat = average_beat(signal, peaks, missing)
+    beat = dominant_beat(signal, peaks, missing)
     if beat is None:
         notes.append("no two beats are alike and whole; intervals were not measured")
     else:
@@ -268,7 +268,7 @@ def _intervals_between(peaks: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 
 def _before_averaged(beat: Beat, rr: np.ndarray) -> np.ndarray:
-    """RR intervals in ms from one averaged beat to the next, or, where no two follow each other, all before them."""
+    """RR intervals in ms from one dominant beat to the next, or, where no two follow each other, all before them."""
     kept = np.array(beat.kept)
     kept = kept[kept > 0]
     paired = kept[np.isin(kept - 1, beat.kept)]
@@ -279,13 +279,13 @@ def _before_averaged(beat: Beat, rr: np.ndarray) -> np.ndarray:
 
 
 def _spike_in(beat: Beat, spikes: np.ndarray) -> int:
-    """The sample of an averaged beat at which its ventricular spike lies, 0 if that cannot be told. spikes: s."""
+    """The sample of an dominant beat at which its ventricular spike lies, 0 if that cannot be told. spikes: s."""
     before = spike_before(spikes, np.array(beat.peaks) / RATE)
     return 0 if before is None else max(0, beat.centre - round(before * RATE))
 
 
 def _intervals(beat: Beat, rr: np.ndarray, trust: float, paced: bool, notes: list[str]) -> dict[str, Measurement]:
-    """P, PR, QRS, QT and QTc of the averaged beat.
+    """P, PR, QRS, QT and QTc of the dominant beat.
 
     A confidence falls with the largest difference between a value and what other thresholds, or halves of the leads,
     give: by a factor e for each 40 ms.

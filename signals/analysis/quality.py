@@ -23,12 +23,13 @@ GRADES = ("good", "acceptable", "poor", "unusable")
 # QRS complexes above 10 mV do not occur on the body surface; a wrong unit or gain does.
 IMPLAUSIBLE_ABOVE_MV = 10.0
 
-# The limits of acceptable and poor. On ECG paper 0.1 mV is 1 mm: hum and muscle noise of a quarter of that are seen,
-# and of the whole hide a P wave. On 3,876 leads of 323 real records (docs/measurements.md) the first column is passed
-# by 0.4 % (hum), 1 % (noise), 3 % (drift), the second by one lead, none and 4.
-_HUM_MV = (0.025, 0.1)
+# The limits of acceptable and poor. On ECG paper 0.1 mV is 1 mm: powerline interference and muscle noise of a quarter
+# of that are seen, and of the whole hide a P wave. On 3,876 leads of 323 real records (docs/measurements.md) the first
+# column is passed by 0.4 % (powerline interference), 1 % (noise), 3 % (baseline wander), the second by one lead, none
+# and 4.
+_POWERLINE_MV = (0.025, 0.1)
 _NOISE_MV = (0.014, 0.05)
-_DRIFT_MV = (1.0, 3.0)
+_WANDER_MV = (1.0, 3.0)
 _MISSING_SHARE = (0.0, 0.1)
 _STILL_S = (1.0, 2.0)  # constant for so long; between beats of filtered ECGs up to 0.47 s (99.5 % of leads)
 _RAIL_S = (0.04, 0.2)  # constant at the lead's own extreme; filtered or rounded peaks stay under 20 ms (99 % of leads)
@@ -46,12 +47,12 @@ class LeadQuality:
     """One lead. Figures are None where rate, length or missing samples do not let them be measured.
 
     range_mv: highest minus lowest. flat: range below 0.02 mV. missing: share of samples that are NaN. longest_still_s:
-    longest stretch of one value. saturated_s: longest stretch at the lead's own extreme. hum_50_mv, hum_60_mv:
-    amplitude of mains hum beyond the spectrum around it; hum_50_ratio, hum_60_ratio: power at 49 to 51 (59 to 61) Hz
-    relative to its surroundings. drift_mv: range of what is below 0.5 Hz. noise_mv: root mean square from 40 to 150 Hz
-    without the mains, in the quiet quarter of the lead (between QRS complexes). plausible: amplitude fits millivolt.
-    beats: whether the lead shows the beats that all leads show together, None where no beats were found. copy_of: an
-    earlier lead of which this one is a multiple.
+    longest stretch of one value. saturated_s: longest stretch at the lead's own extreme. powerline_50_mv,
+    powerline_60_mv: amplitude of powerline interference beyond the spectrum around it; powerline_50_ratio,
+    powerline_60_ratio: power at 49 to 51 (59 to 61) Hz relative to its surroundings. baseline_wander_mv: range of what
+    is below 0.5 Hz. noise_mv: root mean square from 40 to 150 Hz without the mains, in the quiet quarter of the lead
+    (between QRS complexes). plausible: amplitude fits millivolt. beats: whether the lead shows the beats that all
+    leads show together, None where no beats were found. copy_of: an earlier lead of which this one is a multiple.
     """
 
     name: str
@@ -61,11 +62,11 @@ class LeadQuality:
     missing: float
     longest_still_s: float
     saturated_s: float
-    hum_50_mv: float | None
-    hum_60_mv: float | None
-    hum_50_ratio: float | None
-    hum_60_ratio: float | None
-    drift_mv: float | None
+    powerline_50_mv: float | None
+    powerline_60_mv: float | None
+    powerline_50_ratio: float | None
+    powerline_60_ratio: float | None
+    baseline_wander_mv: float | None
     noise_mv: float | None
     plausible: bool
     beats: bool | None
@@ -101,7 +102,7 @@ def assess_quality(record: ECGRecord) -> Quality:
     lead is poor or unusable, acceptable if any is no better than that. It is unusable, too, if no beats are found in
     it; asystole and ventricular fibrillation show none either, which the first reason says. A lead that does not show
     the beats of the others, or is another lead once more, is poor. Below 1 s it is unusable whatever its leads:
-    one beat at 60 bpm lasts as long, and neither a rhythm nor hum, drift or noise can be told.
+    one beat at 60 bpm lasts as long, and neither a rhythm nor interference, baseline wander or noise can be told.
 
     A calibration pulse at an end, the same in all leads, is left out before (`calibration`).
 
@@ -113,9 +114,9 @@ def assess_quality(record: ECGRecord) -> Quality:
     filled = np.stack([_filled(row, there) for row, there in zip(signal, present, strict=True)])
     long_enough = record.duration >= _SHORTEST_S
     high = remove_baseline(filled, rate).astype(np.float64) if long_enough else None
-    drift = np.ptp(filled - high, axis=1) if high is not None else None
+    wander = np.ptp(filled - high, axis=1) if high is not None else None
     noise = _noise(high, rate) if high is not None else None
-    hum = {mains: _hum(filled, rate, mains) if long_enough else None for mains in (50, 60)}
+    powerline = {mains: _powerline(filled, rate, mains) if long_enough else None for mains in (50, 60)}
 
     usable = present.mean(axis=1) >= 0.5
     heart = (
@@ -138,15 +139,15 @@ def assess_quality(record: ECGRecord) -> Quality:
             "missing": float(1 - there.mean()),
             "longest_still_s": still,
             "saturated_s": saturated,
-            "drift_mv": float(drift[row]) if drift is not None and enough else None,
+            "baseline_wander_mv": float(wander[row]) if wander is not None and enough else None,
             "noise_mv": float(noise[row]) if noise is not None and enough else None,
             "plausible": bool(np.abs(centred if high is None else high[row]).max() <= IMPLAUSIBLE_ABOVE_MV),
         }
         figures["beats"] = bool(seen[row]) if heart.found and enough else None
         figures["copy_of"] = copies.get(row)
-        for mains, found in hum.items():
-            figures[f"hum_{mains}_mv"] = float(found[0][row]) if found is not None and enough else None
-            figures[f"hum_{mains}_ratio"] = float(found[1][row]) if found is not None and enough else None
+        for mains, found in powerline.items():
+            figures[f"powerline_{mains}_mv"] = float(found[0][row]) if found is not None and enough else None
+            figures[f"powerline_{mains}_ratio"] = float(found[1][row]) if found is not None and enough else None
         grade, reasons = _judge(figures)
         leads.append(LeadQuality(name=name, grade=GRADES[grade], reasons=reasons, **figures))
     verdict = _verdict(leads) if long_enough and heart.found else "unusable"
@@ -188,8 +189,9 @@ def _judge(figures: dict[str, Any]) -> tuple[int, tuple[str, ...]]:
     else:
         limit(figures["longest_still_s"], _STILL_S, lambda s: f"one value for {s:.2f} s")
     for mains in (50, 60):
-        limit(figures[f"hum_{mains}_mv"], _HUM_MV, lambda mv, mains=mains: f"{mains} Hz hum of {mv:.3f} mV")
-    limit(figures["drift_mv"], _DRIFT_MV, lambda mv: f"baseline drifts over {mv:.1f} mV")
+        name = f"{mains} Hz powerline interference"
+        limit(figures[f"powerline_{mains}_mv"], _POWERLINE_MV, lambda mv, name=name: f"{name} of {mv:.3f} mV")
+    limit(figures["baseline_wander_mv"], _WANDER_MV, lambda mv: f"baseline wanders over {mv:.1f} mV")
     limit(figures["noise_mv"], _NOISE_MV, lambda mv: f"high-frequency noise of {mv:.3f} mV")
     return max((grade for grade, _ in found), default=0), tuple(text for _, text in found)
 
@@ -206,8 +208,8 @@ def _sentences(leads: list[LeadQuality], duration: float, heart: Heart) -> tuple
     lines = []
     if duration < _SHORTEST_S:
         lines.append(
-            f"{duration:.2f} s are too short to read a beat or a rhythm in, and to measure hum, drift and noise; at "
-            f"least {_SHORTEST_S:g} s are needed"
+            f"{duration:.2f} s are too short to read a beat or a rhythm in, and to measure powerline interference, "
+            f"baseline wander and noise; at least {_SHORTEST_S:g} s are needed"
         )
     elif not heart.found:
         lines.append(NO_HEART.format(found=heart.missing))
@@ -258,11 +260,11 @@ def _still(samples: np.ndarray, rate: float) -> tuple[float, float]:
     return float(runs.max() / rate), float(runs[at_rail].max() / rate)
 
 
-def _hum(signal: np.ndarray, rate: float, mains: int) -> tuple[np.ndarray, np.ndarray] | None:
+def _powerline(signal: np.ndarray, rate: float, mains: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Amplitude in mV of a sine at the mains' frequency, and its power relative to the spectrum around it.
 
     Welch's spectrum in pieces of 2 s; the power within 1 Hz of the mains, less what the median density from 2 to 8 Hz
-    away lets expect there. None below a rate of 2.2 times the mains' frequency.
+    away lets expect there. None below a rate of 2.2 times that frequency.
     """
     from scipy.signal import welch
 

@@ -1,4 +1,4 @@
-"""What spoils a recording: baseline drift, static noise and mains hum, bursts of muscle, electrodes that lose contact.
+"""What spoils a recording: baseline wander, static noise, powerline interference, bursts of muscle, bad contacts.
 
 Noise arises at the nine electrodes RA, LA, LL, V1-V6 and reaches the leads as their potentials do, so Einthoven's and
 Goldberger's laws stay true. Out: noise in I, II, V1-V6 and, for each kind, the leads in which it is large enough to
@@ -143,7 +143,7 @@ def _drift(
 def _static(
     rng: np.random.Generator, spoilt: np.ndarray, where: np.ndarray, times: np.ndarray, rate: float
 ) -> np.ndarray:
-    """White and slow noise, and mains hum where the recorder let it pass and the sampling rate can show it."""
+    """White and slow noise, and powerline interference where the recorder lets it pass and the rate can show it."""
     n = len(spoilt)
     white = _log_uniform(rng, 0.0015, 0.011, (n, 1)) * rng.lognormal(0, 0.3, (n, 9))
     white += spoilt[:, None] * _log_uniform(rng, 0.015, 0.06, (n, 1)) * where

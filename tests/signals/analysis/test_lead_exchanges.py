@@ -13,7 +13,7 @@ from ecgllm.signals.analysis.lead_exchanges import (
     EVIDENCE,
     EXCHANGES,
     NOT_LOOKED_FOR,
-    averaged_beats,
+    dominant_beats,
     exchanged,
     find_exchange,
     scores,
@@ -52,7 +52,7 @@ def counted(beats: np.ndarray) -> tuple[float, dict[str, tuple[float, float]]]:
 
 
 def beats_of(records: list[ECGRecord]) -> np.ndarray:
-    found = [averaged_beats(dict(zip(r.leads, r.signal, strict=True)), r.sampling_rate) for r in records]
+    found = [dominant_beats(dict(zip(r.leads, r.signal, strict=True)), r.sampling_rate) for r in records]
     return np.stack([each for each in found if each is not None])
 
 

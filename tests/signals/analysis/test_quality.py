@@ -44,10 +44,10 @@ def test_a_clean_record_is_good_at_any_rate(rate: int) -> None:
         (lambda x, t: np.full_like(x, np.nan), "unusable", "no sample"),
         (lambda x, t: with_gap(x, 100, 200), "acceptable", "2.0% of the samples missing"),
         (lambda x, t: with_gap(x, 100, 1600), "poor", "30.0% of the samples missing"),
-        (lambda x, t: x + 0.05 * np.sin(2 * np.pi * 50 * t), "acceptable", "50 Hz hum of 0.05"),
-        (lambda x, t: x + 0.2 * np.sin(2 * np.pi * 60 * t), "poor", "60 Hz hum of 0.2"),
-        (lambda x, t: x + 0.9 * np.sin(2 * np.pi * 0.2 * t), "acceptable", "baseline drifts over 1."),
-        (lambda x, t: x + 3.0 * np.sin(2 * np.pi * 0.2 * t), "poor", "baseline drifts over "),
+        (lambda x, t: x + 0.05 * np.sin(2 * np.pi * 50 * t), "acceptable", "50 Hz powerline interference of 0.05"),
+        (lambda x, t: x + 0.2 * np.sin(2 * np.pi * 60 * t), "poor", "60 Hz powerline interference of 0.2"),
+        (lambda x, t: x + 0.9 * np.sin(2 * np.pi * 0.2 * t), "acceptable", "baseline wanders over 1."),
+        (lambda x, t: x + 3.0 * np.sin(2 * np.pi * 0.2 * t), "poor", "baseline wanders over "),
         (lambda x, t: x + np.random.default_rng(0).normal(scale=0.05, size=x.size), "acceptable", "high-frequency"),
         (lambda x, t: x + np.random.default_rng(0).normal(scale=0.2, size=x.size), "poor", "high-frequency"),
         (lambda x, t: np.clip(x + np.sin(2 * np.pi * t), -0.5, 0.5), "poor", "cut off at its highest or lowest"),
@@ -68,9 +68,9 @@ def test_what_spoils_a_lead_is_named_with_its_figure(clean: ECGRecord, change, g
 def test_hum_is_measured_in_millivolt(clean: ECGRecord) -> None:
     quality = assess_quality(spoiled(clean, "I", lambda x, t: x + 0.08 * np.sin(2 * np.pi * 50 * t)))
     lead = quality.leads[0]
-    assert lead.hum_50_mv == pytest.approx(0.08, rel=0.05)
-    assert lead.hum_50_ratio > 100
-    assert lead.hum_60_mv < 0.005
+    assert lead.powerline_50_mv == pytest.approx(0.08, rel=0.05)
+    assert lead.powerline_50_ratio > 100
+    assert lead.powerline_60_mv < 0.005
 
 
 def test_most_leads_unusable_is_an_unusable_record(clean: ECGRecord) -> None:
@@ -85,14 +85,14 @@ def test_a_short_record_is_unusable_and_says_what_was_not_measured(clean: ECGRec
     quality = assess_quality(clean.segment(1.0, 0.5))
     assert quality.verdict == "unusable"
     assert quality.reasons[0].startswith("0.50 s are too short")
-    assert quality.leads[0].drift_mv is None
+    assert quality.leads[0].baseline_wander_mv is None
     assert assess_quality(ECGRecord(np.float32([[0.0, 1.0]]), 500.0, ("I",))).verdict == "unusable"
     assert assess_quality(clean.segment(1.0, 1.0)).verdict != "unusable"
 
 
 def test_at_100_hz_neither_60_hz_hum_nor_noise_is_claimed() -> None:
     lead = assess_quality(simulate_ecg(seed=5, sampling_rate=100)).leads[0]
-    assert (lead.hum_50_mv, lead.hum_60_mv, lead.noise_mv) == (None, None, None)
+    assert (lead.powerline_50_mv, lead.powerline_60_mv, lead.noise_mv) == (None, None, None)
 
 
 def test_odd_records_get_a_verdict_and_valid_json() -> None:
@@ -116,7 +116,14 @@ def test_verdicts_on_real_records(shared_data: Path) -> None:
     verdicts = [quality.verdict for quality in found]
     print("\n", len(records), "real records:", {grade: verdicts.count(grade) for grade in GRADES})
     leads = [lead for quality in found for lead in quality.leads]
-    for name in ("hum_50_mv", "hum_60_mv", "noise_mv", "drift_mv", "longest_still_s", "saturated_s"):
+    for name in (
+        "powerline_50_mv",
+        "powerline_60_mv",
+        "noise_mv",
+        "baseline_wander_mv",
+        "longest_still_s",
+        "saturated_s",
+    ):
         values = [value for lead in leads if (value := getattr(lead, name)) is not None]
         print(f"{name}: percentiles 50, 95, 99, 100:", np.percentile(values, [50, 95, 99, 100]).round(3))
     assert verdicts.count("good") >= 0.6 * len(records)
