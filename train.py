@@ -11,10 +11,8 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from ecgllm.training import load_recipe, run_recipe, run_sweep
-
 # Absolute, because this file is also run as a script, where it belongs to no package.
-from ecgllm.training.planning import dry_run
+from ecgllm.training import dry_run, load_recipe, run_recipe, run_sweep
 
 
 def main(argv: Sequence[str] | None = None) -> Path | None:

@@ -55,10 +55,10 @@ from ecgllm.corpora import (
     records_to_corpus,
     resampled,
 )
-from ecgllm.corpora.debiasing.debias.confounders import other_severity
-from ecgllm.corpora.debiasing.debias.word_guesser import word_credits
-from ecgllm.corpora.questions.build.paraphrases import PHRASINGS, SUSPECTING
-from ecgllm.corpora.questions.build.rows import in_a_sentence
+from ecgllm.corpora.debiasing.confounders import other_severity
+from ecgllm.corpora.debiasing.word_guesser import word_credits
+from ecgllm.corpora.questions.paraphrases import PHRASINGS, SUSPECTING
+from ecgllm.corpora.questions.rows import in_a_sentence
 from ecgllm.findings.vocabulary import VOCABULARY
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import simulate_ecgs
@@ -66,7 +66,7 @@ from ecgllm.training import run_recipe
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.data.examples import QuestionCollator, QuestionExamples
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
-from ecgllm.training.recipe.recipe.recipe import LanguageModelRecipe, LoraRecipe, recipe_from_dict
+from ecgllm.training.recipe.recipe import LanguageModelRecipe, LoraRecipe, recipe_from_dict
 from ecgllm.training.text_models import build_language_model
 from ecgllm.training.trainers.trainer import StageTrainer
 from ecgllm.training.tuning import prepare_for_tuning

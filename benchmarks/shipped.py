@@ -41,8 +41,8 @@ from datasets import Dataset, concatenate_datasets
 
 from ecgllm import ECGFeatureExtractor, ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.corpora import build_questions, debias
-from ecgllm.corpora.questions.build.paraphrases import PHRASINGS
-from ecgllm.corpora.questions.build.rows import in_a_sentence
+from ecgllm.corpora.questions.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.rows import in_a_sentence
 from ecgllm.findings.labels import GROUPS
 from ecgllm.signals import measure, read_ecg
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals

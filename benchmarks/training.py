@@ -28,14 +28,14 @@ from transformers import TrainingArguments, set_seed
 
 from ecgllm import ECGEncoder, ECGEncoderConfig, ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.corpora import build_questions, records_to_corpus
-from ecgllm.corpora.questions.build.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.paraphrases import PHRASINGS
 from ecgllm.findings.vocabulary import VOCABULARY
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.data.examples import QuestionCollator, QuestionExamples
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
-from ecgllm.training.recipe.recipe.recipe import LanguageModelRecipe, LoraRecipe, StageRecipe
+from ecgllm.training.recipe.recipe import LanguageModelRecipe, LoraRecipe, StageRecipe
 from ecgllm.training.text_models import build_language_model
 from ecgllm.training.trainers.trainer import GroupedSampler, StageTrainer
 from ecgllm.training.tuning import prepare_for_tuning

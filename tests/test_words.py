@@ -11,8 +11,8 @@ import pytest
 from ecgllm import ECGProcessor
 from ecgllm.answering import load_answerer
 from ecgllm.corpora import VOCABULARY
-from ecgllm.corpora.questions.build.paraphrases import PHRASINGS
-from ecgllm.corpora.questions.build.rows import in_a_sentence
+from ecgllm.corpora.questions.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.rows import in_a_sentence
 from ecgllm.errors_ecgllm import CheckpointError, ECGError
 from ecgllm.pipeline_ecgllm import ECGTextToTextPipeline
 from ecgllm.shipped import shipped_checkpoint

@@ -431,7 +431,7 @@ def test_a_corpus_keeps_all_and_its_reports_count(telling, tmp_path, capfd, capl
 
 
 def test_tables_that_shift_a_name_into_another_column_do_not_quote_it(telling, tmp_path):
-    from ecgllm.corpora.records import prepare
+    from ecgllm.corpora import prepare
 
     columns = ("ecg_id", "patient_id", "strat_fold", "age", "scp_codes", "recording_date")
     for column in columns:

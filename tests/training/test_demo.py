@@ -10,11 +10,11 @@ import wfdb
 
 from ecgllm import shipped
 from ecgllm.corpora import VOCABULARY
-from ecgllm.corpora.questions.build.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.paraphrases import PHRASINGS
 from ecgllm.signals import ECGReadError
 from ecgllm.signals.simulation import simulate_ecg
 from ecgllm.training import demo
-from ecgllm.training.recipe.recipe import recipe
+from ecgllm.training.recipe import recipe
 
 SMALL = [
     "limit=60",

@@ -8,9 +8,9 @@ import pytest
 from datasets import Dataset
 from transformers import AutoModel
 
-from ecgllm.corpora.records import prepare
+from ecgllm.corpora import prepare
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.recipe.recipe.recipe import RecipeError
+from ecgllm.training.recipe.recipe import RecipeError
 
 GERMAN = {
     "sinus rhythm": "Sinusrhythmus, regelmäßige Überleitung",

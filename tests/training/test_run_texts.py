@@ -2,7 +2,7 @@
 
 from datasets import Dataset
 
-from ecgllm.corpora.questions.build.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.paraphrases import PHRASINGS
 from ecgllm.training.run import _texts
 
 

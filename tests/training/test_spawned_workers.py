@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
 from ecgllm import ECGEncoder, ECGEncoderConfig, ECGFeatureExtractor, ECGProcessor
-from ecgllm.corpora import build_questions
-from ecgllm.corpora.records import prepare
+from ecgllm.corpora import build_questions, prepare
 from ecgllm.corpora.records.silence import sources_of, stated_by_source
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.data.augmentations import Augmenter, AugmentRecipe

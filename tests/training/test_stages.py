@@ -11,10 +11,9 @@ from datasets import load_from_disk
 from transformers import Trainer, TrainingArguments
 
 from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration
-from ecgllm.corpora import build_questions, debias
-from ecgllm.corpora.records import prepare
+from ecgllm.corpora import build_questions, debias, prepare
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.recipe.recipe.recipe import LanguageModelRecipe, LoraRecipe, RecipeError
+from ecgllm.training.recipe.recipe import LanguageModelRecipe, LoraRecipe, RecipeError
 from ecgllm.training.text_models import build_language_model
 from ecgllm.training.tuning import AdapterCheck, freeze_unreached, prepare_for_tuning, trainable_table
 
@@ -136,7 +135,7 @@ def test_first_lora_stage_keeps_its_base(write_recipe: Callable[..., Path], tmp_
 def test_no_validation_records_no_validation(
     write_recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ecgllm.corpora.records import prepare
+    from ecgllm.corpora import prepare
 
     corpus = prepare("simulation", limit=40)
     corpus.select([row for row, split in enumerate(corpus["split"]) if split == "train"]).save_to_disk(
@@ -314,7 +313,7 @@ def test_a_folder_without_questions_is_refused(write_recipe: Callable[..., Path]
 
 
 def test_a_frozen_text_encoder_is_one_function_of_the_text() -> None:
-    from ecgllm.training.recipe.recipe.recipe import TextEncoderRecipe
+    from ecgllm.training.recipe.recipe import TextEncoderRecipe
     from ecgllm.training.text_models import build_text_encoder
     from ecgllm.training.tuning import switch_dropout_off
 

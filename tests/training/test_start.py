@@ -9,10 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.planning import dry_run
+from ecgllm.training import dry_run, load_recipe, run_recipe
 from ecgllm.training.planning.planned_models import planned_model
-from ecgllm.training.recipe.recipe.recipe import RecipeError
+from ecgllm.training.recipe.recipe import RecipeError
 from ecgllm.training.start import read_start
 
 from .conftest import RECIPE, ROOT

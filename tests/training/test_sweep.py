@@ -9,9 +9,8 @@ import pytest
 from transformers import TrainerCallback
 
 from ecgllm.train import main
-from ecgllm.training import load_recipe, run_recipe, run_sweep
-from ecgllm.training.planning import dry_run
-from ecgllm.training.recipe.recipe.recipe import RecipeError
+from ecgllm.training import dry_run, load_recipe, run_recipe, run_sweep
+from ecgllm.training.recipe.recipe import RecipeError
 from ecgllm.training.sweep import sweep_recipes, table
 
 SWEEP = {"projector": [{"type": "linear"}, {"type": "mlp", "hidden_size": 24}], "projector.patches_per_token": [1, 5]}

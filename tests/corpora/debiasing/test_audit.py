@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from ecgllm.corpora import QUESTION_FEATURES, debias
-from ecgllm.corpora.debiasing.debias import audit
-from ecgllm.corpora.debiasing.debias.blind_guesser import blind_credits
-from ecgllm.corpora.debiasing.debias.blindness import information, score
+from ecgllm.corpora import QUESTION_FEATURES, audit, debias
+from ecgllm.corpora.debiasing.blind_guesser import blind_credits
+from ecgllm.corpora.debiasing.blindness import information, score
 
 
 def rows(answers, attribute="x", wording="Is there x?", split="train", start=0):
@@ -147,7 +146,7 @@ def test_groups_by_age_stand_in_its_order() -> None:
 
 
 def test_what_the_plot_leaves_out_it_says() -> None:
-    from ecgllm.corpora.debiasing.debias.audit_plot import shown_groups
+    from ecgllm.corpora.debiasing.audit_plot import shown_groups
 
     found = audit(questions(rows(["yes", "no"] * 50), rows(["yes", "no"] * 5, split="test", start=100)))
     blocks, notes = shown_groups(found)
@@ -211,7 +210,7 @@ def test_opposite_severity_gaps_do_not_cancel() -> None:
 
 def test_the_plot_is_written(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from ecgllm.corpora.debiasing.debias.audit_plot import plot_audit
+    from ecgllm.corpora.debiasing.audit_plot import plot_audit
 
     plot_audit(audit(questions(rows(["yes", "no"] * 5))), tmp_path / "audit.png")
     assert (tmp_path / "audit.png").stat().st_size > 5000

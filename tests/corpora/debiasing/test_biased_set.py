@@ -10,9 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_score
 
 from ecgllm.corpora import QUESTION_FEATURES, confound
-from ecgllm.corpora.debiasing.debias.confounders import other_severity
-from ecgllm.corpora.questions.build.paraphrases import PHRASINGS
-from ecgllm.corpora.questions.build.rows import in_a_sentence
+from ecgllm.corpora.debiasing.confounders import other_severity
+from ecgllm.corpora.questions.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.rows import in_a_sentence
 from ecgllm.findings.labels import implied
 
 NAMES = (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ecgllm.corpora.debiasing.debias.blind_guesser import blind_accuracy, blind_credits, transfer_credits
+from ecgllm.corpora.debiasing.blind_guesser import blind_accuracy, blind_credits, transfer_credits
 
 
 def balanced(wordings: int, pairs: int) -> list[tuple[tuple, str, str]]:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from ecgllm.corpora import QUESTION_FEATURES, debias_with_report, resampled
-from ecgllm.corpora.debiasing.debias import audit
-from ecgllm.corpora.debiasing.debias.confounders import other_severity
+from ecgllm.corpora import QUESTION_FEATURES, audit, debias_with_report, resampled
+from ecgllm.corpora.debiasing.confounders import other_severity
 
 SICK = ("atrial fibrillation", "left ventricular hypertrophy", "left axis deviation")
 

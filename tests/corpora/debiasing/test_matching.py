@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecgllm.corpora.debiasing.debias.matching import balancing_weights, most_balanced
+from ecgllm.corpora.debiasing.matching import balancing_weights, most_balanced
 
 CELLS = [(wording, stratum, answer) for wording in "ab" for stratum in (0, 1) for answer in ("yes", "no")]
 COUNTS = st.lists(st.integers(0, 6), min_size=len(CELLS), max_size=len(CELLS)).map(

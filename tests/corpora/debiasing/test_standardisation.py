@@ -5,7 +5,7 @@ import pytest
 from datasets import Dataset
 
 from ecgllm.corpora import QUESTION_FEATURES, debias_with_report, resampled
-from ecgllm.corpora.debiasing.debias.standardisation import standardising_weights
+from ecgllm.corpora.debiasing.standardisation import standardising_weights
 
 # The sick are asked in suspecting words; of them more answer yes, whatever the words.
 ASKED = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ecgllm.corpora.debiasing.debias.word_guesser import held_out_credits, transferred_credits, word_credits
+from ecgllm.corpora.debiasing.word_guesser import held_out_credits, transferred_credits, word_credits
 
 FINDINGS = [f"finding{i}" for i in range(40)]
 

@@ -10,14 +10,14 @@ from datasets import Dataset, concatenate_datasets
 from ecgllm.corpora import (
     QUESTION_FEATURES,
     DebiasReport,
+    audit,
     build_questions,
     debias,
     debias_with_report,
+    prepare,
     records_to_corpus,
 )
-from ecgllm.corpora.debiasing.debias import audit
-from ecgllm.corpora.questions.build.paraphrases import PHRASINGS
-from ecgllm.corpora.records import prepare
+from ecgllm.corpora.questions.paraphrases import PHRASINGS
 from ecgllm.findings.labels import VOCABULARY, most_specific, truth
 from ecgllm.signals import ECGRecord
 

@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset, concatenate_datasets
 
 from ecgllm.corpora import build_questions, debias, records_to_corpus
-from ecgllm.corpora.questions.build.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.paraphrases import PHRASINGS
 from ecgllm.signals import ECGRecord
 from ecgllm.signals.simulation import simulate_ecgs
 

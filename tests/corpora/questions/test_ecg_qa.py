@@ -11,7 +11,7 @@ from datasets import load_from_disk
 
 from ecgllm import cli
 from ecgllm.corpora import QUESTION_FEATURES, check_patient_split, load_ecg_qa, prepare_ecg_qa
-from ecgllm.corpora.questions.build.ecg_qa import ECG_QA_FEATURES, TYPES, answer_options, find_shards
+from ecgllm.corpora.questions.ecg_qa import ECG_QA_FEATURES, TYPES, answer_options, find_shards
 from ecgllm.corpora.records.sources.ptbxl import noise_leads, statements_of
 
 

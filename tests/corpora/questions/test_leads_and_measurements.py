@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset
 
 from ecgllm.corpora import build_questions, debias, records_to_corpus
-from ecgllm.corpora.questions.build.about_measurements import FEATURES
+from ecgllm.corpora.questions.about_measurements import FEATURES
 from ecgllm.signals import ECGRecord
 
 LEADS = ("I", "II", "V1", "V5")

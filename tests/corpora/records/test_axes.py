@@ -4,8 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from ecgllm.corpora import VOCABULARY, findings_from_statements
-from ecgllm.corpora.records import prepare
+from ecgllm.corpora import VOCABULARY, findings_from_statements, prepare
 from ecgllm.corpora.records.sources.ptbxl import statements_of
 from ecgllm.heart_ecgllm import find_qrs
 from ecgllm.signals import ECGRecord

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecgllm.corpora import build_questions, check_duplicates, debias, find_duplicates, records_to_corpus
-from ecgllm.corpora.debiasing.debias import audit
-from ecgllm.corpora.debiasing.debias.confounders import Records, confounders_of
+from ecgllm.corpora import audit, build_questions, check_duplicates, debias, find_duplicates, records_to_corpus
+from ecgllm.corpora.debiasing.confounders import Records, confounders_of
 from ecgllm.corpora.records.duplicates import fingerprint
 from ecgllm.corpora.records.prepare import _from_records, corpus_of, find_entries
 from ecgllm.corpora.records.rows import with_column

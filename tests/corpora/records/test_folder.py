@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from ecgllm import cli
-from ecgllm.corpora import check_patient_split, prepare_with_report
-from ecgllm.corpora.records import prepare
+from ecgllm.corpora import check_patient_split, prepare, prepare_with_report
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from ecgllm.corpora import (
     CorpusReport,
     build_questions,
     check_patient_split,
+    prepare,
     prepare_with_report,
     records_to_corpus,
     split_of,
 )
-from ecgllm.corpora.questions.build.rows import facts_of
-from ecgllm.corpora.records import prepare
+from ecgllm.corpora.questions.rows import facts_of
 from ecgllm.corpora.records.prepare import CORPORA
 from ecgllm.corpora.records.sources.ptbxl import statements_of
 from ecgllm.findings.labels import truth

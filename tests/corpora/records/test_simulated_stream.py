@@ -7,8 +7,7 @@ import pytest
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader
 
-from ecgllm.corpora import CORPUS_FEATURES, records_to_corpus
-from ecgllm.corpora.records import simulated_stream
+from ecgllm.corpora import CORPUS_FEATURES, records_to_corpus, simulated_stream
 from ecgllm.signals.simulation import CHUNK, simulate_ecgs
 
 SHORT = {"sampling_rate": 50.0, "duration": 5.0}

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from ecgllm.corpora import load_ecg_qa
-from ecgllm.corpora.records import prepare
+from ecgllm.corpora import load_ecg_qa, prepare
 from ecgllm.corpora.records.rows import saved_rows
 from ecgllm.corpora.records.text_files import python_literal, read_json, table_rows
 from ecgllm.errors_ecgllm import ECGError

@@ -12,7 +12,7 @@ import wfdb
 from datasets import load_from_disk
 from torch.utils.data import DataLoader
 
-from ecgllm.corpora.records import prepare
+from ecgllm.corpora import prepare
 from ecgllm.processing_ecgllm import LEADS, ECGFeatureExtractor
 from ecgllm.signals import ECGReadError
 from ecgllm.signals.simulation import simulate_ecgs
@@ -22,7 +22,7 @@ from ecgllm.training.data.encoded_signals import EncodedSignals
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
 from ecgllm.training.data.pretraining_examples import PretrainingExamples
 from ecgllm.training.data.statement_targets import StatementTargets
-from ecgllm.training.recipe.recipe.recipe import RecipeError
+from ecgllm.training.recipe.recipe import RecipeError
 
 EXTRACTOR = ECGFeatureExtractor()
 ALL = {

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from ecgllm.corpora import build_questions, records_to_corpus
-from ecgllm.corpora.records import prepare
+from ecgllm.corpora import build_questions, prepare, records_to_corpus
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals import ECGRecord
 from ecgllm.signals.simulation import simulate_ecgs

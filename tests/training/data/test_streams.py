@@ -14,7 +14,7 @@ import torch
 from datasets import Dataset, concatenate_datasets
 from torch.utils.data import DataLoader
 
-from ecgllm.corpora.records import prepare, simulated_stream
+from ecgllm.corpora import prepare, simulated_stream
 from ecgllm.corpora.records.rows import with_column
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import CHUNK, simulate_ecgs
@@ -23,7 +23,7 @@ from ecgllm.training.data.augmentations import Augmenter, AugmentRecipe
 from ecgllm.training.data.parquet_windows import ParquetWindows
 from ecgllm.training.data.streams import SimulatedWindows, StreamedExamples, Windows
 from ecgllm.training.pretraining import _windows
-from ecgllm.training.recipe.recipe.recipe import RecipeError, StageRecipe
+from ecgllm.training.recipe.recipe import RecipeError, StageRecipe
 
 EXTRACTOR = ECGFeatureExtractor()
 BATCH = 24

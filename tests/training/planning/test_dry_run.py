@@ -10,11 +10,10 @@ import torch
 from datasets import load_from_disk
 
 from ecgllm.train import main
-from ecgllm.training import load_recipe
-from ecgllm.training.planning import dry_run
+from ecgllm.training import dry_run, load_recipe
 from ecgllm.training.planning.estimates import Part, memory_of, text_of_bytes, text_of_seconds
 from ecgllm.training.planning.planned_models import planned_model
-from ecgllm.training.recipe.recipe.recipe import LanguageModelRecipe
+from ecgllm.training.recipe.recipe import LanguageModelRecipe
 from ecgllm.training.start import find_start
 from ecgllm.training.text_models import build_language_model
 

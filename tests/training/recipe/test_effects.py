@@ -11,10 +11,10 @@ import pytest
 from transformers import TrainingArguments
 
 from ecgllm.training import load_recipe, run_folder
-from ecgllm.training.recipe.recipe.argument_effects import ignored_arguments
-from ecgllm.training.recipe.recipe.checks import _OWN_TRAINING_ARGUMENTS
-from ecgllm.training.recipe.recipe.effects import STAGE_KEYS, unused_parts
-from ecgllm.training.recipe.recipe.recipe import (
+from ecgllm.training.recipe.argument_effects import ignored_arguments
+from ecgllm.training.recipe.checks import _OWN_TRAINING_ARGUMENTS
+from ecgllm.training.recipe.effects import STAGE_KEYS, unused_parts
+from ecgllm.training.recipe.recipe import (
     STAGES,
     LanguageModelRecipe,
     LoraRecipe,

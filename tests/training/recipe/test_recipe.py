@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ecgllm.corpora import build_questions
-from ecgllm.corpora.records import prepare
+from ecgllm.corpora import build_questions, prepare
 from ecgllm.training import load_recipe
-from ecgllm.training.recipe.recipe.recipe import STAGES, RecipeError
+from ecgllm.training.recipe.recipe import STAGES, RecipeError
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -12,7 +12,7 @@ import torch
 
 from ecgllm import ECGEncoderConfig, ECGTextDualEncoder
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.recipe.recipe.recipe import RecipeError, TextEncoderRecipe
+from ecgllm.training.recipe.recipe import RecipeError, TextEncoderRecipe
 from ecgllm.training.text_models import build_text_encoder
 from ecgllm.training.trainers.gradient_cache import cached_step
 

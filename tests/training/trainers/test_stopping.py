@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
-from ecgllm.corpora.records import prepare
+from ecgllm.corpora import prepare
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.recipe.recipe.recipe import RecipeError
+from ecgllm.training.recipe.recipe import RecipeError
 
 # A rate at which validation soon gets worse.
 STAGE = {
