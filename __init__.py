@@ -16,7 +16,7 @@ _MODULE_OF = {
     "ECGLLMConfig": "configuration_ecgllm",
     "ECGTextDualEncoderConfig": "configuration_ecgllm",
     "LEADS": "signal_ecgllm",
-    "ECGFeatureExtractor": "processing_ecgllm",
+    "ECGFeatureExtractor": "feature_extraction_ecgllm",
     "ECGProcessor": "processing_ecgllm",
     "ECGEncoder": "modeling_ecgllm",
     "ECGLLMForConditionalGeneration": "modeling_ecgllm",

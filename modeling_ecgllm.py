@@ -8,7 +8,6 @@ A folder written by `save_pretrained` holds this code, so it imports only torch,
 
 import copy
 import inspect
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -37,12 +36,14 @@ from .configuration_ecgllm import (
     ECGTextDualEncoderConfig,
 )
 from .errors_ecgllm import ECGError
+from .feature_extraction_ecgllm import ECGFeatureExtractor
 from .loading_ecgllm import WholeWeights
 
 # Imported so that the pipeline's file (and through it the processor's) travels with the model's: transformers copies
 # only the files that relative imports reach.
 from .pipeline_ecgllm import ECGTextToTextPipeline
 from .processing_ecgllm import ECGProcessor, add_ecg_token
+from .saving_ecgllm import CompleteFolder
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Encoder
@@ -229,9 +230,10 @@ def _zero_past(hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     return hidden * inside[:, None].to(hidden.dtype)
 
 
-class ECGPreTrainedModel(WholeWeights):
-    """What all models here share: declarations, initialisation, saving a folder that is complete as remote code."""
+class ECGPreTrainedModel(CompleteFolder, WholeWeights):
+    """What all models here share: declarations, initialisation, loading and saving of whole folders."""
 
+    _code_module = "modeling_ecgllm"
     supports_gradient_checkpointing = True
     input_modalities = ("ecg",)
     _no_split_modules = ["ECGEncoderLayer"]
@@ -260,39 +262,10 @@ class ECGPreTrainedModel(WholeWeights):
             if module.statement_prototypes is not None:
                 init.normal_(module.statement_prototypes, mean=0.0, std=self.config.initializer_range)
 
-    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
-        """Save weights, configuration and the code files; load with `AutoModel.from_pretrained(...,
-        trust_remote_code=True)`. Arguments as in transformers.
-        """
-        hub = {key: kwargs.pop(key) for key in _HUB_ARGUMENTS if key in kwargs}
-        self.config.auto_map = _auto_map(type(self))
-        if isinstance(self, GenerationMixin):
-            self.config.custom_pipelines = {
-                "ecg-text-to-text": {
-                    "impl": f"pipeline_ecgllm.{ECGTextToTextPipeline.__name__}",
-                    "pt": ["AutoModel"],
-                    "tf": [],
-                    "type": "multimodal",
-                }
-            }
-        super().save_pretrained(save_directory, **kwargs)
-        if kwargs.get("is_main_process", True):
-            copy_code(save_directory)
-            _write_model_card(self, Path(save_directory))
-        if push_to_hub:
-            self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub)
-
-    def _upload_modified_files(self, working_dir: str | Path, *args: Any, **kwargs: Any) -> Any:
-        # On its way to the Hub, transformers puts its empty template over the card that save_pretrained wrote; a card
-        # that somebody filled in on the Hub is kept.
-        card = Path(working_dir) / "README.md"
-        if not card.is_file() or "[More Information Needed]" in card.read_text(encoding="utf-8"):
-            card.unlink(missing_ok=True)
-            _write_model_card(self, Path(working_dir))
-        return super()._upload_modified_files(working_dir, *args, **kwargs)
-
-
-_HUB_ARGUMENTS = ("repo_id", "commit_message", "private", "revision", "create_pr", "tags", "token")
+    def _auto_map(self) -> dict[str, str]:
+        return super()._auto_map() | {
+            "AutoFeatureExtractor": f"feature_extraction_ecgllm.{ECGFeatureExtractor.__name__}"
+        }
 
 
 class ECGEncoder(ECGPreTrainedModel):
@@ -878,6 +851,26 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         model._suppress_placeholder()
         return model
 
+    def _auto_map(self) -> dict[str, str]:
+        model = f"{self._code_module}.{type(self).__name__}"
+        return super()._auto_map() | {
+            "AutoModelForCausalLM": model,
+            "AutoModelForMultimodalLM": model,
+            "AutoProcessor": f"processing_ecgllm.{ECGProcessor.__name__}",
+        }
+
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """As `CompleteFolder.save_pretrained`; the folder names its pipeline, too."""
+        self.config.custom_pipelines = {
+            "ecg-text-to-text": {
+                "impl": f"pipeline_ecgllm.{ECGTextToTextPipeline.__name__}",
+                "pt": ["AutoModel"],
+                "tf": [],
+                "type": "multimodal",
+            }
+        }
+        super().save_pretrained(save_directory, push_to_hub, **kwargs)
+
     def _suppress_placeholder(self) -> None:
         # An untrained or confused model could otherwise emit a placeholder, which stands for a signal that is not
         # there.
@@ -1229,93 +1222,6 @@ def _as_encoder(encoder: Any) -> ECGEncoder:
         # Both load from the checkpoint of either: the encoder's weights have the prefix ecg_encoder in a dual encoder.
         encoder = ECGEncoder.from_pretrained(encoder)
     return encoder if isinstance(encoder, ECGEncoder) else encoder.ecg_encoder
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Folders that are complete as remote code
-# ---------------------------------------------------------------------------------------------------------------------
-
-CODE_FILES = (
-    "beats_ecgllm.py",
-    "configuration_ecgllm.py",
-    "errors_ecgllm.py",
-    "loading_ecgllm.py",
-    "heart_ecgllm.py",
-    "modeling_ecgllm.py",
-    "pipeline_ecgllm.py",
-    "processing_ecgllm.py",
-    "signal_ecgllm.py",
-    "words_ecgllm.py",
-)
-
-
-def copy_code(folder: str | Path) -> None:
-    """Copy the files that a checkpoint needs as remote code."""
-    source = Path(__file__).resolve().parent
-    for name in CODE_FILES:
-        target = Path(folder) / name
-        if (source / name).resolve() != target.resolve():
-            shutil.copyfile(source / name, target)
-
-
-def _auto_map(model_class: type[PreTrainedModel]) -> dict[str, str]:
-    model = f"modeling_ecgllm.{model_class.__name__}"
-    entries = {
-        "AutoConfig": f"configuration_ecgllm.{model_class.config_class.__name__}",
-        "AutoModel": model,
-        "AutoFeatureExtractor": "processing_ecgllm.ECGFeatureExtractor",
-    }
-    if issubclass(model_class, GenerationMixin):
-        entries |= {
-            "AutoModelForCausalLM": model,
-            "AutoModelForMultimodalLM": model,
-            "AutoProcessor": f"processing_ecgllm.{ECGProcessor.__name__}",
-        }
-    return entries
-
-
-LIMITS = (
-    "For research. Not a medical device: not for diagnosis, monitoring or treatment. The model answers with\n"
-    "confidence about recordings unlike those it learned from; measure it on your own before you rely on anything it\n"
-    "says."
-)
-"""What every model card says."""
-
-
-def _write_model_card(model: PreTrainedModel, folder: Path) -> None:
-    """README.md of a checkpoint; a card that a person or a training run wrote is left as it is."""
-    card = folder / "README.md"
-    if card.exists():
-        return
-    config = model.config
-    encoder = getattr(config, "encoder_config", config)
-    trained_on = getattr(config, "trained_on", None) or "not stated by whoever saved this checkpoint"
-    lines = [
-        "---",
-        "library_name: transformers",
-        "tags: [ecg, electrocardiogram, multimodal, ecgllm]",
-        "pipeline_tag: text-generation",
-        "---",
-        f"# {type(model).__name__}",
-        "",
-        "An ECG model made with ecgllm (method: arXiv 2411.14795).",
-        "",
-        "## Preprocessing",
-        "",
-        "Done by the processor in this folder; the model refuses ECGs that were prepared in another way.",
-        "",
-        *(f"- {key}: {value}" for key, value in (encoder.preprocessing or {"unknown": "see the processor"}).items()),
-        "",
-        "## Training data",
-        "",
-        f"{trained_on}",
-        "",
-        "## Limits",
-        "",
-        LIMITS,
-        "",
-    ]
-    card.write_text("\n".join(lines), encoding="utf-8")
 
 
 __all__ = [

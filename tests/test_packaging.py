@@ -14,22 +14,26 @@ from pathlib import Path
 import pytest
 
 import ecgllm
+from ecgllm.saving_ecgllm import code_files
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_SHIPPED = {"tests", "benchmarks", "docs", "build", "dist", "requirements"}
 
 # A module may import its own floor and those below. `__init__` only names the others lazily.
-TRAVELS = (
-    "beats_ecgllm",
-    "configuration_ecgllm",
+TRAVELS = (  # the ground floor from below: each imports only those before it
     "errors_ecgllm",
-    "loading_ecgllm",
-    "heart_ecgllm",
-    "signal_ecgllm",
+    "configuration_ecgllm",
     "words_ecgllm",
+    "signal_ecgllm",
+    "heart_ecgllm",
+    "saving_ecgllm",
+    "loading_ecgllm",
+    "feature_extraction_ecgllm",
+    "chat_template_ecgllm",
     "processing_ecgllm",
-    "modeling_ecgllm",
+    "beats_ecgllm",
     "pipeline_ecgllm",
+    "modeling_ecgllm",
 )
 FLOOR = dict.fromkeys(TRAVELS, 1) | {
     "signals": 2,
@@ -238,13 +242,20 @@ def test_what_the_package_refuses_has_one_base_class() -> None:
     assert not plain, f"raise ECGError (errors_ecgllm) or a class of your own derived from it at {plain}"
 
 
+def test_a_saved_model_takes_all_files_of_its_floor_along() -> None:
+    """They are found by relative imports; a folder loaded as remote code brings no more than these reach."""
+    assert code_files("modeling_ecgllm") == sorted(f"{name}.py" for name in TRAVELS)
+    assert set(TRAVELS) == {path.stem for path in ROOT.glob("*_ecgllm.py")}
+
+
 @pytest.mark.parametrize("module", TRAVELS)
 def test_files_that_travel_need_only_a_plain_transformers(module: str) -> None:
     """Judged by the scanner that transformers itself runs before it loads remote code; it reads docstrings too."""
     from transformers.dynamic_module_utils import get_imports, get_relative_imports
 
     file = ROOT / f"{module}.py"
-    assert set(get_relative_imports(file)) <= set(TRAVELS)
-    assert imported_own_names(file.name) <= set(TRAVELS)
+    below = set(TRAVELS[: TRAVELS.index(module)])
+    assert set(get_relative_imports(file)) <= below
+    assert imported_own_names(file.name) <= below
     plain = {"numpy", "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub"}
     assert set(get_imports(file)) <= plain | set(sys.stdlib_module_names)

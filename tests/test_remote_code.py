@@ -23,14 +23,15 @@ pytestmark = pytest.mark.smoke
 
 MODEL_FILES = {
     "README.md", "config.json", "generation_config.json", "model.safetensors", "beats_ecgllm.py",
-    "errors_ecgllm.py", "heart_ecgllm.py", "loading_ecgllm.py",
-    "configuration_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py",
-    "words_ecgllm.py",
+    "chat_template_ecgllm.py", "configuration_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py",
+    "heart_ecgllm.py", "loading_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py", "processing_ecgllm.py",
+    "saving_ecgllm.py", "signal_ecgllm.py", "words_ecgllm.py",
 }  # fmt: skip
 PROCESSOR_FILES = {
-    "chat_template.jinja", "configuration_ecgllm.py", "errors_ecgllm.py", "preprocessor_config.json",
-    "heart_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py", "words_ecgllm.py",
-    "processor_config.json", "tokenizer.json", "tokenizer_config.json",
+    "chat_template.jinja", "chat_template_ecgllm.py", "configuration_ecgllm.py", "errors_ecgllm.py",
+    "feature_extraction_ecgllm.py", "heart_ecgllm.py", "preprocessor_config.json", "processing_ecgllm.py",
+    "processor_config.json", "saving_ecgllm.py", "signal_ecgllm.py", "tokenizer.json", "tokenizer_config.json",
+    "words_ecgllm.py",
 }  # fmt: skip
 QUESTION = "Is there atrial fibrillation?"
 LEADS = ["I", "II", "V1", "V5"]
