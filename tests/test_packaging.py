@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -32,6 +33,10 @@ TRAVELS = (  # the ground floor from below: each imports only those before it
     "chat_template_ecgllm",
     "processing_ecgllm",
     "beats_ecgllm",
+    "encoder_ecgllm",
+    "losses_ecgllm",
+    "dual_encoder_ecgllm",
+    "language_model_ecgllm",
     "pipeline_ecgllm",
     "modeling_ecgllm",
 )
@@ -246,6 +251,16 @@ def test_a_saved_model_takes_all_files_of_its_floor_along() -> None:
     """They are found by relative imports; a folder loaded as remote code brings no more than these reach."""
     assert code_files("modeling_ecgllm") == sorted(f"{name}.py" for name in TRAVELS)
     assert set(TRAVELS) == {path.stem for path in ROOT.glob("*_ecgllm.py")}
+
+
+def test_names_in_checkpoints_that_were_saved_before_still_exist() -> None:
+    """Where all models stood in one file, and the feature extractor beside the processor."""
+    names = {
+        "processing_ecgllm": {"ECGFeatureExtractor", "ECGProcessor"},
+        "modeling_ecgllm": {"ECGEncoder", "ECGTextDualEncoder", "ECGLLMForConditionalGeneration"},
+        "pipeline_ecgllm": {"ECGTextToTextPipeline"},
+    }
+    assert not [n for file, known in names.items() for n in known - set(dir(import_module(f"ecgllm.{file}")))]
 
 
 @pytest.mark.parametrize("module", TRAVELS)
