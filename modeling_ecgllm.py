@@ -69,7 +69,7 @@ class ECGSummaryProjector(ECGProjector):
         self.summary = nn.Linear(config.encoder_config.hidden_size, text_size, bias=False)
 
     def forward(self, patches: torch.Tensor, num_patches: torch.Tensor | None = None) -> torch.Tensor:
-        patches = patches.to(self.summary.weight.dtype)
+        patches = patches.to(self.layers[0].weight.dtype)
         if num_patches is None:
             mean = patches.mean(dim=1)
         else:

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import AddedToken, AutoTokenizer, BatchFeature, FeatureExtractionMixin
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.processing_utils import ProcessorMixin
 
+from .batch_ecgllm import as_batch, learned_tokens, nest_ecgs, pad_tokens, repeat, stack_encoded, where_learned
 from .chat_template_ecgllm import PLAIN_CHAT_TEMPLATE, ChatTemplate, flatten_content
 from .configuration_ecgllm import ECG_TOKEN, count_tokens, describe_difference, preprocessing_fingerprint
 from .errors_ecgllm import ECGError, shorten
-from .feature_extraction_ecgllm import ECGFeatureExtractor, check_choice, is_list
+from .feature_extraction_ecgllm import ECGFeatureExtractor, is_list
 from .saving_ecgllm import copy_code
 from .signal_ecgllm import LEADS, ECGInputError
 from .words_ecgllm import TrainedWords, translated
@@ -243,7 +242,7 @@ class ECGProcessor(ProcessorMixin):
         """
         if text is None:
             raise ECGError("text is missing; for signals alone use processor.feature_extractor(ecgs).")
-        texts, nested = _as_batch(text, ecgs)
+        texts, nested = as_batch(text, ecgs)
         learned_in = [self._words.to_trained(one) for one in texts]
         if label_spans is not None and learned_in != texts:
             raise ECGError(
@@ -329,9 +328,10 @@ class ECGProcessor(ProcessorMixin):
         flat = [ecg for row in ecgs for ecg in row]
         features: Mapping[str, np.ndarray] | None = None
         if flat:
-            encoded_before = isinstance(flat[0], Mapping) and "ecg_embeds" in flat[0]
-            prepare = self._stack_encoded if encoded_before else partial(self.feature_extractor, return_tensors="np")
-            features = prepare(flat)
+            if isinstance(flat[0], Mapping) and "ecg_embeds" in flat[0]:
+                features = stack_encoded(flat, self.feature_extractor.preprocessing_id)
+            else:
+                features = self.feature_extractor(flat, return_tensors="np")
         sequences = {name: [list(row[name]) for row in encoded] for name in ("input_ids", "labels")}
         rows = [len(row) for row in ecgs]
         lengths = iter(() if features is None else features["ecg_lengths"].tolist())
@@ -347,21 +347,6 @@ class ECGProcessor(ProcessorMixin):
                 )
         return self._assemble(sequences, features, rows, True, padding_side, None, "pt")
 
-    def _stack_encoded(self, ecgs: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-        """Zero-padded ecg_embeds [ecgs, patches, encoder size] and their lengths; encoders give zero past the end."""
-        for index, ecg in enumerate(ecgs):
-            if "ecg_embeds" not in ecg or ecg.get("preprocessing_id") != self.feature_extractor.preprocessing_id:
-                raise ECGInputError(
-                    f"ecgs[{index}] was not encoded before as the first was, with preprocessing_id "
-                    f"{self.feature_extractor.preprocessing_id}; found the keys {sorted(ecg)} and "
-                    f"{ecg.get('preprocessing_id')}. Encode all ECGs of a batch with one encoder and processor"
-                )
-        embeds = [np.asarray(ecg["ecg_embeds"], dtype=np.float32) for ecg in ecgs]
-        stacked = np.zeros((len(embeds), max(len(rows) for rows in embeds), embeds[0].shape[1]), dtype=np.float32)
-        for target, rows in zip(stacked, embeds, strict=True):
-            target[: len(rows)] = rows
-        return {"ecg_embeds": stacked, "ecg_lengths": np.array([ecg["ecg_length"] for ecg in ecgs], dtype=np.int64)}
-
     def _assemble(
         self,
         sequences: dict[str, list[list[int]]],
@@ -373,17 +358,12 @@ class ECGProcessor(ProcessorMixin):
         return_tensors: str | None,
     ) -> BatchFeature:
         """Pad token ids and labels, and put the ECGs beside them."""
-        if max_length is not None:
-            for row, ids in enumerate(sequences["input_ids"]):
-                if len(ids) > max_length:
-                    raise ECGError(
-                        f"Text {row} with its ECGs has {len(ids)} tokens; max_length is {max_length}. Truncation "
-                        "would cut the ECG or the question: shorten the text, use a shorter segment, or raise "
-                        "max_length."
-                    )
-        data: dict[str, Any] = self._pad(sequences, padding, padding_side, max_length)
+        side = padding_side or self.tokenizer.padding_side
+        data: dict[str, Any] = pad_tokens(sequences, self.tokenizer.pad_token_id, padding, side, max_length)
         if features is not None:
-            data |= self._nest(features, ecgs_per_text)
+            data |= nest_ecgs(features, ecgs_per_text)
+            preprocessing_id = self.feature_extractor.preprocessing_id
+            data["preprocessing_id"] = np.full(len(ecgs_per_text), preprocessing_id, np.int64)
         return BatchFeature(data, tensor_type=return_tensors)
 
     def _tokenize(
@@ -421,58 +401,15 @@ class ECGProcessor(ProcessorMixin):
             places = [place for place, token_id in enumerate(ids) if token_id == self.ecg_token_id]
             for place, length in zip(places, lengths, strict=True):
                 repeats[place] = self.num_ecg_tokens(length)
-            sequences["input_ids"].append(_repeat(ids, repeats))
+            sequences["input_ids"].append(repeat(ids, repeats))
             if with_labels:
-                learned = _learned_tokens(encoded["offset_mapping"][row], label_spans[row])
+                learned = learned_tokens(encoded["offset_mapping"][row], label_spans[row])
                 labels = [
                     token_id if learn and token_id != self.ecg_token_id else -100
                     for token_id, learn in zip(ids, learned, strict=True)
                 ]
-                sequences["labels"].append(_repeat(labels, repeats))
+                sequences["labels"].append(repeat(labels, repeats))
         return sequences
-
-    def _pad(
-        self,
-        sequences: dict[str, list[list[int]]],
-        padding: bool | str,
-        padding_side: str | None,
-        max_length: int | None,
-    ) -> dict[str, list[list[int]]]:
-        check_choice("padding", padding, (True, False, "longest", "max_length"))
-        side = padding_side or self.tokenizer.padding_side
-        if side not in ("left", "right"):
-            raise ECGError(f"padding_side is {side!r}; expected 'left' or 'right'.")
-        ids = sequences["input_ids"]
-        if padding == "max_length":
-            if max_length is None:
-                raise ECGError("padding='max_length' needs max_length.")
-            width = max_length
-        else:
-            width = max(len(row) for row in ids) if padding else None
-        fill = {"input_ids": self.tokenizer.pad_token_id, "labels": -100, "attention_mask": 0}
-        padded = sequences | {"attention_mask": [[1] * len(row) for row in ids]}
-        if width is None:
-            return padded
-        return {
-            name: [
-                [fill[name]] * (width - len(row)) + row if side == "left" else row + [fill[name]] * (width - len(row))
-                for row in rows
-            ]
-            for name, rows in padded.items()
-        }
-
-    def _nest(self, features: Mapping[str, np.ndarray], ecgs_per_text: list[int]) -> dict[str, np.ndarray]:
-        """[ecgs, ...] of all texts -> [batch, ecgs, ...] with ecg_mask; places without an ECG are zero."""
-        mask = np.arange(max(ecgs_per_text))[None] < np.asarray(ecgs_per_text)[:, None]
-        nested: dict[str, np.ndarray] = {"ecg_mask": mask}
-        for name in ("ecg_values", "ecg_embeds", "lead_mask", "ecg_lengths"):
-            if name not in features:
-                continue
-            values = np.asarray(features[name])
-            nested[name] = np.zeros((*mask.shape, *values.shape[1:]), dtype=values.dtype)
-            nested[name][mask] = values
-        nested["preprocessing_id"] = np.full(len(ecgs_per_text), self.feature_extractor.preprocessing_id, np.int64)
-        return nested
 
     def build_conversation(
         self,
@@ -584,7 +521,7 @@ class ECGProcessor(ProcessorMixin):
             **processing,
         )
         if return_assistant_tokens_mask:
-            inputs["assistant_masks"] = _where_learned(inputs["labels"])
+            inputs["assistant_masks"] = where_learned(inputs["labels"])
             if not return_labels:
                 del inputs["labels"]
         return inputs if return_dict else inputs["input_ids"]
@@ -634,50 +571,6 @@ def _checked_processor_kwargs(given: Mapping[str, Any], stated: Mapping[str, Any
     if twice:
         raise ECGError(f"{', '.join(twice)}: given twice, by itself and otherwise in processor_kwargs; leave one out.")
     return given
-
-
-def _where_learned(labels: Any) -> Any:
-    """1 where there is a label, of a tensor, an array or lists."""
-    if isinstance(labels, list):
-        return [[int(label != -100) for label in row] for row in labels]
-    learned = labels != -100
-    return learned.long() if isinstance(learned, torch.Tensor) else learned.astype(np.int64)
-
-
-def _as_batch(text: Any, ecgs: Any) -> tuple[list[str], list[list[ECGInput]]]:
-    """Normalise one text or a batch to lists, with a list of ECGs per text."""
-    if isinstance(text, str):
-        row = [] if ecgs is None else list(ecgs) if is_list(ecgs) else [ecgs]
-        if len(row) == 1 and is_list(row[0]):
-            row = list(row[0])
-        return [text], [row]
-    texts = list(text)
-    if not texts or any(not isinstance(one, str) for one in texts):
-        raise ECGError(f"text is {shorten(repr(text))}; expected a string, or one or more strings.")
-    if ecgs is None:
-        return texts, [[] for _ in texts]
-    if not is_list(ecgs) or len(ecgs) != len(texts):
-        found = f"{len(ecgs)} entries" if is_list(ecgs) else "one ECG"
-        raise ECGError(
-            f"{len(texts)} texts were given with {found} in ecgs; expected one entry per text: an ECG, a list "
-            "of ECGs, or None."
-        )
-    return texts, [[] if item is None else list(item) if is_list(item) else [item] for item in ecgs]
-
-
-def _repeat(values: list[int], repeats: list[int]) -> list[int]:
-    return [value for value, count in zip(values, repeats, strict=True) for _ in range(count)]
-
-
-def _learned_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[bool]:
-    """Which tokens stand in one of the spans.
-
-    A token of blanks may have no width, as byte-level tokenizers trim blanks off; it counts when it is inside.
-    """
-    return [
-        any((begin < end and start < stop) if end > start else begin < start < stop for begin, stop in spans)
-        for start, end in offsets
-    ]
 
 
 __all__ = [

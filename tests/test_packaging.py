@@ -31,6 +31,7 @@ TRAVELS = (  # the ground floor from below: each imports only those before it
     "loading_ecgllm",
     "feature_extraction_ecgllm",
     "chat_template_ecgllm",
+    "batch_ecgllm",
     "processing_ecgllm",
     "beats_ecgllm",
     "encoder_ecgllm",
