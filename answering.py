@@ -90,9 +90,9 @@ def check_code(folder: str | Path) -> None:
         (`someone/else--file.Class`).
     """
     from .loading_ecgllm import CONFIGURATIONS, read_json
-    from .modeling_ecgllm import CODE_FILES
+    from .saving_ecgllm import code_files
 
-    own = {name.removesuffix(".py") for name in CODE_FILES}
+    own = {name.removesuffix(".py") for name in code_files("modeling_ecgllm")}
     for path in (Path(folder) / name for name in CONFIGURATIONS):
         if not path.is_file():
             continue

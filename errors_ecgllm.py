@@ -15,4 +15,9 @@ class CheckpointError(ECGError):
     """A checkpoint that is damaged, incomplete, or none of this package; the message names file or tensors."""
 
 
-__all__ = ["CheckpointError", "ECGError"]
+def shorten(text: str, limit: int = 120) -> str:
+    """A text as an error quotes it: what is over the limit is left out at its end."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+__all__ = ["CheckpointError", "ECGError", "shorten"]

@@ -151,6 +151,29 @@ def make_ecg():
 
 
 @pytest.fixture
+def encoder(tiny_encoder_config):
+    """A random `ECGEncoder` of `tiny_encoder_config`."""
+    import torch
+
+    from ecgllm import ECGEncoder
+
+    torch.manual_seed(0)
+    return ECGEncoder(tiny_encoder_config).eval()
+
+
+@pytest.fixture
+def text_encoder():
+    """A random BERT of 60 words."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(1)
+    return BertModel(
+        BertConfig(vocab_size=60, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=32)
+    ).eval()
+
+
+@pytest.fixture
 def tiny_llm(tiny_tokenizer, tiny_encoder_config):
     """tiny_llm(language_model_config=None, **fields): (model, processor); a random Llama by default."""
     import torch

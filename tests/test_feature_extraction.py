@@ -15,9 +15,9 @@ from scipy.signal import resample_poly
 from transformers import AutoFeatureExtractor
 
 from ecgllm.configuration_ecgllm import preprocessing_fingerprint
-from ecgllm.processing_ecgllm import (
+from ecgllm.feature_extraction_ecgllm import ECGFeatureExtractor
+from ecgllm.signal_ecgllm import (
     LEADS,
-    ECGFeatureExtractor,
     ECGInputError,
     complete_limb_leads,
     remove_baseline,

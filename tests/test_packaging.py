@@ -9,27 +9,37 @@ import subprocess
 import sys
 import zipfile
 from graphlib import TopologicalSorter
+from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 import ecgllm
+from ecgllm.saving_ecgllm import code_files
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_SHIPPED = {"tests", "benchmarks", "docs", "build", "dist", "requirements"}
 
-TRAVELS = (
-    "beats_ecgllm",
-    "configuration_ecgllm",
+TRAVELS = (  # the ground floor from below: each imports only those before it
     "errors_ecgllm",
-    "loading_ecgllm",
-    "heart_ecgllm",
-    "signal_ecgllm",
+    "configuration_ecgllm",
     "words_ecgllm",
+    "signal_ecgllm",
+    "heart_ecgllm",
+    "saving_ecgllm",
+    "loading_ecgllm",
+    "feature_extraction_ecgllm",
+    "chat_template_ecgllm",
+    "batch_ecgllm",
     "processing_ecgllm",
-    "modeling_ecgllm",
+    "beats_ecgllm",
+    "encoder_ecgllm",
+    "losses_ecgllm",
+    "dual_encoder_ecgllm",
+    "language_model_ecgllm",
     "pipeline_ecgllm",
+    "modeling_ecgllm",
 )
 # The map of the house in docs/development.md: "floor 3" and, indented, a path and what it holds.
 GUIDE = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
@@ -37,7 +47,7 @@ MAP = re.search(r"^```\n(floor 1.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)[1]
 ROOMS: dict[str, int] = {}
 for _line in MAP.splitlines():
     if _line.startswith("floor "):
-        _floor = int(_line.split()[1].rstrip(":"))
+        _floor = int(_line.split()[1].rstrip(",:"))
     else:
         ROOMS[_line.split()[0]] = _floor
 FLOOR = {path.split("/")[0].removesuffix(".py"): floor for path, floor in ROOMS.items()}
@@ -222,7 +232,7 @@ def test_the_map_shows_every_room() -> None:
     rooms = {f"{file.parent.as_posix()}/" for file in files if len(file.parts) > 1}
     modules = {file.name for file in files if len(file.parts) == 1} - {"__init__.py"}
     assert set(ROOMS) == rooms | modules
-    assert {name for name, floor in ROOMS.items() if floor == 1} == {f"{name}.py" for name in TRAVELS}
+    assert [name for name, floor in ROOMS.items() if floor == 1] == [f"{name}.py" for name in TRAVELS]
 
 
 @pytest.mark.parametrize("file", [name for name in package_files() if name != "__init__.py"])
@@ -274,13 +284,30 @@ def test_what_the_package_refuses_has_one_base_class() -> None:
     assert not plain, f"raise ECGError (errors_ecgllm) or a class of your own derived from it at {plain}"
 
 
+def test_a_saved_model_takes_all_files_of_its_floor_along() -> None:
+    """They are found by relative imports; a folder loaded as remote code brings no more than these reach."""
+    assert code_files("modeling_ecgllm") == sorted(f"{name}.py" for name in TRAVELS)
+    assert set(TRAVELS) == {path.stem for path in ROOT.glob("*_ecgllm.py")}
+
+
+def test_names_in_checkpoints_that_were_saved_before_still_exist() -> None:
+    """Where all models stood in one file, and the feature extractor beside the processor."""
+    names = {
+        "processing_ecgllm": {"ECGFeatureExtractor", "ECGProcessor"},
+        "modeling_ecgllm": {"ECGEncoder", "ECGTextDualEncoder", "ECGLLMForConditionalGeneration"},
+        "pipeline_ecgllm": {"ECGTextToTextPipeline"},
+    }
+    assert not [n for file, known in names.items() for n in known - set(dir(import_module(f"ecgllm.{file}")))]
+
+
 @pytest.mark.parametrize("module", TRAVELS)
 def test_files_that_travel_need_only_a_plain_transformers(module: str) -> None:
     """Judged by the scanner that transformers itself runs before it loads remote code; it reads docstrings too."""
     from transformers.dynamic_module_utils import get_imports, get_relative_imports
 
     file = ROOT / f"{module}.py"
-    assert set(get_relative_imports(file)) <= set(TRAVELS)
-    assert imported_own_names(file.name) <= set(TRAVELS)
+    below = set(TRAVELS[: TRAVELS.index(module)])
+    assert set(get_relative_imports(file)) <= below
+    assert imported_own_names(file.name) <= below
     plain = {"numpy", "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub"}
     assert set(get_imports(file)) <= plain | set(sys.stdlib_module_names)

@@ -17,6 +17,7 @@ from transformers import BatchFeature, PreTrainedTokenizerFast, PythonBackend
 
 from ecgllm import ECGEncoderConfig, ECGError, ECGFeatureExtractor, ECGLLMConfig, ECGProcessor, ECGRecord
 from ecgllm.processing_ecgllm import LEADS, PLAIN_CHAT_TEMPLATE, add_ecg_token, ecg_prompt
+from ecgllm.saving_ecgllm import code_files
 
 SPECIAL = (
     "<s>", "</s>", "<pad>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
@@ -737,10 +738,8 @@ def test_saving_and_loading_keeps_everything(tmp_path: Path, template: str | Non
     processor = ECGProcessor(extractor, make_tokenizer(bos=True, pad=False), template, samples_per_token=40)
     processor.save_pretrained(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {
-        "configuration_ecgllm.py", "errors_ecgllm.py", "heart_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py",
-            "words_ecgllm.py",
-        "preprocessor_config.json", "processor_config.json",
-        "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+        "preprocessor_config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json",
+        "chat_template.jinja", *code_files("processing_ecgllm"),
     }  # fmt: skip
     saved = json.loads((tmp_path / "processor_config.json").read_text())
     assert saved["auto_map"] == {"AutoProcessor": "processing_ecgllm.ECGProcessor"}
@@ -780,8 +779,8 @@ def test_a_feature_extractor_alone_is_complete(tmp_path: Path) -> None:
     extractor = ECGFeatureExtractor(scaling="minmax")
     extractor.save_pretrained(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {
-        "configuration_ecgllm.py", "errors_ecgllm.py", "heart_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py",
-            "words_ecgllm.py",
+        "configuration_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
+        "saving_ecgllm.py", "signal_ecgllm.py",
         "preprocessor_config.json",
     }  # fmt: skip
     assert ECGFeatureExtractor.from_pretrained(tmp_path).preprocessing_id == extractor.preprocessing_id

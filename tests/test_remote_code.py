@@ -15,22 +15,36 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, BertConfig, BertModel, LlamaConfig, PreTrainedTokenizerFast
 
-from ecgllm import ECGEncoderConfig, ECGFeatureExtractor, ECGLLMForConditionalGeneration, ECGProcessor
+from ecgllm import (
+    ECGEncoderConfig,
+    ECGFeatureExtractor,
+    ECGLLMForConditionalGeneration,
+    ECGProcessor,
+    ECGTextDualEncoder,
+)
 
 pytestmark = pytest.mark.smoke
 
 MODEL_FILES = {
-    "README.md", "config.json", "generation_config.json", "model.safetensors", "beats_ecgllm.py",
-    "errors_ecgllm.py", "heart_ecgllm.py", "loading_ecgllm.py",
-    "configuration_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py",
-    "words_ecgllm.py",
+    "README.md", "config.json", "generation_config.json", "model.safetensors", "batch_ecgllm.py", "beats_ecgllm.py",
+    "chat_template_ecgllm.py", "configuration_ecgllm.py", "dual_encoder_ecgllm.py", "encoder_ecgllm.py",
+    "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py", "language_model_ecgllm.py",
+    "loading_ecgllm.py", "losses_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py", "processing_ecgllm.py",
+    "saving_ecgllm.py", "signal_ecgllm.py", "words_ecgllm.py",
 }  # fmt: skip
+ENCODER_FILES = {
+    "README.md", "config.json", "model.safetensors", "preprocessor_config.json", "beats_ecgllm.py",
+    "configuration_ecgllm.py", "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py",
+    "heart_ecgllm.py", "loading_ecgllm.py", "saving_ecgllm.py", "signal_ecgllm.py",
+}  # fmt: skip
+DUAL_ENCODER_FILES = ENCODER_FILES | {"dual_encoder_ecgllm.py", "losses_ecgllm.py"}
 PROCESSOR_FILES = {
-    "chat_template.jinja", "configuration_ecgllm.py", "errors_ecgllm.py", "preprocessor_config.json",
-    "heart_ecgllm.py", "processing_ecgllm.py", "signal_ecgllm.py", "words_ecgllm.py",
-    "processor_config.json", "tokenizer.json", "tokenizer_config.json",
+    "batch_ecgllm.py", "chat_template.jinja", "chat_template_ecgllm.py", "configuration_ecgllm.py", "errors_ecgllm.py",
+    "feature_extraction_ecgllm.py", "heart_ecgllm.py", "preprocessor_config.json", "processing_ecgllm.py",
+    "processor_config.json", "saving_ecgllm.py", "signal_ecgllm.py", "tokenizer.json", "tokenizer_config.json",
+    "words_ecgllm.py",
 }  # fmt: skip
 QUESTION = "Is there atrial fibrillation?"
 LEADS = ["I", "II", "V1", "V5"]
@@ -103,6 +117,31 @@ inputs = processor.apply_chat_template(processor.build_conversation("Is there at
 with torch.no_grad():
     np.save(work + "/again.npy", model(**inputs).logits.numpy())
 print("{}")
+"""
+
+
+# A process that loads encoder and dual encoder, saves them again, and goes on with what it saved.
+ENCODERS = """
+import json, pathlib, shutil, sys
+sys.modules["ecgllm"] = None
+import torch
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+work = pathlib.Path(sys.argv[1])
+trust = {"trust_remote_code": True}
+found = {}
+for name in ("encoder", "dual"):
+    saved, again = work / name, work / f"{name}-again"
+    AutoModel.from_pretrained(saved, **trust).save_pretrained(again)
+    AutoFeatureExtractor.from_pretrained(saved, **trust).save_pretrained(again)
+    shutil.rmtree(saved)  # nothing may point back at it
+    model = AutoModel.from_pretrained(again, **trust).eval()
+    extractor = AutoFeatureExtractor.from_pretrained(again, **trust)
+    found[name] = [type(part).__name__ for part in (model, AutoConfig.from_pretrained(again, **trust), extractor)]
+    encoder = model if name == "encoder" else model.ecg_encoder
+    ecg = {"signal": torch.load(work / "signal.pt"), "sampling_rate": 500, "leads": ["I", "II", "V1", "V5"]}
+    with torch.no_grad():
+        torch.save(encoder(**extractor(ecg)).pooler_output, work / f"{name}.pt")
+print(json.dumps(found))
 """
 
 
@@ -203,6 +242,33 @@ def test_a_saved_folder_needs_no_package(
     shutil.rmtree(folder)  # nothing may point back at it
     run_blocked(AGAIN, target, work, target)
     np.testing.assert_allclose(np.load(work / "again.npy"), expected[3], atol=1e-6, rtol=0)
+
+
+def test_encoders_need_no_package(
+    checkpoint: tuple[ECGLLMForConditionalGeneration, ECGProcessor], tmp_path: Path
+) -> None:
+    encoder, extractor = checkpoint[0].ecg_encoder, checkpoint[1].feature_extractor
+    text_encoder = BertModel(
+        BertConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    )
+    models = {"encoder": encoder, "dual": ECGTextDualEncoder.from_encoder_and_text_encoder(encoder, text_encoder)}
+    files = {"encoder": ENCODER_FILES, "dual": DUAL_ENCODER_FILES}
+    for name, model in models.items():
+        model.save_pretrained(tmp_path / name)
+        extractor.save_pretrained(tmp_path / name)
+        assert {file.name for file in (tmp_path / name).iterdir()} == files[name]
+    ecg = make_ecgs()[0]
+    torch.save(torch.from_numpy(ecg["signal"]), tmp_path / "signal.pt")
+    classes = run_blocked(ENCODERS, tmp_path, tmp_path)
+    assert classes == {
+        "encoder": ["ECGEncoder", "ECGEncoderConfig", "ECGFeatureExtractor"],
+        "dual": ["ECGTextDualEncoder", "ECGTextDualEncoderConfig", "ECGFeatureExtractor"],
+    }
+    with torch.no_grad():
+        expected = encoder(**extractor(ecg)).pooler_output
+    for name in models:
+        assert {file.name for file in (tmp_path / f"{name}-again").iterdir()} == files[name]
+        torch.testing.assert_close(torch.load(tmp_path / f"{name}.pt"), expected, atol=1e-6, rtol=0)
 
 
 def test_inside_the_package_nobody_is_asked_for_trust(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..modeling_ecgllm import LIMITS
+from ..saving_ecgllm import LIMITS
 
 if TYPE_CHECKING:
     from .stages import StageContext

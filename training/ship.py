@@ -18,13 +18,14 @@ from safetensors import safe_open
 
 from ..errors_ecgllm import ECGError
 from ..loading_ecgllm import check_files
-from ..modeling_ecgllm import CODE_FILES, copy_code
+from ..saving_ecgllm import code_files, copy_code
 from ..writing import new_folder
 
 MOST_BYTES = 20_000_000
 """Of weights: they are in the repository, of which everyone downloads every version."""
 CARD = "README.md"
 _WEIGHTS = "model.safetensors"
+_MODEL = "modeling_ecgllm"
 _NEEDED = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", _WEIGHTS, CARD)
 _WHERE_THERE = ("generation_config.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 _LIMITS = "\n## Limits\n"
@@ -51,10 +52,10 @@ def ship(run: str | Path, folder: str | Path, section: str | None = None) -> Non
             text = card.replace(_LIMITS, f"\n{section.strip()}\n{_LIMITS}", 1)
             (partial / CARD).write_text(text, encoding="utf-8")
         if _ROOT in folder.resolve().parents:
-            for name in CODE_FILES:
+            for name in code_files(_MODEL):
                 (partial / name).symlink_to(os.path.relpath(_ROOT / name, folder.resolve()))
         else:
-            copy_code(partial)
+            copy_code(partial, _MODEL)
 
 
 def _check(run: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ecgllm.modeling_ecgllm import CODE_FILES
+from ecgllm.saving_ecgllm import code_files
 from ecgllm.training import ship
 
 ROOT = Path(__file__).resolve().parents[2]
+CODE_FILES = code_files("modeling_ecgllm")
 ASK = """
 import sys, numpy
 from transformers import pipeline

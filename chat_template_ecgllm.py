@@ -1,0 +1,206 @@
+"""Chat templates: conversations to text, and where the assistant's words stand in it.
+
+In: conversations in transformers' form, whose turns hold text and ECGs in parts, and a Jinja template with its
+tokenizer. Out: one text per conversation with a placeholder for every ECG, the ECGs in order, and the spans of text
+that are learned. Decided here: how templates are written to that take strings and those that take parts, and that a
+template in which the assistant's turns cannot be told apart is refused rather than guessed at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+from transformers.utils.chat_template_utils import _get_template_variables, render_jinja_template
+
+from .errors_ecgllm import ECGError, shorten
+
+# For language models without a chat template. The newline opens a turn, so that an answer ends with the
+# end-of-sequence.
+PLAIN_CHAT_TEMPLATE = (
+    "{% for message in messages %}{% if not loop.first %}{{ '\n' }}{% endif %}"
+    "{% if message['role'] == 'system' %}{{ message['content'] }}"
+    "{% elif message['role'] == 'user' %}User: {{ message['content'] }}"
+    "{% elif message['role'] == 'assistant' %}Assistant: {{ message['content'] }}{{ eos_token }}"
+    "{% else %}{{ raise_exception('roles are system, user and assistant; found ' + message['role']) }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '\nAssistant:' }}{% endif %}"
+)
+
+# A template with these tags says itself what the assistant's words are.
+_GENERATION_TAG = re.compile(r"\{%-?\s*generation\s*-?%\}")
+
+
+def flatten_content(
+    turns: list[dict[str, Any]], ecg_token: str, with_ecgs: bool = True
+) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Turns with plain string content, a placeholder for every ECG part, and the ECGs in order."""
+    if not turns:
+        raise ECGError("The conversation is empty; expected turns.")
+    flattened, ecgs = [], []
+    for turn in turns:
+        content = turn.get("content") if isinstance(turn, Mapping) else None
+        if not isinstance(content, (str, Sequence)) or "role" not in turn:
+            raise ECGError(
+                f'Found the turn {shorten(repr(turn))}; expected {{"role": ..., "content": ...}} with a string or a '
+                "list of parts as content."
+            )
+        pieces = []
+        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            if kind == "text" and isinstance(part.get("text"), str):
+                pieces.append(part["text"])
+                if ecg_token in part["text"]:
+                    raise ECGError(
+                        f"The text of a {turn['role']} turn holds {ecg_token} itself: {shorten(part['text'])!r}. "
+                        'Give ECGs as parts {"type": "ecg", "ecg": ...}.'
+                    )
+            elif kind == "text":
+                raise ECGError(f'A {turn["role"]} turn holds a part {{"type": "text"}} without a string as "text".')
+            elif kind == "ecg":
+                if with_ecgs and part.get("ecg") is None:
+                    raise ECGError(
+                        'A part {"type": "ecg"} has no "ecg"; expected a record, a mapping, an array or a path.'
+                    )
+                pieces.append(ecg_token)
+                ecgs.append(part.get("ecg"))
+            else:
+                raise ECGError(f"A {turn['role']} turn holds a part of type {kind!r}; expected 'text' or 'ecg'.")
+        flattened.append({**turn, "content": "".join(pieces)})
+    return flattened, ecgs
+
+
+class ChatTemplate:
+    """A chat template with the tokenizer whose special tokens it writes.
+
+    Args: text: the Jinja template. tokenizer: the language model's.
+    Turns are {"role", "content"} with strings as content here, as `flatten_content` makes them.
+    """
+
+    def __init__(self, text: str, tokenizer: Any):
+        self.text = text
+        self.tokenizer = tokenizer
+
+    @property
+    def variables(self) -> set[str]:
+        """Names that the template reads."""
+        return _get_template_variables(self.text)
+
+    @property
+    def needs_bos(self) -> bool:
+        """Whether the tokenizer is to add a start token: a template writes its own, the plain one leaves it out."""
+        return self.text == PLAIN_CHAT_TEMPLATE and _starts_with_bos(self.tokenizer)
+
+    def render(self, turns: list[dict[str, Any]], **settings: Any) -> str:
+        """The text of turns. Raises: ECGError for what the template itself refuses."""
+        turns = _as_template_reads(turns, self.text)
+        try:
+            return self.tokenizer.apply_chat_template(turns, chat_template=self.text, tokenize=False, **settings)
+        except (ImportError, ValueError, TypeError):
+            raise
+        except Exception as error:  # whatever the template raises, such as "System role not supported"
+            raise ECGError(
+                f"The chat template cannot write a conversation with the roles {[turn['role'] for turn in turns]}: "
+                f"{error}. Change the conversation, or pass another chat_template=."
+            ) from error
+
+    def render_with_spans(self, turns: list[dict[str, Any]], **variables: Any) -> tuple[str, list[tuple[int, int]]]:
+        """The text of turns, and where the assistant's stand in it: (start, end) in characters.
+
+        Raises: ECGError where there are none, or where they cannot be told apart.
+        """
+        if all(turn["role"] != "assistant" for turn in turns):
+            raise ECGError(
+                f"A conversation with the roles {[turn['role'] for turn in turns]} has no assistant's turn to learn; "
+                "labels need one."
+            )
+        render = partial(self.render, **variables)
+        text = render(turns, add_generation_prompt=False)
+        if _GENERATION_TAG.search(self.text):
+            settings = self.tokenizer.special_tokens_map | variables
+            _, spans = render_jinja_template(
+                [_as_template_reads(turns, self.text)],
+                chat_template=self.text,
+                return_assistant_tokens_mask=True,
+                **settings,
+            )
+            return text, spans[0]
+        special = tuple(token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
+        return text, _assistant_spans(turns, text, render, special)
+
+
+def _starts_with_bos(tokenizer: Any) -> bool:
+    """Whether a tokenizer adds a start token (and no end token, which would close the prompt)."""
+    special = tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
+    return special[0] == 1 and special[-1] == 0
+
+
+_PROBE = "ecgllm"
+
+
+@lru_cache(maxsize=32)
+def _reads_parts(template: str) -> bool:
+    """Whether a chat template writes only what stands in parts {"type": "text"}: it loops over them, and of a string
+    would print nothing. Raises: ECGError for a template that writes neither.
+    """
+    written = False
+    tokens = dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), "")
+    for content in (_PROBE, [{"type": "text", "text": _PROBE}]):
+        try:
+            (text,), _ = render_jinja_template(
+                [[{"role": "user", "content": content}]], chat_template=template, **tokens
+            )
+        except ImportError:
+            raise
+        except Exception:  # whatever a template raises of what it does not take, here or of every short conversation
+            continue
+        written = True
+        if _PROBE in text:
+            return not isinstance(content, str)
+    if not written:
+        return False  # the conversation itself shows what is wrong
+    raise ECGError(
+        "The chat template writes nothing of what a user says, neither of a string nor of parts "
+        '{"type": "text", "text": ...}; pass another chat_template=.'
+    )
+
+
+def _as_template_reads(turns: list[dict[str, Any]], template: str) -> list[dict[str, Any]]:
+    if not _reads_parts(template):
+        return turns
+    return [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
+
+
+def _assistant_spans(
+    turns: list[dict[str, Any]], text: str, render: Callable[..., str], special_tokens: tuple[str, ...]
+) -> list[tuple[int, int]]:
+    """Where the assistant's turns stand in the rendered text, end-of-turn token included.
+
+    A turn runs from the generation prompt of what precedes it to the end of the rendering that ends with it, which
+    holds for every template that only appends; another template is refused rather than guessed. Blanks that follow
+    the end-of-turn token (ChatML's newline) are no part of it: generation never comes to them.
+    """
+    if turns[0]["role"] == "assistant":
+        raise ECGError("The conversation starts with the assistant; labels need a user's turn before.")
+    spans = []
+    for index, turn in enumerate(turns):
+        if turn["role"] != "assistant":
+            continue
+        before = render(turns[:index], add_generation_prompt=True)
+        last = index + 1 == len(turns)
+        through = text if last else render(turns[: index + 1], add_generation_prompt=False)
+        if not (text.startswith(before) and text.startswith(through) and len(before) < len(through)):
+            raise ECGError(
+                "In this chat template an earlier turn is written differently once a later one follows, or the "
+                f"generation prompt is no part of the assistant's turn, so that turn {index} cannot be located for "
+                "labels. For training pass another chat_template=, such as one with {% generation %} around what the "
+                "assistant says."
+            )
+        trimmed = through.rstrip()
+        end = len(trimmed) if special_tokens and trimmed.endswith(special_tokens) else len(through)
+        spans.append((len(before), end))
+    return spans
+
+
+__all__ = ["PLAIN_CHAT_TEMPLATE", "ChatTemplate", "flatten_content"]

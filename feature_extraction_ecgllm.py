@@ -1,0 +1,477 @@
+"""ECGs to model input: the signal path of a checkpoint (`ECGFeatureExtractor`).
+
+In: ECGs (leads x samples in mV) with their sampling rates and lead names. Out: `ecg_values` zero padded at the end,
+with `lead_mask` and `ecg_lengths`. Every decision about what a model sees of a signal lives here, because a checkpoint
+must carry it (`preprocessor_config.json`). Input that does not fit raises `ECGInputError`; nothing is repaired
+unasked.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import BatchFeature, FeatureExtractionMixin
+
+from .configuration_ecgllm import preprocessing_fingerprint
+from .heart_ecgllm import NO_HEART, find_heart
+from .saving_ecgllm import copy_code
+from .signal_ecgllm import (
+    LEADS,
+    ECGInputError,
+    complete_limb_leads,
+    positive_rate,
+    remove_baseline,
+    resample,
+    standard_lead_name,
+)
+
+# Robust peak-to-peak amplitudes of the median lead in LUDB, PTB-XL, CinC 2021 and CODE-15 % (631 records) lie between
+# 0.4 and 34 mV, the latter a saturated recording; in microvolt the same records start at 400. Recorder noise alone
+# exceeds 0.01 mV.
+_MAX_MEDIAN_AMPLITUDE = 50.0
+_MIN_LARGEST_AMPLITUDE = 0.01
+_FLAT_AMPLITUDE = 1e-6
+
+_BASELINES = ("highpass", "none")
+_SCALINGS = ("millivolt", "zscore", "minmax")
+_NAN_POLICIES = ("raise", "interpolate", "drop_lead")
+
+
+class ECGFeatureExtractor(FeatureExtractionMixin):
+    """Turn ECGs into model input; the signal path of a checkpoint, saved with it in `preprocessor_config.json`.
+
+    Every ECG alone: order leads by name -> samples that are not finite -> resample (each lead's median taken off
+    before and put back after) -> remove drift -> check amplitudes -> derive missing limb leads -> scale; then pad to
+    the longest.
+
+    Args:
+        sampling_rate: rate of the output in Hz.
+        leads: standard lead names, the rows of the output; a lead neither given nor derivable is zeros.
+        min_duration, max_duration: accepted durations in s.
+        baseline: "highpass" (`remove_baseline` at `baseline_cutoff` Hz) or "none".
+        scaling: "millivolt" (mV * `millivolt_factor`; keeps what amplitude means), "zscore" (each lead to mean 0,
+            deviation 1) or "minmax" (each lead to [-1, 1]); a flat lead becomes zeros under the last two.
+        nan_policy: what to do with samples that are not finite: "raise", "interpolate" (linear within the lead, ends
+            held; refused when fewer than half of a lead's samples are finite) or "drop_lead" (the lead is missing).
+    Raises: ECGInputError for a setting outside these; TypeError for an unknown one.
+    """
+
+    model_input_names = ["ecg_values", "lead_mask", "ecg_lengths"]
+
+    def __init__(
+        self,
+        sampling_rate: float = 100,
+        leads: Sequence[str] = LEADS,
+        min_duration: float = 1.0,
+        max_duration: float = 120.0,
+        baseline: str = "highpass",
+        baseline_cutoff: float = 0.5,
+        scaling: str = "millivolt",
+        millivolt_factor: float = 1.0,
+        nan_policy: str = "raise",
+        **kwargs: Any,
+    ) -> None:
+        # The base class would store any keyword; a setting mistyped, or saved by a newer version, must not be lost.
+        own = ("feature_extractor_type", "processor_class", "auto_map", "transformers_version")
+        unknown = [key for key in kwargs if key not in own and not key.startswith("_")]
+        if unknown:
+            raise TypeError(
+                f"ECGFeatureExtractor got unknown settings {unknown}; check the spelling, or update ecgllm"
+            )
+        super().__init__(**kwargs)
+        self.sampling_rate = sampling_rate
+        self.leads = [leads] if isinstance(leads, str) else list(leads)
+        self.min_duration = min_duration
+        self.max_duration = max_duration
+        self.baseline = baseline
+        self.baseline_cutoff = baseline_cutoff
+        self.scaling = scaling
+        self.millivolt_factor = millivolt_factor
+        self.nan_policy = nan_policy
+        self._validate()
+
+    def _validate(self) -> None:
+        check_choice("baseline", self.baseline, _BASELINES)
+        check_choice("scaling", self.scaling, _SCALINGS)
+        check_choice("nan_policy", self.nan_policy, _NAN_POLICIES)
+        for name in ("sampling_rate", "min_duration", "max_duration", "baseline_cutoff", "millivolt_factor"):
+            value = getattr(self, name)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not math.isfinite(value)
+                or value <= 0
+            ):
+                raise ECGInputError(f"{name} is {value!r}; expected a positive finite number")
+        if not self.leads or any(lead not in LEADS for lead in self.leads) or len(set(self.leads)) < len(self.leads):
+            raise ECGInputError(
+                f"leads are {self.leads}; expected one or more different names out of {', '.join(LEADS)}"
+            )
+        if self.min_duration * self.sampling_rate < 3:
+            raise ECGInputError(
+                f"min_duration {self.min_duration} s holds fewer than 3 samples at {self.sampling_rate} Hz; expected "
+                "more"
+            )
+        if self.max_duration < self.min_duration:
+            raise ECGInputError(f"max_duration {self.max_duration} s is below min_duration {self.min_duration} s")
+        if self.baseline_cutoff >= self.sampling_rate / 2:
+            raise ECGInputError(
+                f"baseline_cutoff is {self.baseline_cutoff} Hz; expected less than half of sampling_rate, "
+                f"{self.sampling_rate / 2} Hz. Diagnostic ECGs take 0.67 Hz or less"
+            )
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What defines the values that a finite ECG becomes; settings without effect are None."""
+        return {
+            "version": 1,  # raised whenever the code of this file changes what a model sees
+            "sampling_rate": float(self.sampling_rate),
+            "leads": list(self.leads),
+            "resampling": "polyphase-kaiser5",
+            "baseline": self.baseline,
+            "baseline_cutoff": float(self.baseline_cutoff) if self.baseline == "highpass" else None,
+            "scaling": self.scaling,
+            "millivolt_factor": float(self.millivolt_factor) if self.scaling == "millivolt" else None,
+        }
+
+    @property
+    def preprocessing_id(self) -> int:
+        """CRC-32 of `preprocessing` as canonical JSON: equal ids mean equal signal paths."""
+        return preprocessing_fingerprint(self.preprocessing)
+
+    def __call__(
+        self,
+        ecgs: Any,
+        sampling_rate: float | None = None,
+        leads: Sequence[str] | None = None,
+        return_tensors: str | None = "pt",
+        nan_policy: str | None = None,
+        drop_unknown_leads: bool = False,
+        require_heart: bool = False,
+    ) -> BatchFeature:
+        """Turn one ECG or a list of ECGs into padded model input.
+
+        Args:
+            ecgs: an ECG or a flat list of them. An ECG is a mapping or an object with `signal` [leads, samples] in mV,
+                `sampling_rate` in Hz and `leads`; or a 2-D array, with the next two arguments; or the path of a file;
+                or what this method made before (a mapping with `ecg_values` [leads, samples], `lead_mask` [leads] and
+                `preprocessing_id`), which is padded but not prepared again.
+            sampling_rate, leads: of ECGs that do not carry their own.
+            return_tensors: "pt", or "np" (also None) for NumPy arrays.
+            nan_policy: overrides the setting for this call.
+            drop_unknown_leads: leave out leads other than the twelve standard ones (X, V4R) instead of refusing.
+            require_heart: refuse an ECG in which no heart beats (`find_heart`): flat, noise alone, but asystole and
+                ventricular fibrillation, too. Whoever answers a question about one asks for it; whoever trains or
+                compares with noise does not.
+        Returns: `ecg_values` float32 [ecgs, leads, samples] zero padded at the end, `lead_mask` bool [ecgs, leads]
+            (True: given or derived), `ecg_lengths` int64 [ecgs] in samples.
+        Raises: ECGInputError naming the ECG, what was found, what was expected and the way out.
+        """
+        check_choice("return_tensors", return_tensors, ("pt", "np", None))
+        policy = self.nan_policy if nan_policy is None else check_choice("nan_policy", nan_policy, _NAN_POLICIES)
+        batch = list(ecgs) if is_list(ecgs) else [ecgs]
+        if not batch:
+            raise ECGInputError("the list of ECGs is empty; expected at least one")
+        values, masks = [], []
+        for index, ecg in enumerate(batch):
+            try:
+                if isinstance(ecg, Mapping) and "ecg_values" in ecg:
+                    value, mask = self._prepared(ecg)
+                    if require_heart:
+                        factor = self.millivolt_factor if self.scaling == "millivolt" else 1.0
+                        _require_heart(value[mask] / factor, self.sampling_rate)
+                else:
+                    signal, rate, names = _unpack(ecg, sampling_rate, leads)
+                    value, mask = self._extract(signal, rate, names, policy, drop_unknown_leads, require_heart)
+            except ECGInputError as error:
+                name = os.fspath(ecg) if isinstance(ecg, (str, os.PathLike)) else f"ecgs[{index}]"
+                raise ECGInputError(f"{name}: {error}") from error
+            values.append(value)
+            masks.append(mask)
+        lengths = np.array([value.shape[-1] for value in values], dtype=np.int64)
+        padded = np.zeros((len(values), len(self.leads), int(lengths.max())), dtype=np.float32)
+        for row, value in zip(padded, values, strict=True):
+            row[:, : value.shape[-1]] = value
+        data = {"ecg_values": padded, "lead_mask": np.stack(masks), "ecg_lengths": lengths}
+        if return_tensors == "pt":
+            data = {name: torch.from_numpy(array) for name, array in data.items()}
+        return BatchFeature(data)
+
+    def _prepared(self, ecg: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Values and lead mask of an ECG that was prepared before, in the same way."""
+        if ecg.get("preprocessing_id") != self.preprocessing_id:
+            raise ECGInputError(
+                f"the ECG was prepared before with preprocessing_id {ecg.get('preprocessing_id')}; expected "
+                f"{self.preprocessing_id}, this feature extractor's. Prepare it again from its signal"
+            )
+        values, mask = np.asarray(ecg["ecg_values"], dtype=np.float32), np.asarray(ecg["lead_mask"], dtype=bool)
+        if (
+            values.ndim != 2
+            or values.shape[0] != len(self.leads)
+            or not values.shape[1]
+            or mask.shape != (len(self.leads),)
+        ):
+            raise ECGInputError(
+                f"ecg_values {values.shape} and lead_mask {mask.shape} of an ECG that was prepared before; expected "
+                f"[{len(self.leads)}, samples], not empty, and [{len(self.leads)}]"
+            )
+        return values, mask
+
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
+        """Save the settings, complete as remote code. Arguments as in transformers."""
+        self.auto_map = {"AutoFeatureExtractor": f"feature_extraction_ecgllm.{type(self).__name__}"}
+        files = [str(file) for file in super().save_pretrained(str(save_directory))]
+        copy_code(save_directory, "feature_extraction_ecgllm")
+        if push_to_hub:
+            self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
+        return files
+
+    def _extract(
+        self,
+        signal: np.ndarray,
+        rate: float,
+        names: Sequence[str],
+        nan_policy: str,
+        drop_unknown_leads: bool,
+        require_heart: bool,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One ECG -> values float32 [leads, samples] and lead mask bool [leads]."""
+        signal, names = _order_leads(signal, names, drop_unknown_leads)
+        duration = signal.shape[-1] / rate
+        if duration < self.min_duration:
+            raise ECGInputError(
+                f"the ECG lasts {duration:.3g} s ({signal.shape[-1]} samples at {rate:g} Hz); expected at least "
+                f"{self.min_duration:g} s. Check the sampling rate, or lower min_duration if the model was trained "
+                "on such short ECGs"
+            )
+        if duration > self.max_duration:
+            raise ECGInputError(
+                f"the ECG lasts {duration:.6g} s ({signal.shape[-1]} samples at {rate:g} Hz); expected at most "
+                f"{self.max_duration:g} s. Cut a segment of interest, or raise max_duration (memory grows with it)"
+            )
+        signal, names = _handle_non_finite(signal, names, nan_policy)
+        median = np.median(signal, axis=-1, keepdims=True)
+        signal = resample(signal - median, rate, self.sampling_rate)
+        if self.baseline == "highpass":  # which takes the median off for good
+            signal = remove_baseline(signal, self.sampling_rate, self.baseline_cutoff)
+        else:
+            signal = signal + median
+        _check_millivolt(signal)
+        if require_heart:  # once the unit is known to be right
+            _require_heart(signal, self.sampling_rate)
+        by_name = complete_limb_leads(dict(zip(names, signal, strict=True)))
+        mask = np.array([lead in by_name for lead in self.leads])
+        if not mask.any():
+            raise ECGInputError(
+                f"of the model's leads {self.leads} the ECG has none, it has {names}; expected one at least"
+            )
+        values = np.zeros((len(self.leads), signal.shape[-1]), dtype=np.float32)
+        values[mask] = [by_name[lead] for lead in self.leads if lead in by_name]
+        return self._scale(values), mask
+
+    def _scale(self, values: np.ndarray) -> np.ndarray:
+        """Scale mV [leads, samples]; rows of zeros (missing leads) stay zeros."""
+        if self.scaling == "millivolt":
+            return values * np.float32(self.millivolt_factor)
+        low, high = values.min(axis=-1, keepdims=True), values.max(axis=-1, keepdims=True)
+        flat = high - low <= _FLAT_AMPLITUDE
+        if self.scaling == "minmax":
+            scaled = 2 * (values - low) / np.where(flat, 1, high - low) - 1
+        else:
+            scaled = (values - values.mean(axis=-1, keepdims=True)) / np.where(
+                flat, 1, values.std(axis=-1, keepdims=True)
+            )
+        return np.where(flat, 0, scaled).astype(np.float32)
+
+
+def is_list(value: Any) -> bool:
+    """Whether a value is several ECGs: a list, a tuple, or a column of a `datasets.Dataset`."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
+    if value not in choices:
+        raise ECGInputError(f"{name} is {value!r}; expected one of {', '.join(repr(choice) for choice in choices)}")
+    return value
+
+
+def _unpack(ecg: Any, sampling_rate: float | None, leads: Sequence[str] | None) -> tuple[np.ndarray, float, list[str]]:
+    """Signal float32 [leads, samples], rate and lead names as given, of one ECG in any accepted form."""
+    if isinstance(ecg, (str, os.PathLike)):
+        ecg = _read(ecg)
+    if isinstance(ecg, Mapping):
+        signal, own_rate, own_leads = (ecg.get(key) for key in ("signal", "sampling_rate", "leads"))
+    elif hasattr(ecg, "signal"):
+        signal, own_rate, own_leads = (getattr(ecg, key, None) for key in ("signal", "sampling_rate", "leads"))
+    else:
+        signal, own_rate, own_leads = ecg, None, None
+    if isinstance(ecg, Mapping) and str(ecg.get("unit", "mV")).lower() not in ("mv", "millivolt", "millivolts"):
+        raise ECGInputError(
+            f"the ECG's unit is {ecg['unit']!r}; expected mV. Convert the signal, then leave the unit out"
+        )
+    if isinstance(signal, torch.Tensor):
+        signal = signal.detach().cpu().numpy()
+    elif isinstance(signal, list):  # what JSON gives
+        try:
+            signal = np.asarray(signal, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ECGInputError(
+                "the signal's lists are no numbers in rows of one length; expected [leads, samples] in mV"
+            ) from error
+    if not isinstance(signal, np.ndarray) or signal.dtype.kind not in "fiu":
+        found = f"an array of {signal.dtype}" if isinstance(signal, np.ndarray) else type(signal).__name__
+        raise ECGInputError(
+            f"the ECG's signal is {found}; expected a real-valued array [leads, samples] in mV, a mapping or object "
+            "with signal, sampling_rate and leads, or the path of a file"
+        )
+    if signal.ndim != 2 or 0 in signal.shape:
+        raise ECGInputError(
+            f"the signal has shape {signal.shape}; expected [leads, samples], neither empty. Give several ECGs as a "
+            "list, and a single lead as signal[None]"
+        )
+    rate = _own_or_given("sampling_rate", own_rate, sampling_rate)
+    names = _own_or_given("leads", _as_names(own_leads), _as_names(leads))
+    if names is None:
+        raise ECGInputError(
+            f"the signal of shape {signal.shape} comes without lead names; expected one for each row. Pass "
+            "leads=[...] in the order of the rows: the order differs between sources and cannot be guessed"
+        )
+    if len(names) != len(signal):
+        transposed = len(names) == signal.shape[1]
+        raise ECGInputError(
+            f"the signal has {signal.shape[0]} rows for {len(names)} lead names; expected [leads, samples]. "
+            + ("It looks transposed: pass signal.T" if transposed else "Name every row once, in the order of the rows")
+        )
+    return signal.astype(np.float32, copy=False), positive_rate(rate), names
+
+
+def _read(path: str | os.PathLike[str]) -> Any:
+    # By name: the readers do not travel with a checkpoint, where a written import of them would fail.
+    try:
+        signals = importlib.import_module("ecgllm.signals")
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"cannot read {os.fspath(path)}: files are read by the ecgllm package, which is not installed completely "
+            f"({error}). Install ecgllm, or pass a mapping with signal [leads, samples] in mV, sampling_rate and leads"
+        ) from error
+    return signals.read_ecg(path)
+
+
+def _as_names(leads: Any) -> list[str] | None:
+    return None if leads is None else [leads] if isinstance(leads, str) else list(leads)
+
+
+def _own_or_given(name: str, own: Any, given: Any) -> Any:
+    if own is not None and given is not None and own != given:
+        raise ECGInputError(
+            f"the ECG says {name} {own}, the call {given}; expected one of them or equal ones. Leave out the wrong one"
+        )
+    return given if own is None else own
+
+
+def _order_leads(signal: np.ndarray, names: Sequence[str], drop_unknown: bool) -> tuple[np.ndarray, list[str]]:
+    """Rows in the order of `LEADS`, so that the order of the input cannot matter, and their standard names."""
+    rows: dict[str, int] = {}
+    unknown = []
+    for row, name in enumerate(names):
+        try:
+            standard = standard_lead_name(name)
+        except ECGInputError:
+            unknown.append(name)
+            continue
+        if standard in rows:
+            raise ECGInputError(
+                f"lead {standard} is given twice, as {names[rows[standard]]!r} in row {rows[standard]} and {name!r} "
+                f"in row {row}; expected every lead once. Leave one of the rows out"
+            )
+        rows[standard] = row
+    if unknown and not drop_unknown:
+        raise ECGInputError(
+            f"unknown lead names {unknown}; expected {', '.join(LEADS)} or a usual alias. Rename them, or pass "
+            "drop_unknown_leads=True to leave them out"
+        )
+    if not rows:
+        raise ECGInputError(
+            f"no usable lead: the names are {list(names)}; expected at least one of {', '.join(LEADS)}"
+        )
+    ordered = [lead for lead in LEADS if lead in rows]
+    return signal[[rows[lead] for lead in ordered]], ordered
+
+
+def _handle_non_finite(signal: np.ndarray, names: list[str], policy: str) -> tuple[np.ndarray, list[str]]:
+    finite = np.isfinite(signal)
+    if finite.all():
+        return signal, names
+    total = signal.shape[-1]
+    counts = {name: total - int(row.sum()) for name, row in zip(names, finite, strict=True) if not row.all()}
+    found = ", ".join(f"{name} {count} of {total}" for name, count in counts.items())
+    if policy == "raise":
+        raise ECGInputError(
+            f"samples that are not finite (NaN or infinite) in lead {found}; expected finite values in mV. Pass "
+            "nan_policy='interpolate' to fill short gaps, nan_policy='drop_lead' to count the leads as missing, or "
+            "cut a clean segment"
+        )
+    if policy == "drop_lead":
+        kept = [row for row, name in enumerate(names) if name not in counts]
+        if not kept:
+            raise ECGInputError(
+                f"no usable lead: every lead has samples that are not finite ({found}); expected one clean lead at "
+                "least"
+            )
+        return signal[kept], [names[row] for row in kept]
+    sparse = [name for name, count in counts.items() if count > total / 2]
+    if sparse:
+        raise ECGInputError(
+            f"fewer than half of the samples are finite in lead {', '.join(sparse)} ({found} are not); expected half "
+            "at least to interpolate. Pass nan_policy='drop_lead', or cut a clean segment"
+        )
+    filled = signal.copy()
+    time = np.arange(total)
+    for name in counts:
+        row = names.index(name)
+        filled[row] = np.interp(time, time[finite[row]], signal[row, finite[row]])
+    return filled, names
+
+
+def _require_heart(signal: np.ndarray, rate: float) -> None:
+    heart = find_heart(signal, rate)
+    if not heart.found:
+        raise ECGInputError(
+            f"{NO_HEART.format(found=heart.missing)}. Pass require_heart=False to give it to the model in any case"
+        )
+
+
+def _check_millivolt(signal: np.ndarray) -> None:
+    """Refuse [leads, samples] whose amplitudes no ECG in mV has; exactly flat input passes."""
+    amplitude = np.ptp(signal, axis=-1)
+    varying = amplitude > _FLAT_AMPLITUDE
+    if not varying.any():
+        return
+    largest = float(amplitude.max())
+    if largest < _MIN_LARGEST_AMPLITUDE:
+        raise ECGInputError(
+            f"the largest lead spans {largest:.2g} mV peak to peak; expected an ECG in mV, which spans some 0.2 to "
+            "10. This looks like volts: multiply the signal by 1000"
+        )
+    if np.median(amplitude[varying]) <= _MAX_MEDIAN_AMPLITUDE:
+        return
+    # Only now, because it takes time: without the largest and smallest half per cent of samples, as pacing spikes are
+    # not the unit.
+    low, high = np.percentile(signal[varying], [0.5, 99.5], axis=-1)
+    median = float(np.median(high - low))
+    if median > _MAX_MEDIAN_AMPLITUDE:
+        raise ECGInputError(
+            f"the leads span {median:.3g} mV peak to peak (median lead); expected an ECG in mV, which spans some 0.2 "
+            "to 10. This looks like microvolts or raw ADC counts: divide the signal by 1000, or by the gain that the "
+            "file's header states"
+        )
+
+
+__all__ = ["LEADS", "ECGFeatureExtractor", "ECGInputError"]

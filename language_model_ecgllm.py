@@ -1,0 +1,99 @@
+"""How any causal language model is called: by the names that its forward knows, and around its placeholders.
+
+In: inputs under the names that transformers uses today. Out: the same under those of one language model, its outputs,
+or an `ECGError` where it takes no such thing. Nothing here knows a family of models by name: signatures tell.
+"""
+
+import inspect
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache
+from transformers.generation import LogitsProcessorList
+from transformers.modeling_outputs import ModelOutput
+from transformers.modeling_utils import PreTrainedModel
+
+from .errors_ecgllm import ECGError
+
+# What a causal language model calls its cache: `cache` since transformers 5.24; before, `past_key_values` or, in
+# state-space models, `cache_params`. The name of this release and this language model is used towards the inside; all
+# three are taken from the outside.
+CACHE_NAMES = ("cache", "past_key_values", "cache_params")
+# Named arguments of language models that differ between families: given only to a forward that names them.
+_FAMILY_ARGUMENTS = ("position_ids", *CACHE_NAMES, "logits_to_keep", "cache_position")
+
+
+def embedding_size(language_model: PreTrainedModel) -> int:
+    """Size of its input embeddings; not the hidden size: some models (OPT-350m) have smaller embeddings."""
+    return language_model.get_input_embeddings().weight.shape[1]
+
+
+def named_cache(language_model: PreTrainedModel, **caches: Cache | None) -> dict[str, Cache]:
+    """The cache under the name that the language model takes; nothing where there is none.
+
+    Raises: ECGError for more than one.
+    """
+    given = {name: cache for name, cache in caches.items() if cache is not None}
+    if len(given) > 1:
+        raise ECGError(f"One cache is given as {' and '.join(given)}; pass it once.")
+    parameters = inspect.signature(language_model.forward).parameters
+    return {next((name for name in CACHE_NAMES if name in parameters), own): cache for own, cache in given.items()}
+
+
+def run_language_model(language_model: PreTrainedModel, **inputs: Any) -> ModelOutput:
+    """Its outputs for those inputs that are given and that it takes.
+
+    Raises: ECGError for logits_to_keep that it does not take, and for more tokens than it has positions for.
+    """
+    inputs = _inputs_that_it_takes(language_model, **inputs)
+    try:
+        return language_model(**inputs, return_dict=True)
+    except IndexError as error:
+        # Learned positions end somewhere; other language models go on, so that no limit is set beforehand.
+        given = inputs["inputs_embeds"] if "inputs_embeds" in inputs else inputs["input_ids"]
+        count = given.shape[1]
+        limit = getattr(language_model.config.get_text_config(), "max_position_embeddings", None)
+        if limit is None or count <= limit:
+            raise
+        raise ECGError(
+            f"The prompt has {count} tokens, ECG tokens included; this language model has positions for {limit}. "
+            "Use a shorter segment of the ECG, fewer ECGs, or a model with more patches_per_token."
+        ) from error
+
+
+def _inputs_that_it_takes(language_model: PreTrainedModel, **inputs: Any) -> dict[str, Any]:
+    parameters = inspect.signature(language_model.forward).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    if "logits_to_keep" not in parameters and not _keeps_all(inputs["logits_to_keep"]):
+        raise ECGError(
+            f"{type(language_model).__name__} does not take logits_to_keep; leave it at 0 with this language model."
+        )
+    return {
+        name: value
+        for name, value in inputs.items()
+        if value is not None and (name in parameters or (takes_any and name not in _FAMILY_ARGUMENTS))
+    }
+
+
+def _keeps_all(logits_to_keep: int | torch.Tensor) -> bool:
+    return isinstance(logits_to_keep, int) and logits_to_keep == 0
+
+
+class BesidePlaceholders(LogitsProcessorList):
+    """Processors of logits that look up the prompt's tokens in them (repetition penalty), where the placeholder has no
+    logit: they see another token of the same prompt in its place, so that no token is in it that was not.
+    """
+
+    def __init__(self, processors: LogitsProcessorList, placeholder: int):
+        super().__init__(processors)
+        self.placeholder = placeholder
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        if input_ids.shape[1] == 0:  # generated from inputs_embeds
+            return super().__call__(input_ids, scores, **kwargs)
+        words = input_ids != self.placeholder
+        first = input_ids.gather(1, words.int().argmax(dim=1, keepdim=True))
+        return super().__call__(torch.where(words, input_ids, first), scores, **kwargs)
+
+
+__all__ = ["BesidePlaceholders", "embedding_size", "named_cache", "run_language_model"]

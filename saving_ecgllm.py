@@ -1,0 +1,119 @@
+"""What `save_pretrained` writes beside the weights: a folder that is complete as remote code.
+
+In: a model, processor or feature extractor that is saved. Out: in its folder the code that loads it where this package
+is not installed, the names by which transformers' Auto classes find that code, and a model card. Decided here: the
+code that travels is the file of the class and what its relative imports reach, as transformers' own
+`custom_object_save` has it. There is no list of files: a folder that was loaded as remote code holds only what its
+class reaches, and must be saved again whole from there.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers.dynamic_module_utils import get_relative_import_files
+
+LIMITS = (
+    "For research. Not a medical device: not for diagnosis, monitoring or treatment. The model answers with\n"
+    "confidence about recordings unlike those it learned from; measure it on your own before you rely on anything it\n"
+    "says."
+)
+"""What every model card says."""
+
+_HUB_ARGUMENTS = ("repo_id", "commit_message", "private", "revision", "create_pr", "tags", "token")
+
+
+def code_files(module: str) -> list[str]:
+    """Names of the files that a class needs as remote code.
+
+    Args: module: the file of the class without its ending, such as "modeling_ecgllm", from which all are reached.
+    """
+    file = Path(__file__).resolve().parent / f"{module}.py"
+    return sorted({file.name, *(Path(reached).name for reached in get_relative_import_files(file))})
+
+
+def copy_code(folder: str | Path, module: str) -> None:
+    """Copy `code_files` into a folder; those that are there as links to the same files stay links."""
+    for name in code_files(module):
+        source, target = Path(__file__).resolve().parent / name, Path(folder) / name
+        if source != target.resolve():
+            shutil.copyfile(source, target)
+
+
+class CompleteFolder:
+    """A model whose `save_pretrained` and `push_to_hub` write a folder that is complete as remote code.
+
+    A mixin before `PreTrainedModel`. Whoever defines a model in a file of its own says so in `_code_module`, and what
+    the folder's other Auto classes give in `_auto_map`; the file must import what it names there.
+    """
+
+    _code_module: str
+    """The file of the class without its ending."""
+
+    def _auto_map(self) -> dict[str, str]:
+        """Auto class -> "file.Class"."""
+        return {
+            "AutoConfig": f"configuration_ecgllm.{self.config_class.__name__}",
+            "AutoModel": f"{self._code_module}.{type(self).__name__}",
+        }
+
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Save weights, configuration and the code files; load with `AutoModel.from_pretrained(...,
+        trust_remote_code=True)`. Arguments as in transformers.
+        """
+        hub = {key: kwargs.pop(key) for key in _HUB_ARGUMENTS if key in kwargs}
+        self.config.auto_map = self._auto_map()
+        super().save_pretrained(save_directory, **kwargs)
+        if kwargs.get("is_main_process", True):
+            copy_code(save_directory, self._code_module)
+            _write_model_card(self, Path(save_directory))
+        if push_to_hub:
+            self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub)
+
+    def _upload_modified_files(self, working_dir: str | Path, *args: Any, **kwargs: Any) -> Any:
+        # On its way to the Hub, transformers puts its empty template over the card that save_pretrained wrote; a card
+        # that somebody filled in on the Hub is kept.
+        card = Path(working_dir) / "README.md"
+        if not card.is_file() or "[More Information Needed]" in card.read_text(encoding="utf-8"):
+            card.unlink(missing_ok=True)
+            _write_model_card(self, Path(working_dir))
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
+
+
+def _write_model_card(model: CompleteFolder, folder: Path) -> None:
+    """README.md of a checkpoint; a card that a person or a training run wrote is left as it is."""
+    card = folder / "README.md"
+    if card.exists():
+        return
+    config = model.config
+    encoder = getattr(config, "encoder_config", config)
+    trained_on = getattr(config, "trained_on", None) or "not stated by whoever saved this checkpoint"
+    lines = [
+        "---",
+        "library_name: transformers",
+        "tags: [ecg, electrocardiogram, multimodal, ecgllm]",
+        "pipeline_tag: text-generation",
+        "---",
+        f"# {type(model).__name__}",
+        "",
+        "An ECG model made with ecgllm (method: arXiv 2411.14795).",
+        "",
+        "## Preprocessing",
+        "",
+        "Done by the processor in this folder; the model refuses ECGs that were prepared in another way.",
+        "",
+        *(f"- {key}: {value}" for key, value in (encoder.preprocessing or {"unknown": "see the processor"}).items()),
+        "",
+        "## Training data",
+        "",
+        f"{trained_on}",
+        "",
+        "## Limits",
+        "",
+        LIMITS,
+        "",
+    ]
+    card.write_text("\n".join(lines), encoding="utf-8")
+
+
+__all__ = ["LIMITS", "CompleteFolder", "code_files", "copy_code"]
