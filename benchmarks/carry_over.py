@@ -28,7 +28,7 @@ from transformers import AutoTokenizer
 from ecgllm import ECGFeatureExtractor, ECGTextDualEncoder
 from ecgllm.corpora import prepare_with_report
 from ecgllm.findings.labels import implied
-from ecgllm.findings.prompts import holds, wordings
+from ecgllm.findings.statement_texts import holds, wordings
 from ecgllm.signal_ecgllm import ECGInputError
 from ecgllm.signals.simulation import FINDINGS
 from ecgllm.training.pretraining_metrics import zero_shot

@@ -12,14 +12,14 @@ from functools import lru_cache
 
 from .labels import VOCABULARY, findings_from_statements, most_specific
 from .machine_statements import mimic_statement
-from .prompts import also_called
+from .statement_texts import also_called
 
 
 def finding_stated(statement: str) -> str | None:
     """The findings that a statement names, most specific only, joined by ", "; None where it names none, or says more.
 
     Args: statement: "<kind>:<code or sentence>" as in `ECGRecord.statements`, or a sentence or a finding alone. A
-        sentence of a recorder is known if all of it is a finding's name, another name of it (`prompts`), or a
+        sentence of a recorder is known if all of it is a finding's name, another name of it (`statement_texts`), or a
         sentence of `machine_statements`, in any case.
     """
     kind, colon, content = statement.partition(":")

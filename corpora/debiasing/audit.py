@@ -20,10 +20,10 @@ from datasets import Dataset
 from ...errors_ecgllm import ECGError
 from ..records.duplicates import check_joined
 from .audit_groups import HEAD, Group, Tally, bounds_by_type, rows_by
-from .balance import Differences, differences_of
 from .blind_guesser import blind_credits, transfer_credits
 from .blindness import entropy, information
 from .confounders import CONFOUNDERS, NUMBERS, Records
+from .differences import Differences, differences_of
 from .word_guesser import held_out_credits, transferred_credits
 
 _COLUMNS = ("template", "type", "attribute", "question", "ecg_ids", "answers")

@@ -24,10 +24,10 @@ from transformers.utils import logging
 
 from ...errors_ecgllm import ECGError
 from ..records.duplicates import check_joined
-from .balance import Differences, differences_of
 from .blind_guesser import blind_accuracy
 from .blindness import Score
 from .confounders import CONFOUNDERS, MatchOn, Records, confounders_of
+from .differences import Differences, differences_of
 from .matching import Cell, balancing_weights, most_balanced
 from .report import DebiasReport
 from .standardisation import standardising_weights

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, field
 
 from ..records.report_lines import listed
-from .balance import Differences
 from .blindness import Score
+from .differences import Differences
 
 _LISTED = 50  # kinds of dropped questions in a printed report
 
@@ -18,7 +18,7 @@ class DebiasReport:
 
     dropped: (template, type, attribute) -> {"yes": n, "no": n}, only where any were; lost: those of which nothing is
     left. matched_on: the confounders. balance: confounder -> (before, after), how far the records of yes and no are
-    apart, all attributes together, in standard deviations (`balance`). most_used: the
+    apart, all attributes together, in standard deviations (`differences`). most_used: the
     record that most kept questions are about, mean_used: the mean over the records used. effective, heaviest: of
     weights, how many questions of equal weight would estimate as well (Kish 1965), and the largest; None if matched.
     uneven_splits: split -> share of its kept questions that it would lose if it were balanced by itself. unknown:

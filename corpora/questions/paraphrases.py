@@ -1,7 +1,7 @@
 """The wordings of every question template, for training and, disjoint from these, for testing.
 
 Nothing flows in; `PHRASINGS[template]["train" | "test"]` flows out. `{finding}`, `{group}`, `{a}`, `{b}` and
-`{findings}`, `{lead}`, `{feature}`, `{side}`, `{limit}` and `{change}` are filled by the `question_*` modules, and
+`{findings}`, `{lead}`, `{feature}`, `{side}`, `{limit}` and `{change}` are filled by the `about_*` modules, and
 `{Is}`, `{is_}`, `{Has}`, `{has}` in the number of the finding. A test holds the two sets apart, so that an answer
 cannot be learned from a wording. `SUSPECTING`: the wordings that sound as if the finding were expected
 (`debiasing.biased_set`).

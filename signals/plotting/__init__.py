@@ -1,15 +1,15 @@
 """Records on ECG paper: an `ECGRecord` in, a matplotlib figure or a file out.
 
-`paper` says where everything lies, in millimetres, `paper_text` what is written, `plot` how it looks, `files` writes.
-matplotlib (extra `plot`) is imported with the first figure.
+`paper_layout` says where everything lies, in millimetres, `paper_text` what is written, `plot` how it looks; `files`
+writes. matplotlib (extra `plot`) is imported with the first figure.
 """
 
 from importlib import import_module
 from typing import Any
 
 _MODULE_OF = {
-    "Highlight": "paper",
-    "PaperStyle": "paper",
+    "Highlight": "paper_layout",
+    "PaperStyle": "paper_layout",
     "plot_ecg": "plot",
     "plot_pages": "plot",
     "save_ecg": "files",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..analysis.measurements import LONGEST_S, measure
 from ..record import ECGRecord
 from ..recording_time import order_in_time
-from .paper import Strip
+from .paper_layout import Strip
 
 # Measurement -> its name on paper and its unit; what is not listed is not written.
 _MEASUREMENTS = {

@@ -1,9 +1,9 @@
 """ECGs drawn on the paper that a cardiologist reads, in true millimetres.
 
 In: an `ECGRecord` (or two to compare) and how to lay it out. Out: a matplotlib figure. One axes covers the page and
-its unit is the millimetre. Decided here: how things look. Where they lie is decided in `paper`, what is written in
-`paper_text`; `files` writes files. pyplot and other global state of matplotlib are left alone, so that threads
-may draw at once and the same record gives the same picture.
+its unit is the millimetre. Decided here: how things look. Where they lie is decided in `paper_layout`, what is written
+in `paper_text`; `files` writes files. pyplot and other global state of matplotlib are left alone, so that threads may
+draw at once and the same record gives the same picture.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors_ecgllm import ECGError
 from ..record import ECGRecord, known_lead_name
-from .paper import (
+from .paper_layout import (
     SQUARE,
     STANDARD_S,
     STYLES,

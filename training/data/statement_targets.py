@@ -14,7 +14,7 @@ import numpy as np
 
 from ...errors_ecgllm import ECGError
 from ...findings.labels import GROUPS, VOCABULARY
-from ...findings.prompts import holds, statement_names, wordings
+from ...findings.statement_texts import holds, statement_names, wordings
 
 UNKNOWN = -1
 _RAREST = 0.02

@@ -13,7 +13,7 @@ import pytest
 
 import ecgllm.signals
 from ecgllm.signals import ECGRecord, read_ecg
-from ecgllm.signals.plotting.paper import LAYOUTS, Highlight, Scale, calibration_pulse
+from ecgllm.signals.plotting.paper_layout import LAYOUTS, Highlight, Scale, calibration_pulse
 from ecgllm.signals.simulation import simulate_ecg
 
 pytest.importorskip("matplotlib", reason="drawing is an extra: pip install 'ecgllm[plot]'")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ecgllm.corpora.debiasing.balance import differences_of
+from ecgllm.corpora.debiasing.differences import differences_of
 
 
 def test_opposite_differences_do_not_cancel() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from ecgllm.corpora import VOCABULARY
 from ecgllm.findings.labels import GROUPS
-from ecgllm.findings.prompts import ANY_ABNORMALITY, holds, statement_names, wordings
+from ecgllm.findings.statement_texts import ANY_ABNORMALITY, holds, statement_names, wordings
 
 NAMES = [*VOCABULARY, *GROUPS, ANY_ABNORMALITY]
 
