@@ -235,10 +235,10 @@ def _step_seconds(
     known = [plan for plan in plans if plan.flops is not None]
     if len(known) < len(plans):
         return {}, "not measured: sizes are not known"
-    if any(is_pretrained(recipe, name) for name in recipe.stages):
-        return {}, "not measured: pretrained weights would have to be loaded"
     if processes > 1:
         return {}, f"not measured: it is planned for {processes} processes"
+    if any(is_pretrained(recipe, name) for name in recipe.stages):
+        return {}, "not measured: pretrained weights would have to be loaded"
     if sum(plan.flops for plan in known) * _STEPS / (0.1 * measured_rate()) >= _AFFORDABLE:
         return {}, f"not measured: three steps would take more than {_AFFORDABLE:g} s here"
     try:
