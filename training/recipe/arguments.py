@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 from ...configuration_ecgllm import ECGEncoderConfig
 from ...corpora import build_questions
 from ...corpora.questions.build import questions_per_type
-from ...processing_ecgllm import ECGFeatureExtractor
+from ...feature_extraction_ecgllm import ECGFeatureExtractor
 from .errors import nearest
 from .parts import EMPTY, STRICT, NotNegative
 

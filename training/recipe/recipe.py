@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from ...configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
-from ...processing_ecgllm import ECGFeatureExtractor
+from ...feature_extraction_ecgllm import ECGFeatureExtractor
 from .arguments import Encoder, FeatureExtractor, refused
 from .corpus import is_prepared, problems_of_corpus
 from .errors import RecipeError, recipe_error
