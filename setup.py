@@ -38,6 +38,8 @@ CORE = [
     "scikit-learn>=1.5.2",
     "wfdb>=4.3.1",
     "typer>=0.15",
+    "pydantic>=2.8",  # the first for Python 3.13
+    "typing_extensions>=4.12",  # its TypedDict for Python 3.10 and 3.11
     "pyyaml>=6.0",
     "filelock>=3.16",  # transformers and datasets need it, too
 ]

@@ -18,7 +18,7 @@ from transformers import AutoModel, AutoModelForCausalLM, BertConfig, BertModel,
 from ecgllm import ECGEncoder, ECGError, ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ecgllm.errors_ecgllm import CheckpointError
 from ecgllm.loading_ecgllm import _is_finite, check_files
-from ecgllm.training.recipe.recipe import RecipeError
+from ecgllm.training.recipe import RecipeError
 from ecgllm.training.start import read_start
 
 AGAIN = "Copy the checkpoint again"

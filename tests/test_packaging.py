@@ -133,7 +133,8 @@ def test_wheel_carries_version_license_and_command(wheel: Path) -> None:
         for line in metadata.splitlines()
         if line.startswith("Requires-Dist:") and "extra ==" not in line
     }
-    core = "torch transformers peft accelerate datasets evaluate numpy scipy scikit-learn wfdb typer pyyaml filelock"
+    core = "torch transformers peft accelerate datasets evaluate numpy scipy scikit-learn wfdb typer filelock"
+    core += " pydantic typing_extensions pyyaml"
     assert required == set(core.split())
     extras = {line.split(": ")[1] for line in metadata.splitlines() if line.startswith("Provides-Extra:")}
     assert extras == {"formats", "measure", "plot", "audit", "explain", "app", "serve", "scale", "dev", "all"}

@@ -5,8 +5,9 @@ the recipe names, in order, and goes on where a killed run stopped; `dry_run` sa
 rooms: `recipe`, `data`, `trainers`, `planning`; `stages` and `pretraining` put them together.
 """
 
+from .loading import load_recipe
 from .planning.dry_run import dry_run
-from .recipe.recipe import Recipe, load_recipe
+from .recipe import Recipe
 from .run import run_recipe
 from .sweep import run_sweep
 

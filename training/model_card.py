@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..saving_ecgllm import LIMITS
+from .recipe import QuestionStage
 
 if TYPE_CHECKING:
     from .stages import StageContext
@@ -78,7 +79,10 @@ def model_card(context: StageContext, metrics: dict[str, Any]) -> str:
 
 
 def _asked(context: StageContext, last: str) -> str:
-    return "Test records" if context.recipe.stages[last].evaluate_split == "test" else "Validation records"
+    stage = context.recipe.stages[last]
+    return (
+        "Test records" if isinstance(stage, QuestionStage) and stage.evaluate_split == "test" else "Validation records"
+    )
 
 
 def _start(context: StageContext) -> list[str]:
@@ -158,7 +162,7 @@ def _pretraining_figures(metrics: dict[str, Any]) -> list[str]:
 def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in values.items() if key not in ("data", "output", "start_from")}
     for stage in kept["stages"].values():
-        for settings, key in ((stage["augment"], "noise_source"), (stage["questions"], "path")):
+        for settings, key in ((stage["augment"], "noise_source"), (stage.get("questions", {}), "path")):
             if key in settings:
                 settings[key] = Path(settings[key]).name
     return kept

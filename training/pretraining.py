@@ -18,14 +18,14 @@ from .data.parquet_windows import ParquetWindows
 from .data.pretraining_examples import PretrainingCollator, PretrainingExamples
 from .data.statement_targets import StatementTargets
 from .data.streams import SimulatedWindows, StreamedExamples, Windows
-from .recipe.recipe import RecipeError, StageRecipe
+from .recipe import PretrainStage, RecipeError
 from .stages import StageContext, print_skipped, save_checkpoint, train_stage, training_arguments, whole_model
 from .text_models import build_text_encoder
 from .trainers.pretraining_trainer import PretrainingTrainer
 from .tuning import freeze_unreached, learn_in_float32, switch_dropout_off
 
 
-def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
+def run_pretrain(context: StageContext, stage: PretrainStage) -> None:
     """Contrastive pre-training of the encoder on reports, statements of findings, or both; saves a dual encoder."""
     recipe, folder = context.recipe, context.run.stage("pretrain")
     feature_extractor = context.feature_extractor
@@ -94,7 +94,7 @@ def run_pretrain(context: StageContext, stage: StageRecipe) -> None:
         context.run.mark_done("pretrain", metrics)
 
 
-def _windows(context: StageContext, stage: StageRecipe) -> Windows:
+def _windows(context: StageContext, stage: PretrainStage) -> Windows:
     """The records of a stream. Raises: RecipeError for a folder that cannot be trained on."""
     recipe, state = context.recipe, PartialState()
     if stage.stream is True:
@@ -115,7 +115,7 @@ def _windows(context: StageContext, stage: StageRecipe) -> Windows:
 
 
 def _statements(
-    context: StageContext, stage: StageRecipe, streamed: Mapping[str | None, frozenset[str]]
+    context: StageContext, stage: PretrainStage, streamed: Mapping[str | None, frozenset[str]]
 ) -> StatementTargets | None:
     """Statements about the corpus, to learn from or to measure by; None where no training record has findings.
 

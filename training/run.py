@@ -27,11 +27,10 @@ from ..processing_ecgllm import ECGFeatureExtractor
 from ..writing import write_json, write_text, written_whole
 from .data.corpus import load_corpus
 from .data.prepared_signals import PreparedSignals, load_signals, prepare_signals
-from .data.questions import balanced_questions, is_balanced, stage_questions
+from .data.questions import balanced_questions, stage_questions
 from .model_card import model_card
 from .pretraining import run_pretrain
-from .recipe.effects import unused_parts
-from .recipe.recipe import Recipe, RecipeError, StageRecipe
+from .recipe import QuestionStage, Recipe, RecipeError
 from .run_folder import RunFolder
 from .stages import StageContext, run_questions, select_split
 from .start import read_start
@@ -65,7 +64,7 @@ def _run_in(run: RunFolder, recipe: Recipe, callbacks: tuple[TrainerCallback, ..
     if state.is_main_process:
         for note in run.open(recipe):
             print(note)
-        if unused := unused_parts(recipe):
+        if unused := recipe.unused_parts():
             print(f"Not used, since no stage here has to do with it: {', '.join(unused)}")
         if start is not None:
             run.note_start(start.identity())
@@ -148,7 +147,7 @@ def _prepare_data(recipe: Recipe, run: RunFolder) -> None:
                 _prepare_questions(recipe, name, corpus, signals, split, run)
 
 
-def _splits(stage: StageRecipe) -> list[str]:
+def _splits(stage: QuestionStage) -> list[str]:
     """Splits that a stage asks about."""
     return ["train", "validation", *(["test"] if stage.evaluate_split == "test" and stage.evaluate else [])]
 
@@ -167,7 +166,7 @@ def _prepare_questions(
     usable = select_split(corpus, split)
     usable = usable.select([row for row, record_id in enumerate(usable["id"]) if record_id in signals])
     questions = stage_questions(recipe, stage, usable, split)
-    if is_balanced(recipe, stage) and len(questions):
+    if recipe.stages[stage].is_balanced and len(questions):
         try:
             questions, report = balanced_questions(recipe, stage, questions, usable)
         except ValueError as error:

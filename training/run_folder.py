@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from .. import __version__
 from ..corpora.records.text_files import read_json
 from ..errors_ecgllm import ECGError
 from ..writing import LOCK, OWNER, PARTIAL, owned, remove_partial, write_json, write_text
-from .recipe.file import read_yaml
-from .recipe.recipe import Recipe, RecipeError, recipe_from_dict
+from .loading import recipe_from_dict
+from .recipe import Recipe, RecipeError
+from .recipe.file import read_yaml, to_yaml
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy")
 
@@ -75,14 +75,14 @@ class RunFolder:
             return self._reopen(recipe, resolved)
         self._check_ours()
         # First of all files: its presence says that the folder is a run's.
-        write_text(resolved, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+        write_text(resolved, to_yaml(recipe.to_dict()))
         write_json(self.folder / "versions.json", versions())
         return []
 
     def _reopen(self, recipe: Recipe, resolved: Path) -> list[str]:
         if not (self.folder / "corpus").is_dir():
             # The run ended before it did anything, say for a wrong path: the corrected recipe takes its place.
-            write_text(resolved, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+            write_text(resolved, to_yaml(recipe.to_dict()))
             write_json(self.folder / "versions.json", versions())
             return []
         try:

@@ -25,17 +25,17 @@ from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTex
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from ..writing import written_whole
 from .answers import answer_metrics
-from .data.augmentations import Augmenter, AugmentRecipe
+from .data.augmentations import Augmenter
 from .data.encoded_signals import EncodedSignals, encode_signals, fingerprint
 from .data.examples import QuestionCollator, QuestionExamples
 from .data.prepared_signals import PreparedSignals
 from .data.shared_ecgs import sharing_is_exact, why_not_shared
-from .recipe.recipe import STAGES, Recipe, RecipeError, StageRecipe
+from .recipe import STAGES, QuestionStage, Recipe, RecipeError, StageRecipe
 from .run_folder import RunFolder, versions
 from .start import Start
 from .text_models import build_language_model
 from .trainers.progress import data_bars
-from .trainers.stopping import stopping_arguments, stopping_callbacks
+from .trainers.stopping import stopping_callbacks
 from .trainers.trainer import EXAMPLE_IDS, StageTrainer
 from .tuning import (
     AdapterCheck,
@@ -70,10 +70,10 @@ class StageContext:
 
     def augmenter(self, stage: StageRecipe) -> Augmenter | None:
         """What varies a stage's training ECGs; None where nothing does. Raises: RecipeError."""
-        if not stage.augment:
+        if not stage.augment.stated():
             return None
         try:
-            return Augmenter(AugmentRecipe(**stage.augment), self.feature_extractor, self.recipe.seed)
+            return Augmenter(stage.augment, self.feature_extractor, self.recipe.seed)
         except (ValueError, OSError) as error:
             raise RecipeError(f"augment: {error}") from error
 
@@ -121,7 +121,7 @@ def select_split(corpus: Dataset, name: str) -> Dataset:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def run_questions(context: StageContext, name: str, stage: StageRecipe, questions: dict[str, Dataset]) -> None:
+def run_questions(context: StageContext, name: str, stage: QuestionStage, questions: dict[str, Dataset]) -> None:
     """Train on questions with answers; saves an ECG language model (and the adapter alone, where there is one)."""
     recipe, folder = context.recipe, context.run.stage(name)
     tune = stage.tune or recipe.language_model.tune
@@ -321,7 +321,7 @@ def training_arguments(
             "more records or a smaller batch."
         )
     settings = (
-        stopping_arguments(stage)
+        stage.stopping_arguments()
         | {
             "logging_steps": 10,
             "save_steps": 200,

@@ -9,6 +9,7 @@ with `start_weights: false` the parts are the checkpoint's in everything but the
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from typing import Any
 from transformers import AutoModelForCausalLM
 
 from ..answering import check_code
-from ..configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig, ECGTextDualEncoderConfig
+from ..configuration_ecgllm import ECGLLMConfig, ECGTextDualEncoderConfig
 from ..errors_ecgllm import CheckpointError
 from ..loading_ecgllm import check_files, read_json
 from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
-from .recipe.checks import RecipeError, fields_of
+from .recipe import Recipe, RecipeError
 
 _CONFIGS = {config.model_type: config for config in (ECGLLMConfig, ECGTextDualEncoderConfig)}
 _PROJECTOR = {
@@ -122,22 +123,21 @@ def read_start(name: str, weights: bool = True) -> Start:
     return Start(folder, _CONFIGS[kind].from_pretrained(folder), weights)
 
 
-def with_start(values: dict[str, Any], where: str) -> dict[str, Any]:
+def with_start(values: Any, where: str) -> Any:
     """A recipe's plain values, completed by the checkpoint that they start from, where it is there.
 
     Raises: RecipeError for what contradicts it.
     """
-    name = values.get("start_from")
+    name = values.get("start_from") if isinstance(values, dict) else None
     if not isinstance(name, str) or find_start(name) is None:
         return values
     start = read_start(name)
     wrong: list[str] = []
     extractor = _feature_extractor(start)
-    known = fields_of(ECGEncoderConfig) - {"preprocessing"}
     completed = dict(values)
     parts: dict[str, dict[str, Any]] = {
-        "feature_extractor": {key: getattr(extractor, key) for key in fields_of(ECGFeatureExtractor)},
-        "encoder": {key: getattr(start.config.encoder_config, key) for key in known},
+        "feature_extractor": {key: getattr(extractor, key) for key in _keys("feature_extractor")},
+        "encoder": {key: getattr(start.config.encoder_config, key) for key in _keys("encoder")},
     }
     if start.has_language_model:
         parts["projector"] = {key: getattr(start.config, field) for key, field in _PROJECTOR.items()}
@@ -158,6 +158,11 @@ def with_start(values: dict[str, Any], where: str) -> dict[str, Any]:
             "keys out, or start from another checkpoint."
         )
     return completed
+
+
+def _keys(part: str) -> Iterable[str]:
+    """What a recipe may say of a part that is passed on as it is."""
+    return Recipe.model_fields[part].annotation.__annotations__
 
 
 def _language_model_differences(stated: Any, config: Any) -> list[str]:

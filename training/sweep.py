@@ -25,7 +25,9 @@ from transformers import TrainerCallback
 from ..configuration_ecgllm import ECGEncoderConfig
 from ..processing_ecgllm import ECGFeatureExtractor
 from ..writing import owned, write_bytes, write_json, write_text, written_whole
-from .recipe.recipe import Recipe, recipe_from_dict, set_value
+from .loading import recipe_from_dict
+from .recipe import Recipe
+from .recipe.file import set_value
 from .run import run_recipe, start_processes
 from .run_folder import RunFolder
 
@@ -49,7 +51,7 @@ def sweep_recipes(recipe: Recipe) -> list[tuple[dict[str, Any], Recipe]]:
     found = []
     for values in itertools.product(*recipe.sweep.values()):
         choices = dict(zip(recipe.sweep, values, strict=True))
-        plain = copy.deepcopy(recipe.to_dict()) | {"sweep": {}, "output": str(Path(recipe.output) / _name(choices))}
+        plain = recipe.to_dict() | {"sweep": {}, "output": str(Path(recipe.output) / _name(choices))}
         for key, value in choices.items():
             set_value(plain, key, copy.deepcopy(value))  # which a later key may set a part of
         found.append((choices, recipe_from_dict(plain, f"the sweep's {_name(choices)}")))

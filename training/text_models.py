@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from ..errors_ecgllm import ECGError
-from .recipe.recipe import LanguageModelRecipe, TextEncoderRecipe
+from .recipe import LanguageModelRecipe, TextEncoderRecipe
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:

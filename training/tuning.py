@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel, TrainerCallback
 
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
-from .recipe.recipe import LoraRecipe, RecipeError
+from .recipe import LoraRecipe, RecipeError
 
 
 def prepare_for_tuning(

@@ -15,7 +15,7 @@ from ecgllm import ECGEncoder, ECGEncoderConfig, ECGLLMForConditionalGeneration,
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
-from ecgllm.training.recipe.recipe import LanguageModelRecipe, LoraRecipe, TextEncoderRecipe
+from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, TextEncoderRecipe
 from ecgllm.training.text_models import build_language_model, build_text_encoder
 from ecgllm.training.tuning import learn_in_float32, parameter_types, prepare_for_tuning, restore_types
 

@@ -10,7 +10,7 @@ from transformers import AutoModel
 
 from ecgllm.corpora import prepare
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.recipe.recipe import RecipeError
+from ecgllm.training.recipe import RecipeError
 
 GERMAN = {
     "sinus rhythm": "Sinusrhythmus, regelmäßige Überleitung",

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.recipe.recipe import STAGES, RecipeError
+from ecgllm.training.recipe import STAGES, RecipeError
 
 from .conftest import run_train_in_two
 

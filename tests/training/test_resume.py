@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.recipe.recipe import STAGES, RecipeError
+from ecgllm.training.recipe import STAGES, RecipeError
 from ecgllm.training.run_folder import RunFolder
 from ecgllm.writing import InUseError
 

@@ -13,7 +13,7 @@ from transformers import Trainer, TrainingArguments
 from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration
 from ecgllm.corpora import build_questions, debias, prepare
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.recipe.recipe import LanguageModelRecipe, LoraRecipe, RecipeError
+from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, RecipeError
 from ecgllm.training.text_models import build_language_model
 from ecgllm.training.tuning import AdapterCheck, freeze_unreached, prepare_for_tuning, trainable_table
 
@@ -313,7 +313,7 @@ def test_a_folder_without_questions_is_refused(write_recipe: Callable[..., Path]
 
 
 def test_a_frozen_text_encoder_is_one_function_of_the_text() -> None:
-    from ecgllm.training.recipe.recipe import TextEncoderRecipe
+    from ecgllm.training.recipe import TextEncoderRecipe
     from ecgllm.training.text_models import build_text_encoder
     from ecgllm.training.tuning import switch_dropout_off
 

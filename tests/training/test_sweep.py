@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 
 from ecgllm.train import main
 from ecgllm.training import dry_run, load_recipe, run_recipe, run_sweep
-from ecgllm.training.recipe.recipe import RecipeError
+from ecgllm.training.recipe import RecipeError
 from ecgllm.training.sweep import sweep_recipes, table
 
 SWEEP = {"projector": [{"type": "linear"}, {"type": "mlp", "hidden_size": 24}], "projector.patches_per_token": [1, 5]}
@@ -112,13 +112,13 @@ def test_one_command_runs_either(write_recipe: Callable[..., Path], monkeypatch:
 @pytest.mark.parametrize(
     ("sweep", "message"),
     [
-        ({"projector.type": "mlp"}, "sweep.projector.type is 'mlp'; expected a list of values"),
-        ({"projector.type": []}, "expected a list of values"),
+        ({"projector.type": "mlp"}, "sweep.projector.type is 'mlp'; expected a list"),
+        ({"projector.type": []}, "expected at least 1"),
         ({"output": ["a", "b"]}, "output cannot be swept"),
         ({"projector.typ": ["mlp"]}, "projector has the unknown key 'typ'; did you mean 'type'"),
         (
             {"projector.type": ["linear", "conv"]},
-            "projector.type=conv: projector.type is 'conv'; expected linear, mlp",
+            "projector.type=conv: projector.type is 'conv'; expected 'linear' or 'mlp'",
         ),
     ],
 )

@@ -9,10 +9,8 @@ have with the ECG.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,65 +22,22 @@ from ...signal_ecgllm import LEADS, remove_baseline, resample
 from ...signals import iter_ecgs
 from ...signals.simulation.noise import draw_noise
 from ...signals.simulation.wave_model import twelve_leads
+from ..recipe.parts import SIMULATION, AugmentRecipe
 
-SIMULATION = "simulation"
 _BANK = 96  # noises to choose from; a random stretch of each, with either sign
 _BANK_SECONDS = 20.0
 _LEAST_SECONDS = 2.0  # of a noise record
 
 
-@dataclass
-class AugmentRecipe:
-    """What may happen to an ECG; 0 switches each off.
-
-    lead_dropout: probability that a lead is missing, for each lead (one always stays). crop: largest share of the
-    samples that is cut off, some before and some behind, so that what stays also moves in time. amplitude: largest
-    relative change of all leads together; 0.1 is a factor from 1/1.1 to 1.1. noise: probability that noise is added.
-    noise_source: "simulation", or a folder of records of noise in mV, in any format that is read. noise_level: its
-    scale. baseline: largest wander of an electrode in mV, before the model's high-pass. sharpness: largest relative
-    change of what is faster than some 10 to 50 Hz, as recorders' filters and hearts differ in it. slow_share: largest
-    share of what is slower than some 0.2 to 0.5 Hz that is taken off, as by recorders' high-pass filters, in every
-    other ECG. placement: standard deviation of the logarithm of a chest electrode's gain, and of that of all limb
-    leads together: chests differ, and electrodes lie a little apart.
-    """
-
-    lead_dropout: float = 0.0
-    crop: float = 0.0
-    amplitude: float = 0.0
-    noise: float = 0.0
-    noise_source: str = SIMULATION
-    noise_level: float = 1.0
-    baseline: float = 0.0
-    sharpness: float = 0.0
-    slow_share: float = 0.0
-    placement: float = 0.0
-
-    def check(self, scaling: str) -> None:
-        """Raises: ValueError that names the field. scaling: the feature extractor's."""
-        for name in ("lead_dropout", "crop", "noise", "sharpness", "slow_share"):
-            value = getattr(self, name)
-            most = 0.9 if name == "crop" else 1.0
-            if not 0 <= value <= most:
-                raise ECGError(f"{name} is {value}; expected a share from 0 to {most:g}.")
-        for name in ("amplitude", "noise_level", "baseline", "placement"):
-            if getattr(self, name) < 0:
-                raise ECGError(f"{name} is {getattr(self, name)}; expected 0 or more.")
-        if (self.noise or self.baseline) and scaling != "millivolt":
-            raise ECGError(
-                f"noise and baseline are in mV, and the feature extractor's scaling is {scaling!r}; set both to 0, or "
-                "scaling: millivolt."
-            )
-
-
 class Augmenter:
     """Calls vary prepared ECGs as a recipe says.
 
-    Raises: ValueError as `AugmentRecipe.check`, and for a folder of noise without a usable record; ECGReadError where
-        there is no such folder.
+    Raises: RecipeError as `AugmentRecipe.check_scaling`; ECGError for a folder of noise without a usable record;
+        ECGReadError where there is no such folder.
     """
 
     def __init__(self, recipe: AugmentRecipe, feature_extractor: ECGFeatureExtractor, seed: int = 0):
-        recipe.check(feature_extractor.scaling)
+        recipe.check_scaling(feature_extractor.scaling)
         self.recipe, self.feature_extractor, self.seed = recipe, feature_extractor, seed
         # Shared, so that workers which live through epochs hear of the next one.
         self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
@@ -95,7 +50,7 @@ class Augmenter:
 
     def identity(self) -> bytes:
         """What copies depend on: the seed, the recipe, and the noise itself, as the files of a folder may change."""
-        settings = json.dumps([self.seed, dataclasses.asdict(self.recipe)]).encode()
+        settings = json.dumps([self.seed, self.recipe.model_dump()]).encode()
         return settings if self._noise is None else settings + hashlib.sha256(self._noise.tobytes()).digest()
 
     @property

@@ -14,7 +14,7 @@ from datasets import Dataset, concatenate_datasets
 from ...corpora import QUESTION_FEATURES, DebiasReport, build_questions, debias_with_report, resampled
 from ...corpora.records.rows import saved_rows
 from ...corpora.records.silence import sources_of
-from ..recipe.recipe import Recipe, RecipeError
+from ..recipe import Recipe, RecipeError
 
 _PHRASINGS = {"train": "train", "validation": "test", "test": "test"}
 
@@ -28,12 +28,6 @@ def stage_questions(recipe: Recipe, stage: str, records: Dataset, split: str) ->
     if stage == "debias" and settings.get("types") is None and not isinstance(settings.get("per_record"), Mapping):
         settings["types"] = ["verify"]
     return build_questions(records, phrasings=_PHRASINGS[split], seed=recipe.seed, **settings)
-
-
-def is_balanced(recipe: Recipe, stage: str) -> bool:
-    """Whether the questions of a stage are de-biased."""
-    balance = recipe.stages[stage].balance
-    return stage == "debias" if balance is None else balance
 
 
 def balanced_questions(

@@ -21,9 +21,9 @@ from ...corpora.records.prepare import corpus_of, find_entries
 from ...corpora.records.rows import saved_rows
 from ...errors_ecgllm import ECGError
 from ..data.corpus import resplit, split_by
-from ..data.questions import balanced_questions, is_balanced, open_questions, stage_questions
-from ..recipe.checks import is_prepared
-from ..recipe.recipe import Recipe
+from ..data.questions import balanced_questions, open_questions, stage_questions
+from ..recipe import Recipe
+from ..recipe.corpus import is_prepared
 from ..stages import select_split
 
 SPLITS = ("train", "validation", "test")
@@ -154,7 +154,7 @@ def _count_questions(recipe: Recipe, stage: str, survey: DataSurvey) -> None:
                 continue
             records = select_split(survey.sample, split)
             questions = stage_questions(recipe, stage, records, split)
-            if is_balanced(recipe, stage) and len(questions):
+            if recipe.stages[stage].is_balanced and len(questions):
                 questions, _ = balanced_questions(recipe, stage, questions, records)
         except (OSError, ValueError) as error:
             survey.notes.append(f"{stage}, {split}: questions not counted: {error}")

@@ -7,7 +7,6 @@ data, in a temporary folder, so that their time is measured; no other time is gi
 from __future__ import annotations
 
 import copy
-import dataclasses
 import io
 import math
 import os
@@ -24,7 +23,7 @@ from transformers.utils import logging
 
 from ...errors_ecgllm import ECGError
 from ...processing_ecgllm import ECGFeatureExtractor, ecg_prompt
-from ..recipe.recipe import Recipe, StageRecipe
+from ..recipe import PretrainStage, QuestionStage, Recipe, StageRecipe
 from ..run import run_recipe
 from ..sweep import said, shares_pretrain, sweep_recipes, tokens_per_ecg
 from ..trainers.progress import quiet_libraries
@@ -120,7 +119,7 @@ def _print_sweep(recipe: Recipe) -> Recipe:
 def _plan(recipe: Recipe, name: str, survey: DataSurvey, processes: int) -> _Plan:
     stage = recipe.stages[name]
     # What is streamed is not the corpus.
-    examples = None if stage.stream else survey.examples(name)
+    examples = None if isinstance(stage, PretrainStage) and stage.stream else survey.examples(name)
     plan = _Plan(name, [], _steps(stage, examples))
     epochs = ""
     if plan.steps is not None and examples:
@@ -245,7 +244,7 @@ def _step_seconds(
         if survey.records is not None:
             return _measured_seconds(recipe, survey, known), "three steps measured on this machine"
         # What a step costs hardly depends on whose ECGs they are.
-        stand_in = dataclasses.replace(recipe, corpus="simulation", data=None, limit=SAMPLE)
+        stand_in = recipe.model_copy(update={"corpus": "simulation", "data": None, "limit": SAMPLE})
         seconds = _measured_seconds(stand_in, survey_data(stand_in), known)
     except (ValueError, OSError) as error:  # too few records in the sample, for example
         return {}, f"not measured: {str(error).rstrip('.')}"
@@ -268,7 +267,9 @@ def _measured_seconds(recipe: Recipe, survey: DataSurvey, plans: list[_Plan]) ->
             raise ECGError(f"the sample has {examples} training examples of {name}")
         scale[name] = stage.batch_size / size
         # Nothing is validated, so there is neither a best checkpoint nor a validation without a gain.
-        stage.batch_size, stage.evaluate, stage.early_stopping_patience = size, 0, None
+        stage.batch_size, stage.early_stopping_patience = size, None
+        if isinstance(stage, QuestionStage):
+            stage.evaluate = 0
         left_out = (
             "num_train_epochs",
             "eval_steps",

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from ...configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
 from ...errors_ecgllm import ECGError
 from ...modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
-from ..recipe.recipe import LanguageModelRecipe, Recipe, TextEncoderRecipe
+from ..recipe import LanguageModelRecipe, Recipe, TextEncoderRecipe
 from ..start import find_start, read_start
 from ..tuning import freeze_unreached, prepare_for_tuning
 

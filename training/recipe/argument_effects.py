@@ -8,7 +8,6 @@ decides (a single process ignores all that starts with ddp_) is not refused: a r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 Training = Mapping[str, Any]
@@ -26,21 +25,16 @@ _WITHOUT_EFFECT = {
 """Fields that no stage has a use for."""
 
 
-@dataclass(frozen=True)
-class _Needs:
-    """keys: of `training`. met: whether they do something, given all of `training`. way_out: follows "without"."""
-
-    keys: tuple[str, ...]
-    met: Callable[[Training], bool]
-    way_out: str
-
-
 def _is_no(value: Any) -> bool:
     return value in ("no", False)  # YAML reads an unquoted no as false
 
 
-def _says(key: str, default: Any, *values: Any) -> Callable[[Training], bool]:
-    return lambda training: training.get(key, default) in values
+def _by_steps(kind: str) -> Callable[[Training], bool]:
+    return lambda training: training.get(f"{kind}_strategy", "steps") == "steps"
+
+
+def _at_all(kind: str) -> Callable[[Training], bool]:
+    return lambda training: not _is_no(training.get(f"{kind}_strategy", "steps"))
 
 
 def _given(*keys: str) -> Callable[[Training], bool]:
@@ -58,79 +52,58 @@ def _tracked(*names: str) -> Callable[[Training], bool]:
     return met
 
 
-def _optimizer(training: Training) -> str:
-    return str(training.get("optim", "adamw_torch"))
+def _scheduled(*but: str) -> Callable[[Training], bool]:
+    return lambda training: training.get("lr_scheduler_type") not in but
 
 
-_WITH_MOMENTS = (
-    "adamw",
-    "lion",
-    "ademamix",
-    "stable_adamw",
-    "schedule_free_adamw",
-    "schedule_free_radam",
-    "galore",
-    "apollo",
-)
-_TABLE = (
-    _Needs(("save_steps",), _says("save_strategy", "steps", "steps"), "save_strategy: steps"),
-    _Needs(
-        ("save_total_limit", "save_only_model", "save_on_each_node"),
-        lambda training: not _is_no(training.get("save_strategy", "steps")),
+def _optimized(*parts: str) -> Callable[[Training], bool]:
+    """Whether the optimizer's name has one of these parts."""
+    return lambda training: any(part in str(training.get("optim", "adamw_torch")) for part in parts)
+
+
+_WITH_EPSILON = ("adamw", "ademamix", "schedule_free_radam", "galore", "apollo")
+# (keys, whether they do something given all of `training`, the way out, which follows "without")
+_NEEDS: tuple[tuple[str, Callable[[Training], bool], str], ...] = (
+    ("save_steps", _by_steps("save"), "save_strategy: steps"),
+    (
+        "save_total_limit save_only_model save_on_each_node",
+        _at_all("save"),
         "a save_strategy; nothing is saved on the way",
     ),
-    _Needs(("logging_steps",), _says("logging_strategy", "steps", "steps"), "logging_strategy: steps"),
-    _Needs(
-        ("logging_first_step", "logging_nan_inf_filter"),
-        lambda training: not _is_no(training.get("logging_strategy", "steps")),
-        "a logging_strategy",
-    ),
-    _Needs(
-        ("hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push", "hub_revision"),
+    ("logging_steps", _by_steps("logging"), "logging_strategy: steps"),
+    ("logging_first_step logging_nan_inf_filter", _at_all("logging"), "a logging_strategy"),
+    (
+        "hub_model_id hub_strategy hub_token hub_private_repo hub_always_push hub_revision",
         _given("push_to_hub"),
         "push_to_hub: true",
     ),
-    _Needs(
-        ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"),
+    (
+        "gradient_checkpointing_kwargs activation_checkpointing_kwargs",
         _given("gradient_checkpointing", "activation_checkpointing"),
         "gradient_checkpointing: true",
     ),
-    _Needs(("fsdp_config",), _given("fsdp"), "fsdp"),
-    _Needs(("liger_kernel_config",), _given("use_liger_kernel"), "use_liger_kernel: true"),
-    _Needs(
-        ("dataloader_prefetch_factor", "dataloader_persistent_workers", "dataloader_multiprocessing_context"),
+    ("fsdp_config", _given("fsdp"), "fsdp"),
+    ("liger_kernel_config", _given("use_liger_kernel"), "use_liger_kernel: true"),
+    (
+        "dataloader_prefetch_factor dataloader_persistent_workers dataloader_multiprocessing_context",
         _given("dataloader_num_workers"),
         "dataloader_num_workers: 1 or more",
     ),
-    _Needs(("run_name",), _tracked(), "report_to, the trackers that show it"),
-    _Needs(
-        ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+    ("run_name", _tracked(), "report_to, the trackers that show it"),
+    (
+        "project trackio_space_id trackio_bucket_id trackio_static_space_id",
         _tracked("trackio"),
         "report_to: trackio",
     ),
-    _Needs(
-        ("warmup_steps",),
-        lambda training: training.get("lr_scheduler_type") not in ("constant", "reduce_lr_on_plateau", "greedy"),
+    (
+        "warmup_steps",
+        _scheduled("constant", "reduce_lr_on_plateau", "greedy"),
         "a schedule that warms up; set lr_scheduler_type: constant_with_warmup",
     ),
-    _Needs(
-        ("lr_scheduler_kwargs",), lambda training: training.get("lr_scheduler_type") != "constant", "another schedule"
-    ),
-    _Needs(
-        ("adam_beta1", "adam_beta2"),
-        lambda training: any(part in _optimizer(training) for part in _WITH_MOMENTS),
-        "an optimizer of Adam's kind; leave optim out",
-    ),
-    _Needs(
-        ("adam_epsilon",),
-        lambda training: any(part in _optimizer(training) for part in _WITH_MOMENTS if part != "lion"),
-        "an optimizer of Adam's kind; leave optim out",
-    ),
-    _Needs(
-        ("optim_target_modules",),
-        lambda training: any(part in _optimizer(training) for part in ("galore", "apollo")),
-        "an optim of galore's or apollo's kind",
-    ),
+    ("lr_scheduler_kwargs", _scheduled("constant"), "another schedule"),
+    ("adam_beta1 adam_beta2", _optimized(*_WITH_EPSILON, "lion"), "an optimizer of Adam's kind; leave optim out"),
+    ("adam_epsilon", _optimized(*_WITH_EPSILON), "an optimizer of Adam's kind; leave optim out"),
+    ("optim_target_modules", _optimized("galore", "apollo"), "an optim of galore's or apollo's kind"),
 )
 
 
@@ -140,11 +113,10 @@ def ignored_arguments(training: Training, validated: bool) -> list[tuple[str, st
     Args: validated: whether the stage validates by itself, as early stopping and keeping the best checkpoint do.
     """
     found = [(f"training.{key}", f"({why})") for key, why in _WITHOUT_EFFECT.items() if key in training]
-    for needs in _TABLE:
-        for key in needs.keys:
-            # Null and false ask for nothing, and so does a strategy's own word for nothing.
-            if training.get(key) not in (None, False) and not needs.met(training):
-                found.append((f"training.{key}", f"without {needs.way_out}"))
+    for keys, met, way_out in _NEEDS:
+        # Null and false ask for nothing, and so does a strategy's own word for nothing.
+        asked = [key for key in keys.split() if training.get(key) not in (None, False)]
+        found += [(f"training.{key}", f"without {way_out}") for key in asked if not met(training)]
     strategy = training.get("eval_strategy", "no")
     if "eval_steps" in training and not validated and (_is_no(strategy) or strategy == "epoch"):
         found.append(("training.eval_steps", "without eval_strategy: steps; set that, too"))

@@ -1,19 +1,24 @@
 """A recipe's file: YAML in which nothing is lost or taken for something else in silence.
 
-In: a file, or the text of an override. Out: plain values, or a `RecipeError` that says where it cannot be read.
+In: a file and overrides such as `limit=100`. Out: plain values, or a `RecipeError` that says where they cannot be
+read. Decided here: 1e-3 is a number, as in YAML 1.2; YAML 1.1 reads a string, since it wants 1.0e-3.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .checks import RecipeError
+from .errors import RecipeError
+
+_EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
-class _OncePerKey(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):
     """Refuses a mapping that has a key twice, of which YAML takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -32,6 +37,45 @@ class _OncePerKey(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes what the loader would take for a number."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
+
+
+def read_values(path: str | Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Path]:
+    """(plain values, their file) of a recipe with overrides such as `stages.pretrain.training.max_steps=10`.
+
+    Args: path: a YAML file, or the name of one that ships with the package (`ludb-tiny`).
+    Raises: RecipeError; FileNotFoundError.
+    """
+    file = _find(path)
+    values = read_yaml(file)
+    if not isinstance(values, dict):
+        raise RecipeError(f"{file} holds {type(values).__name__}; expected a mapping of recipe keys.")
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise RecipeError(f"Override {override!r} has no '='; expected key=value, e.g. output=runs/first.")
+        set_value(values, key.strip(), _parse(text, f"Override {override!r}") if text else None)
+    return values, file
+
+
+def set_value(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set the value at a dotted key of a recipe's plain values. Raises: RecipeError where the way there is blocked."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        # "stage:" with nothing behind it is how YAML writes a mapping that is left at its defaults.
+        if values.get(parent) is None:
+            values[parent] = {}
+        values = values[parent]
+        if not isinstance(values, dict):
+            raise RecipeError(f"Override {key!r}: {parent} is not a mapping, so that nothing can be set in it.")
+    values[last] = value
+
+
 def read_yaml(file: Path) -> Any:
     """Plain values of a file. Raises: RecipeError; OSError where it cannot be opened."""
     try:
@@ -40,13 +84,29 @@ def read_yaml(file: Path) -> Any:
         raise RecipeError(
             f"{file} is not UTF-8 (byte {error.start} is {error.object[error.start]:#04x}); save it as UTF-8."
         ) from error
-    return parse_yaml(text, str(file))
+    return _parse(text, str(file))
 
 
-def parse_yaml(text: str, where: str) -> Any:
-    """Plain values of a text; `where` is what errors call it. Raises: RecipeError."""
+def to_yaml(values: dict[str, Any]) -> str:
+    """Plain values as text, of which `read_yaml` makes the same values."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _find(path: str | Path) -> Path:
+    file = Path(path)
+    if file.is_file():
+        return file
+    shipped = Path(__file__).resolve().parents[2] / "recipes"
+    for candidate in (shipped / file.name, shipped / f"{file.name}.yaml"):
+        if candidate.is_file():
+            return candidate
+    names = ", ".join(sorted(recipe.stem for recipe in shipped.glob("*.yaml")))
+    raise FileNotFoundError(f"No recipe at {path}; expected a YAML file, or one that ships with ecgllm: {names}.")
+
+
+def _parse(text: str, where: str) -> Any:
     try:
-        return yaml.load(text, Loader=_OncePerKey)
+        return yaml.load(text, Loader=_Loader)
     except RecursionError as error:
         raise RecipeError(f"{where} is nested too deeply to be read; a recipe has a handful of levels.") from error
     # ValueError: a date or number that looks like one to YAML, and is none.

@@ -1,145 +1,38 @@
 """Recipes: one YAML file per training run, checked before anything is spent.
 
-In: a YAML file and `key=value` overrides (dotted keys, YAML values). Out: a `Recipe`. Every key is known here, so a
-typo is an error that names the nearest key (`checks`); what a stage passes to `transformers.TrainingArguments`
-stands under `training`.
+In: plain values (`file` reads them). Out: a `Recipe`, or a `RecipeError` that names the key. Every key is known here
+or in a part (`parts`, `stage`, `arguments`), so a typo is an error that names the nearest key. Decided here: what a
+key may say beside those of other parts. Neither models nor checkpoints are touched; what a recipe takes from the
+checkpoint that it starts from is filled in before (`training/loading.py`).
 """
 
 from __future__ import annotations
 
-import dataclasses
-import typing
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from ..start import with_start
-from .checks import STAGES, TUNE, RecipeError, check_keys, check_recipe
-from .effects import check_effects
-from .file import parse_yaml, read_yaml
+from pydantic import Field, ValidationError
 
-__all__ = [
-    "STAGES",
-    "TUNE",
-    "LanguageModelRecipe",
-    "LoraRecipe",
-    "ProjectorRecipe",
-    "Recipe",
-    "RecipeError",
-    "StageRecipe",
-    "TextEncoderRecipe",
-    "load_recipe",
-    "recipe_from_dict",
-]
+from ...configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
+from ...feature_extraction_ecgllm import ECGFeatureExtractor
+from .arguments import Encoder, FeatureExtractor, refused
+from .corpus import is_prepared, problems_of_corpus
+from .errors import RecipeError, recipe_error
+from .parts import (
+    EMPTY,
+    Count,
+    LanguageModelRecipe,
+    LoraRecipe,
+    NotNegative,
+    Part,
+    ProjectorRecipe,
+    Share,
+    TextEncoderRecipe,
+)
+from .stage import QuestionStage, Stages
 
 
-@dataclass
-class LanguageModelRecipe:
-    """Which language model, and how much of it learns.
-
-    name: Hub name or path. config: instead of a name, the configuration (with `model_type`) of a small model that
-    starts untrained, with a tokenizer of `vocab_size` that is trained on the corpus' text, so that nothing is
-    downloaded.
-    tune: "frozen", "lora" (the paper) or "full". dtype: of a pretrained model, e.g. "bfloat16".
-    sizes: configuration of the named model (with `model_type`), by which a dry run counts where the cache lacks it.
-    """
-
-    name: str | None = None
-    config: dict[str, Any] | None = None
-    sizes: dict[str, Any] | None = None
-    vocab_size: int = 1024
-    tune: str = "lora"
-    dtype: str = "auto"
-
-
-@dataclass
-class TextEncoderRecipe:
-    """Text side of contrastive pre-training: `name` (Hub or path) or `config`, as for the language model."""
-
-    name: str | None = None
-    config: dict[str, Any] | None = None
-    sizes: dict[str, Any] | None = None
-    vocab_size: int = 1024
-    tune: str = "full"
-
-
-@dataclass
-class LoraRecipe:
-    """LoRA on the language model. target_modules: "all-linear" or layer names. Sizes: the authors' anyECG-chat."""
-
-    r: int = 8
-    alpha: int = 16
-    dropout: float = 0.1
-    target_modules: str | list[str] = "all-linear"
-
-
-@dataclass
-class ProjectorRecipe:
-    """Projector; see `ECGLLMConfig`."""
-
-    type: str = "linear"
-    hidden_size: int | None = None
-    patches_per_token: int = 1
-    summary: bool = False
-
-
-@dataclass
-class StageRecipe:
-    """One stage.
-
-    batch_size: over all processes and accumulation steps, so that a recipe means the same on any machine.
-    gradient_accumulation_steps: parts in which a process works a batch off (1 in pretrain).
-    optimizer: "adamw" (or whatever `training.optim` names), or "muon" for the weights of linear layers
-    (`trainers/optimizer.py`). tune: overrides
-    `language_model.tune`. tune_encoder, tune_projector: whether these learn (in pretrain the encoder always does).
-    cache_encoder: a frozen encoder encodes every record once, before the first step, instead of in every step;
-    None: where it is frozen.
-    group_by_length: a batch of questions holds prompts of about one length, so that little is padded.
-    questions_per_row: so many questions about the same ECGs share a row of the batch at most, and their ECGs are read
-    once (`shared_ecgs.py`); 1: none do, as where the language model cannot.
-    text: what an ECG is held against (pretrain): its "report", statements of "findings", or "both". loss: "infonce" or
-    "sigmoid", of reports (pretrain). projection_dim: of the common space (pretrain). cache_chunk: how many examples of
-    a process are in memory at once, whatever the batch (pretrain; `trainers/gradient_cache.py`). augment: fields of
-    `AugmentRecipe`, how training ECGs are varied: anew in every epoch, or once where they are encoded once. stream:
-    train on ever new simulated records (true, with the corpus simulation), or on those of a folder of Parquet files,
-    instead of the corpus' training records (pretrain). reader_spread: of the simulated records of a stream; None: that
-    of the recipe. questions: arguments of
-    `corpora.build_questions` (debias, finetune), or {"path": folder of questions with their own splits}. balance:
-    whether they are de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing
-    matches, such as severity, age and sex. evaluate: how many questions are answered at the end, about records of
-    evaluate_split.
-    early_stopping_patience: after so many validations without a gain of more than early_stopping_threshold a stage
-    ends, and the best checkpoint goes on. training: fields of `transformers.TrainingArguments`.
-    """
-
-    batch_size: int = 32
-    gradient_accumulation_steps: int = 1
-    optimizer: str = "adamw"
-    tune: str | None = None
-    tune_encoder: bool = False
-    tune_projector: bool = True
-    cache_encoder: bool | None = None
-    group_by_length: bool = True
-    questions_per_row: int = 8
-    text: str = "report"
-    loss: str = "infonce"
-    projection_dim: int = 256
-    cache_chunk: int | None = None
-    augment: dict[str, Any] = field(default_factory=dict)
-    stream: bool | str = False
-    reader_spread: float | None = None
-    questions: dict[str, Any] = field(default_factory=dict)
-    balance: bool | None = None
-    match_on: list[str] = field(default_factory=list)
-    evaluate: int = 200
-    evaluate_split: str = "validation"
-    early_stopping_patience: int | None = None
-    early_stopping_threshold: float = 0.0
-    training: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Recipe:
+class Recipe(Part):
     """A training run; see docs/training.md.
 
     corpus: name for `corpora.prepare`. data: its folder, or the folder of a prepared corpus. limit: records at most.
@@ -155,143 +48,118 @@ class Recipe:
     corpus: str
     output: str
     data: str | None = None
-    limit: int | None = None
-    reader_spread: float = 0.0
-    split: dict[str, float] = field(default_factory=dict)
+    limit: Count | None = None
+    reader_spread: Share = 0.0
+    split: Annotated[dict[Literal["validation", "test"], NotNegative], EMPTY] = Field(default_factory=dict)
     start_from: str | None = None
     start_weights: bool = True
     description: str = ""
     trained_on: str | None = None
     seed: int = 0
-    feature_extractor: dict[str, Any] = field(default_factory=dict)
-    encoder: dict[str, Any] = field(default_factory=dict)
-    projector: ProjectorRecipe = field(default_factory=ProjectorRecipe)
-    language_model: LanguageModelRecipe = field(default_factory=LanguageModelRecipe)
-    text_encoder: TextEncoderRecipe = field(default_factory=TextEncoderRecipe)
-    lora: LoraRecipe = field(default_factory=LoraRecipe)
-    stages: dict[str, StageRecipe] = field(default_factory=dict)
-    sweep: dict[str, Any] = field(default_factory=dict)
+    feature_extractor: FeatureExtractor = Field(default_factory=dict)
+    encoder: Encoder = Field(default_factory=dict)
+    projector: ProjectorRecipe = Field(default_factory=ProjectorRecipe)
+    language_model: LanguageModelRecipe = Field(default_factory=LanguageModelRecipe)
+    text_encoder: TextEncoderRecipe = Field(default_factory=TextEncoderRecipe)
+    lora: LoraRecipe = Field(default_factory=LoraRecipe)
+    stages: Annotated[Stages, Field(min_length=1)]
+    sweep: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], EMPTY] = Field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain values with every default, of which `parse_recipe` makes the same recipe."""
+        return self.model_dump()
+
+    def unused_parts(self) -> list[str]:
+        """Parts that the recipe describes and none of its stages uses; a run says so."""
+        asked = [stage for stage in self.stages.values() if isinstance(stage, QuestionStage)]
+        used = {
+            "text_encoder": "pretrain" in self.stages,
+            "language_model": bool(asked),
+            "projector": bool(asked),
+            "lora": any((stage.tune or self.language_model.tune) == "lora" for stage in asked),
+        }
+        unused = [name for name, needed in used.items() if not needed and getattr(self, name).stated()]
+        if "tune" in self.language_model.stated() and asked and all(stage.tune for stage in asked):
+            unused.append("language_model.tune")
+        return unused
+
+    def problems(self) -> Iterator[str]:
+        if sum(self.split.get(name, 0.1) for name in ("validation", "test")) >= 1:
+            yield f"split is {self.split}; expected shares of patients from 0 whose sum is below 1."
+        for key in self.sweep:
+            if key.split(".")[0] in ("output", "sweep", "stages") and key.count(".") < 2:
+                yield f"{key} cannot be swept; expected a key such as projector.type."
+        yield from self._problems_of_data()
+        yield from self._problems_of_models()
+        if self.start_from is None:  # else the keys are the checkpoint's, used or not
+            yield from self._without_effect()
+
+    def _problems_of_data(self) -> Iterator[str]:
+        prepared, simulated = is_prepared(self.data), self.corpus == "simulation"
+        pretrain = self.stages.get("pretrain")
+        streamed = pretrain is not None and pretrain.stream is True
+        spread_used = simulated and (not prepared or (streamed and pretrain.reader_spread is None))
+        if self.reader_spread and not spread_used:
+            yield (
+                f"reader_spread is {self.reader_spread}, and the findings of the corpus {self.corpus!r} are known "
+                "already; leave it out, or take corpus: simulation without data."
+            )
+        # A sweep over them is checked run by run.
+        if prepared or not {"corpus", "data"} & set(self.sweep):
+            yield from problems_of_corpus(self.corpus, self.data, self.output)
+        if streamed and not simulated:
+            yield (
+                "stages.pretrain: stream is true, which means ever new simulated records, and the corpus is "
+                f"{self.corpus}; give a folder of Parquet files instead, or take the corpus simulation."
+            )
+
+    def _problems_of_models(self) -> Iterator[str]:
+        language, asked = self.language_model, set(self.stages) - {"pretrain"}
+        # The checkpoint may bring one.
+        brought = self.start_from is not None and language.name is None and language.config is None
+        used = {"text_encoder": "pretrain" in self.stages, "language_model": asked and not brought}
+        for key, needed in used.items():
+            part = getattr(self, key)
+            if needed and (part.name is None) == (part.config is None):
+                yield f"{key} needs either a name or a config, not both and not neither."
+            if part.config is None and "vocab_size" in part.stated():
+                yield f"{key}.vocab_size has no effect without config: a model by name has its own; leave it out."
+        whole = {"encoder_config": self.encoder, "patches_per_token": self.projector.patches_per_token}
+        for key, kind, arguments in (
+            ("encoder", ECGEncoderConfig, self.encoder),
+            ("projector", ECGLLMConfig, whole),
+            ("feature_extractor", ECGFeatureExtractor, self.feature_extractor),
+        ):
+            for problem in refused(kind, **arguments):
+                yield f"{key}: {problem}"
+        scaling = self.feature_extractor.get("scaling", "millivolt")
+        for name, stage in self.stages.items():
+            for problem in refused(stage.augment.check_scaling, scaling):
+                yield f"stages.{name}.augment: {problem}"
+
+    def _without_effect(self) -> Iterator[str]:
+        if not self.start_weights and "start_from" not in self.sweep:
+            yield "start_weights has no effect without start_from; name a checkpoint."
+        kind = self.projector.type
+        if self.projector.hidden_size is not None and kind != "mlp":
+            yield f"projector.hidden_size has no effect with type: {kind}; set type: mlp, or leave it out."
+        signal, encoder = ECGFeatureExtractor(**self.feature_extractor), ECGEncoderConfig(**self.encoder)
+        for key, built, used, way_out in (
+            ("feature_extractor.baseline_cutoff", signal, signal.baseline != "none", "baseline: highpass"),
+            ("feature_extractor.millivolt_factor", signal, signal.scaling == "millivolt", "scaling: millivolt"),
+            ("encoder.beat_window", encoder, encoder.beat_sampling_rate, "beat_sampling_rate"),
+            ("encoder.beat_hidden_size", encoder, encoder.beat_sampling_rate, "beat_sampling_rate"),
+        ):
+            name = key.partition(".")[2]
+            if not used and getattr(built, name) != getattr(type(built)(), name):
+                yield f"{key} has no effect without {way_out}; set that, too, or leave it out."
 
 
-def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
-    """Read a recipe and apply overrides such as `data=../ludb` or `stages.pretrain.training.max_steps=10`.
-
-    Args: path: a YAML file, or the name of one that ships with the package (`ludb-tiny`).
-    Raises: RecipeError for an unknown key, a missing one, or a value that does not fit; FileNotFoundError.
-    """
-    file = _find(path)
-    values = read_yaml(file)
-    if not isinstance(values, dict):
-        raise RecipeError(f"{file} holds {type(values).__name__}; expected a mapping of recipe keys.")
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator:
-            raise RecipeError(f"Override {override!r} has no '='; expected key=value, e.g. output=runs/first.")
-        set_value(values, key.strip(), parse_yaml(text, f"Override {override!r}") if text else None)
-    return recipe_from_dict(values, str(file))
-
-
-def recipe_from_dict(values: dict[str, Any], where: str) -> Recipe:
+def parse_recipe(values: Any, where: str) -> Recipe:
     """A checked recipe from plain values; `where` is what errors call them. Raises: RecipeError."""
     if not isinstance(values, dict):
         raise RecipeError(f"{where} holds {type(values).__name__}; expected a mapping of recipe keys.")
-    recipe = _build(Recipe, with_start(values, where), where)
-    check_recipe(recipe, where)
-    check_effects(recipe, where)
-    return recipe
-
-
-def _find(path: str | Path) -> Path:
-    file = Path(path)
-    if file.is_file():
-        return file
-    shipped = Path(__file__).resolve().parents[2] / "recipes"
-    for candidate in (shipped / file.name, shipped / f"{file.name}.yaml"):
-        if candidate.is_file():
-            return candidate
-    names = ", ".join(sorted(recipe.stem for recipe in shipped.glob("*.yaml")))
-    raise FileNotFoundError(f"No recipe at {path}; expected a YAML file, or one that ships with ecgllm: {names}.")
-
-
-def set_value(values: dict[str, Any], key: str, value: Any) -> None:
-    """Set the value at a dotted key of a recipe's plain values. Raises: RecipeError where the way there is blocked."""
-    *parents, last = key.split(".")
-    for parent in parents:
-        # "stage:" with nothing behind it is how YAML writes a mapping that is left at its defaults.
-        if values.get(parent) is None:
-            values[parent] = {}
-        values = values[parent]
-        if not isinstance(values, dict):
-            raise RecipeError(f"Override {key!r}: {parent} is not a mapping, so that nothing can be set in it.")
-    values[last] = value
-
-
-_NESTED = {
-    "projector": ProjectorRecipe,
-    "language_model": LanguageModelRecipe,
-    "text_encoder": TextEncoderRecipe,
-    "lora": LoraRecipe,
-}
-
-
-def _build(kind: type, values: Any, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise RecipeError(f"{where} is {values!r}; expected a mapping.")
-    fields = {item.name: item for item in dataclasses.fields(kind)}
-    check_keys(where, values, fields)
-    missing = [
-        name
-        for name, item in fields.items()
-        if name not in values and item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise RecipeError(f"{where} lacks {', '.join(missing)}; add it to the recipe or pass {missing[0]}=VALUE.")
-    types, built = typing.get_type_hints(kind), {}
-    for key, value in values.items():
-        if kind is Recipe and key in _NESTED:
-            built[key] = _build(_NESTED[key], value or {}, f"{where}: {key}")
-        elif kind is Recipe and key == "stages":
-            if not isinstance(value, dict):
-                raise RecipeError(
-                    f"{where}: stages is {value!r}; expected some of {', '.join(STAGES)}, each a mapping."
-                )
-            built[key] = {
-                name: _build(StageRecipe, stage or {}, f"{where}: stages.{name}") for name, stage in value.items()
-            }
-        else:
-            built[key] = _value(value, types[key], f"{where}: {key}")
-    return kind(**built)
-
-
-def _value(value: Any, wanted: Any, where: str) -> Any:
-    """A value of the type that a field declares; whole numbers do for real ones."""
-    options = typing.get_args(wanted) if typing.get_origin(wanted) not in (dict, list) else (wanted,)
-    kinds = tuple(typing.get_origin(option) or option for option in options or (wanted,))
-    if value is None and type(None) not in kinds and dict in kinds:
-        return {}
-    if str not in kinds or not isinstance(value, str):
-        value = _numbers(value)
-    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    # A bool is an int to Python and to nobody else.
-    if isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)):
-        return value
-    names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-    raise RecipeError(f"{where} is {value!r}; expected {names}.")
-
-
-def _numbers(value: Any) -> Any:
-    # YAML 1.1 reads 1e-3 as a string, since it wants 1.0e-3; nobody who writes 1e-3 means a string.
-    if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    if isinstance(value, str) and "e" in value.lower():
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise recipe_error(error, Recipe, values, where) from error

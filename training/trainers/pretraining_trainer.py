@@ -22,7 +22,7 @@ from ..data.pretraining_examples import PretrainingCollator
 from ..data.statement_targets import UNKNOWN, StatementTargets
 from ..data.streams import StreamedExamples
 from ..pretraining_metrics import retrieval, zero_shot
-from ..recipe.checks import RecipeError
+from ..recipe import RecipeError
 from .gradient_cache import cached_step
 from .trainer import EXAMPLE_IDS, StageTrainer
 

@@ -1,34 +1,17 @@
 """When a stage ends and which of its checkpoints it keeps, also after it was killed.
 
-In: a stage's recipe and a Trainer's events. Out: the training arguments that follow from `early_stopping_patience`,
-and the callbacks. Decided here: a run that was killed after its last step, or moved, ends as if it had not been.
+In: a stage's recipe and a Trainer's events. Out: the callbacks. Decided here: a run that was killed after
+its last step, or moved, ends as if it had not been.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-if TYPE_CHECKING:
-    from ..recipe.recipe import StageRecipe
-
-
-def stopping_arguments(stage: StageRecipe) -> dict[str, Any]:
-    """Training arguments that early stopping and keeping the best checkpoint need; the recipe's own come first."""
-    own = stage.training
-    if stage.early_stopping_patience is None and not own.get("load_best_model_at_end"):
-        return {}
-    settings: dict[str, Any] = {
-        "load_best_model_at_end": True,
-        "eval_strategy": own.get("save_strategy", "steps"),
-        # How often in a row nothing was better belongs to what a killed run takes up again.
-        "restore_callback_states_from_checkpoint": True,
-    }
-    if settings["eval_strategy"] == "steps":
-        settings["eval_steps"] = own.get("save_steps", 200)
-    return settings
+from ..recipe import StageRecipe
 
 
 def stopping_callbacks(stage: StageRecipe) -> list[TrainerCallback]:

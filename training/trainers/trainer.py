@@ -20,7 +20,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
 from ...modeling_ecgllm import ECGLLMForConditionalGeneration
-from ..recipe.checks import RecipeError
+from ..recipe import RecipeError
 from .non_finite import NonFiniteGuard
 from .optimizer import muon
 from .progress import use_stage_progress

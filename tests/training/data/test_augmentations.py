@@ -22,7 +22,7 @@ from ecgllm.training.data.encoded_signals import EncodedSignals
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
 from ecgllm.training.data.pretraining_examples import PretrainingExamples
 from ecgllm.training.data.statement_targets import StatementTargets
-from ecgllm.training.recipe.recipe import RecipeError
+from ecgllm.training.recipe import RecipeError
 
 EXTRACTOR = ECGFeatureExtractor()
 ALL = {
@@ -235,10 +235,10 @@ def test_workers_that_live_on_hear_of_the_next_epoch(tmp_path: Path) -> None:
     [
         ("stages.pretrain.augment={lead_drop: 0.1}", "unknown key 'lead_drop'; did you mean 'lead_dropout'"),
         ("stages.pretrain.augment={placement: -1}", "placement is -1; expected 0 or more"),
-        ("stages.pretrain.augment={sharpness: 2}", "sharpness is 2; expected a share from 0 to 1"),
-        ("stages.pretrain.augment={crop: 1}", "augment: crop is 1; expected a share from 0 to 0.9"),
+        ("stages.pretrain.augment={sharpness: 2}", "augment.sharpness is 2; expected 1 or less"),
+        ("stages.pretrain.augment={crop: 1}", "augment.crop is 1; expected 0.9 or less"),
         ("stages.pretrain.augment={baseline: -1}", "baseline is -1; expected 0 or more"),
-        ("stages.debias.augment={crop: -0.1}", "debias: augment: crop is -0.1; expected a share from 0 to 0.9"),
+        ("stages.debias.augment={crop: -0.1}", "debias.augment.crop is -0.1; expected 0 or more"),
     ],
 )
 def test_recipes_that_cannot_be_are_refused(write_recipe: Callable[..., Path], override: str, message: str) -> None:

@@ -11,7 +11,7 @@ from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration, ECGProcesso
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.training.data.examples import QuestionCollator
 from ecgllm.training.data.shared_ecgs import share_beginning, sharing_is_exact, why_not_shared
-from ecgllm.training.recipe.recipe import LanguageModelRecipe
+from ecgllm.training.recipe import LanguageModelRecipe
 from ecgllm.training.text_models import build_language_model
 from ecgllm.training.trainers.trainer import answer_positions
 

@@ -23,10 +23,11 @@ from ecgllm.training.data.augmentations import Augmenter, AugmentRecipe
 from ecgllm.training.data.parquet_windows import ParquetWindows
 from ecgllm.training.data.streams import SimulatedWindows, StreamedExamples, Windows
 from ecgllm.training.pretraining import _windows
-from ecgllm.training.recipe.recipe import RecipeError, StageRecipe
+from ecgllm.training.recipe import PretrainStage, RecipeError
 
 EXTRACTOR = ECGFeatureExtractor()
 BATCH = 24
+STREAMED = {"training": {"max_steps": 1}}  # a stream has no end
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_a_stream_is_read_by_the_readers_of_a_corpus() -> None:
 def test_the_readers_of_a_stream_are_its_own_or_the_corpus(corpus: Dataset) -> None:
     def readers(own: float | None) -> float:
         context = SimpleNamespace(recipe=SimpleNamespace(seed=3, reader_spread=0.25), corpus=corpus)
-        return _windows(context, StageRecipe(stream=True, reader_spread=own)).reader_spread
+        return _windows(context, PretrainStage(**STREAMED, stream=True, reader_spread=own)).reader_spread
 
     assert [readers(own) for own in (None, 0.0, 1.0)] == [0.25, 0.0, 1.0]
 
@@ -111,7 +112,7 @@ def test_who_validates_or_tests_is_never_streamed(corpus: Dataset, shards: Path)
         recipe=SimpleNamespace(seed=3, reader_spread=0.0), corpus=with_column(corpus, "split", splits)
     )
     with patch("ecgllm.training.pretraining.PartialState", return_value=Mock(num_processes=1)):
-        windows = _windows(context, StageRecipe(stream=str(shards)))
+        windows = _windows(context, PretrainStage(**STREAMED, stream=str(shards)))
     assert windows.usable == len(kept) - 2
 
 
@@ -199,7 +200,7 @@ def test_folders_that_cannot_be_trained_on_are_refused(tmp_path: Path, shards: P
     [
         (["stages.pretrain.stream=true", "corpus=ludb"], "stream is true.* and the corpus is ludb"),
         (["stages.pretrain.stream=true", "stages.pretrain.training.max_steps=-1"], "stream has no end; set training"),
-        (["stages.debias.stream=true"], "stream is for pretrain"),
+        (["stages.debias.stream=true"], "stream is True, which says nothing to debias: it is for pretrain"),
     ],
 )
 def test_recipes_that_cannot_be_are_refused(

@@ -11,24 +11,25 @@ import pytest
 from transformers import TrainingArguments
 
 from ecgllm.training import load_recipe, run_folder
-from ecgllm.training.recipe.argument_effects import ignored_arguments
-from ecgllm.training.recipe.checks import _OWN_TRAINING_ARGUMENTS
-from ecgllm.training.recipe.effects import STAGE_KEYS, unused_parts
-from ecgllm.training.recipe.recipe import (
-    STAGES,
+from ecgllm.training.recipe import (
+    AugmentRecipe,
+    DebiasStage,
     LanguageModelRecipe,
     LoraRecipe,
+    PretrainStage,
     ProjectorRecipe,
+    QuestionStage,
     Recipe,
     RecipeError,
-    StageRecipe,
     TextEncoderRecipe,
-    recipe_from_dict,
+    parse_recipe,
 )
+from ecgllm.training.recipe.argument_effects import ignored_arguments
+from ecgllm.training.recipe.arguments import OWN_TRAINING_ARGUMENTS
 
 TRAINING = Path(run_folder.__file__).parent
+KINDS = {"pretrain": PretrainStage, "debias": DebiasStage, "finetune": QuestionStage}
 NOT_DEFAULT: dict[str, Any] = {
-    "gradient_accumulation_steps": 2,
     "tune": "full",
     "tune_encoder": True,
     "tune_projector": False,
@@ -47,13 +48,12 @@ NOT_DEFAULT: dict[str, Any] = {
     "stream": True,
     "reader_spread": 0.5,
 }
-ELSEWHERE = [(stage, key) for key, stages in STAGE_KEYS.items() for stage in STAGES if stage not in stages]
+FIELDS = {key for kind in KINDS.values() for key in kind.model_fields}
+ELSEWHERE = [(stage, key) for stage, kind in KINDS.items() for key in sorted(FIELDS - set(kind.model_fields))]
 
 
-def test_every_key_of_a_stage_is_declared() -> None:
-    assert set(STAGE_KEYS) == {item.name for item in dataclasses.fields(StageRecipe)}
+def test_every_key_that_some_stages_lack_is_tried() -> None:
     assert {key for _, key in ELSEWHERE} == set(NOT_DEFAULT), "a new key needs a value here that is not its default"
-    assert all(set(stages) <= set(STAGES) and stages for stages in STAGE_KEYS.values())
 
 
 @pytest.mark.parametrize(("stage", "key"), ELSEWHERE, ids=[f"{stage}.{key}" for stage, key in ELSEWHERE])
@@ -62,24 +62,34 @@ def test_a_key_of_other_stages_is_refused(write_recipe: Callable[..., Path], sta
     values["text_encoder"] = values["language_model"] = {"config": {"model_type": "bert"}}
     values["stages"][stage]["training"] = {"max_steps": 4}
     with pytest.raises(RecipeError, match=rf"stages\.{stage}: {key}\b") as caught:
-        recipe_from_dict(values, "recipe")
-    message = str(caught.value)
-    # The way out: where the key has its place, or what does the same here.
-    assert any(name in message for name in STAGE_KEYS[key]) or "Set cache_chunk" in message
+        parse_recipe(values, "recipe")
+    there = ", ".join(name for name, kind in KINDS.items() if key in kind.model_fields)
+    assert f"it is for {there}. Leave it out, or set it there." in str(caught.value)
+
+
+@pytest.mark.parametrize("stage", KINDS)
+def test_a_stage_of_earlier_run_folders_has_the_keys_of_all(stage: str, write_recipe: Callable[..., Path]) -> None:
+    values = load_recipe(write_recipe(stages={stage: None})).to_dict()
+    own = values["stages"][stage]
+    others = {key: value for kind in KINDS.values() for key, value in kind.model_construct().model_dump().items()}
+    assert len(others) > len(own)
+    earlier = values | {"stages": {stage: others | own}}
+    assert parse_recipe(earlier, "resolved").to_dict() == values
 
 
 @pytest.mark.parametrize(
-    "kind", [Recipe, StageRecipe, LanguageModelRecipe, TextEncoderRecipe, LoraRecipe, ProjectorRecipe]
+    "kind",
+    [Recipe, *KINDS.values(), LanguageModelRecipe, TextEncoderRecipe, LoraRecipe, ProjectorRecipe, AugmentRecipe],
 )
 def test_every_declared_key_is_read_by_what_runs(kind: type) -> None:
-    files = [file for file in TRAINING.glob("*.py") if file.name not in ("recipe_checks.py", "recipe_effects.py")]
+    files = [file for file in TRAINING.rglob("*.py") if file.parent.name != "recipe"]
     read = {
         node.attr
         for file in files
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
     }
-    assert {item.name for item in dataclasses.fields(kind)} <= read
+    assert set(kind.model_fields) - {"balance"} <= read  # which `is_balanced` reads
 
 
 @pytest.mark.parametrize(
@@ -94,21 +104,21 @@ def test_every_declared_key_is_read_by_what_runs(kind: type) -> None:
         (["stages.debias.early_stopping_threshold=0.1"], "no effect without early_stopping_patience"),
         (["stages.debias.cache_encoder=true", "stages.debias.tune_encoder=true"], "cache_encoder: true has no effect"),
         (["stages.debias.evaluate=0", "stages.debias.evaluate_split=test"], "evaluate_split has no effect"),
-        (["stages.debias.augment.noise_level=2"], "augment.noise_level has no effect without augment.noise"),
+        (["stages.debias.augment.noise_level=2"], "stages.debias.augment: noise_level has no effect without noise"),
         (["stages.debias.training.eval_steps=2"], "training.eval_steps has no effect without eval_strategy: steps"),
         (["stages.pretrain.training.metric_for_best_model=x"], "no effect without load_best_model_at_end"),
         (["stages.pretrain.training.do_train=true"], "training.do_train has no effect (a stage always trains)"),
         (["start_weights=false"], "start_weights has no effect without start_from"),
-        (["language_model.dtype=bfloat16"], "language_model.dtype has no effect without name"),
+        (["language_model.dtype=bfloat16"], "language_model: dtype has no effect without name"),
         (["language_model.config=", "language_model.name=gpt2"], "language_model.vocab_size has no effect without"),
         (["projector.hidden_size=8"], "projector.hidden_size has no effect with type: linear; set type: mlp"),
         (["projector.hidden_size=0", "projector.type=mlp"], "projector.hidden_size is 0; expected 1 or more"),
         (["lora.alpha=-1"], "lora.alpha is -1; expected 1 or more"),
         (["language_model.vocab_size=0"], "language_model.vocab_size is 0; expected 1 or more"),
-        (["text_encoder.config.hidden_size=-32"], "text_encoder.config.hidden_size is -32; expected 1 or more"),
-        (["language_model.config.num_hidden_layers=0"], "language_model.config.num_hidden_layers is 0"),
+        (["text_encoder.config.hidden_size=-32"], "text_encoder: config.hidden_size is -32; expected 1 or more"),
+        (["language_model.config.num_hidden_layers=0"], "language_model: config.num_hidden_layers is 0"),
         (["stages.debias.training.max_steps=0"], "training.max_steps is 0; expected 1 or more"),
-        (["stages.debias.training.max_steps=many"], "training.max_steps is 'many'; expected 1 or more"),
+        (["stages.debias.training.max_steps=many"], "training.max_steps is 'many'; expected a valid integer"),
         (["stages.debias.training.max_steps=", "stages.debias.training.num_train_epochs=0"], "num_train_epochs is 0"),
         (
             ["stages.debias.training.save_strategy=epoch"],
@@ -175,8 +185,8 @@ def test_an_argument_that_another_leaves_without_effect_is_named(
 
 def test_every_argument_of_trainer_has_been_looked_at() -> None:
     """A field that is new in transformers fails here: does another one leave it without effect?"""
-    looked_at = set((TRAINING / "argument_effects.py").read_text(encoding="utf-8").replace("'", '"').split('"'))
-    looked_at |= set(_OWN_TRAINING_ARGUMENTS) | set(ALWAYS_IN_EFFECT.split())
+    looked_at = set(re.findall(r"\w+", (TRAINING / "recipe" / "argument_effects.py").read_text(encoding="utf-8")))
+    looked_at |= set(OWN_TRAINING_ARGUMENTS) | set(ALWAYS_IN_EFFECT.split())
     fields = {item.name for item in dataclasses.fields(TrainingArguments) if item.init}
     assert fields <= looked_at, f"new: {sorted(fields - looked_at)}"
 
@@ -208,16 +218,16 @@ def test_null_takes_back_what_the_file_says(write_recipe: Callable[..., Path]) -
 
 def test_a_resolved_recipe_which_has_every_key_is_the_same_recipe(write_recipe: Callable[..., Path]) -> None:
     recipe = load_recipe(write_recipe())
-    assert recipe_from_dict(recipe.to_dict(), "resolved") == recipe
+    assert parse_recipe(recipe.to_dict(), "resolved") == recipe
 
 
 def test_parts_that_no_stage_uses_are_named(write_recipe: Callable[..., Path]) -> None:
-    assert unused_parts(load_recipe(write_recipe())) == []
+    assert load_recipe(write_recipe()).unused_parts() == []
     each = ["language_model.tune=frozen", "stages.debias.tune=lora", "stages.finetune.tune=lora"]
-    assert unused_parts(load_recipe(write_recipe(), each)) == ["language_model.tune"]
+    assert load_recipe(write_recipe(), each).unused_parts() == ["language_model.tune"]
     only = load_recipe(write_recipe(stages={"pretrain": {"batch_size": 8}}))
-    assert unused_parts(only) == ["language_model", "projector", "lora"]
-    assert unused_parts(load_recipe(write_recipe(stages={"debias": None}))) == ["text_encoder", "lora"]
+    assert only.unused_parts() == ["language_model", "projector", "lora"]
+    assert load_recipe(write_recipe(stages={"debias": None})).unused_parts() == ["text_encoder", "lora"]
 
 
 @pytest.mark.parametrize(

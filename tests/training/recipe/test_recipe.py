@@ -1,5 +1,6 @@
 """Recipes: what is read, what overrides do, and what is refused with which words."""
 
+import ast
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,9 @@ import yaml
 
 from ecgllm.corpora import build_questions, prepare
 from ecgllm.training import load_recipe
-from ecgllm.training.recipe.recipe import STAGES, RecipeError
+from ecgllm.training import recipe as recipe_room
+from ecgllm.training.recipe import STAGES, RecipeError
+from ecgllm.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -74,7 +77,7 @@ def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) 
         ("limt=3", "unknown key 'limt'; did you mean 'limit'"),
         ("lora.rank=3", "lora has the unknown key 'rank'"),
         ("stages.pretrain.batchsize=3", "stages.pretrain has the unknown key 'batchsize'; did you mean 'batch_size'"),
-        ("stages.pretrian.batch_size=3", "unknown stage 'pretrian'; expected pretrain, debias, finetune"),
+        ("stages.pretrian.batch_size=3", "stages has the unknown key 'pretrian'; did you mean 'pretrain'"),
         ("stages.debias.training.max_step=3", "unknown key 'max_step'; did you mean 'max_steps'"),
         ("stages.debias.questions.per_recrd=3", "unknown key 'per_recrd'; did you mean 'per_record'"),
         ("stages.debias.questions.per_record={verfy: 2}", "debias: questions: unknown question types ['verfy']"),
@@ -83,41 +86,48 @@ def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) 
         ("encoder.hiden_size=3", "encoder has the unknown key 'hiden_size'; did you mean 'hidden_size'"),
         ("encoder={stem_padding: valid, stem_strides: [2, 1]}", "encoder: stem_padding is 'valid' with stem_strides"),
         ("encoder={stem_padding: valid}", "projector: patches_per_token is 5 with the encoder's stem_padding 'valid'"),
-        ("projector.patches_per_token=0", "projector: patches_per_token is 0; expected 1 or more"),
+        ("projector.patches_per_token=0", "projector.patches_per_token is 0; expected 1 or more"),
         ("encoder.patch_size=7", "patch_size 7 is not a multiple of the stem's total stride 4"),
         ("feature_extractor.samplingrate=3", "unknown key 'samplingrate'; did you mean 'sampling_rate'"),
         ("feature_extractor.scaling=volts", "scaling is 'volts'; expected"),
         ("language_model.config.hiden_size=3", "unknown key 'hiden_size'; did you mean 'hidden_size'"),
         ("language_model.config.model_type=lama", "model_type 'lama', which transformers does not know; did you mean"),
-        ("language_model.config.vocab_size=300", "leave it out and set language_model.vocab_size instead"),
-        ("stages.debias.questions={path: x, types: [verify]}", "path, which stands alone"),
-        ("stages.debias.questions.path=x", "beside it attributes, per_record. Replace"),
-        ("stages.debias.questions.path=x", "'stages.debias.questions={path: x}'"),
-        ("limit=-5", "limit is -5; expected 1 or more records"),
-        ("limit=0", "limit is 0; expected 1 or more records"),
-        ("reader_spread=2", "reader_spread is 2.0; expected 0 to 1"),
+        (
+            "language_model.config.vocab_size=300",
+            "language_model: config sets vocab_size, which the run's own tokenizer decides; leave",
+        ),
+        ("stages.debias.questions={path: x, types: [verify]}", "debias: questions has path, which stands alone"),
+        ("stages.debias.questions.path=x", "beside it per_record, attributes. Replace"),
+        ("stages.debias.questions.path=x", "'stages.NAME.questions={path: x}'"),
+        ("limit=-5", "limit is -5; expected 1 or more"),
+        ("limit=0", "limit is 0; expected 1 or more"),
+        ("reader_spread=2", "reader_spread is 2; expected 1 or less"),
         ("corpus=ludbb", "corpus is 'ludbb', which is no known corpus; did you mean 'ludb'?"),
         ("corpus=ludbb", "which is not given"),
         ("lora.r=-1", "lora.r is -1; expected 1 or more"),
-        ("lora.dropout=1.5", "lora.dropout is 1.5; expected 0 to 1"),
-        ("stages.finetune.training.learning_rate=-1", "finetune: training.learning_rate is -1; expected 0 or more"),
-        ("stages.finetune.training.learning_rate=fast", "training.learning_rate is 'fast'; expected 0 or more"),
-        ("stages.finetune.training.adam_beta2=1", "training.adam_beta2 is 1; expected from 0 to below 1"),
-        ("language_model.tune=some", "language_model.tune is 'some'; expected frozen, lora, full"),
-        ("text_encoder.tune=lora", "text_encoder.tune is 'lora'; expected frozen, full"),
-        ("projector.type=conv", "projector.type is 'conv'; expected linear, mlp"),
-        ("stages.debias.tune=half", "tune is 'half'; expected frozen, lora, full"),
-        ("stages.pretrain.loss=mse", "loss is 'mse'; expected infonce, sigmoid"),
+        ("lora.dropout=1.5", "lora.dropout is 1.5; expected 1 or less"),
+        ("stages.finetune.training.learning_rate=-1", "finetune.training.learning_rate is -1; expected 0 or more"),
+        ("stages.finetune.training.learning_rate=fast", "training.learning_rate is 'fast'; expected a valid number"),
+        ("stages.finetune.training.adam_beta2=1", "training.adam_beta2 is 1; expected less than 1"),
+        ("language_model.tune=some", "language_model.tune is 'some'; expected 'frozen', 'lora' or 'full'"),
+        ("text_encoder.tune=lora", "text_encoder.tune is 'lora'; expected 'frozen' or 'full'"),
+        ("projector.type=conv", "projector.type is 'conv'; expected 'linear' or 'mlp'"),
+        ("stages.debias.tune=half", "stages.debias.tune is 'half'; expected 'frozen', 'lora' or 'full'"),
+        ("stages.pretrain.loss=mse", "stages.pretrain.loss is 'mse'; expected 'infonce' or 'sigmoid'"),
         ("stages.pretrain.gradient_accumulation_steps=2", "would not see each other's negatives"),
         ("stages.pretrain.training.label_smoothing_factor=0.1", "label_smoothing_factor is for answers' tokens"),
-        ("stages.debias.training.label_smoothing_factor=1", "smoothing_factor is 1; expected from 0 to below 1"),
+        ("stages.debias.training.label_smoothing_factor=1", "smoothing_factor is 1; expected less than 1"),
         ("stages.debias.training.train_sampling_strategy=sequential", "set group_by_length instead"),
         ("stages.pretrain.batch_size=0", "batch_size is 0; expected 1 or more"),
-        ("seed=abc", "seed is 'abc'; expected int"),
-        ("limit=1.5", "limit is 1.5; expected int or null"),
-        ("stages.debias.tune_encoder=1", "tune_encoder is 1; expected bool"),
-        ("encoder=3", "encoder is 3; expected dict"),
-        ("stages=3", "stages is 3; expected some of pretrain, debias, finetune"),
+        ("seed=abc", "seed is 'abc'; expected a valid integer"),
+        ("limit=1.5", "limit is 1.5; expected a valid integer"),
+        ("stages.debias.tune_encoder=1", "tune_encoder is 1; expected a valid boolean"),
+        ("encoder=3", "encoder is 3; expected a mapping"),
+        ("stages=3", "stages is 3; expected a mapping"),
+        ("stages.pretrain.stream=3", "stages.pretrain.stream is 3; expected a valid boolean or a valid string"),
+        ("split={train: 0.5}", "split.train is 'train'; expected 'validation' or 'test'"),
+        ("split={test: 1}", "split is {'test': 1.0}; expected shares of patients from 0 whose sum is below 1"),
+        ("lora.tune=full", "lora: tune is 'full', which says nothing to lora: it is for language_model, text_encoder"),
         ("lora=3", "lora is 3; expected a mapping"),
         ("seed.more=3", "seed is not a mapping"),
         ("justakey", "has no '='"),
@@ -130,7 +140,7 @@ def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) 
         ("stages.debias.training.seed=4", "set seed instead"),
         ("stages.debias.training.report_to=tensorbord", "report_to is 'tensorbord'; did you mean 'tensorboard'"),
         ("stages.finetune.training.report_to=[none, dvclive]", "report_to is 'dvclive', which is not installed; pip"),
-        ("text_encoder.sizes={model_type: bert}", "text_encoder.sizes is for a model by name"),
+        ("text_encoder.sizes={model_type: bert}", "text_encoder: sizes is for a model by name"),
         ("stages.debias.training.label_names=[a]", "sets label_names, which follows from the recipe; leave it out"),
     ],
 )
@@ -162,13 +172,13 @@ def test_a_stream_has_readers_of_its_own(write_recipe: Callable[..., Path]) -> N
     streamed = ["stages.pretrain.stream=true", "stages.pretrain.training.max_steps=2"]
     own = load_recipe(write_recipe(), ["stages.pretrain.reader_spread=0.5", *streamed])
     assert (own.reader_spread, own.stages["pretrain"].reader_spread) == (0, 0.5)
-    with pytest.raises(RecipeError, match="stages.pretrain: reader_spread is 1.5; expected 0 to 1"):
+    with pytest.raises(RecipeError, match="stages.pretrain.reader_spread is 1.5; expected 1 or less"):
         load_recipe(write_recipe(), ["stages.pretrain.reader_spread=1.5", *streamed])
     with pytest.raises(
         RecipeError, match="is for a stream of simulated records, and stream is False; set stream: true"
     ):
         load_recipe(write_recipe(), ["stages.pretrain.reader_spread=0.5"])
-    with pytest.raises(RecipeError, match="reader_spread is 0.0, which says nothing to debias"):
+    with pytest.raises(RecipeError, match="reader_spread is 0, which says nothing to debias: it is for pretrain"):
         load_recipe(write_recipe(), ["stages.debias.reader_spread=0"])
 
 
@@ -196,8 +206,9 @@ def test_a_prepared_corpus_has_any_name_and_holds_records(write_recipe: Callable
     [
         ("corpus: ludb\nstages: {pretrain: }", "lacks output; add it to the recipe or pass output=VALUE"),
         ("output: x\nstages: {pretrain: }", "lacks corpus"),
-        ("corpus: ludb\noutput: x", "names no stages"),
-        ("corpus: ludb\noutput: x\nstages:", "stages is None; expected some of"),
+        ("corpus: ludb\noutput: x", "lacks stages; add it to the recipe"),
+        ("corpus: ludb\noutput: x\nstages: {}", "stages is {}; expected at least 1"),
+        ("corpus: ludb\noutput: x\nstages:", "stages is None; expected a mapping"),
         ("- corpus", "holds list; expected a mapping"),
         ("", "holds NoneType; expected a mapping"),
         ("corpus: [", "is no YAML"),
@@ -207,3 +218,36 @@ def test_an_unusable_file_is_refused(tmp_path: Path, text: str, message: str) ->
     (tmp_path / "recipe.yaml").write_text(text)
     with pytest.raises(RecipeError, match=re.escape(message)):
         load_recipe(tmp_path / "recipe.yaml")
+
+
+def test_all_that_is_wrong_is_told_at_once(write_recipe: Callable[..., Path]) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(write_recipe(), ["limit=0", "lora.r=0", "stages.debias.evalute=3"])
+    found = [line.partition("recipe.yaml: ")[2] for line in str(caught.value).splitlines()]
+    assert found == [
+        "limit is 0; expected 1 or more.",
+        "lora.r is 0; expected 1 or more.",
+        "stages.debias has the unknown key 'evalute'; did you mean 'evaluate'?",
+    ]
+
+
+@pytest.mark.parametrize("text", ["1e-3", "-2E5", "1.5e3", ".5e-3"])
+def test_what_looks_like_a_number_is_one_unless_it_is_quoted(
+    text: str, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = load_recipe(write_recipe(), [f"stages.debias.training.optim_args='{text}'", f"description='{text}'"])
+    assert recipe.description == recipe.stages["debias"].training["optim_args"] == text
+    RunFolder(tmp_path / "run").open(recipe)
+    assert load_recipe(tmp_path / "run" / "recipe.yaml") == recipe
+    with pytest.raises(RecipeError, match=re.escape(f"description is {float(text)}; expected a valid string")):
+        load_recipe(write_recipe(), [f"description={text}"])
+
+
+def test_reading_a_recipe_needs_nothing_of_what_runs_it() -> None:
+    room = Path(recipe_room.__file__).parent
+    nodes = [node for file in room.glob("*.py") for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+    assert not [node.module for node in imports if node.level == 2], "another room of training/"
+    below = {node.module.partition(".")[0] for node in imports if node.level == 3}
+    allowed = {"configuration_ecgllm", "corpora", "errors_ecgllm", "feature_extraction_ecgllm"}
+    assert below <= allowed, "a model, or a checkpoint"

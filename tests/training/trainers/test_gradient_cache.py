@@ -12,7 +12,7 @@ import torch
 
 from ecgllm import ECGEncoderConfig, ECGTextDualEncoder
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.recipe.recipe import RecipeError, TextEncoderRecipe
+from ecgllm.training.recipe import RecipeError, TextEncoderRecipe
 from ecgllm.training.text_models import build_text_encoder
 from ecgllm.training.trainers.gradient_cache import cached_step
 
@@ -273,7 +273,7 @@ def test_a_run_in_chunks_taken_up_again_ends_in_the_same_bits(write_recipe: Call
     ("override", "message"),
     [
         ("stages.pretrain.cache_chunk=0", "cache_chunk is 0; expected 1 or more"),
-        ("stages.debias.cache_chunk=4", "in pretrain alone"),
+        ("stages.debias.cache_chunk=4", "which says nothing to debias: it is for pretrain"),
         ("stages.pretrain={cache_chunk: 4, training: {fp16: true}}", "cache_chunk does not go with fp16"),
         ("stages.pretrain.gradient_accumulation_steps=2", "Set cache_chunk to bound the memory"),
     ],

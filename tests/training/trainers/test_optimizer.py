@@ -11,7 +11,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.recipe.recipe import RecipeError
+from ecgllm.training.recipe import RecipeError
 from ecgllm.training.trainers.optimizer import muon
 
 LEARNING_RATE, WEIGHT_DECAY = 1e-2, 0.1

@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 
 from ecgllm.corpora import prepare
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.recipe.recipe import RecipeError
+from ecgllm.training.recipe import RecipeError
 
 # A rate at which validation soon gets worse.
 STAGE = {

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from transformers import TrainingArguments
 
 from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration
-from ecgllm.training.recipe.recipe import LanguageModelRecipe
+from ecgllm.training.recipe import LanguageModelRecipe
 from ecgllm.training.text_models import build_language_model
 from ecgllm.training.trainers.trainer import GroupedSampler, StageTrainer, _EpochOfData, answer_positions
 
