@@ -188,7 +188,9 @@ DISTRIBUTED = """
 import os, sys
 sys.path.insert(0, root)
 import torch, torch.distributed as dist
-from tests.training.trainers.test_gradient_cache import batch, dual_encoder, gradients, plain_step, assert_equal_gradients
+from tests.training.trainers.test_gradient_cache import (
+    assert_equal_gradients, batch, dual_encoder, gradients, plain_step,
+)
 from ecgllm.training.trainers.gradient_cache import cached_step
 rank = int(os.environ["RANK"])
 cases = [(loss, batch()) for loss in ("infonce", "sigmoid")]
