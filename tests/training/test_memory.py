@@ -60,6 +60,7 @@ print(anonymous() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="anonymous memory is read from Linux' /proc")
 def test_more_records_take_some_bytes_each(finished_run: Path, tmp_path: Path) -> None:
     taken = {}

@@ -123,6 +123,7 @@ def test_spawned_workers_train_what_no_worker_trains(write_recipe: Callable[...,
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
+@pytest.mark.slow  # what is trained from spawned workers is compared above
 def test_a_stream_is_read_by_spawned_workers() -> None:
     stream = StreamedExamples(SimulatedWindows(0, []), ECGFeatureExtractor(), 2, text="report")
     loader = DataLoader(stream, batch_size=2, num_workers=1, multiprocessing_context="spawn", collate_fn=list)

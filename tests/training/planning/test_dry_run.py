@@ -23,18 +23,15 @@ TABLE = re.compile(r"^  (\w+) +([\d,]+) +([\d,]+)$", re.MULTILINE)
 
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-# Those of which this machine can take three steps of each stage as they are, as a dry run does. It takes seconds with
-# one of them, and many with the others.
+# Those of which this machine can take three steps of each stage as they are, as a dry run does, in a minute in all.
 STEPS_TAKEN = ("sim-demo", "sim-tiny", "ablate-projector", "ludb-tiny")
 
 
 def _dry_runs() -> list:
-    counted = [pytest.param(file, False, id=file.stem) for file in RECIPES if file.stem != "sim-demo"]
-    marks = {"sim-demo": []}
+    counted = [pytest.param(file, False, id=file.stem) for file in RECIPES]
     taken = [file for file in RECIPES if file.stem in STEPS_TAKEN]
     return counted + [
-        pytest.param(file, True, id=f"{file.stem}-steps-taken", marks=marks.get(file.stem, [pytest.mark.slow]))
-        for file in taken
+        pytest.param(file, True, id=f"{file.stem}-steps-taken", marks=pytest.mark.slow) for file in taken
     ]
 
 
