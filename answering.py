@@ -1,9 +1,9 @@
-"""A checkpoint's name to a pipeline that answers, for the commands that load one.
+"""A checkpoint's name to a pipeline that answers, and one question to it with how sure the answer is.
 
-In: a folder, or a Hub id whose code is trusted. Out: `ECGTextToTextPipeline`, or a `CheckpointError` before anything
-is run. Decided here: a folder is loaded by this package's own classes. The code that it brings, or names elsewhere, is
-run only where a person trusts it in words: a file of another place or another repository is no better known than a
-download.
+In: a folder, or a Hub id whose code is trusted; records and a question. Out: `ECGTextToTextPipeline`, or a
+`CheckpointError` before anything is run; the answer as `ecgllm ask` gives it. Decided here: a folder is loaded by this
+package's own classes. The code that it brings, or names elsewhere, is run only where a person trusts it in words: a
+file of another place or another repository is no better known than a download.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def test_what_spoils_a_lead_is_named_with_its_figure(clean: ECGRecord, change, g
     assert all(each.grade == "good" for each in quality.leads if each.name != "V2")
 
 
-def test_hum_is_measured_in_millivolt(clean: ECGRecord) -> None:
+def test_powerline_interference_is_measured_in_millivolt(clean: ECGRecord) -> None:
     quality = assess_quality(spoiled(clean, "I", lambda x, t: x + 0.08 * np.sin(2 * np.pi * 50 * t)))
     lead = quality.leads[0]
     assert lead.powerline_50_mv == pytest.approx(0.08, rel=0.05)
@@ -90,7 +90,7 @@ def test_a_short_record_is_unusable_and_says_what_was_not_measured(clean: ECGRec
     assert assess_quality(clean.segment(1.0, 1.0)).verdict != "unusable"
 
 
-def test_at_100_hz_neither_60_hz_hum_nor_noise_is_claimed() -> None:
+def test_at_100_hz_neither_60_hz_interference_nor_noise_is_claimed() -> None:
     lead = assess_quality(simulate_ecg(seed=5, sampling_rate=100)).leads[0]
     assert (lead.powerline_50_mv, lead.powerline_60_mv, lead.noise_mv) == (None, None, None)
 
