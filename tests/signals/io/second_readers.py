@@ -43,8 +43,8 @@ def as_wfdb(path, own):
     theirs = wfdb.rdrecord(str(path.with_suffix("")), m2s=True)
     names = [known_lead_name((name or f"signal {row}").partition("#")[0]) for row, name in enumerate(theirs.sig_name)]
     rows = [row for row, unit in enumerate(theirs.units) if unit.lower() in IN_MV]
-    if any("their unit is no voltage" in note and "\ufffd" in note for note in own.notes):
-        rows = [row for row in rows if names[row] in own.leads]
+    aside = [note for note in own.notes if "their unit is no voltage" in note and "\ufffd" in note]
+    rows = [row for row in rows if names[row] in own.leads or not any(names[row] in note for note in aside)]
     volts = [theirs.p_signal[:, row] * IN_MV[theirs.units[row].lower()] for row in rows]
     return Second([names[row] for row in rows], theirs.fs, volts)
 
