@@ -67,7 +67,7 @@ def _run_in(run: RunFolder, recipe: Recipe, callbacks: tuple[TrainerCallback, ..
         if unused := recipe.unused_parts():
             print(f"Not used, since no stage here has to do with it: {', '.join(unused)}")
         if start is not None:
-            run.note_start(start.identity())
+            run.note_start(start)
         _prepare_data(recipe, run)
     wait()
     corpus = load_from_disk(run.folder / "corpus")

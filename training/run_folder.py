@@ -25,6 +25,7 @@ from ..writing import LOCK, OWNER, PARTIAL, owned, remove_partial, write_json, w
 from .loading import recipe_from_dict
 from .recipe import Recipe, RecipeError
 from .recipe.file import read_yaml, to_yaml
+from .start import Start
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy")
 
@@ -108,18 +109,16 @@ class RunFolder:
             return [f"Versions changed since this run began ({', '.join(changed)}): results may differ slightly."]
         return []
 
-    def note_start(self, identity: dict[str, Any]) -> None:
+    def note_start(self, start: Start) -> None:
         """Write down which checkpoint the run starts from. Raises: RecipeError when it is no longer the same."""
-        file = self.folder / "start.json"
-        if file.is_file():
-            began = read_json(file)
-            if began["weights"] != identity["weights"]:
-                raise RecipeError(
-                    f"The checkpoint that {self.folder} started from has changed since ({began['weights']}, now "
-                    f"{identity['weights']}); choose another output."
-                )
-            return
-        write_json(file, identity)
+        began = self.start()
+        if began is None:
+            write_json(self.folder / "start.json", start.identity())
+        elif not start.has_weights(began["weights"]):
+            raise RecipeError(
+                f"The checkpoint that {self.folder} started from has changed since (it had the weights "
+                f"{began['weights']}); choose another output."
+            )
 
     def start(self) -> dict[str, Any] | None:
         """What `note_start` wrote."""

@@ -23,7 +23,9 @@ from ..loading_ecgllm import check_files, read_json
 from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from .recipe import Recipe, RecipeError
+from .weights import folder_sha256
 
+_OF_FILES = "sha256 "  # what runs of earlier versions noted: the bytes of all files, whatever is in them
 _CONFIGS = {config.model_type: config for config in (ECGLLMConfig, ECGTextDualEncoderConfig)}
 _PROJECTOR = {
     "type": "projector_type",
@@ -74,17 +76,21 @@ class Start:
 
     def identity(self) -> dict[str, Any]:
         """What a run notes of its start, without the path: folders are of the machine that trained."""
-        digest = hashlib.sha256()
-        for file in sorted(self.folder.glob("*.safetensors")):
-            with open(file, "rb") as stream:
-                while part := stream.read(1 << 20):
-                    digest.update(part)
         return {
             "name": self.folder.resolve().name,
             "model_type": self.config.model_type,
             "trained_on": self.trained_on,
-            "weights": "sha256 " + digest.hexdigest() if self.weights else "not taken",
+            "weights": f"tensors sha256 {folder_sha256(self.folder)}" if self.weights else "not taken",
         }
+
+    def has_weights(self, noted: str) -> bool:
+        """Whether the weights are those that a run noted: today's hash of tensors, or an earlier one of files."""
+        if not noted.startswith(_OF_FILES):
+            return noted == self.identity()["weights"]
+        digest = hashlib.sha256()
+        for file in sorted(self.folder.glob("*.safetensors")):
+            digest.update(file.read_bytes())
+        return noted == _OF_FILES + digest.hexdigest()
 
 
 def find_start(name: str | None) -> Path | None:

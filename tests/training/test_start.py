@@ -1,13 +1,15 @@
 """Runs that start from the checkpoint of another: what they take, what they refuse, what they write down."""
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from ecgllm.training import dry_run, load_recipe, run_recipe
 from ecgllm.training.planning.planned_models import planned_model
@@ -45,7 +47,7 @@ def test_it_starts_from_the_whole_model(
     noted = json.loads((run / "start.json").read_text())
     assert noted["name"] == finished_run.name and noted["trained_on"] == "49 simulated ECGs, no patient's data"
     card = (run / "README.md").read_text()
-    assert f"Training started from the checkpoint `{finished_run.name}` (sha256 " in card
+    assert f"Training started from the checkpoint `{finished_run.name}` (tensors sha256 " in card
     assert str(finished_run.parent) not in card
     config = json.loads((run / "config.json").read_text())
     assert config["trained_on"].startswith("49 simulated ECGs, no patient's data; then ")
@@ -139,14 +141,26 @@ def test_what_is_no_checkpoint_is_refused(write_recipe: Callable[..., Path], tmp
         load_recipe(file, [f"start_from={tmp_path / 'empty'}"])
 
 
-def test_a_checkpoint_that_changed_is_refused(finished_run: Path, write_recipe: Callable[..., Path]) -> None:
-    start = finished_run / "pretrain" / "model"
+def test_weights_that_changed_are_refused_and_the_same_in_another_file_are_not(
+    finished_run: Path, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    start = Path(shutil.copytree(finished_run / "pretrain" / "model", tmp_path / "start"))
     recipe = load_recipe(write_recipe(start_from=str(start), stages={"finetune": ASKED | {"training": NOTHING}}))
-    run = run_recipe(recipe)
+    run, file = run_recipe(recipe), start / "model.safetensors"
     noted = json.loads((run / "start.json").read_text())
-    (run / "start.json").write_text(json.dumps(noted | {"weights": "sha256 0"}))
-    with pytest.raises(RecipeError, match="has changed since"):
-        run_recipe(recipe)
+    # A run of an earlier version, which noted a hash of the files, goes on as well.
+    earlier = noted | {"weights": f"sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}"}
+    (run / "start.json").write_text(json.dumps(earlier))
+    run_recipe(recipe)
+    (run / "start.json").write_text(json.dumps(noted))
+    own = load_file(file)
+    save_file(own, file, metadata={"format": "pt", "saved by": "another version"})
+    run_recipe(recipe)
+    save_file(own | {"logit_scale": own["logit_scale"] + 1}, file, metadata={"format": "pt"})
+    for before in (noted, earlier):
+        (run / "start.json").write_text(json.dumps(before))
+        with pytest.raises(RecipeError, match="has changed since"):
+            run_recipe(recipe)
 
 
 def test_a_dry_run_takes_the_sizes_of_the_checkpoint(

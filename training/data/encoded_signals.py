@@ -21,6 +21,7 @@ from datasets.utils import tqdm
 from ...modeling_ecgllm import ECGEncoder
 from ...processing_ecgllm import ECGFeatureExtractor
 from ...writing import write_json, written_whole
+from ..weights import tensors_sha256
 from .augmentations import Augmenter
 from .prepared_signals import PreparedSignals
 from .record_index import RecordIndex, encoded_ids
@@ -78,9 +79,7 @@ def fingerprint(
         digest.update(augmenter.identity())
     settings = {key: value for key, value in encoder.config.to_dict().items() if key not in _NOT_OF_THE_FUNCTION}
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-    for name, tensor in sorted(encoder.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    digest.update(tensors_sha256(sorted(encoder.state_dict().items())).encode())
     return digest.hexdigest()[:16]
 
 
