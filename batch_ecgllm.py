@@ -1,7 +1,8 @@
-"""One batch out of several texts with several ECGs each: padding, nesting, and which tokens are learned.
+"""One batch out of several texts with several ECGs each: tokens, labels, padding, nesting.
 
-In: token ids per text, and ECGs of all texts one after the other. Out: rows of one length [batch, tokens], and ECGs
-[batch, ecgs, ...] with a mask. Decided here: nothing is truncated, and what fills a place is zero, or -100 in labels.
+In: texts with placeholders, and the ECGs of all texts one after the other. Out: a row of token ids and labels for each
+text; rows of one length [batch, tokens], and ECGs [batch, ecgs, ...] with a mask. Decided here: nothing is truncated,
+and what fills a place is zero, or -100 in labels.
 """
 
 from __future__ import annotations
@@ -38,12 +39,40 @@ def as_batch(text: Any, ecgs: Any) -> tuple[list[str], list[list[Any]]]:
     return texts, [[] if item is None else list(item) if is_list(item) else [item] for item in ecgs]
 
 
-def repeat(values: list[int], repeats: list[int]) -> list[int]:
-    """Each value as many times as its place in `repeats` says."""
-    return [value for value, count in zip(values, repeats, strict=True) for _ in range(count)]
+def tokenize(
+    tokenizer: Any,
+    texts: list[str],
+    add_special_tokens: bool,
+    label_spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+) -> list[dict[str, list[int]]]:
+    """{"input_ids"} of each text; with label_spans also "labels", which are -100 outside the spans.
+
+    Raises: ECGError for label_spans with a slow tokenizer.
+    """
+    with_labels = label_spans is not None
+    if with_labels and not tokenizer.is_fast:
+        raise ECGError(
+            f"{type(tokenizer).__name__} is a slow tokenizer, which cannot tell where a token stands in the text; "
+            "labels need a fast one (AutoTokenizer gives it where there is one)."
+        )
+    encoded = tokenizer(
+        texts,
+        add_special_tokens=add_special_tokens,
+        padding=False,
+        truncation=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        return_offsets_mapping=with_labels,
+    )
+    rows = [{"input_ids": ids} for ids in encoded["input_ids"]]
+    if with_labels:
+        for row, offsets, spans in zip(rows, encoded["offset_mapping"], label_spans, strict=True):
+            learned = zip(row["input_ids"], _learned_tokens(offsets, spans), strict=True)
+            row["labels"] = [token_id if learn else -100 for token_id, learn in learned]
+    return rows
 
 
-def learned_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[bool]:
+def _learned_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[bool]:
     """Which tokens stand in one of the spans.
 
     A token of blanks may have no width, as byte-level tokenizers trim blanks off; it counts when it is inside.
@@ -52,6 +81,19 @@ def learned_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int
         any((begin < end and start < stop) if end > start else begin < start < stop for begin, stop in spans)
         for start, end in offsets
     ]
+
+
+def repeat_placeholders(row: Mapping[str, list[int]], placeholder: int, counts: list[int]) -> dict[str, list[int]]:
+    """A row of `tokenize` with each placeholder as many times as the next of counts says, never learned."""
+    ids, left = row["input_ids"], iter(counts)
+    repeats = [next(left) if token_id == placeholder else 1 for token_id in ids]
+    repeated = {
+        name: [value for value, count in zip(values, repeats, strict=True) for _ in range(count)]
+        for name, values in row.items()
+    }
+    if "labels" in row:
+        repeated["labels"] = [-100 if label == placeholder else label for label in repeated["labels"]]
+    return repeated
 
 
 def where_learned(labels: Any) -> Any:
@@ -136,6 +178,3 @@ def stack_encoded(ecgs: Sequence[Mapping[str, Any]], preprocessing_id: int) -> d
     for target, rows in zip(stacked, embeds, strict=True):
         target[: len(rows)] = rows
     return {"ecg_embeds": stacked, "ecg_lengths": np.array([ecg["ecg_length"] for ecg in ecgs], dtype=np.int64)}
-
-
-__all__ = ["as_batch", "learned_tokens", "nest_ecgs", "pad_tokens", "repeat", "stack_encoded", "where_learned"]

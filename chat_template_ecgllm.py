@@ -1,21 +1,21 @@
 """Chat templates: conversations to text, and where the assistant's words stand in it.
 
-In: conversations in transformers' form, whose turns hold text and ECGs in parts, and a Jinja template with its
-tokenizer. Out: one text per conversation with a placeholder for every ECG, the ECGs in order, and the spans of text
-that are learned. Decided here: how templates are written to that take strings and those that take parts, and that a
-template in which the assistant's turns cannot be told apart is refused rather than guessed at.
+In: turns of plain text, as `flatten_content` makes them, and a Jinja template with its tokenizer. Out: one text per
+conversation, and the spans of it that are learned. Decided here: how templates are written to that take strings and
+those that take parts, and that a template in which the assistant's turns cannot be told apart is refused rather than
+guessed at.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
 from transformers.utils.chat_template_utils import _get_template_variables, render_jinja_template
 
-from .errors_ecgllm import ECGError, shorten
+from .errors_ecgllm import ECGError
 
 # For language models without a chat template. The newline opens a turn, so that an answer ends with the
 # end-of-sequence.
@@ -32,43 +32,10 @@ PLAIN_CHAT_TEMPLATE = (
 _GENERATION_TAG = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
-def flatten_content(
-    turns: list[dict[str, Any]], ecg_token: str, with_ecgs: bool = True
-) -> tuple[list[dict[str, Any]], list[Any]]:
-    """Turns with plain string content, a placeholder for every ECG part, and the ECGs in order."""
-    if not turns:
-        raise ECGError("The conversation is empty; expected turns.")
-    flattened, ecgs = [], []
-    for turn in turns:
-        content = turn.get("content") if isinstance(turn, Mapping) else None
-        if not isinstance(content, (str, Sequence)) or "role" not in turn:
-            raise ECGError(
-                f'Found the turn {shorten(repr(turn))}; expected {{"role": ..., "content": ...}} with a string or a '
-                "list of parts as content."
-            )
-        pieces = []
-        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
-            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-            if kind == "text" and isinstance(part.get("text"), str):
-                pieces.append(part["text"])
-                if ecg_token in part["text"]:
-                    raise ECGError(
-                        f"The text of a {turn['role']} turn holds {ecg_token} itself: {shorten(part['text'])!r}. "
-                        'Give ECGs as parts {"type": "ecg", "ecg": ...}.'
-                    )
-            elif kind == "text":
-                raise ECGError(f'A {turn["role"]} turn holds a part {{"type": "text"}} without a string as "text".')
-            elif kind == "ecg":
-                if with_ecgs and part.get("ecg") is None:
-                    raise ECGError(
-                        'A part {"type": "ecg"} has no "ecg"; expected a record, a mapping, an array or a path.'
-                    )
-                pieces.append(ecg_token)
-                ecgs.append(part.get("ecg"))
-            else:
-                raise ECGError(f"A {turn['role']} turn holds a part of type {kind!r}; expected 'text' or 'ecg'.")
-        flattened.append({**turn, "content": "".join(pieces)})
-    return flattened, ecgs
+def plain_text(turns: list[dict[str, Any]]) -> str:
+    """Turns as the plain template writes them, but for their ends: texts for a tokenizer that is still to be made."""
+    (text,), _ = render_jinja_template([turns], chat_template=PLAIN_CHAT_TEMPLATE, eos_token="")
+    return text
 
 
 class ChatTemplate:
@@ -81,6 +48,15 @@ class ChatTemplate:
     def __init__(self, text: str, tokenizer: Any):
         self.text = text
         self.tokenizer = tokenizer
+
+    @classmethod
+    def chosen(cls, templates: str | Mapping[str, str], chosen: str | None, tokenizer: Any) -> ChatTemplate:
+        """The template given as Jinja text, by its name among those of a processor, or not at all."""
+        named = templates if isinstance(templates, Mapping) else {"default": templates}
+        name = chosen or "default"
+        if name not in named and chosen is None:
+            raise ECGError(f"The chat templates are {', '.join(named)}, none is the default; pass chat_template=.")
+        return cls(named.get(name, name), tokenizer)
 
     @property
     def variables(self) -> set[str]:
@@ -203,4 +179,4 @@ def _assistant_spans(
     return spans
 
 
-__all__ = ["PLAIN_CHAT_TEMPLATE", "ChatTemplate", "flatten_content"]
+__all__ = ["PLAIN_CHAT_TEMPLATE", "ChatTemplate", "plain_text"]

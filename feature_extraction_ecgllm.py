@@ -152,9 +152,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         sampling_rate: float | None = None,
         leads: Sequence[str] | None = None,
         return_tensors: str | None = "pt",
-        nan_policy: str | None = None,
-        drop_unknown_leads: bool = False,
-        require_heart: bool = False,
+        **settings: Any,
     ) -> BatchFeature:
         """Turn one ECG or a list of ECGs into padded model input.
 
@@ -165,22 +163,46 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 `preprocessing_id`), which is padded but not prepared again.
             sampling_rate, leads: of ECGs that do not carry their own.
             return_tensors: "pt", or "np" (also None) for NumPy arrays.
-            nan_policy: overrides the setting for this call.
-            drop_unknown_leads: leave out leads other than the twelve standard ones (X, V4R) instead of refusing.
-            require_heart: refuse an ECG in which no heart beats (`find_heart`): flat, noise alone, but asystole and
-                ventricular fibrillation, too. Whoever answers a question about one asks for it; whoever trains or
-                compares with noise does not.
+            settings: nan_policy, drop_unknown_leads, require_heart; see `prepare`.
         Returns: `ecg_values` float32 [ecgs, leads, samples] zero padded at the end, `lead_mask` bool [ecgs, leads]
             (True: given or derived), `ecg_lengths` int64 [ecgs] in samples.
         Raises: ECGInputError naming the ECG, what was found, what was expected and the way out.
         """
         check_choice("return_tensors", return_tensors, ("pt", "np", None))
-        policy = self.nan_policy if nan_policy is None else check_choice("nan_policy", nan_policy, _NAN_POLICIES)
-        batch = list(ecgs) if is_list(ecgs) else [ecgs]
+        batch = self.prepare(ecgs, sampling_rate, leads, **settings)
         if not batch:
             raise ECGInputError("the list of ECGs is empty; expected at least one")
-        values, masks = [], []
-        for index, ecg in enumerate(batch):
+        lengths = np.array([ecg["ecg_values"].shape[-1] for ecg in batch], dtype=np.int64)
+        padded = np.zeros((len(batch), len(self.leads), int(lengths.max())), dtype=np.float32)
+        for row, ecg in zip(padded, batch, strict=True):
+            row[:, : ecg["ecg_values"].shape[-1]] = ecg["ecg_values"]
+        masks = np.stack([ecg["lead_mask"] for ecg in batch])
+        return BatchFeature({"ecg_values": padded, "lead_mask": masks, "ecg_lengths": lengths}, return_tensors or "np")
+
+    def prepare(
+        self,
+        ecgs: Any,
+        sampling_rate: float | None = None,
+        leads: Sequence[str] | None = None,
+        nan_policy: str | None = None,
+        drop_unknown_leads: bool = False,
+        require_heart: bool = False,
+    ) -> list[dict[str, Any]]:
+        """ECGs as the model sees them, each of its own length; a call pads them.
+
+        Args:
+            ecgs, sampling_rate, leads: as in a call. nan_policy: overrides the setting for this call.
+            drop_unknown_leads: leave out leads other than the twelve standard ones (X, V4R) instead of refusing.
+            require_heart: refuse an ECG in which no heart beats (`find_heart`): flat, noise alone, but asystole and
+                ventricular fibrillation, too. Whoever answers a question about one asks for it; whoever trains or
+                compares with noise does not.
+        Returns: for each ECG, as is stored of it and as a call takes it again: `ecg_values` float32 [leads, samples],
+            `lead_mask` bool [leads], `preprocessing_id`. Those that were prepared before are handed on.
+        Raises: ECGInputError naming the ECG, what was found, what was expected and the way out.
+        """
+        policy = self.nan_policy if nan_policy is None else check_choice("nan_policy", nan_policy, _NAN_POLICIES)
+        prepared, own = [], self.preprocessing_id
+        for index, ecg in enumerate(ecgs if is_list(ecgs) else [ecgs]):
             try:
                 if isinstance(ecg, Mapping) and "ecg_values" in ecg:
                     value, mask = self._prepared(ecg)
@@ -193,16 +215,8 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
             except ECGInputError as error:
                 name = os.fspath(ecg) if isinstance(ecg, (str, os.PathLike)) else f"ecgs[{index}]"
                 raise ECGInputError(f"{name}: {error}") from error
-            values.append(value)
-            masks.append(mask)
-        lengths = np.array([value.shape[-1] for value in values], dtype=np.int64)
-        padded = np.zeros((len(values), len(self.leads), int(lengths.max())), dtype=np.float32)
-        for row, value in zip(padded, values, strict=True):
-            row[:, : value.shape[-1]] = value
-        data = {"ecg_values": padded, "lead_mask": np.stack(masks), "ecg_lengths": lengths}
-        if return_tensors == "pt":
-            data = {name: torch.from_numpy(array) for name, array in data.items()}
-        return BatchFeature(data)
+            prepared.append({"ecg_values": value, "lead_mask": mask, "preprocessing_id": own})
+        return prepared
 
     def _prepared(self, ecg: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Values and lead mask of an ECG that was prepared before, in the same way."""

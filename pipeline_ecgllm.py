@@ -5,7 +5,6 @@
 `candidates=` the best of these answers, and the probability of each. Decoding is deterministic unless asked otherwise.
 """
 
-import math
 from collections.abc import Mapping, Sequence, Sized
 from types import GeneratorType
 from typing import Any
@@ -15,7 +14,9 @@ from torch.utils.data import DataLoader
 from transformers import Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
+from .conversation_ecgllm import flatten_content
 from .errors_ecgllm import ECGError
+from .scoring_ecgllm import encode_answers, score_answers, write_answers
 
 
 class ECGTextToTextPipeline(Pipeline):
@@ -52,29 +53,18 @@ class ECGTextToTextPipeline(Pipeline):
         candidates: Sequence[str] | None = None,
         max_new_tokens: int | None = None,
         generate_kwargs: dict[str, Any] | None = None,
-        sampling_rate: float | None = None,
-        leads: list[str] | None = None,
-        nan_policy: str | None = None,
-        drop_unknown_leads: bool | None = None,
-        require_heart: bool | None = None,
-        **unknown: Any,
+        **ecg_settings: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        if unknown:
-            raise TypeError(f"Unknown arguments {sorted(unknown)}; generation settings go into generate_kwargs.")
-        preprocess = {
-            "sampling_rate": sampling_rate,
-            "leads": leads,
-            "nan_policy": nan_policy,
-            "drop_unknown_leads": drop_unknown_leads,
-            "require_heart": require_heart,
-        }
-        forward: dict[str, Any] = {} if candidates is None else {"candidates": _checked_candidates(candidates)}
+        if unknown := sorted(set(ecg_settings) - set(_ECG_SETTINGS)):
+            raise TypeError(f"Unknown arguments {unknown}; generation settings go into generate_kwargs.")
+        candidates = None if candidates is None else _checked_candidates(candidates)
         generation = dict(generate_kwargs or {})
         if max_new_tokens is not None:
             generation["max_new_tokens"] = max_new_tokens
-        if generation:
-            forward["generate_kwargs"] = generation
-        return {name: value for name, value in preprocess.items() if value is not None}, forward, {}
+        preprocess = {"candidates": candidates, **ecg_settings}
+        forward = {"candidates": candidates, "generate_kwargs": generation or None}
+        given = ({name: value for name, value in each.items() if value is not None} for each in (preprocess, forward))
+        return *given, {}
 
     def __call__(self, inputs: Any, ecgs: Any = None, **kwargs: Any) -> Any:
         """Answer one question or many.
@@ -110,27 +100,19 @@ class ECGTextToTextPipeline(Pipeline):
             inputs = (item for item in inputs)  # a datasets.Dataset, an iterator
         return super().__call__(inputs, **kwargs)
 
-    def preprocess(self, inputs: Any, require_heart: bool = True, **ecg_kwargs: Any) -> dict[str, list[Any]]:
-        """Prepare the ECGs of one input: a batch of one conversation, with prepared ECGs in it."""
-        conversation = self._as_conversation(inputs)
-        ecgs = [part["ecg"] for turn in conversation for part in _ecg_parts(turn)]
-        if not ecgs:
-            return {"conversations": [conversation]}
-        extractor = self.processor.feature_extractor
-        features = extractor(ecgs, return_tensors="np", require_heart=require_heart, **ecg_kwargs)
-        prepared = (
-            {"ecg_values": values[:, :length], "lead_mask": lead_mask, "preprocessing_id": extractor.preprocessing_id}
-            for values, lead_mask, length in zip(*(features[name] for name in _PREPARED_NAMES), strict=True)
-        )
-        turns = []
-        for turn in conversation:
-            if _ecg_parts(turn):
-                content = [
-                    {"type": "ecg", "ecg": next(prepared)} if _is_ecg_part(part) else part for part in turn["content"]
-                ]
-                turn = {**turn, "content": content}
-            turns.append(turn)
-        return {"conversations": [turns]}
+    def preprocess(
+        self, inputs: Any, candidates: list[str] | None = None, require_heart: bool = True, **ecg_settings: Any
+    ) -> dict[str, list[Any]]:
+        """A batch of one question: encoded, with each candidate behind it where there are some, and its ECGs."""
+        processor, conversation = self.processor, self._as_conversation(inputs)
+        _, ecgs = flatten_content(conversation, processor.ecg_token)
+        ecgs = processor.feature_extractor.prepare(ecgs, require_heart=require_heart, **ecg_settings)
+        lengths = [ecg["ecg_values"].shape[1] for ecg in ecgs]
+        if candidates is None:
+            encoded = processor.encode_conversation(conversation, lengths, add_generation_prompt=True)
+        else:
+            encoded = encode_answers(processor, conversation, lengths, candidates)
+        return {"encoded": [encoded], "ecgs": [ecgs]}
 
     def _as_conversation(self, inputs: Any) -> list[dict[str, Any]]:
         inputs = getattr(inputs, "messages", inputs)  # what transformers makes of the conversations of a generator
@@ -177,63 +159,11 @@ class ECGTextToTextPipeline(Pipeline):
         candidates: list[str] | None = None,
     ) -> dict[str, Any]:
         """Answer a batch: log_probabilities [batch, answers]; answers [batch, answers, tokens], or candidates."""
-        conversations = model_inputs["conversations"]
+        asked = self.model, self.processor, model_inputs["encoded"], model_inputs["ecgs"]
         if candidates is not None:
-            scores = torch.stack([self._score(conversation, candidates) for conversation in conversations])
-            return {"log_probabilities": scores, "candidates": [candidates] * len(conversations)}
-        inputs = self.processor.apply_chat_template(conversations, tokenize=True, add_generation_prompt=True)
-        tokens = inputs["input_ids"].shape[1]
-        self.processor.check_length(tokens, of_answer=1)
-        settings = dict(generate_kwargs or {})
-        if "generation_config" not in settings:
-            positions = self.processor.max_positions or math.inf
-            settings = {"do_sample": False, "num_beams": 1, "max_new_tokens": min(64, positions - tokens)} | settings
-        output = self.model.generate(
-            **inputs.to(self.model.device), **settings, return_dict_in_generate=True, output_logits=True
-        )
-        answers = output.sequences[:, inputs["input_ids"].shape[1] :]
-        log_probabilities = self._log_probabilities(answers, output, settings)
-        rows = len(conversations)
-        return {
-            "log_probabilities": log_probabilities.reshape(rows, -1),
-            "answers": answers.reshape(rows, -1, answers.shape[1]),
-        }
-
-    def _log_probabilities(self, answers: torch.Tensor, output: Any, settings: dict[str, Any]) -> torch.Tensor:
-        """Log-probability of each answer [answers, tokens] up to its end, as the model gives it: [answers]."""
-        end = settings.get("eos_token_id", self.model.generation_config.eos_token_id)
-        end = torch.tensor([] if end is None else end, dtype=torch.long, device=answers.device).reshape(-1)
-        total = torch.zeros(len(answers), device=answers.device)
-        ended = torch.zeros(len(answers), dtype=torch.bool, device=answers.device)
-        beams = output.get("beam_indices")
-        for step, logits in enumerate(output.logits[: answers.shape[1]]):
-            # With beams an answer comes from another row at every step, and from none (-1) once it has ended.
-            rows = torch.arange(len(answers), device=answers.device) if beams is None else beams[:, step]
-            token = answers[:, step]
-            token_log = logits.float()[rows.clamp(min=0)].log_softmax(dim=-1).gather(1, token[:, None])[:, 0]
-            total = total + token_log.masked_fill(ended | (rows < 0), 0.0)
-            ended = ended | torch.isin(token, end)
-        return total
-
-    def _score(self, conversation: list[dict[str, Any]], candidates: list[str]) -> torch.Tensor:
-        """Log-probability of each candidate's tokens, [candidates]. The ECGs are encoded once for all of them."""
-        answered = [[*conversation, {"role": "assistant", "content": answer}] for answer in candidates]
-        prepare = self.processor.apply_chat_template
-        inputs = dict(prepare(answered, tokenize=True, return_labels=True).to(self.model.device))
-        # Only what is said now counts, not what the assistant said in earlier turns.
-        labels = inputs.pop("labels")
-        earlier = prepare(conversation, tokenize=True, add_generation_prompt=True)["input_ids"].shape[1]
-        labels[:, : max(earlier - 1, 0)] = -100
-        if "ecg_values" in inputs:
-            ecg_inputs = {name: inputs.pop(name) for name in _ECG_NAMES}
-            features = self.model.get_ecg_features(**{name: value[:1] for name, value in ecg_inputs.items()})
-            del ecg_inputs["ecg_values"]
-            embeds = features.last_hidden_state[None]
-            inputs |= ecg_inputs | {"ecg_embeds": embeds.expand(len(candidates), *embeds.shape[1:])}
-        logits = self.model(**inputs).logits[:, :-1].float()
-        target = labels[:, 1:]
-        token_log = logits.log_softmax(dim=-1).gather(2, target.clamp(min=0)[..., None])[..., 0]
-        return (token_log * (target != -100)).sum(dim=1)
+            return {"log_probabilities": score_answers(*asked), "candidates": [candidates] * len(asked[-1])}
+        answers, log_probabilities = write_answers(*asked, **(generate_kwargs or {}))
+        return {"log_probabilities": log_probabilities, "answers": answers}
 
     def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
         log_probabilities = model_outputs["log_probabilities"][0]
@@ -250,8 +180,7 @@ class ECGTextToTextPipeline(Pipeline):
         return answers[0] if len(answers) == 1 else answers
 
 
-_PREPARED_NAMES = ("ecg_values", "lead_mask", "ecg_lengths")
-_ECG_NAMES = ("ecg_values", "ecg_mask", "lead_mask", "ecg_lengths", "preprocessing_id")
+_ECG_SETTINGS = ("sampling_rate", "leads", "nan_policy", "drop_unknown_leads", "require_heart")
 
 
 def _checked_candidates(candidates: Sequence[str]) -> list[str]:
@@ -260,15 +189,6 @@ def _checked_candidates(candidates: Sequence[str]) -> list[str]:
     if len(set(candidates)) < len(candidates):
         raise ECGError(f"candidates are {list(candidates)}; expected different answers.")
     return list(candidates)
-
-
-def _is_ecg_part(part: Any) -> bool:
-    return isinstance(part, Mapping) and part.get("ecg") is not None
-
-
-def _ecg_parts(turn: Any) -> list[Mapping[str, Any]]:
-    content = turn.get("content") if isinstance(turn, Mapping) else None
-    return [part for part in content if _is_ecg_part(part)] if isinstance(content, list | tuple) else []
 
 
 def _asking(conversation: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -285,7 +205,7 @@ def _asking(conversation: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _join(items: list[dict[str, list[Any]]]) -> dict[str, list[Any]]:
-    return {"conversations": [conversation for item in items for conversation in item["conversations"]]}
+    return {name: [one for item in items for one in item[name]] for name in items[0]}
 
 
 def _only(candidates: list[Any]) -> list[str]:

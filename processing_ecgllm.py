@@ -1,8 +1,10 @@
-"""Text with ECGs to one batch of model inputs: prompts and tokens (`ECGProcessor`).
+"""Conversations with ECGs to one batch of model inputs (`ECGProcessor`).
 
 In: texts or conversations with ECGs. Out: token ids with one placeholder per ECG token, the ECGs as the feature
-extractor prepares them, [batch, ecgs, ...], and labels where asked for. Decided here: the wording of prompts, how many
-tokens an ECG takes in a text, and that nothing is truncated. Input that does not fit raises `ECGError`.
+extractor prepares them, [batch, ecgs, ...], and labels where asked for. There is one way: a conversation is rendered
+(`_render`), its ECGs are prepared, its text becomes a row of tokens (`_encode`), rows and ECGs become a batch
+(`collate`). Decided here: how many tokens an ECG takes in a text, and that nothing is truncated. Input that does not
+fit raises `ECGError`.
 """
 
 from __future__ import annotations
@@ -17,20 +19,23 @@ from transformers import AddedToken, AutoTokenizer, BatchFeature, FeatureExtract
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.processing_utils import ProcessorMixin
 
-from .batch_ecgllm import as_batch, learned_tokens, nest_ecgs, pad_tokens, repeat, stack_encoded, where_learned
-from .chat_template_ecgllm import PLAIN_CHAT_TEMPLATE, ChatTemplate, flatten_content
+from .batch_ecgllm import as_batch, nest_ecgs, pad_tokens, repeat_placeholders, stack_encoded, tokenize, where_learned
+from .chat_template_ecgllm import PLAIN_CHAT_TEMPLATE, ChatTemplate
 from .configuration_ecgllm import ECG_TOKEN, count_tokens, describe_difference, preprocessing_fingerprint
+from .conversation_ecgllm import build_conversation, ecg_prompt, flatten_content
 from .errors_ecgllm import ECGError, shorten
-from .feature_extraction_ecgllm import ECGFeatureExtractor, is_list
+from .feature_extraction_ecgllm import ECGFeatureExtractor
 from .saving_ecgllm import copy_code
 from .signal_ecgllm import LEADS, ECGInputError
 from .words_ecgllm import TrainedWords, translated
 
 ECGInput = Any
 """One ECG: a mapping with signal, sampling_rate and leads; an object with these attributes; an array; or a path."""
+Spans = Sequence[tuple[int, int]]
+"""Where what is learned stands in a text: (start, end) in characters."""
 
-_NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+_BATCH_ARGUMENTS = ("return_tensors", "padding", "padding_side", "max_length")
+_BATCH_ARGUMENTS += ("sampling_rate", "leads", "nan_policy", "drop_unknown_leads")
 
 
 def add_ecg_token(tokenizer: Any, ecg_token: str = ECG_TOKEN) -> int:
@@ -39,27 +44,6 @@ def add_ecg_token(tokenizer: Any, ecg_token: str = ECG_TOKEN) -> int:
     if ecg_token not in tokenizer.get_added_vocab():
         tokenizer.add_tokens([AddedToken(ecg_token, special=True, normalized=False)], special_tokens=True)
     return tokenizer.convert_tokens_to_ids(ecg_token)
-
-
-def ecg_prompt(question: str, num_ecgs: int) -> list[dict[str, Any]]:
-    """The parts of a user's turn that introduces `num_ecgs` ECGs and asks a question (wording: arXiv 2411.14795).
-
-    Returns: text parts, and parts {"type": "ecg"} where the ECGs go.
-    """
-    if num_ecgs == 0:
-        return [{"type": "text", "text": question}]
-    if num_ecgs == 1:
-        texts = ["Here is an electrocardiogram: ", f"\n{question}"]
-    else:
-        word = _NUMBER_WORDS[num_ecgs] if num_ecgs < len(_NUMBER_WORDS) else str(num_ecgs)
-        ordinals = [_ORDINALS[i] if i < len(_ORDINALS) else f"ECG number {i + 1}" for i in range(num_ecgs)]
-        texts = [f"Here are {word} electrocardiograms. The {ordinals[0]} is "]
-        texts += [f", the {ordinal} is " for ordinal in ordinals[1:-1]]
-        texts += [f", and the {ordinals[-1]} is ", f".\n{question}"]
-    parts: list[dict[str, Any]] = [{"type": "text", "text": texts[0]}]
-    for text in texts[1:]:
-        parts += [{"type": "ecg"}, {"type": "text", "text": text}]
-    return parts
 
 
 class ECGProcessor(ProcessorMixin):
@@ -224,7 +208,7 @@ class ECGProcessor(ProcessorMixin):
         padding_side: str | None = None,
         max_length: int | None = None,
         return_tensors: str | None = "pt",
-        label_spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+        label_spans: Sequence[Spans] | None = None,
     ) -> BatchFeature:
         """Prepare texts that hold one `ecg_token` per ECG.
 
@@ -243,40 +227,22 @@ class ECGProcessor(ProcessorMixin):
         if text is None:
             raise ECGError("text is missing; for signals alone use processor.feature_extractor(ecgs).")
         texts, nested = as_batch(text, ecgs)
-        learned_in = [self._words.to_trained(one) for one in texts]
-        if label_spans is not None and learned_in != texts:
+        trained = [self._words.to_trained(one) for one in texts]
+        if label_spans is not None and trained != texts:
             raise ECGError(
                 f"label_spans were given of texts that this checkpoint was trained on in other words: "
                 f"{self.trained_words}. Write the texts in these, or use apply_chat_template(return_labels=True)."
             )
-        texts = learned_in
         if label_spans is not None and len(label_spans) != len(texts):
             raise ECGError(f"{len(texts)} texts were given with {len(label_spans)} label_spans; expected one each.")
-        for row, (one, row_ecgs) in enumerate(zip(texts, nested, strict=True)):
-            count = one.count(self.ecg_token)
-            if count != len(row_ecgs):
-                raise ECGError(
-                    f"Text {row} holds {count} {self.ecg_token} placeholders and {len(row_ecgs)} ECGs were given for "
-                    f"it; expected one {self.ecg_token} per ECG. Text: {shorten(one)!r}"
-                )
-        flat = [ecg for row_ecgs in nested for ecg in row_ecgs]
-        features = None
-        if flat:
-            features = self.feature_extractor(
-                flat,
-                sampling_rate=sampling_rate,
-                leads=leads,
-                nan_policy=nan_policy,
-                drop_unknown_leads=drop_unknown_leads,
-                return_tensors="np",
-            )
-        rows = [len(row_ecgs) for row_ecgs in nested]
-        lengths = iter(() if features is None else features["ecg_lengths"].tolist())
-        lengths_by_row = [[next(lengths) for _ in range(count)] for count in rows]
-        encoded = self._tokenize(texts, lengths_by_row, add_special_tokens, label_spans)
-        for ids in encoded["input_ids"]:
-            self.check_length(len(ids))
-        return self._assemble(encoded, features, rows, padding, padding_side, max_length, return_tensors)
+        flat = [ecg for row in nested for ecg in row]
+        flat = iter(self.feature_extractor.prepare(flat, sampling_rate, leads, nan_policy, drop_unknown_leads))
+        prepared = [[next(flat) for _ in row] for row in nested]
+        lengths = [[ecg["ecg_values"].shape[1] for ecg in row] for row in prepared]
+        encoded = self._encode(trained, lengths, label_spans, add_special_tokens)
+        for row in encoded:
+            self.check_length(len(row["input_ids"]))
+        return self.collate(encoded, prepared, padding_side, padding, max_length, return_tensors)
 
     def check_length(self, tokens: int, of_answer: int = 0) -> None:
         """Refuse what the language model has no positions for, before it is asked. Raises: ECGError.
@@ -291,148 +257,93 @@ class ECGProcessor(ProcessorMixin):
             )
 
     def encode_conversation(
-        self, conversation: list[dict[str, Any]], ecg_lengths: Sequence[int] = (), **template_kwargs: Any
+        self,
+        conversation: list[dict[str, Any]],
+        ecg_lengths: Sequence[int] = (),
+        add_generation_prompt: bool = False,
+        **template_kwargs: Any,
     ) -> dict[str, list[int]]:
-        """Token ids and labels of one conversation for training, before its ECGs are at hand.
+        """Token ids of one conversation, before its ECGs are at hand.
 
         Args:
             conversation: as in `apply_chat_template`; ECG parts may be without "ecg". ecg_lengths: samples of its
-                ECGs, in order, as `ECGFeatureExtractor` returns them. template_kwargs: variables of the template.
+                ECGs, in order, as `ECGFeatureExtractor` returns them. add_generation_prompt: of a prompt that is to be
+                answered, which has no labels. template_kwargs: variables of the template.
         Returns: {"input_ids", "labels"}, lists of equal length, to be put together by `collate`.
+        Raises: ECGError as `apply_chat_template`, and for as many ecg_lengths as there are not ECGs.
         """
-        turns, ecgs = self._flatten(conversation, with_ecgs=False)
-        if len(ecgs) != len(ecg_lengths):
-            raise ECGError(
-                f"The conversation has {len(ecgs)} ECG parts and {len(ecg_lengths)} ecg_lengths were given; expected "
-                "one for each part."
-            )
-        template = self._template(None)
-        text, spans = template.render_with_spans(turns, **template_kwargs)
-        encoded = self._tokenize([text], [list(ecg_lengths)], template.needs_bos, [spans])
-        return {name: rows[0] for name, rows in encoded.items()}
+        template = ChatTemplate.chosen(self.chat_template, None, self.tokenizer)
+        if add_generation_prompt:
+            template_kwargs["add_generation_prompt"] = True
+        text, _, spans = self._render(conversation, template, not add_generation_prompt, False, **template_kwargs)
+        return self._encode([text], [ecg_lengths], None if spans is None else [spans], template.needs_bos)[0]
 
     def collate(
         self,
         encoded: Sequence[Mapping[str, list[int]]],
         ecgs: Sequence[Sequence[Mapping[str, Any]]],
-        padding_side: str = "right",
+        padding_side: str | None = "right",
+        padding: bool | str = True,
+        max_length: int | None = None,
+        return_tensors: str | None = "pt",
     ) -> BatchFeature:
         """Pad what `encode_conversation` made, with the ECGs.
 
         Args: ecgs: prepared before, or anything `__call__` takes; or all of them encoded before: mappings with
-            `ecg_embeds` [patches, encoder size], `ecg_length` (samples) and `preprocessing_id`.
-        Raises: ValueError when the ECGs of a conversation are not those whose lengths it was encoded with.
+            `ecg_embeds` [patches, encoder size], `ecg_length` (samples) and `preprocessing_id`. The rest, and what is
+            returned: as in `__call__`.
+        Raises: ECGError when the ECGs of a conversation are not those whose lengths it was encoded with.
         """
         if not encoded or len(encoded) != len(ecgs):
             raise ECGError(f"{len(encoded)} conversations with {len(ecgs)} lists of ECGs; expected one for each.")
         flat = [ecg for row in ecgs for ecg in row]
-        features: Mapping[str, np.ndarray] | None = None
-        if flat:
-            if isinstance(flat[0], Mapping) and "ecg_embeds" in flat[0]:
-                features = stack_encoded(flat, self.feature_extractor.preprocessing_id)
-            else:
-                features = self.feature_extractor(flat, return_tensors="np")
-        sequences = {name: [list(row[name]) for row in encoded] for name in ("input_ids", "labels")}
-        rows = [len(row) for row in ecgs]
-        lengths = iter(() if features is None else features["ecg_lengths"].tolist())
-        for row, (ids, count) in enumerate(zip(sequences["input_ids"], rows, strict=True)):
-            found, expected = (
-                ids.count(self.ecg_token_id),
-                sum(self.num_ecg_tokens(next(lengths)) for _ in range(count)),
-            )
+        features, own = {}, self.feature_extractor.preprocessing_id
+        if flat and isinstance(flat[0], Mapping) and "ecg_embeds" in flat[0]:
+            features = stack_encoded(flat, own)
+        elif flat:
+            features = self.feature_extractor(flat, return_tensors="np")
+        counts, lengths = [len(row) for row in ecgs], iter(features["ecg_lengths"].tolist() if flat else ())
+        for number, (row, count) in enumerate(zip(encoded, counts, strict=True)):
+            found = row["input_ids"].count(self.ecg_token_id)
+            expected = sum(self.num_ecg_tokens(next(lengths)) for _ in range(count))
             if found != expected:
                 raise ECGError(
-                    f"Conversation {row} was encoded with {found} ECG tokens, its {count} ECGs make {expected}; "
+                    f"Conversation {number} was encoded with {found} ECG tokens, its {count} ECGs make {expected}; "
                     "expected the ECGs whose lengths encode_conversation was given."
                 )
-        return self._assemble(sequences, features, rows, True, padding_side, None, "pt")
-
-    def _assemble(
-        self,
-        sequences: dict[str, list[list[int]]],
-        features: Mapping[str, np.ndarray] | None,
-        ecgs_per_text: list[int],
-        padding: bool | str,
-        padding_side: str | None,
-        max_length: int | None,
-        return_tensors: str | None,
-    ) -> BatchFeature:
-        """Pad token ids and labels, and put the ECGs beside them."""
-        side = padding_side or self.tokenizer.padding_side
-        data: dict[str, Any] = pad_tokens(sequences, self.tokenizer.pad_token_id, padding, side, max_length)
-        if features is not None:
-            data |= nest_ecgs(features, ecgs_per_text)
-            preprocessing_id = self.feature_extractor.preprocessing_id
-            data["preprocessing_id"] = np.full(len(ecgs_per_text), preprocessing_id, np.int64)
+        data: dict[str, Any] = pad_tokens(
+            {name: [list(row[name]) for row in encoded] for name in ("input_ids", "labels") if name in encoded[0]},
+            self.tokenizer.pad_token_id,
+            padding,
+            padding_side or self.tokenizer.padding_side,
+            max_length,
+        )
+        if flat:
+            data |= nest_ecgs(features, counts) | {"preprocessing_id": np.full(len(counts), own, np.int64)}
         return BatchFeature(data, tensor_type=return_tensors)
 
-    def _tokenize(
+    def _encode(
         self,
         texts: list[str],
         ecg_lengths: Sequence[Sequence[int]],
+        label_spans: Sequence[Spans] | None,
         add_special_tokens: bool,
-        label_spans: Sequence[Sequence[tuple[int, int]]] | None,
-    ) -> dict[str, list[list[int]]]:
-        """Token ids per text, each placeholder repeated as often as its ECG has tokens."""
-        with_labels = label_spans is not None
-        if with_labels and not self.tokenizer.is_fast:
-            raise ECGError(
-                f"{type(self.tokenizer).__name__} is a slow tokenizer, which cannot tell where a token stands in the "
-                "text; labels need a fast one (AutoTokenizer gives it where there is one)."
-            )
-        encoded = self.tokenizer(
-            texts,
-            add_special_tokens=add_special_tokens,
-            padding=False,
-            truncation=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            return_offsets_mapping=with_labels,
-        )
-        sequences: dict[str, list[list[int]]] = {"input_ids": []} | ({"labels": []} if with_labels else {})
-        for row, (text, ids, lengths) in enumerate(zip(texts, encoded["input_ids"], ecg_lengths, strict=True)):
-            if ids.count(self.ecg_token_id) != len(lengths):
+    ) -> list[dict[str, list[int]]]:
+        """Token ids (and labels) per text, each placeholder repeated as often as its ECG has tokens."""
+        encoded = tokenize(self.tokenizer, texts, add_special_tokens, label_spans)
+        for number, (row, lengths) in enumerate(zip(encoded, ecg_lengths, strict=True)):
+            found = row["input_ids"].count(self.ecg_token_id)
+            if found != len(lengths):
                 raise ECGError(
-                    f"Text {row} has {ids.count(self.ecg_token_id)} {self.ecg_token} tokens (id {self.ecg_token_id}) "
-                    f"for {len(lengths)} ECGs; expected one each. The chat template leaves out or repeats a turn, or "
-                    f"the tokenizer splits the placeholder. Text: {shorten(text)!r}"
+                    f"Text {number} holds {found} {self.ecg_token} placeholders and {len(lengths)} ECGs were given "
+                    f"for it; expected one {self.ecg_token} per ECG. A chat template may leave a turn out or repeat "
+                    f"it. Text: {shorten(texts[number])!r}"
                 )
-            repeats = [1] * len(ids)
-            places = [place for place, token_id in enumerate(ids) if token_id == self.ecg_token_id]
-            for place, length in zip(places, lengths, strict=True):
-                repeats[place] = self.num_ecg_tokens(length)
-            sequences["input_ids"].append(repeat(ids, repeats))
-            if with_labels:
-                learned = learned_tokens(encoded["offset_mapping"][row], label_spans[row])
-                labels = [
-                    token_id if learn and token_id != self.ecg_token_id else -100
-                    for token_id, learn in zip(ids, learned, strict=True)
-                ]
-                sequences["labels"].append(repeat(labels, repeats))
-        return sequences
+            counts = [self.num_ecg_tokens(length) for length in lengths]
+            encoded[number] = repeat_placeholders(row, self.ecg_token_id, counts)
+        return encoded
 
-    def build_conversation(
-        self,
-        question: str,
-        ecgs: ECGInput | Sequence[ECGInput] = (),
-        answer: str | None = None,
-        system: str | None = None,
-    ) -> list[dict[str, Any]]:
-        """A conversation that asks one question about the given ECGs, in the paper's wording; see `ecg_prompt`.
-
-        Raises: ECGError for a question without words.
-        """
-        if not isinstance(question, str) or not question.strip():
-            raise ECGError(f"The question is {shorten(repr(question))}; expected words.")
-        ecgs = list(ecgs) if is_list(ecgs) else [ecgs]
-        content = ecg_prompt(question, len(ecgs))
-        for part, ecg in zip((part for part in content if part["type"] == "ecg"), ecgs, strict=True):
-            part["ecg"] = ecg
-        conversation: list[dict[str, Any]] = [] if system is None else [{"role": "system", "content": system}]
-        conversation.append({"role": "user", "content": content})
-        if answer is not None:
-            conversation.append({"role": "assistant", "content": answer})
-        return conversation
+    build_conversation = staticmethod(build_conversation)
 
     def apply_chat_template(
         self,
@@ -445,16 +356,8 @@ class ECGProcessor(ProcessorMixin):
         return_dict: bool = True,
         return_labels: bool = False,
         return_assistant_tokens_mask: bool = False,
-        return_tensors: str | None = "pt",
-        padding: bool | str = True,
-        padding_side: str | None = None,
-        max_length: int | None = None,
-        sampling_rate: float | None = None,
-        leads: Sequence[str] | None = None,
-        nan_policy: str | None = None,
-        drop_unknown_leads: bool = False,
         processor_kwargs: Mapping[str, Any] | None = None,
-        **template_kwargs: Any,
+        **kwargs: Any,
     ) -> str | list[str] | BatchFeature | Any:
         """Render one conversation or a batch through the language model's chat template.
 
@@ -464,62 +367,38 @@ class ECGProcessor(ProcessorMixin):
             tokenize: False returns the rendered text. return_dict: with tokenize, all inputs, not the ids alone.
             return_labels: with tokenize, adds labels: the assistant's turns (with their end-of-turn token), else -100.
             return_assistant_tokens_mask: with tokenize, adds assistant_masks: 1 where labels would learn, else 0.
-            padding_side: by default "right" with labels (training) and "left" without (generation).
-            processor_kwargs: the arguments from return_tensors to drop_unknown_leads, as transformers passes them.
-            template_kwargs: variables of the template. The rest: see `__call__` and transformers.
+            kwargs: arguments of `__call__` from sampling_rate to return_tensors, also taken as processor_kwargs, as
+                transformers passes them (padding_side: by default "right" with labels, for training, and "left"
+                without, for generation); and variables of the template. The rest: see transformers.
         Raises: ECGError for an unknown argument or part, a placeholder written out in the text, a template that writes
             nothing of what is said, or one in which the assistant's turns cannot be told apart.
         """
-        processing = {
-            "return_tensors": return_tensors,
-            "padding": padding,
-            "padding_side": padding_side,
-            "max_length": max_length,
-            "sampling_rate": sampling_rate,
-            "leads": leads,
-            "nan_policy": nan_policy,
-            "drop_unknown_leads": drop_unknown_leads,
-        }
-        processing |= _checked_processor_kwargs(processor_kwargs or {}, processing)
-        learned = "return_labels" if return_labels else "return_assistant_tokens_mask"
-        with_spans = return_labels or return_assistant_tokens_mask
-        if with_spans and not (tokenize and return_dict):
-            raise ECGError(f"{learned} needs tokenize=True and return_dict=True: it is told for each token id.")
-        if with_spans and (add_generation_prompt or continue_final_message):
+        given = {name: kwargs.pop(name) for name in _BATCH_ARGUMENTS if name in kwargs}
+        settings = _joined(given, processor_kwargs or {})
+        learned = return_labels or return_assistant_tokens_mask
+        if learned and (not (tokenize and return_dict) or add_generation_prompt or continue_final_message):
             raise ECGError(
-                f"{learned} is for training and goes with neither add_generation_prompt nor continue_final_message."
+                f"{'return_labels' if return_labels else 'return_assistant_tokens_mask'} is for training: it needs "
+                "tokenize=True and return_dict=True, and neither add_generation_prompt nor continue_final_message."
             )
-        if not conversation:
-            raise ECGError("The conversation is empty; expected turns, or a batch of conversations.")
-        batched = not isinstance(conversation[0], Mapping)
-        conversations = conversation if batched else [conversation]
-        template = self._template(chat_template)
-        if unknown := sorted(set(template_kwargs) - template.variables):
+        template = ChatTemplate.chosen(self.chat_template, chat_template, self.tokenizer)
+        if unknown := sorted(set(kwargs) - template.variables):
+            *arguments, _ = inspect.signature(self.apply_chat_template).parameters
             raise ECGError(
                 f"{', '.join(unknown)}: neither an argument of apply_chat_template nor a variable of the chat "
-                f"template. Arguments are {', '.join(inspect.signature(self.apply_chat_template).parameters)}."
+                f"template. Arguments are {', '.join((*arguments, *_BATCH_ARGUMENTS))}."
             )
-        flattened = [self._flatten(turns) for turns in conversations]
-        spans = None
-        if with_spans:
-            rendered = [template.render_with_spans(turns, **template_kwargs) for turns, _ in flattened]
-            texts, spans = [text for text, _ in rendered], [row for _, row in rendered]
-        else:
-            settings = template_kwargs | {
-                "add_generation_prompt": add_generation_prompt,
-                "continue_final_message": continue_final_message,
-            }
-            texts = [template.render(turns, **settings) for turns, _ in flattened]
+        if not learned:
+            kwargs.update(add_generation_prompt=add_generation_prompt, continue_final_message=continue_final_message)
+        batched = bool(conversation) and not isinstance(conversation[0], Mapping)
+        conversations = conversation if batched else [conversation]
+        rendered = [self._render(turns, template, learned, **kwargs) for turns in conversations]
+        texts, ecgs, spans = (list(column) for column in zip(*rendered, strict=True))
         if not tokenize:
             return texts if batched else texts[0]
-        processing["padding_side"] = processing["padding_side"] or ("right" if return_labels else "left")
-        inputs = self(
-            texts,
-            [ecgs for _, ecgs in flattened],
-            add_special_tokens=template.needs_bos,
-            label_spans=spans,
-            **processing,
-        )
+        settings["padding_side"] = settings.get("padding_side") or ("right" if return_labels else "left")
+        spans = spans if learned else None
+        inputs = self(texts, ecgs, add_special_tokens=template.needs_bos, label_spans=spans, **settings)
         if return_assistant_tokens_mask:
             inputs["assistant_masks"] = where_learned(inputs["labels"])
             if not return_labels:
@@ -534,20 +413,21 @@ class ECGProcessor(ProcessorMixin):
         """The text of token ids, in today's words; arguments as in transformers."""
         return translated(super().decode(*args, **kwargs), self._words)
 
-    def _flatten(
-        self, conversation: list[dict[str, Any]], with_ecgs: bool = True
-    ) -> tuple[list[dict[str, Any]], list[ECGInput]]:
-        """`flatten_content`, in the words that the checkpoint was trained in."""
+    def _render(
+        self,
+        conversation: list[dict[str, Any]],
+        template: ChatTemplate,
+        with_spans: bool,
+        with_ecgs: bool = True,
+        **settings: Any,
+    ) -> tuple[str, list[ECGInput], Spans | None]:
+        """A conversation's text in the trained words, its ECGs in order, and where the assistant's words stand."""
         turns, ecgs = flatten_content(conversation, self.ecg_token, with_ecgs)
-        return [{**turn, "content": self._words.to_trained(turn["content"])} for turn in turns], ecgs
-
-    def _template(self, chosen: str | None) -> ChatTemplate:
-        """The template given as Jinja text, by name, or not at all."""
-        named = self.chat_template if isinstance(self.chat_template, Mapping) else {"default": self.chat_template}
-        name = chosen or "default"
-        if name not in named and chosen is None:
-            raise ECGError(f"The chat templates are {', '.join(named)}, none is the default; pass chat_template=.")
-        return ChatTemplate(named.get(name, name), self.tokenizer)
+        turns = [{**turn, "content": self._words.to_trained(turn["content"])} for turn in turns]
+        if not with_spans:
+            return template.render(turns, **settings), ecgs, None
+        text, spans = template.render_with_spans(turns, **settings)
+        return text, ecgs, spans
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
         """Save tokenizer, feature extractor and processor, complete as remote code. Arguments as in transformers."""
@@ -561,16 +441,18 @@ class ECGProcessor(ProcessorMixin):
         return files
 
 
-def _checked_processor_kwargs(given: Mapping[str, Any], stated: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Raises: ECGError for what is no argument, or is stated beside it in another way."""
-    defaults = inspect.signature(ECGProcessor.apply_chat_template).parameters
-    wrong = [name for name in given if name not in stated]
+def _joined(given: Mapping[str, Any], processor_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments given by themselves and in processor_kwargs.
+
+    Raises: ECGError for what is no argument, or is given in both in different ways.
+    """
+    wrong = [name for name in processor_kwargs if name not in _BATCH_ARGUMENTS]
     if wrong:
-        raise ECGError(f"processor_kwargs holds {', '.join(wrong)}; expected some of {', '.join(stated)}.")
-    twice = [name for name in given if stated[name] is not defaults[name].default and stated[name] != given[name]]
+        raise ECGError(f"processor_kwargs holds {', '.join(wrong)}; expected some of {', '.join(_BATCH_ARGUMENTS)}.")
+    twice = [name for name, value in processor_kwargs.items() if name in given and given[name] != value]
     if twice:
         raise ECGError(f"{', '.join(twice)}: given twice, by itself and otherwise in processor_kwargs; leave one out.")
-    return given
+    return {**given, **processor_kwargs}
 
 
 __all__ = [

@@ -30,6 +30,7 @@ TRAVELS = (  # the ground floor from below: each imports only those before it
     "saving_ecgllm",
     "loading_ecgllm",
     "feature_extraction_ecgllm",
+    "conversation_ecgllm",
     "chat_template_ecgllm",
     "batch_ecgllm",
     "processing_ecgllm",
@@ -38,6 +39,7 @@ TRAVELS = (  # the ground floor from below: each imports only those before it
     "losses_ecgllm",
     "dual_encoder_ecgllm",
     "language_model_ecgllm",
+    "scoring_ecgllm",
     "pipeline_ecgllm",
     "modeling_ecgllm",
 )

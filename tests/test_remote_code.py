@@ -29,10 +29,10 @@ pytestmark = pytest.mark.smoke
 
 MODEL_FILES = {
     "README.md", "config.json", "generation_config.json", "model.safetensors", "batch_ecgllm.py", "beats_ecgllm.py",
-    "chat_template_ecgllm.py", "configuration_ecgllm.py", "dual_encoder_ecgllm.py", "encoder_ecgllm.py",
-    "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py", "language_model_ecgllm.py",
-    "loading_ecgllm.py", "losses_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py", "processing_ecgllm.py",
-    "saving_ecgllm.py", "signal_ecgllm.py", "words_ecgllm.py",
+    "chat_template_ecgllm.py", "configuration_ecgllm.py", "conversation_ecgllm.py", "dual_encoder_ecgllm.py",
+    "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
+    "language_model_ecgllm.py", "loading_ecgllm.py", "losses_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py",
+    "processing_ecgllm.py", "saving_ecgllm.py", "scoring_ecgllm.py", "signal_ecgllm.py", "words_ecgllm.py",
 }  # fmt: skip
 ENCODER_FILES = {
     "README.md", "config.json", "model.safetensors", "preprocessor_config.json", "beats_ecgllm.py",
@@ -41,10 +41,10 @@ ENCODER_FILES = {
 }  # fmt: skip
 DUAL_ENCODER_FILES = ENCODER_FILES | {"dual_encoder_ecgllm.py", "losses_ecgllm.py"}
 PROCESSOR_FILES = {
-    "batch_ecgllm.py", "chat_template.jinja", "chat_template_ecgllm.py", "configuration_ecgllm.py", "errors_ecgllm.py",
-    "feature_extraction_ecgllm.py", "heart_ecgllm.py", "preprocessor_config.json", "processing_ecgllm.py",
-    "processor_config.json", "saving_ecgllm.py", "signal_ecgllm.py", "tokenizer.json", "tokenizer_config.json",
-    "words_ecgllm.py",
+    "batch_ecgllm.py", "chat_template.jinja", "chat_template_ecgllm.py", "configuration_ecgllm.py",
+    "conversation_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
+    "preprocessor_config.json", "processing_ecgllm.py", "processor_config.json", "saving_ecgllm.py",
+    "signal_ecgllm.py", "tokenizer.json", "tokenizer_config.json", "words_ecgllm.py",
 }  # fmt: skip
 QUESTION = "Is there atrial fibrillation?"
 LEADS = ["I", "II", "V1", "V5"]

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-import torch
 from datasets import Dataset
 
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
 from ..processing_ecgllm import ECGProcessor
+from ..scoring_ecgllm import write_answers
 from .data.examples import answer_set
 from .data.prepared_signals import PreparedSignals
 
 
-@torch.no_grad()
 def generate_answers(
     model: ECGLLMForConditionalGeneration,
     processor: ECGProcessor,
@@ -32,15 +31,14 @@ def generate_answers(
     answers: list[str] = []
     for start in range(0, len(questions), batch_size):
         rows = questions[start : start + batch_size]
-        conversations = [
-            processor.build_conversation(question, [signals[record_id] for record_id in ids])
-            for question, ids in zip(rows["question"], rows["ecg_ids"], strict=True)
-        ]
-        inputs = processor.apply_chat_template(conversations, tokenize=True, add_generation_prompt=True)
-        inputs = inputs.to(model.device)
-        output = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
-        texts = processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        answers += [text.strip() for text in texts]
+        ecgs = [[signals[record_id] for record_id in ids] for ids in rows["ecg_ids"]]
+        prompts = []
+        for question, ids in zip(rows["question"], rows["ecg_ids"], strict=True):
+            conversation = processor.build_conversation(question, [{}] * len(ids))
+            lengths = [signals.length(record_id) for record_id in ids]
+            prompts.append(processor.encode_conversation(conversation, lengths, add_generation_prompt=True))
+        tokens, _ = write_answers(model, processor, prompts, ecgs, max_new_tokens=max_new_tokens)
+        answers += [text.strip() for text in processor.batch_decode(tokens[:, 0], skip_special_tokens=True)]
     return answers
 
 

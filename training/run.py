@@ -21,6 +21,8 @@ from accelerate import PartialState
 from datasets import Dataset, load_from_disk
 from transformers import TrainerCallback
 
+from ..chat_template_ecgllm import plain_text
+from ..conversation_ecgllm import ecg_prompt
 from ..corpora import QUESTION_FEATURES
 from ..corpora.questions.paraphrases import PHRASINGS
 from ..processing_ecgllm import ECGFeatureExtractor
@@ -203,10 +205,10 @@ def _texts(corpus: Dataset) -> list[str]:
     ]
     findings = sorted({finding for findings in corpus["findings"] for finding in findings})
     wordings = [wording for template in PHRASINGS.values() for wording in template["train"]]
-    prompts = [
-        "User: Here is an electrocardiogram: \nAssistant: yes",
-        "User: Here are two electrocardiograms. The first is , and the second is .\nAssistant: no, none, both",
-    ]
+    prompts = []
+    for number, answer in ((1, "yes"), (2, "no, none, both")):
+        said = "".join(part.get("text", "") for part in ecg_prompt("", number)).strip("\n")
+        prompts.append(plain_text([{"role": "user", "content": said}, {"role": "assistant", "content": answer}]))
     # As many of these as of reports: a language model learns from questions alone, and few tokens are quick to read.
     asked = [*findings, *(f"{prompt} {wording}" for prompt in prompts for wording in wordings)]
     return [*reports, *asked * max(1, len(reports) // len(asked))]

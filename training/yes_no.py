@@ -12,20 +12,18 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..errors_ecgllm import ECGError
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
 from ..processing_ecgllm import ECGProcessor
+from ..scoring_ecgllm import encode_answers, score_answers
 from .data.encoded_signals import EncodedSignals
 from .data.prepared_signals import PreparedSignals
 from .pretraining_metrics import interval, patient_draws
-from .trainers.trainer import answer_positions, takes_positions
 
 ANSWERS = ("yes", "no")
 
 
-@torch.no_grad()
 def yes_probabilities(
     model: ECGLLMForConditionalGeneration,
     processor: ECGProcessor,
@@ -37,35 +35,25 @@ def yes_probabilities(
     """P(yes) relative to P(no), float64 [questions], each the probability of the whole answer.
 
     Args: questions, ecg_ids: what is asked, and the records that it is asked about. signals: holds all of them;
-        encoded ones (`encode_signals`) cost one pass of the encoder a record instead of two a question.
+        encoded ones (`encode_signals`) cost one pass of the encoder a record instead of one a question.
     """
 
     @lru_cache(maxsize=100_000)
-    def encode(question: str, answer: str, lengths: tuple[int, ...]) -> Mapping[str, list[int]]:
-        conversation = processor.build_conversation(question, [{}] * len(lengths), answer=answer)
-        return processor.encode_conversation(conversation, lengths)
+    def encode(question: str, lengths: tuple[int, ...]) -> list[Mapping[str, list[int]]]:
+        conversation = processor.build_conversation(question, [{}] * len(lengths))
+        return encode_answers(processor, conversation, lengths, ANSWERS)
 
     model.eval()
     lengths = [tuple(signals.length(record_id) for record_id in ids) for ids in ecg_ids]
-    tokens = [len(encode(text, "yes", own)["input_ids"]) for text, own in zip(questions, lengths, strict=True)]
-    keeps_answers_only = takes_positions(model)
+    tokens = [len(encode(*asked)[0]["input_ids"]) for asked in zip(questions, lengths, strict=True)]
     found = np.empty(len(questions))
     order = np.argsort(tokens, kind="stable")
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        encoded = [encode(questions[row], answer, lengths[row]) for row in rows for answer in ANSWERS]
-        ecgs = [[signals[record_id] for record_id in ecg_ids[row]] for row in rows for _ in ANSWERS]
-        inputs = dict(processor.collate(encoded, ecgs).to(model.device))
-        labels = inputs.pop("labels")
-        following = labels[:, 1:]
-        if keeps_answers_only:
-            kept = answer_positions(labels)
-            inputs["logits_to_keep"], following = kept["logits_to_keep"], kept["shift_labels"]
-        logits = model(**inputs).logits.double()
-        logits = logits if keeps_answers_only else logits[:, :-1]
-        each = logits.log_softmax(dim=-1).gather(2, following.clamp(min=0)[..., None])[..., 0]
-        answers = (each * (following != -100)).sum(dim=1).reshape(len(rows), len(ANSWERS))
-        found[rows] = answers.softmax(dim=1)[:, 0].cpu().numpy()
+        encoded = [encode(questions[row], lengths[row]) for row in rows]
+        ecgs = [[signals[record_id] for record_id in ecg_ids[row]] for row in rows]
+        scores = score_answers(model, processor, encoded, ecgs)
+        found[rows] = scores.double().softmax(dim=1)[:, 0].cpu().numpy()
     return found
 
 

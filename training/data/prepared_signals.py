@@ -81,13 +81,13 @@ def prepare_signals(corpus: Dataset, feature_extractor: ECGFeatureExtractor, fol
 def _prepare(record_id: str, ecg: Any, feature_extractor: ECGFeatureExtractor) -> dict[str, Any]:
     row = {"id": record_id, "preprocessing_id": feature_extractor.preprocessing_id}
     try:
-        features = feature_extractor(ecg, return_tensors="np")
+        (prepared,) = feature_extractor.prepare(ecg)
     except ECGInputError as error:
         return row | {"ecg_values": b"", "lead_mask": [], "ecg_length": 0, "refused": str(error)}
     return row | {
-        "ecg_values": features["ecg_values"][0].astype("<f4").tobytes(),
-        "lead_mask": features["lead_mask"][0].tolist(),
-        "ecg_length": int(features["ecg_lengths"][0]),
+        "ecg_values": prepared["ecg_values"].astype("<f4").tobytes(),
+        "lead_mask": prepared["lead_mask"].tolist(),
+        "ecg_length": prepared["ecg_values"].shape[1],
         "refused": "",
     }
 

@@ -132,12 +132,7 @@ class StreamedExamples(torch.utils.data.IterableDataset):
                 raise ECGInputError(f"none of {len(records)} streamed records can be used; the last: {reason}")
 
     def _example(self, record: StreamedRecord, pass_number: int | None) -> dict[str, Any]:
-        features = self.feature_extractor(record.ecg(), return_tensors="np")
-        ecg = {
-            "ecg_values": features["ecg_values"][0],
-            "lead_mask": features["lead_mask"][0],
-            "preprocessing_id": self.feature_extractor.preprocessing_id,
-        }
+        (ecg,) = self.feature_extractor.prepare(record.ecg())
         if self.augmenter is not None and pass_number is not None:
             ecg = self.augmenter(ecg, pass_number, record.number)
         said = record.report, record.findings, record.source

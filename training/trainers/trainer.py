@@ -7,19 +7,17 @@ after a restart, and no step is taken by gradients that are not finite.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
-from ...modeling_ecgllm import ECGLLMForConditionalGeneration
+from ...scoring_ecgllm import answer_positions, shifted, takes_positions
 from ..recipe import RecipeError
 from .non_finite import NonFiniteGuard
 from .optimizer import muon
@@ -249,33 +247,6 @@ class _EpochOfData(TrainerCallback):
         dataset = getattr(train_dataloader, "dataset", None)
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(epoch)
-
-
-def shifted(labels: torch.Tensor) -> torch.Tensor:
-    """What follows each position, int [batch, tokens] like the labels: -100 where nothing is learned."""
-    return torch.nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
-
-
-def answer_positions(labels: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Where a batch needs logits, as arguments of the model's forward.
-
-    Args: labels int [batch, tokens], -100 where nothing is learned.
-    Returns: logits_to_keep int [kept], the positions whose next token is learned in any row; shift_labels
-        int [batch, kept], what follows them. Of a batch without any label the first position is kept.
-    """
-    following = labels[:, 1:]
-    kept = (following != -100).any(dim=0).nonzero().flatten()
-    if not len(kept):
-        kept = kept.new_zeros(1)
-    return {"logits_to_keep": kept, "shift_labels": following[:, kept].contiguous()}
-
-
-def takes_positions(model: Any) -> bool:
-    """Whether the language model computes logits of chosen positions only; a few families compute all or nothing."""
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
-    if not isinstance(base, ECGLLMForConditionalGeneration):
-        return False
-    return "logits_to_keep" in inspect.signature(base.language_model.forward).parameters
 
 
 class GroupedSampler(Sampler):

@@ -9,11 +9,11 @@ from packaging.version import Version
 
 from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
+from ecgllm.scoring_ecgllm import answer_positions
 from ecgllm.training.data.examples import QuestionCollator
 from ecgllm.training.data.shared_ecgs import share_beginning, sharing_is_exact, why_not_shared
 from ecgllm.training.recipe import LanguageModelRecipe
 from ecgllm.training.text_models import build_language_model
-from ecgllm.training.trainers.trainer import answer_positions
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 QUESTIONS = [("Is there atrial fibrillation?", "yes"), ("What is the rhythm?", "sinus rhythm"), ("Is it slow?", "no")]

@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 from transformers import TrainingArguments
 
 from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration
+from ecgllm.scoring_ecgllm import answer_positions
 from ecgllm.training.recipe import LanguageModelRecipe
 from ecgllm.training.text_models import build_language_model
-from ecgllm.training.trainers.trainer import GroupedSampler, StageTrainer, _EpochOfData, answer_positions
+from ecgllm.training.trainers.trainer import GroupedSampler, StageTrainer, _EpochOfData
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -41,11 +42,6 @@ def test_the_loss_over_answer_positions_is_the_loss_over_all(model_type: str) ->
     torch.testing.assert_close(part.loss, whole.loss)
     counted = [model(input_ids=ids, labels=labels, num_items_in_batch=4, **extra).loss for extra in ({}, kept)]
     torch.testing.assert_close(*counted)
-
-
-def test_a_batch_without_an_answer_keeps_one_position() -> None:
-    kept = answer_positions(torch.full((2, 5), -100))
-    assert kept["logits_to_keep"].tolist() == [0] and kept["shift_labels"].tolist() == [[-100], [-100]]
 
 
 LENGTHS = [30 + 200 * (i % 3 == 0) for i in range(203)]

@@ -1,0 +1,104 @@
+"""Conversations about ECGs: turns whose parts are text and ECGs.
+
+In: a question with its ECGs, or turns {"role", "content"} in transformers' form. Out: the turns that ask the question
+(`build_conversation`); turns of plain text with a placeholder for every ECG, and the ECGs in order
+(`flatten_content`). Decided here: the wording around an ECG in a prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .errors_ecgllm import ECGError, shorten
+from .feature_extraction_ecgllm import is_list
+
+_NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+
+def ecg_prompt(question: str, num_ecgs: int) -> list[dict[str, Any]]:
+    """The parts of a user's turn that introduces `num_ecgs` ECGs and asks a question (wording: arXiv 2411.14795).
+
+    Returns: text parts, and parts {"type": "ecg"} where the ECGs go.
+    """
+    if num_ecgs == 0:
+        return [{"type": "text", "text": question}]
+    if num_ecgs == 1:
+        texts = ["Here is an electrocardiogram: ", f"\n{question}"]
+    else:
+        word = _NUMBER_WORDS[num_ecgs] if num_ecgs < len(_NUMBER_WORDS) else str(num_ecgs)
+        ordinals = [_ORDINALS[i] if i < len(_ORDINALS) else f"ECG number {i + 1}" for i in range(num_ecgs)]
+        texts = [f"Here are {word} electrocardiograms. The {ordinals[0]} is "]
+        texts += [f", the {ordinal} is " for ordinal in ordinals[1:-1]]
+        texts += [f", and the {ordinals[-1]} is ", f".\n{question}"]
+    parts: list[dict[str, Any]] = [{"type": "text", "text": texts[0]}]
+    for text in texts[1:]:
+        parts += [{"type": "ecg"}, {"type": "text", "text": text}]
+    return parts
+
+
+def build_conversation(
+    question: str, ecgs: Any | Sequence[Any] = (), answer: str | None = None, system: str | None = None
+) -> list[dict[str, Any]]:
+    """A conversation that asks one question about the given ECGs, in the paper's wording; see `ecg_prompt`.
+
+    Raises: ECGError for a question without words.
+    """
+    if not isinstance(question, str) or not question.strip():
+        raise ECGError(f"The question is {shorten(repr(question))}; expected words.")
+    ecgs = list(ecgs) if is_list(ecgs) else [ecgs]
+    content = ecg_prompt(question, len(ecgs))
+    for part, ecg in zip((part for part in content if part["type"] == "ecg"), ecgs, strict=True):
+        part["ecg"] = ecg
+    conversation: list[dict[str, Any]] = [] if system is None else [{"role": "system", "content": system}]
+    conversation.append({"role": "user", "content": content})
+    if answer is not None:
+        conversation.append({"role": "assistant", "content": answer})
+    return conversation
+
+
+def flatten_content(
+    turns: list[dict[str, Any]], ecg_token: str, with_ecgs: bool = True
+) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Turns with plain string content, a placeholder for every ECG part, and the ECGs in order.
+
+    Args: with_ecgs: refuse an ECG part without "ecg".
+    Raises: ECGError for no turn at all, and what is no turn or part.
+    """
+    if not turns:
+        raise ECGError("The conversation is empty; expected turns.")
+    flattened, ecgs = [], []
+    for turn in turns:
+        content = turn.get("content") if isinstance(turn, Mapping) else None
+        if not isinstance(content, (str, Sequence)) or "role" not in turn:
+            raise ECGError(
+                f'Found the turn {shorten(repr(turn))}; expected {{"role": ..., "content": ...}} with a string or a '
+                "list of parts as content."
+            )
+        pieces = []
+        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            if kind == "text" and isinstance(part.get("text"), str):
+                pieces.append(part["text"])
+                if ecg_token in part["text"]:
+                    raise ECGError(
+                        f"The text of a {turn['role']} turn holds {ecg_token} itself: {shorten(part['text'])!r}. "
+                        'Give ECGs as parts {"type": "ecg", "ecg": ...}.'
+                    )
+            elif kind == "text":
+                raise ECGError(f'A {turn["role"]} turn holds a part {{"type": "text"}} without a string as "text".')
+            elif kind == "ecg":
+                if with_ecgs and part.get("ecg") is None:
+                    raise ECGError(
+                        'A part {"type": "ecg"} has no "ecg"; expected a record, a mapping, an array or a path.'
+                    )
+                pieces.append(ecg_token)
+                ecgs.append(part.get("ecg"))
+            else:
+                raise ECGError(f"A {turn['role']} turn holds a part of type {kind!r}; expected 'text' or 'ecg'.")
+        flattened.append({**turn, "content": "".join(pieces)})
+    return flattened, ecgs
+
+
+__all__ = ["build_conversation", "ecg_prompt", "flatten_content"]
