@@ -13,13 +13,12 @@ import numpy as np
 
 from .criteria import Limits
 from .plan import Plan
-from .qrs import LONGEST_FUSED, draw_qrs, draw_ventricular_beats
+from .qrs import LONGEST_FUSED, SLOTS, draw_qrs, draw_ventricular_beats
 from .repolarization import draw_p_waves, draw_pr, draw_qt, draw_repolarization
 from .rhythm import VENTRICULAR, Rhythm, draw_rhythm
 from .truth import Truth, measured_truth
 from .wave_model import Batch, Waves, chest_electrodes, frontal_vectors, render
 
-_QRS_SLOTS = 9
 _SPIKE_WIDTH = 0.0012  # seconds
 
 
@@ -81,7 +80,7 @@ def truth_of(hearts: Hearts, duration: float, limits: Limits) -> Truth:
     """Findings and measurements of a batch, read off its waves as the recorder passes them, by limits [records]."""
     beat, p = (waves.smoothed(hearts.smoothing) for waves in (hearts.beat, hearts.p))
     return measured_truth(
-        hearts.plan, hearts.rhythm, beat, _QRS_SLOTS, hearts.qrs, hearts.qt, p, hearts.p_length, hearts.electrodes,
+        hearts.plan, hearts.rhythm, beat, SLOTS, hearts.qrs, hearts.qt, p, hearts.p_length, hearts.electrodes,
         duration, limits,
     )  # fmt: skip
 

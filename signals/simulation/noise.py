@@ -12,8 +12,9 @@ from collections.abc import Collection
 
 import numpy as np
 
+from ...signal_ecgllm import LEADS
 from .plan import NOISES
-from .wave_model import LEADS, twelve_leads
+from .wave_model import twelve_leads
 
 _DRIFT, _STATIC, _BURST, _ELECTRODE = NOISES
 

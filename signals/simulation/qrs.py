@@ -8,14 +8,16 @@ durations, directions and sizes, which follow published norms and were compared 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 
 from .plan import Plan
 from .wave_model import Batch, Waves, frontal_vectors, template
 
-_Q, _R1, _R2, _S, _LATE, _NOTCH1, _NOTCH2, _SCAR, _DELTA = range(9)
-_SLOTS = 9
+SLOTS = 9
+_Q, _R1, _R2, _S, _LATE, _NOTCH1, _NOTCH2, _SCAR, _DELTA = range(SLOTS)
 LONGEST_FUSED = 0.138  # seconds; a paced QRS that is longer owes nothing to conduction
 _ONSET_SHARE = 0.008  # of the largest lead: what is below has not begun yet, or has ended
 _SHAPE_TIMES = np.arange(-0.6, 1.8, 0.02)  # in durations
@@ -49,186 +51,249 @@ def wall_vectors(territory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tuple[Waves, np.ndarray, Size]:
     """(QRS relative to its onset, its duration in seconds, the patient's size)."""
-    n = len(plan.rate)
-
-    def u(low: float, high: float) -> np.ndarray:
-        return rng.uniform(low, high, n)
-
-    paced, ventricular = plan.rhythm == "ventricular pacing", plan.rhythm == "ventricular tachycardia"
-    # Most pacemakers stimulate the right ventricle. Some the left one, too, and in some beats conduction comes first.
+    u = partial(rng.uniform, size=len(plan.rate))
     pacing = rng.spawn(1)[0]
+    kind = _kind(pacing, plan)
+    duration = _draw_duration(rng, pacing, plan, kind)
+    size = _draw_size(rng, plan)
+    centers, widths = _draw_times(rng, pacing, kind)
+    frontal, angle, climb = _draw_frontal(rng, pacing, plan, kind)
+    frontal *= (size.limb * np.where(kind.hypertrophic, u(1.0, 1.4), 1))[:, None]
+    x, z = _draw_chest(rng, kind)
+    _pace_chest(rng, pacing, kind, x, z)
+    _turn_chest(rng, kind, climb, x, z)
+    _resize_chest(rng, kind, plan.poor_r & ~kind.paced & ~kind.ventricular, x, z)
+    # The late right ventricle points to the right and forwards; without a block there is every size of its r' in V1.
+    faint = np.exp(rng.spawn(1)[0].uniform(np.log(0.18), 0, len(plan.rate)))
+    blocked = [kind.right, kind.incomplete]
+    z[:, _S] *= np.where(kind.right | kind.incomplete, 0.3, 1)
+    x[:, _LATE] = np.select(blocked, [-u(0.28, 0.75), -u(0.12, 0.32) * faint], 0)
+    z[:, _LATE] = np.select(blocked, [-u(0.35, 0.85), -u(0.20, 0.45) * faint], 0)
+
+    waves = Waves(centers, widths, frontal_vectors(frontal, angle + plan.axis[:, None]), np.empty(0))
+    late = np.select(blocked, [u(0.22, 0.5), u(0.08, 0.22) * faint], 0) * size.chest
+    waves.frontal[:, _LATE] = frontal_vectors(late, 180 + u(-28, 28))
+    # A scar takes the early forces away from its wall: a Q wave there, a taller R on the other side.
+    acute = (plan.repolarization == "acute infarction") & (u(0, 1) < 0.35)
+    old = plan.repolarization == "old infarction"
+    loss = np.where(old, u(0.45, 1.05), np.where(acute, u(0.2, 0.6), 0))
+    away, away_chest = wall_vectors(plan.territory)
+    waves.frontal[:, _SCAR] = -(loss * size.limb * 0.8)[:, None] * away
+    _turn_to_axis(waves, kind.fascicular, plan.axis)
+    scale = size.chest[:, None]
+    waves.chest = np.stack([x * scale, 0.7 * waves.frontal[..., 1], z * scale], axis=-1)
+    waves.chest[:, _SCAR] = -(loss * size.chest)[:, None] * away_chest
+    # R is lost, too: what pointed to the wall shrinks.
+    toward = away_chest / np.maximum(np.linalg.norm(away_chest, axis=1, keepdims=True), 1e-9)
+    along = np.maximum((waves.chest[:, _R1] * toward).sum(axis=1, keepdims=True), 0)
+    waves.chest[:, _R1] -= np.clip(loss, 0, 0.8)[:, None] * along * toward
+    return _fitted(waves, duration, plan, chest_rows, u(0.2, 0.46)), duration, size
+
+
+def _kind(pacing: np.random.Generator, plan: Plan) -> SimpleNamespace:
+    """What decides the shape of a QRS, bool [records] each; `ventricular` ones have any direction."""
+    n, paced = len(plan.rate), plan.rhythm == "ventricular pacing"
+    # Most pacemakers stimulate the right ventricle. Some the left one, too, and in some beats conduction comes first.
     site = pacing.random(n)
     fused, from_left = paced & (site < 0.18), paced & (site > 0.8)
     paced = paced & ~fused
-    smooth = paced & ~from_left & (pacing.random(n) < 0.65)  # no two humps as in a bundle branch block: one broad wave
-    ventricular |= plan.conduction == "escape"
-    left = (plan.conduction == "lbbb") & ~paced & ~ventricular
-    right = (plan.conduction == "rbbb") & ~paced & ~ventricular
-    incomplete, delta = plan.conduction == "irbbb", plan.conduction == "preexcitation"
-    delay, hypertrophic = plan.conduction == "delay", np.isin(plan.voltage, ("left hypertrophy", "left strain"))
-    right_hypertrophic = plan.voltage == "right hypertrophy"
+    ventricular = (plan.rhythm == "ventricular tachycardia") | (plan.conduction == "escape")
+    left, right = ((plan.conduction == side) & ~paced & ~ventricular for side in ("lbbb", "rbbb"))
+    return SimpleNamespace(
+        paced=paced,
+        fused=fused,
+        from_left=from_left,
+        smooth=paced & ~from_left & (pacing.random(n) < 0.65),  # one broad wave instead of two humps
+        ventricular=ventricular,
+        left=left,
+        right=right,
+        incomplete=plan.conduction == "irbbb",
+        two_humps=left | paced,  # one ventricle after the other
+        delta=plan.conduction == "preexcitation",
+        delay=plan.conduction == "delay",
+        fascicular=(plan.fascicle != "none") & ~paced & ~ventricular & ~left,
+        hypertrophic=np.isin(plan.voltage, ("left hypertrophy", "left strain")),
+        right_hypertrophic=plan.voltage == "right hypertrophy",
+    )
 
+
+def _draw_duration(
+    rng: np.random.Generator, pacing: np.random.Generator, plan: Plan, kind: SimpleNamespace
+) -> np.ndarray:
+    """[records] seconds."""
+    n = len(plan.rate)
+    u, paced_u = partial(rng.uniform, size=n), partial(pacing.uniform, size=n)
     duration = np.clip(rng.normal(89, 9.5, n) - 3 * plan.female, 66, 109)
-    duration = np.where(hypertrophic, np.minimum(duration + u(2, 12), 112), duration)
+    duration = np.where(kind.hypertrophic, np.minimum(duration + u(2, 12), 112), duration)
     duration = np.where(plan.fascicle != "none", np.minimum(duration + u(0, 14), 115), duration)
-    choices = {
-        "right": (right, u(122, 170)), "left": (left, u(124, 175)), "incomplete": (incomplete, u(96, 118)),
-        "delay": (delay, u(114, 150)), "delta": (delta, u(112, 150)), "paced": (paced, u(138, 195)),
-        "from left": (from_left, pacing.uniform(118, 185, n)), "ventricular": (ventricular, u(126, 190)),
-        "fused": (fused, pacing.uniform(92, 1000 * LONGEST_FUSED, n)),
-    }  # fmt: skip
-    for chosen, length in choices.values():
+    for chosen, length in (
+        (kind.right, u(122, 170)), (kind.left, u(124, 175)), (kind.incomplete, u(96, 118)), (kind.delay, u(114, 150)),
+        (kind.delta, u(112, 150)), (kind.paced, u(138, 195)), (kind.from_left, paced_u(118, 185)),
+        (kind.ventricular, u(126, 190)), (kind.fused, paced_u(92, 1000 * LONGEST_FUSED)),
+    ):  # fmt: skip
         duration = np.where(chosen, length, duration)
-    duration = duration / 1000
+    return duration / 1000
 
+
+def _draw_size(rng: np.random.Generator, plan: Plan) -> Size:
+    n = len(plan.rate)
     limb = rng.lognormal(np.log(1.24), 0.22, n) * np.where(plan.female, 0.95, 1.05)
     chest = limb**0.4 * rng.lognormal(np.log(1.13), 0.25, n) * np.where(plan.female, 0.94, 1.06)
-    chest = np.where(plan.voltage == "low", chest * u(0.45, 0.95), chest)
+    return Size(limb, np.where(plan.voltage == "low", chest * rng.uniform(0.45, 0.95, n), chest))
 
-    # --- when: centres and widths of the slots, in durations
+
+def _draw_times(
+    rng: np.random.Generator, pacing: np.random.Generator, kind: SimpleNamespace
+) -> tuple[np.ndarray, np.ndarray]:
+    """Centres and widths of the slots, [records, slots] in durations."""
+    n = len(kind.paced)
     centers = np.tile([0.25, 0.37, 0.52, 0.71, 0.80, 0.43, 0.62, 0.27, 0.12], (n, 1))
     widths = np.tile([0.052, 0.060, 0.061, 0.066, 0.090, 0.044, 0.044, 0.085, 0.10], (n, 1))
     centers[:, :7] += rng.normal(0, 0.022, (n, 7))
     widths[:, :7] *= rng.lognormal(0, 0.13, (n, 7))
     # The left ventricle is done in time, the right one comes late.
     early = [0.62, 0.62, 0.62, 0.62, 1, 0.62, 0.62, 0.7, 1]
-    centers = np.where(right[:, None], centers * early, centers)
-    widths = np.where(right[:, None], widths * early, widths)
-    widths[:, _LATE] = np.where(incomplete, 0.065, widths[:, _LATE])
-    slow = (left | paced)[:, None]  # one ventricle after the other: two humps and what lies between them
+    centers = np.where(kind.right[:, None], centers * early, centers)
+    widths = np.where(kind.right[:, None], widths * early, widths)
+    widths[:, _LATE] = np.where(kind.incomplete, 0.065, widths[:, _LATE])
+    two = kind.two_humps[:, None]  # and what lies between them
     humps = np.array([0.1, 0.27, 0.70, 0.8, 0.76, 0.48, 0.58, 0.26, 0.12]) + rng.normal(0, 0.018, (n, 9))
-    centers = np.where(slow, humps, centers)
+    centers = np.where(two, humps, centers)
     humps = np.array([0.05, 0.092, 0.094, 0.06, 0.095, 0.095, 0.05, 0.085, 0.1]) * rng.lognormal(0, 0.12, (n, 9))
-    widths = np.where(slow, humps, widths)
+    widths = np.where(two, humps, widths)
     broad = pacing.uniform(0.14, 0.19, n)
-    centers[:, _R2] = np.where(smooth, pacing.uniform(0.45, 0.62, n), centers[:, _R2])
-    widths[:, _R2] = np.where(smooth, broad, widths[:, _R2])
-    slow = (ventricular | delay)[:, None]
+    centers[:, _R2] = np.where(kind.smooth, pacing.uniform(0.45, 0.62, n), centers[:, _R2])
+    widths[:, _R2] = np.where(kind.smooth, broad, widths[:, _R2])
+    slow = (kind.ventricular | kind.delay)[:, None]
     widths = np.where(slow, widths * [1.2, 1.45, 1.5, 1.2, 1, 1.2, 1.2, 1, 1], widths)
+    delta = kind.delta
     centers = np.where(delta[:, None], 0.40 + 0.58 * centers, centers)
     widths = np.where(delta[:, None], widths * 0.80, widths)
     # A delta wave climbs into the QRS without a dip: two Gaussians, of which the second is higher.
     centers[:, _DELTA], widths[:, _DELTA] = 0.30, 0.11
     centers[:, _NOTCH1] = np.where(delta, 0.55, centers[:, _NOTCH1])
     widths[:, _NOTCH1] = np.where(delta, 0.10, widths[:, _NOTCH1])
+    return centers, widths
 
-    # --- how large and whereto in the frontal plane: size in limb scales, degrees from the axis
-    zero = np.zeros(n)
-    rough = np.where(delay, 2.2, 1.0)
+
+def _draw_frontal(
+    rng: np.random.Generator, pacing: np.random.Generator, plan: Plan, kind: SimpleNamespace
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(Sizes of the slots in limb scales, their degrees from the axis, how much higher a delta wave ends than begins).
+
+    [records, slots] in the frontal plane, and [records].
+    """
+    n = len(plan.rate)
+    u, zero, rough = partial(rng.uniform, size=n), np.zeros(n), np.where(kind.delay, 2.2, 1.0)
     # The first forces run against the axis; where that points far up or right, they are the r of leads with a deep S.
     turned = (plan.axis < -5) | (plan.axis > 80)
-    first = np.where(turned, u(0.10, 0.22), u(0.0, 0.18) * np.where(delay, 0.5, 1))
-    size = np.stack([
-        first, u(0.0, 0.36), u(0.84, 1.10), u(0.0, 0.36), zero, rng.normal(0, 0.04, n) * rough,
-        rng.normal(0, 0.04, n) * rough, zero, zero,
-    ], axis=1)  # fmt: skip
-    angle = np.stack([
-        180 + u(-40, 40), u(-40, 40), u(-8, 8), 180 + u(-60, 60), zero, u(-90, 90), u(-90, 90), zero, u(-50, 50),
-    ], axis=1)  # fmt: skip
-    size = np.where((left | paced)[:, None], np.stack([
-        zero, u(0.25, 0.65), u(0.45, 0.8), zero, zero, u(0.2, 0.75), rng.normal(0, 0.08, n), zero, zero,
-    ], axis=1), size)  # fmt: skip
-    angle = np.where((left | paced)[:, None], np.stack([
-        zero, u(-35, 35), u(-8, 8), zero, zero, u(-15, 15), u(-90, 90), zero, zero,
-    ], axis=1), angle)  # fmt: skip
+    first = np.where(turned, u(0.10, 0.22), u(0.0, 0.18) * np.where(kind.delay, 0.5, 1))
+    two, delta, smooth = kind.two_humps[:, None], kind.delta, kind.smooth
+    size = _slots(
+        first, u(0.0, 0.36), u(0.84, 1.10), u(0.0, 0.36), zero, *(rng.normal(0, 0.04, (2, n)) * rough), zero, zero
+    )
+    angle = _slots(
+        180 + u(-40, 40), u(-40, 40), u(-8, 8), 180 + u(-60, 60), zero, u(-90, 90), u(-90, 90), zero, u(-50, 50)
+    )
+    size = np.where(
+        two,
+        _slots(zero, u(0.25, 0.65), u(0.45, 0.8), zero, zero, u(0.2, 0.75), rng.normal(0, 0.08, n), zero, zero),
+        size,
+    )
+    angle = np.where(two, _slots(zero, u(-35, 35), u(-8, 8), zero, zero, u(-15, 15), u(-90, 90), zero, zero), angle)
     size[:, _R2] = np.where(smooth, pacing.uniform(0.8, 1.5, n), size[:, _R2])
     size[:, [_R1, _NOTCH1]] *= np.where(smooth, pacing.uniform(0, 0.4, n), 1)[:, None]
-    size = np.where(ventricular[:, None], size * [0.3, 1.6, 1.1, 0.6, 0, 2, 2, 0, 0], size)
-    fascicular = (plan.fascicle != "none") & ~paced & ~ventricular & ~left
-    size[:, _Q] = np.where(fascicular, u(0.16, 0.32), np.where(delta, 0, size[:, _Q]))
+    size = np.where(kind.ventricular[:, None], size * [0.3, 1.6, 1.1, 0.6, 0, 2, 2, 0, 0], size)
+    size[:, _Q] = np.where(kind.fascicular, u(0.16, 0.32), np.where(delta, 0, size[:, _Q]))
     against = np.where(plan.fascicle == "anterior", 112 + u(-18, 18), -58 + u(-15, 15))
-    angle[:, _Q] = np.where(fascicular, against - plan.axis, angle[:, _Q])
-    size[:, _R1] = np.where(fascicular, u(0, 0.12), size[:, _R1])
+    angle[:, _Q] = np.where(kind.fascicular, against - plan.axis, angle[:, _Q])
+    size[:, _R1] = np.where(kind.fascicular, u(0, 0.12), size[:, _R1])
     size[:, _DELTA] = np.where(delta, u(0.16, 0.34), 0)
     climb = u(1.2, 1.7)
     size[:, _NOTCH1] = np.where(delta, climb * size[:, _DELTA], size[:, _NOTCH1])
     angle[:, _NOTCH1] = np.where(delta, angle[:, _DELTA], angle[:, _NOTCH1])
-    scale = limb * np.where(hypertrophic, u(1.0, 1.4), 1)
+    return size, angle, climb
 
-    # --- how large and whereto in the chest: x to the left, z to the back, in chest scales
+
+def _draw_chest(rng: np.random.Generator, kind: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
+    """Of each slot what points to the left (x) and to the back (z), [records, slots] in chest scales: conducted."""
+    n = len(kind.paced)
+    u, zero, rough = partial(rng.uniform, size=n), np.zeros(n), np.where(kind.delay, 2.2, 1.0)
     q, s, back = u(0.15, 1), u(0.2, 1.15), rng.lognormal(0, 0.22, n)
     # In V5 and V6 many hearts have no Q, or no S.
     q_left, s_left = np.where(u(0, 1) < 0.3, 0.05, -0.26) * q, np.where(u(0, 1) < 0.4, 0.02, -0.30) * s
-    x = np.stack([
-        q_left, u(0.16, 0.46), u(0.95, 1.30), s_left, zero, rng.normal(0, 0.035, n) * rough,
-        rng.normal(0, 0.035, n) * rough, zero, zero,
-    ], axis=1)  # fmt: skip
-    z = np.stack([
-        -0.30 * q, -u(0.14, 0.50), u(0.62, 1.02) * back, u(0.25, 0.75) * s, zero, rng.normal(0, 0.035, n) * rough,
-        rng.normal(0, 0.035, n) * rough, zero, zero,
-    ], axis=1)  # fmt: skip
-    bundle_x = np.stack([
-        zero, u(0.3, 0.6), u(0.55, 0.95), zero, zero, u(0.2, 0.7), rng.normal(0, 0.09, n), zero, zero,
-    ], axis=1)  # fmt: skip
-    bundle_z = np.stack([
-        zero, u(0.25, 0.7), u(0.75, 1.35), zero, zero, u(0.6, 1.2), rng.normal(0, 0.09, n), zero, zero,
-    ], axis=1)  # fmt: skip
-    x, z = np.where((left | paced)[:, None], bundle_x, x), np.where((left | paced)[:, None], bundle_z, z)
-    x[:, _R2] = np.where(paced, u(-0.5, 0.85), x[:, _R2])
-    # Paced from the apex V4 to V6 are negative, from the septum not.
-    x[:, _NOTCH1] = np.where(paced, x[:, _R2] + u(-0.3, 0.3), x[:, _NOTCH1])
+    x = _slots(q_left, u(0.16, 0.46), u(0.95, 1.30), s_left, zero, *(rng.normal(0, 0.035, (2, n)) * rough), zero, zero)
+    z = _slots(
+        -0.30 * q, -u(0.14, 0.50), u(0.62, 1.02) * back, u(0.25, 0.75) * s, zero,
+        *(rng.normal(0, 0.035, (2, n)) * rough), zero, zero,
+    )  # fmt: skip
+    last = partial(rng.normal, 0, 0.09, n)
+    humps_x = _slots(zero, u(0.3, 0.6), u(0.55, 0.95), zero, zero, u(0.2, 0.7), last(), zero, zero)
+    humps_z = _slots(zero, u(0.25, 0.7), u(0.75, 1.35), zero, zero, u(0.6, 1.2), last(), zero, zero)
+    two = kind.two_humps[:, None]
+    return np.where(two, humps_x, x), np.where(two, humps_z, z)
+
+
+def _pace_chest(
+    rng: np.random.Generator, pacing: np.random.Generator, kind: SimpleNamespace, x: np.ndarray, z: np.ndarray
+) -> None:
+    """Turn what pacemakers stimulate. Paced from the apex V4 to V6 are negative, from the septum not."""
+    n = len(x)
+    x[:, _R2] = np.where(kind.paced, rng.uniform(-0.5, 0.85, n), x[:, _R2])
+    x[:, _NOTCH1] = np.where(kind.paced, x[:, _R2] + rng.uniform(-0.3, 0.3, n), x[:, _NOTCH1])
     strength, aside = pacing.uniform(0.7, 1.7, n), pacing.uniform(-0.8, 1.0, n)  # radians from straight backwards
-    x[:, _R2] = np.where(smooth, strength * np.sin(aside), x[:, _R2])
-    z[:, _R2] = np.where(smooth, strength * np.cos(aside), z[:, _R2])
-    x[:, [_R1, _NOTCH1]] *= np.where(smooth, pacing.uniform(0, 0.4, n), 1)[:, None]
-    z[:, [_R1, _NOTCH1]] *= np.where(smooth, pacing.uniform(0, 0.4, n), 1)[:, None]
-    forwards = np.where(from_left, -pacing.uniform(0.3, 1.1, n), 1)[:, None]  # R in V1
-    z = z * np.where(np.isin(np.arange(_SLOTS), (_R1, _R2, _NOTCH1)), forwards, 1)
+    x[:, _R2] = np.where(kind.smooth, strength * np.sin(aside), x[:, _R2])
+    z[:, _R2] = np.where(kind.smooth, strength * np.cos(aside), z[:, _R2])
+    for part in (x, z):
+        part[:, [_R1, _NOTCH1]] *= np.where(kind.smooth, pacing.uniform(0, 0.4, n), 1)[:, None]
+    z[:, [_R1, _R2, _NOTCH1]] *= np.where(kind.from_left, -pacing.uniform(0.3, 1.1, n), 1)[:, None]  # R in V1
+
+
+def _turn_chest(
+    rng: np.random.Generator, kind: SimpleNamespace, climb: np.ndarray, x: np.ndarray, z: np.ndarray
+) -> None:
+    """Turn what begins in a ventricle: anywhere, or by a bundle of its own, in front or behind."""
+    u, zero = partial(rng.uniform, size=len(x)), np.zeros(len(x))
     around = u(-np.pi, np.pi)
-    turn = np.stack([zero, u(-0.7, 0.7), zero], axis=1)
-    for column, name in enumerate((_Q, _R1, _R2)):
-        strength = np.array([0.1, 0.5, 1.0])[column]
-        x[:, name] = np.where(ventricular, strength * np.cos(around + turn[:, column]), x[:, name])
-        z[:, name] = np.where(ventricular, strength * np.sin(around + turn[:, column]), z[:, name])
-    z[:, _DELTA] = np.where(delta, rng.choice([-1, 1], n) * u(0.15, 0.35), 0)
-    x[:, _DELTA] = np.where(delta, u(0.05, 0.3), 0)
-    x[:, _NOTCH1] = np.where(delta, climb * x[:, _DELTA], x[:, _NOTCH1])
-    z[:, _NOTCH1] = np.where(delta, climb * z[:, _DELTA], z[:, _NOTCH1])
-    large = u(1.45, 2.0)
-    x[:, _R2] *= np.where(hypertrophic, large, 1)
-    z[:, _R2] *= np.where(hypertrophic, large, 1)
-    x[:, _R2] = np.where(right_hypertrophic, u(0.0, 0.35), x[:, _R2])
-    z[:, _R2] = np.where(right_hypertrophic, -u(0.75, 1.3), z[:, _R2])
-    x[:, _S] = np.where(right_hypertrophic, -u(0.35, 0.8), x[:, _S])
-    z[:, _S] = np.where(right_hypertrophic, u(0.0, 0.2), z[:, _S])
-    poor = plan.poor_r & ~paced & ~ventricular
-    x[:, _R1], z[:, _R1] = np.where(poor, u(0.02, 0.15), x[:, _R1]), np.where(poor, -u(0.02, 0.12), z[:, _R1])
-    x[:, _R2], z[:, _R2] = np.where(poor, u(0.4, 0.75), x[:, _R2]), np.where(poor, u(0.75, 1.1), z[:, _R2])
-    # The late right ventricle points to the right and forwards; without a block there is every size of its r' in V1.
-    faint = np.exp(rng.spawn(1)[0].uniform(np.log(0.18), 0, n))
-    z[:, _S] *= np.where(right | incomplete, 0.3, 1)
-    x[:, _LATE] = np.select([right, incomplete], [-u(0.28, 0.75), -u(0.12, 0.32) * faint], 0)
-    z[:, _LATE] = np.select([right, incomplete], [-u(0.35, 0.85), -u(0.20, 0.45) * faint], 0)
-
-    waves = Waves(centers, widths, frontal_vectors(size * scale[:, None], angle + plan.axis[:, None]), np.empty(0))
-    late = np.select([right, incomplete], [u(0.22, 0.5), u(0.08, 0.22) * faint], 0) * chest
-    waves.frontal[:, _LATE] = frontal_vectors(late, 180 + u(-28, 28))
-    # A scar takes the early forces away from its wall: a Q wave there, a taller R on the other side.
-    scarred = plan.repolarization == "old infarction"
-    acute = (plan.repolarization == "acute infarction") & (u(0, 1) < 0.35)
-    loss = np.where(scarred, u(0.45, 1.05), np.where(acute, u(0.2, 0.6), 0))
-    away, away_chest = wall_vectors(plan.territory)
-    waves.frontal[:, _SCAR] = -(loss * limb * 0.8)[:, None] * away
-    fixed = np.zeros(_SLOTS, dtype=bool)
-    fixed[[_LATE, _SCAR]] = True
-    _turn_to_axis(waves, fixed, fascicular, plan.axis)
-    waves.chest = np.stack([x * chest[:, None], 0.7 * waves.frontal[..., 1], z * chest[:, None]], axis=-1)
-    waves.chest[:, _SCAR] = -(loss * chest)[:, None] * away_chest
-    # R is lost, too: what pointed to the wall shrinks.
-    lost = np.clip(loss, 0, 0.8)[:, None]
-    toward = away_chest / np.maximum(np.linalg.norm(away_chest, axis=1, keepdims=True), 1e-9)
-    for slot in (_R1,):
-        along = np.maximum((waves.chest[:, slot] * toward).sum(axis=1, keepdims=True), 0)
-        waves.chest[:, slot] -= lost * along * toward
-    return _fitted(waves, duration, plan, chest_rows, u(0.2, 0.46)), duration, Size(limb, chest)
+    for slot, strength, turn in ((_Q, 0.1, zero), (_R1, 0.5, u(-0.7, 0.7)), (_R2, 1.0, zero)):
+        x[:, slot] = np.where(kind.ventricular, strength * np.cos(around + turn), x[:, slot])
+        z[:, slot] = np.where(kind.ventricular, strength * np.sin(around + turn), z[:, slot])
+    z[:, _DELTA] = np.where(kind.delta, rng.choice([-1, 1], len(x)) * u(0.15, 0.35), 0)
+    x[:, _DELTA] = np.where(kind.delta, u(0.05, 0.3), 0)
+    for part in (x, z):
+        part[:, _NOTCH1] = np.where(kind.delta, climb * part[:, _DELTA], part[:, _NOTCH1])
 
 
-def _turn_to_axis(waves: Waves, fixed: np.ndarray, fascicular: np.ndarray, axis: np.ndarray) -> None:
+def _resize_chest(
+    rng: np.random.Generator, kind: SimpleNamespace, poor: np.ndarray, x: np.ndarray, z: np.ndarray
+) -> None:
+    """Large ventricles, and (`poor`, [records]) an R that does not grow from V1 to V4."""
+    u = partial(rng.uniform, size=len(x))
+    large = np.where(kind.hypertrophic, u(1.45, 2.0), 1)
+    x[:, _R2] *= large
+    z[:, _R2] *= large
+    for chosen, slot, to_left, to_back in (
+        (kind.right_hypertrophic, _R2, u(0.0, 0.35), -u(0.75, 1.3)),
+        (kind.right_hypertrophic, _S, -u(0.35, 0.8), u(0.0, 0.2)),
+        (poor, _R1, u(0.02, 0.15), -u(0.02, 0.12)),
+        (poor, _R2, u(0.4, 0.75), u(0.75, 1.1)),
+    ):
+        x[:, slot] = np.where(chosen, to_left, x[:, slot])
+        z[:, slot] = np.where(chosen, to_back, z[:, slot])
+
+
+def _slots(*values: np.ndarray) -> np.ndarray:
+    """[records, slots] of a number [records] for each slot, in their order."""
+    return np.stack(values, axis=1)
+
+
+def _turn_to_axis(waves: Waves, fascicular: np.ndarray, axis: np.ndarray) -> None:
     """Turn the frontal vectors until the axis, read from the net amplitudes of I and aVF, is the wanted one.
 
     The late right ventricle, a scar and the first forces of a fascicular block keep their own direction.
     """
-    keep = np.broadcast_to(fixed, waves.centers.shape).copy()
+    keep = np.zeros(waves.centers.shape, dtype=bool)
+    keep[:, [_LATE, _SCAR]] = True
     keep[:, _Q] |= fascicular
     shapes = np.exp(-0.5 * ((_SHAPE_TIMES - waves.centers[..., None]) / waves.widths[..., None]) ** 2)
     still = np.einsum("nkd,nkt->ndt", waves.frontal * keep[..., None], shapes)

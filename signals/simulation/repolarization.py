@@ -6,6 +6,8 @@ territory (opposite walls see the opposite, as one dipole draws both), and the s
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from .plan import Plan
@@ -30,96 +32,108 @@ def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length
     qrs: as from `draw_qrs`; length: its duration, qt: both in seconds. T ends at `qt`, where a sixth of its
     steepest fall is left, as cardiologists mark it in LUDB.
     """
-    n = len(plan.rate)
-
-    def u(low: float, high: float) -> np.ndarray:
-        return rng.uniform(low, high, n)
-
+    u = partial(rng.uniform, size=len(qt))
     fall = np.minimum(u(0.027, 0.041) * (60 / plan.rate) ** 0.3, 0.22 * np.maximum(qt - length, 0.1))
-    peak = qt - _T_END * fall
-    size = np.clip(rng.lognormal(np.log(0.25), 0.36, n), 0.09, 0.75) * np.where(plan.female, 0.9, 1.08)
-    kind = plan.repolarization
-    size = np.select([kind == "flat t", kind == "early"], [u(0.015, 0.055), size * u(1.1, 1.6)], size)
-    size = np.where((plan.voltage == "low") & (kind != "flat t"), size * u(0.5, 0.9), size)
-    angle = rng.normal(30, 14, n) + 0.35 * np.clip(plan.axis, -30, 95)  # T follows QRS some of the way
-    frontal = frontal_vectors(size, np.clip(angle, 5, 80))
-    chest = np.stack([size * u(0.62, 1.20), 0.7 * frontal[:, 1], -size * u(0.35, 1.35)], axis=1)
-    # At rest ST is not quite at the baseline: a little forwards, and any way at random.
-    near = size * u(0.4, 1.4)  # of what is no dipole
-    st = rng.normal(-0.004, 0.020, (n, 2))
-    st_chest = np.stack([rng.normal(-0.012, 0.020, n), 0.7 * st[:, 1], rng.normal(-0.032, 0.028, n)], axis=1)
-
-    # Secondary changes: T turns away from the wide or late part of the QRS, ST goes with it.
-    right = plan.conduction == "rbbb"
-    chest[:, 2] *= np.where(right, 0.25, 1)
-    chest = chest - (right * u(0.42, 0.70))[:, None] * qrs.chest[:, _LATE] * np.array([0.4, 1, 1])
-    delta = (plan.conduction == "preexcitation") * u(0.3, 1.1)
-    frontal, chest = frontal - delta[:, None] * qrs.frontal[:, _DELTA], chest - delta[:, None] * qrs.chest[:, _DELTA]
-    wide = plan.wide & (plan.conduction != "preexcitation")
-    against = u(0.06, 0.16)[:, None]
-    area = np.ones(qrs.widths.shape)
-    # In paced hearts T follows the area of QRS, so that one broad wave has as tall a T as two humps have.
-    paced = (plan.rhythm == "ventricular pacing") & (length > LONGEST_FUSED)
-    area[paced] = rng.spawn(1)[0].uniform(1, 1.6, (n, 1))[paced] * qrs.widths[paced] / (0.094 * length[paced, None])
-    frontal = np.where(wide[:, None], -against * (area[..., None] * qrs.frontal).sum(axis=1), frontal)
-    chest = np.where(wide[:, None], -against * (area[..., None] * qrs.chest).sum(axis=1), chest)
-    follow = u(0.15, 0.45)[:, None]
-    st, st_chest = np.where(wide[:, None], follow * frontal, st), np.where(wide[:, None], follow * chest, st_chest)
-    strain = plan.voltage == "left strain"
-    main, main_chest = qrs.frontal[:, _R2], qrs.chest[:, _R2]
-    turned, sunk = u(0.14, 0.30)[:, None], -u(0.035, 0.10)[:, None]
-    frontal, chest = (
-        np.where(strain[:, None], -turned * vector * spread, old)
-        for vector, spread, old in ((main, 1.0, frontal), (main_chest, np.array([1.0, 1, 0.5]), chest))
-    )
-    st = np.where(strain[:, None], sunk * main, st)
-    st_chest = np.where(strain[:, None], sunk * main_chest, st_chest)
-    burdened = (plan.voltage == "right hypertrophy") & (u(0, 1) < 0.6)
-    chest = np.where(burdened[:, None], -u(0.15, 0.3)[:, None] * main_chest, chest)
-
-    # Primary changes.
-    wall, wall_chest = wall_vectors(plan.territory)
-    inner, inner_chest = frontal_vectors(np.full(n, 0.85), 58 + u(-20, 20)), np.tile([0.72, 0.42, -0.16], (n, 1))
-    anywhere = (plan.territory == "none")[:, None]
-    wall, wall_chest = np.where(anywhere, inner, wall), np.where(anywhere, inner_chest, wall_chest)
-    acute = kind == "acute infarction"
-    lift = np.select(
-        [acute, kind == "elevation", kind == "early", kind == "depression"],
-        [np.clip(rng.lognormal(np.log(0.26), 0.45, n), 0.13, 0.9), u(0.14, 0.28), u(0.04, 0.13), -u(0.10, 0.30)], 0.0,
-    )[:, None]  # fmt: skip
-    st, st_chest = st + lift * wall, st_chest + lift * wall_chest
-    with_t = np.select(
-        [acute, kind == "inversion", kind == "old infarction", kind == "depression"],
-        [np.where(u(0, 1) < 0.7, u(0.1, 1.4), -u(0.6, 1.5)) * lift[:, 0], -u(0.25, 0.62),
-         -np.where(u(0, 1) < 0.6, u(0.05, 0.4), 0), -u(-0.5, 0.3) * lift[:, 0]], 0.0,
-    )[:, None]  # fmt: skip
-    damped = np.select([acute | (kind == "depression"), kind == "inversion"], [u(0.5, 1), u(0.1, 0.5)], 1.0)[:, None]
-    frontal, chest = damped * frontal + with_t * wall, damped * chest + with_t * wall_chest
-
-    notch = np.where(kind == "early", u(0.08, 0.22), 0)[:, None]
-    wave = np.where((kind == "early") | (u(0, 1) < 0.25), u(0.02, 0.12), 0)[:, None]  # U, a tenth of T or so
-    tilt = u(0.7, 1.3)[:, None]
+    st, t = _resting(rng, plan)
+    st, t = _secondary(rng, plan, qrs, length, st, t)
+    st, t, inner = _primary(rng, plan, st, t)
+    early = plan.repolarization == "early"
+    notch = np.where(early, u(0.08, 0.22), 0)[:, None]
+    wave = np.where(early | (u(0, 1) < 0.25), u(0.02, 0.12), 0)[:, None]  # U, a tenth of T or so
+    tilt, peak = u(0.7, 1.3)[:, None], qt - _T_END * fall
+    vectors = np.stack([st, tilt * st, notch * inner, 0.32 * t, 0.42 * t, 0.45 * t, wave * t], axis=1)
     centers = np.stack(
         [length + 0.030, length + 0.095, length + 0.010, peak - 1.55 * fall, peak - 0.5 * fall, peak,
          qt + u(0.05, 0.09)], axis=1,
     )  # fmt: skip
     widths = np.stack(
-        [np.full(n, 0.028), np.full(n, 0.038), u(0.008, 0.013), u(1.4, 2.1) * fall, 1.3 * fall, fall,
-         np.full(n, 0.032)], axis=1,
+        [np.full(len(qt), 0.028), np.full(len(qt), 0.038), u(0.008, 0.013), u(1.4, 2.1) * fall, 1.3 * fall, fall,
+         np.full(len(qt), 0.032)], axis=1,
     )  # fmt: skip
+    wide = _turns_all(plan)
     centers[:, :2] += np.where(wide, 0.012, 0)[:, None]  # where QRS ends is then as plain as in real blocks
     widths[:, 0] += np.where(wide, 0.008, 0)
-    widths[:, 1] += np.where(acute | strain, 0.016, 0)  # ST runs on into T
+    runs_on = (plan.repolarization == "acute infarction") | (plan.voltage == "left strain")
+    widths[:, 1] += np.where(runs_on, 0.016, 0)  # ST runs on into T
     # A fast heart leaves ST no time: its second half gives way to T.
     centers[:, 1] = np.minimum(centers[:, 1], np.maximum(centers[:, 3], length + 0.05))
+    return Waves(centers, widths, vectors[..., :2], vectors[..., 2:])
 
-    def stacked(st: np.ndarray, inner: np.ndarray, t: np.ndarray) -> np.ndarray:
-        return np.stack([st, tilt * st, notch * inner, 0.32 * t, 0.42 * t, 0.45 * t, wave * t], axis=1)
 
-    near = np.where(plan.wide | strain | burdened, 0, near * damped[:, 0])[:, None]
-    none = np.zeros((n, 1))
-    four = stacked(*(np.concatenate(pair, axis=1) for pair in ((st_chest, none), (inner_chest, none), (chest, near))))
-    return Waves(centers, widths, stacked(st, inner, frontal), four)
+# A direction of ST or T: [records, 6], the frontal plane's two, the chest's dipole, and what of V1 to V6 is no dipole.
+_CHEST, _NEAR = slice(2, 5), 5
+
+
+def _resting(rng: np.random.Generator, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """ST and T in health, and of hearts that are known by no more than the size of T."""
+    n, kind = len(plan.rate), plan.repolarization
+    u = partial(rng.uniform, size=n)
+    size = np.clip(rng.lognormal(np.log(0.25), 0.36, n), 0.09, 0.75) * np.where(plan.female, 0.9, 1.08)
+    size = np.select([kind == "flat t", kind == "early"], [u(0.015, 0.055), size * u(1.1, 1.6)], size)
+    size = np.where((plan.voltage == "low") & (kind != "flat t"), size * u(0.5, 0.9), size)
+    angle = rng.normal(30, 14, n) + 0.35 * np.clip(plan.axis, -30, 95)  # T follows QRS some of the way
+    x, y = frontal_vectors(size, np.clip(angle, 5, 80)).T
+    t = np.stack([x, y, size * u(0.62, 1.20), 0.7 * y, -size * u(0.35, 1.35), size * u(0.4, 1.4)], axis=1)
+    # At rest ST is not quite at the baseline: a little forwards, and any way at random.
+    x, y = rng.normal(-0.004, 0.020, (n, 2)).T
+    st = [x, y, rng.normal(-0.012, 0.020, n), 0.7 * y, rng.normal(-0.032, 0.028, n), np.zeros(n)]
+    return np.stack(st, axis=1), t
+
+
+def _turns_all(plan: Plan) -> np.ndarray:
+    return plan.wide & (plan.conduction != "preexcitation")
+
+
+def _secondary(
+    rng: np.random.Generator, plan: Plan, qrs: Waves, length: np.ndarray, st: np.ndarray, t: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """ST and T that follow from QRS: T turns away from its wide or late part, ST goes with it."""
+    n = len(length)
+    u = partial(rng.uniform, size=n)
+    heart = np.concatenate([qrs.frontal, qrs.chest, np.zeros((*qrs.widths.shape, 1))], axis=-1)
+    right = plan.conduction == "rbbb"
+    t[:, 4] *= np.where(right, 0.25, 1)
+    t = t - (right * u(0.42, 0.70))[:, None] * heart[:, _LATE] * np.array([0, 0, 0.4, 1, 1, 0])
+    t = t - ((plan.conduction == "preexcitation") * u(0.3, 1.1))[:, None] * heart[:, _DELTA]
+    wide, against, area = _turns_all(plan)[:, None], u(0.06, 0.16)[:, None], np.ones(qrs.widths.shape)
+    # In paced hearts T follows the area of QRS, so that one broad wave has as tall a T as two humps have.
+    paced = (plan.rhythm == "ventricular pacing") & (length > LONGEST_FUSED)
+    area[paced] = rng.spawn(1)[0].uniform(1, 1.6, (n, 1))[paced] * qrs.widths[paced] / (0.094 * length[paced, None])
+    t = np.where(wide, -against * (area[..., None] * heart).sum(axis=1), t)
+    st = np.where(wide, u(0.15, 0.45)[:, None] * t, st)
+    strain, main = (plan.voltage == "left strain")[:, None], heart[:, _R2]
+    turned, sunk = u(0.14, 0.30)[:, None], -u(0.035, 0.10)[:, None]
+    t = np.where(strain, -turned * main * np.array([1, 1, 1, 1, 0.5, 0]), t)
+    st = np.where(strain, sunk * main, st)
+    burdened = (plan.voltage == "right hypertrophy") & (u(0, 1) < 0.6)
+    t[:, _CHEST] = np.where(burdened[:, None], -u(0.15, 0.3)[:, None] * main[:, _CHEST], t[:, _CHEST])
+    t[plan.wide | strain[:, 0] | burdened, _NEAR] = 0
+    return st, t
+
+
+def _primary(
+    rng: np.random.Generator, plan: Plan, st: np.ndarray, t: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(ST, T, the direction in which the inner layer of the heart is injured): ischaemia, and early repolarization."""
+    n, kind = len(st), plan.repolarization
+    u = partial(rng.uniform, size=n)
+    wall = np.concatenate([*wall_vectors(plan.territory), np.zeros((n, 1))], axis=1)
+    inner = np.concatenate(
+        [frontal_vectors(np.full(n, 0.85), 58 + u(-20, 20)), np.tile([0.72, 0.42, -0.16, 0], (n, 1))], axis=1
+    )
+    wall = np.where((plan.territory == "none")[:, None], inner, wall)
+    acute = kind == "acute infarction"
+    lift = np.select(
+        [acute, kind == "elevation", kind == "early", kind == "depression"],
+        [np.clip(rng.lognormal(np.log(0.26), 0.45, n), 0.13, 0.9), u(0.14, 0.28), u(0.04, 0.13), -u(0.10, 0.30)], 0.0,
+    )  # fmt: skip
+    with_t = np.select(
+        [acute, kind == "inversion", kind == "old infarction", kind == "depression"],
+        [np.where(u(0, 1) < 0.7, u(0.1, 1.4), -u(0.6, 1.5)) * lift, -u(0.25, 0.62),
+         -np.where(u(0, 1) < 0.6, u(0.05, 0.4), 0), -u(-0.5, 0.3) * lift], 0.0,
+    )  # fmt: skip
+    damped = np.select([acute | (kind == "depression"), kind == "inversion"], [u(0.5, 1), u(0.1, 0.5)], 1.0)
+    return st + lift[:, None] * wall, damped[:, None] * t + with_t[:, None] * wall, inner
 
 
 def draw_pr(rng: np.random.Generator, plan: Plan) -> np.ndarray:

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from ...errors_ecgllm import ECGError
+from ...signal_ecgllm import LEADS
 from ..record import ECGRecord
 from .change import changed_plans, is_intended
 from .criteria import draw_limits
@@ -24,7 +27,7 @@ from .plan import NOISES, NORMAL, checked_findings, draw_plan, may_show
 from .reports import write_report
 from .rhythm import ATRIAL, VENTRICULAR, seen
 from .truth import Truth
-from .wave_model import LEADS, twelve_leads
+from .wave_model import twelve_leads
 
 CHUNK = 128  # records drawn and rendered at once: small enough for the cache, large enough for numpy
 _MIN_DURATION = 5.0  # seconds; a premature beat must fit at any rate
@@ -90,66 +93,27 @@ def simulate_ecgs(
     return list(stream_ecgs(n, seed, sampling_rate, duration, noise, findings, heart_rate, first, reader_spread))
 
 
-def stream_ecgs(
-    n: int,
-    seed: int,
-    sampling_rate: float = 100.0,
-    duration: float = 10.0,
-    noise: float = 1.0,
-    findings: Iterable[str] | None = None,
-    heart_rate: float | None = None,
-    first: int = 0,
-    reader_spread: float = 0.0,
-) -> Iterator[ECGRecord]:
+def stream_ecgs(n: int, seed: int, *settings: Any, **named: Any) -> Iterator[ECGRecord]:
     """The records of `simulate_ecgs` one by one, made as they are asked for: for more than memory holds."""
-    for record, _ in _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate, first, reader_spread):
-        yield record
+    return (record for record, _ in _simulated(_Settings(n, seed, *settings, **named)))
 
 
 def simulate_ecg(
-    findings: Iterable[str] = (NORMAL,),
-    heart_rate: float | None = None,
-    seed: int = 0,
-    sampling_rate: float = 100.0,
-    duration: float = 10.0,
-    noise: float = 1.0,
-    reader_spread: float = 0.0,
+    findings: Iterable[str] = (NORMAL,), heart_rate: float | None = None, seed: int = 0, **settings: Any
 ) -> ECGRecord:
-    """Simulate one ECG that shows `findings`, everything else normal; see `simulate_ecgs`."""
-    return simulate_ecgs(1, seed, sampling_rate, duration, noise, findings, heart_rate, reader_spread=reader_spread)[0]
+    """Simulate one ECG that shows `findings`, everything else normal; settings as of `simulate_ecgs`."""
+    return simulate_ecgs(1, seed, findings=findings, heart_rate=heart_rate, **settings)[0]
 
 
-def simulate_with_waves(
-    n: int,
-    seed: int,
-    sampling_rate: float = 100.0,
-    duration: float = 10.0,
-    noise: float = 1.0,
-    findings: Iterable[str] | None = None,
-    heart_rate: float | None = None,
-    reader_spread: float = 0.0,
-) -> list[tuple[ECGRecord, WaveTruth]]:
+def simulate_with_waves(n: int, seed: int, *settings: Any, **named: Any) -> list[tuple[ECGRecord, WaveTruth]]:
     """The records of `simulate_ecgs`, each with the onsets and offsets of its waves."""
-    made = _simulated(n, seed, sampling_rate, duration, noise, findings, heart_rate, reader_spread=reader_spread)
-    return [(record, _waves(hearts, duration)) for record, hearts in made]
+    wanted = _Settings(n, seed, *settings, **named)
+    return [(record, _waves(hearts, wanted.duration)) for record, hearts in _simulated(wanted)]
 
 
-def simulate_follow_ups(
-    n: int,
-    seed: int,
-    sampling_rate: float = 100.0,
-    duration: float = 10.0,
-    noise: float = 1.0,
-    reader_spread: float = 0.0,
-) -> list[FollowUp]:
-    """Simulate `n` pairs of ECGs of one patient each, in about equal parts with a new finding, with one that is gone,
-    and without a change.
-
-    Both records have the same patient_id, sex and body; the second is days to years later (`recorded_at`, `age`), its
-    electrodes sit a little differently, its noise is its own. Noise is no change. Same arguments, same bytes.
-    Raises: ValueError as `simulate_ecgs`.
-    """
-    return list(stream_follow_ups(n, seed, sampling_rate, duration, noise, reader_spread))
+def simulate_follow_ups(n: int, seed: int, *settings: Any, **named: Any) -> list[FollowUp]:
+    """The pairs of `stream_follow_ups` as a list."""
+    return list(stream_follow_ups(n, seed, *settings, **named))
 
 
 def stream_follow_ups(
@@ -160,8 +124,14 @@ def stream_follow_ups(
     noise: float = 1.0,
     reader_spread: float = 0.0,
 ) -> Iterator[FollowUp]:
-    """The pairs of `simulate_follow_ups` one by one, made as they are asked for."""
-    _check(n, sampling_rate, duration, noise)
+    """Simulate `n` pairs of ECGs of one patient each, in about equal parts with a new finding, with one that is gone,
+    and without a change; they are made as they are asked for.
+
+    Both records have the same patient_id, sex and body; the second is days to years later (`recorded_at`, `age`), its
+    electrodes sit a little differently, its noise is its own. Noise is no change. Same arguments, same bytes.
+    Raises: ValueError as `simulate_ecgs`.
+    """
+    settings = _Settings(n, seed, sampling_rate, duration, noise, reader_spread=reader_spread)
     attempt = number = 0
     while number < n:
         seeds = [seed, 1, attempt]
@@ -177,12 +147,10 @@ def stream_follow_ups(
         truths = [truth_of(each, duration, limits) for each in hearts]
         rows = [row for row in range(CHUNK) if is_intended(*(truth.findings(row) for truth in truths), *intended[row])]
         rows = np.array(rows[: n - number], dtype=int)
-        made = []
-        for visit in range(2):
-            noises = np.random.default_rng([*seeds, 5 + visit])
-            made.append(
-                _records(noises, hearts[visit][rows], truths[visit][rows], sampling_rate, duration, noise, None)
-            )
+        made = (
+            _records(np.random.default_rng([*seeds, 5 + visit]), hearts[visit][rows], truths[visit][rows], settings)
+            for visit in range(2)
+        )
         start = datetime(2015, 1, 1)
         for first, second in zip(*made, strict=True):
             name, patient = f"sim-{seed}-pair-{number:06d}", f"sim-{seed}-pair-patient-{number:06d}"
@@ -196,54 +164,59 @@ def stream_follow_ups(
             number += 1
 
 
-def _simulated(
-    n: int,
-    seed: int,
-    sampling_rate: float,
-    duration: float,
-    noise: float,
-    findings: Iterable[str] | None,
-    heart_rate: float | None,
-    start: int = 0,
-    reader_spread: float = 0.0,
-) -> Iterator[tuple[ECGRecord, Hearts]]:
+@dataclass(frozen=True)
+class _Settings:
+    """What `simulate_ecgs` takes. Raises: ECGError for what cannot be made."""
+
+    n: int
+    seed: int
+    sampling_rate: float = 100.0
+    duration: float = 10.0
+    noise: float = 1.0
+    findings: Iterable[str] | None = None
+    heart_rate: float | None = None
+    first: int = 0
+    reader_spread: float = 0.0
+
+    def __post_init__(self) -> None:
+        n, duration, rate, noise, first = self.n, self.duration, self.sampling_rate, self.noise, self.first
+        if n < 0 or duration < _MIN_DURATION or rate < 50 or noise < 0:
+            raise ECGError(
+                f"n={n}, duration={duration} s, sampling_rate={rate} Hz, noise={noise}; expected n and noise of "
+                f"at least 0, a duration of at least {_MIN_DURATION:g} s and a rate of at least 50 Hz."
+            )
+        if first < 0 or first % CHUNK:
+            raise ECGError(f"first is {first}; expected a multiple of {CHUNK}, as records are drawn by so many.")
+        noises = self.noises or ()  # which looks at the findings
+        if self.heart_rate is not None and not 30 <= self.heart_rate <= 180:
+            raise ECGError(f"heart_rate is {self.heart_rate}; the simulator makes 30 to 180 beats per minute.")
+        if noise == 0 and noises:
+            raise ECGError(f"noise is 0, which excludes {min(noises)!r}; leave one of them out.")
+
+    @cached_property
+    def wanted(self) -> frozenset[str] | None:
+        return None if self.findings is None else checked_findings(self.findings, self.heart_rate)
+
+    @property
+    def noises(self) -> frozenset[str] | None:
+        """What is spoilt on purpose; None leaves that to chance."""
+        return None if self.wanted is None else self.wanted.intersection(NOISES)
+
+
+def _simulated(settings: _Settings) -> Iterator[tuple[ECGRecord, Hearts]]:
     """Records one by one, each with its heart (a batch of one)."""
-    _check(n, sampling_rate, duration, noise)
-    if start < 0 or start % CHUNK:
-        raise ECGError(f"first is {start}; expected a multiple of {CHUNK}, as records are drawn by so many.")
-    wanted = None if findings is None else checked_findings(findings, heart_rate)
-    if heart_rate is not None and not 30 <= heart_rate <= 180:
-        raise ECGError(f"heart_rate is {heart_rate}; the simulator makes 30 to 180 beats per minute.")
-    if wanted is not None and noise == 0 and wanted.intersection(NOISES):
-        raise ECGError(f"noise is 0, which excludes {min(wanted.intersection(NOISES))!r}; leave one of them out.")
-    for first in range(start, start + n, CHUNK):
-        seeds, count = [seed, first], min(CHUNK, start + n - first)
-        hearts, truth = _drawn(seeds, count, wanted, heart_rate, duration, reader_spread)
-        rng = np.random.default_rng([*seeds, 9])
-        kinds = None if wanted is None else wanted.intersection(NOISES)
-        made = _records(rng, hearts, truth, sampling_rate, duration, noise, kinds)
-        for row, fields in enumerate(made):
-            number = first + row
-            yield _named(fields, f"sim-{seed}-{number:06d}", f"sim-{seed}-patient-{number:06d}"), hearts[row : row + 1]
+    start, end = settings.first, settings.first + settings.n
+    for first in range(start, end, CHUNK):
+        seeds = [settings.seed, first]
+        hearts, truth = _drawn(seeds, min(CHUNK, end - first), settings)
+        for number, fields in enumerate(_records(np.random.default_rng([*seeds, 9]), hearts, truth, settings), first):
+            names = (f"sim-{settings.seed}-{kind}{number:06d}" for kind in ("", "patient-"))
+            yield _named(fields, *names), hearts[number - first : number - first + 1]
 
 
-def _check(n: int, sampling_rate: float, duration: float, noise: float) -> None:
-    if n < 0 or duration < _MIN_DURATION or sampling_rate < 50 or noise < 0:
-        raise ECGError(
-            f"n={n}, duration={duration} s, sampling_rate={sampling_rate} Hz, noise={noise}; expected n and noise of "
-            f"at least 0, a duration of at least {_MIN_DURATION:g} s and a rate of at least 50 Hz."
-        )
-
-
-def _drawn(
-    seeds: list[int],
-    count: int,
-    wanted: frozenset[str] | None,
-    heart_rate: float | None,
-    duration: float,
-    reader_spread: float,
-) -> tuple[Hearts, Truth]:
+def _drawn(seeds: list[int], count: int, settings: _Settings) -> tuple[Hearts, Truth]:
     """`count` hearts; where something was wished, only those whose waves show it and nothing else."""
+    wanted, heart_rate, duration = settings.wanted, settings.heart_rate, settings.duration
     parts: list[tuple[Hearts, Truth]] = []
     missing = count
     shown = must = frozenset()
@@ -254,7 +227,7 @@ def _drawn(
         size = missing if wanted is None else min(CHUNK, 2 * missing + 10)
         plan = draw_plan(body, size, wanted, heart_rate)
         hearts = draw_hearts(body, visit, plan, duration)
-        limits = draw_limits(np.random.default_rng([*seeds, attempt, 2]), size, reader_spread)
+        limits = draw_limits(np.random.default_rng([*seeds, attempt, 2]), size, settings.reader_spread)
         truth = truth_of(hearts, duration, limits)
         if wanted is None:
             return hearts, truth
@@ -282,22 +255,14 @@ def _stacked(parts: list[tuple[Hearts, Truth]]) -> tuple[Hearts, Truth]:
     return Hearts.stacked([hearts for hearts, _ in parts]), Truth(*joined)
 
 
-def _records(
-    rng: np.random.Generator,
-    hearts: Hearts,
-    truth: Truth,
-    sampling_rate: float,
-    duration: float,
-    noise: float,
-    noises: frozenset[str] | None,
-) -> list[dict]:
+def _records(rng: np.random.Generator, hearts: Hearts, truth: Truth, settings: _Settings) -> list[dict]:
     """Fields of the records of a batch, without names."""
-    n = len(hearts.qrs)
-    times = np.arange(round(duration * sampling_rate)) / sampling_rate
+    n, sampling_rate = len(hearts.qrs), settings.sampling_rate
+    times = np.arange(round(settings.duration * sampling_rate)) / sampling_rate
     reporting = np.random.default_rng(rng.integers(0, 2**63))  # so that noise leaves the report's wording as it is
     eight, spoilt = rendered(hearts, times), [{} for _ in range(n)]
-    if noise > 0 and n:
-        added, spoilt = draw_noise(rng, n, times, noise, noises)
+    if settings.noise > 0 and n:
+        added, spoilt = draw_noise(rng, n, times, settings.noise, settings.noises)
         eight += added
     signal = twelve_leads(eight)
     records = []

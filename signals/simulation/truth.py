@@ -11,9 +11,11 @@ wide QRS belong to it and are not stated.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from ...signal_ecgllm import LEADS
 from .criteria import Limits
 from .plan import (
     BRADYCARDIA,
@@ -33,7 +35,7 @@ from .plan import (
     Plan,
 )
 from .rhythm import ATRIAL, VENTRICULAR, Rhythm, seen
-from .wave_model import LEADS, Waves, template
+from .wave_model import Waves, template
 
 _TIMES = np.arange(-0.04, 0.70, 0.004)  # seconds from QRS onset
 _SMALLEST_MV = 0.03
@@ -82,6 +84,33 @@ class Truth:
         }
 
 
+@dataclass(frozen=True)
+class _Beat:
+    """The usual beat of each record: lengths of QRS and QT in seconds, QRS alone (`pure`) and all of it (`whole`), mV
+    [records, 12, samples] at `_TIMES`."""
+
+    qrs: np.ndarray
+    qt: np.ndarray
+    pure: np.ndarray
+    whole: np.ndarray
+
+    @cached_property
+    def r(self) -> np.ndarray:
+        """[records, 12] mV: the highest of QRS."""
+        return self.pure.max(axis=2)
+
+    @cached_property
+    def s(self) -> np.ndarray:
+        """[records, 12] mV: the lowest of QRS, negative."""
+        return self.pure.min(axis=2)
+
+    @cached_property
+    def axis(self) -> np.ndarray:
+        """[records] degrees."""
+        net = self.r + self.s
+        return np.rad2deg(np.arctan2(2 / np.sqrt(3) * net[:, 5], net[:, 0]))
+
+
 def _lead(*names: str) -> list[int]:
     return [LEADS.index(name) for name in names]
 
@@ -104,10 +133,8 @@ def measured_truth(
     depolarization = Waves(
         beat.centers[:, :slots], beat.widths[:, :slots], beat.frontal[:, :slots], beat.chest[:, :slots]
     )
-    pure, whole = template(depolarization, electrodes, _TIMES), template(beat, electrodes, _TIMES)
-    r, s = pure.max(axis=2), pure.min(axis=2)  # mV, s is negative
-    net = r + s
-    axis = np.rad2deg(np.arctan2(2 / np.sqrt(3) * net[:, 5], net[:, 0]))
+    usual = _Beat(qrs, qt, *(template(waves, electrodes, _TIMES) for waves in (depolarization, beat)))
+    axis = usual.axis
     measurements, holds = _rhythm_truth(plan, rhythm, duration, limits)
     rate = measurements["heart_rate"]
     holds |= {
@@ -116,10 +143,10 @@ def measured_truth(
         "right superior axis": axis < -90,
     }
     measurements |= {"qrs": qrs * 1000, "qt": qt * 1000, "qtc": qt * 1000 * np.sqrt(rate / 60), "axis": axis}
-    holds |= _conduction_truth(plan, qrs, axis, r, s, _late_in_v1(pure, qrs), limits)
-    holds |= _voltage_truth(plan, r, s, axis, limits)
+    holds |= _conduction_truth(plan, usual, limits)
+    holds |= _voltage_truth(plan, usual, limits)
     holds |= _atrial_truth(plan, rhythm, p, p_length, electrodes, limits)
-    local = _repolarization_truth(plan, qrs, qt, pure, whole, r, s, limits)
+    local = _repolarization_truth(plan, usual, limits)
     leads = {finding: rows for finding, rows in local.items() if rows.ndim == 2}
     holds |= {finding: rows.any(axis=1) if rows.ndim == 2 else rows for finding, rows in local.items()}
     # Both corrections must agree: Bazett's alone calls every fast heart's QT long (AHA/ACCF/HRS 2009 part IV).
@@ -204,23 +231,17 @@ def _first(values: np.ndarray) -> np.ndarray:
     return np.where(known.any(axis=1), values[np.arange(len(values)), known.argmax(axis=1)], np.nan)
 
 
-def _late_in_v1(pure: np.ndarray, qrs: np.ndarray) -> np.ndarray:
-    """[records] mV of R' in V1: the highest of the second half of QRS."""
+def _conduction_truth(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.ndarray]:
+    qrs, axis = beat.qrs, beat.axis
     phase = _TIMES / qrs[:, None]
-    late = (phase > 0.5) & (phase < 1)
-    return np.where(late, pure[:, LEADS.index("V1")], -np.inf).max(axis=1)
-
-
-def _conduction_truth(
-    plan: Plan, qrs: np.ndarray, axis: np.ndarray, r: np.ndarray, s: np.ndarray, late: np.ndarray, limits: Limits
-) -> dict:
+    late = np.where((phase > 0.5) & (phase < 1), beat.pure[:, LEADS.index("V1")], -np.inf).max(axis=1)  # R' in V1, mV
     own = ~np.isin(plan.rhythm, ("ventricular tachycardia", "ventricular pacing"))  # through the bundles
     kind = np.where(own, plan.conduction, "none")
     anterior = own & (plan.fascicle == "anterior") & (kind != "lbbb")
     posterior = own & (plan.fascicle == "posterior") & (kind != "lbbb")
     complete = limits["qrs"] / 1000
     right = (kind == "rbbb") | (kind == "irbbb") & (late > limits["r prime"])
-    inferior = -s[:, _lead("II", "III", "aVF")] > r[:, _lead("II", "III", "aVF")]  # rS
+    inferior = (-beat.s > beat.r)[:, _lead("II", "III", "aVF")]  # rS
     return {
         "wolff-parkinson-white pattern": kind == "preexcitation",
         "short pr interval": kind == "preexcitation",
@@ -238,7 +259,8 @@ def _conduction_truth(
     }
 
 
-def _voltage_truth(plan: Plan, r: np.ndarray, s: np.ndarray, axis: np.ndarray, limits: Limits) -> dict:
+def _voltage_truth(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.ndarray]:
+    r, s = beat.r, beat.s
     narrow = ~plan.wide & ~np.isin(plan.conduction, ("rbbb", "lbbb", "delay"))
     v1, v2, v3, v5, v6 = (LEADS.index(name) for name in ("V1", "V2", "V3", "V5", "V6"))
     sokolow = -s[:, v1] + np.maximum(r[:, v5], r[:, v6])
@@ -249,7 +271,7 @@ def _voltage_truth(plan: Plan, r: np.ndarray, s: np.ndarray, axis: np.ndarray, l
         (plan.voltage == "right hypertrophy")
         & (r[:, v1] > limits["right r"])
         & (r[:, v1] > -s[:, v1])
-        & (axis > limits["right axis"])
+        & (beat.axis > limits["right axis"])
     )
     return {
         "low qrs voltage": (r - s)[:, :6].max(axis=1) < limits["low voltage"],
@@ -275,84 +297,94 @@ def _atrial_truth(
     }
 
 
-def _repolarization_truth(
-    plan: Plan, qrs: np.ndarray, qt: np.ndarray, pure: np.ndarray, whole: np.ndarray, r: np.ndarray, s: np.ndarray,
-    limits: Limits,
-) -> dict:  # fmt: skip
-    n = len(qrs)
-    rows = np.arange(n)[:, None]
-    primary = ~plan.wide  # nothing is said of ST and T that follow the QRS
-    at = np.searchsorted(_TIMES, qrs)
+def _repolarization_truth(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.ndarray]:
+    """Findings of ST, T and Q, bool [records, 12] or [records]."""
+    primary = ~plan.wide[:, None]  # nothing is said of ST and T that follow the QRS
+    seen_in = np.tile(np.array(LEADS) != "aVR", (len(beat.qrs), 1))
+    own = seen_in.copy()
+    own[:, _lead("V1", "V2", "V3")] &= ~(plan.conduction == "rbbb")[:, None]  # there it is the block's
+    segments = _st_truth(plan, beat, limits, seen_in & primary, own & primary)
+    q = _q_truth(plan, beat, limits)
+    return {
+        **_infarction_truth(plan, segments["st elevation"], q),
+        "abnormal q wave": q,
+        **segments,
+        **_t_truth(beat, limits, own, primary),
+    }
+
+
+def _st_truth(
+    plan: Plan, beat: _Beat, limits: Limits, rising: np.ndarray, sinking: np.ndarray
+) -> dict[str, np.ndarray]:
+    """rising, sinking: bool [records, 12], where elevation and depression may be stated."""
+    rows, leads, end = np.arange(len(beat.qrs))[:, None], np.arange(12), np.searchsorted(_TIMES, beat.qrs)[:, None]
 
     def level(after: float) -> np.ndarray:
-        return whole[rows, np.arange(12)[None, :], (at + round(after / 0.004))[:, None]]
+        return beat.whole[rows, leads, end + round(after / 0.004)]
 
     # Both, as T begins early in a fast heart; what only climbs into T is no elevation.
     lift, sink = np.minimum(level(0.020), level(0.040)), level(0.060)
     j_point = np.maximum(level(0.008), level(0.016))
-    limit = np.full((n, 12), 0.1)
+    limit = np.full(lift.shape, 0.1)
     limit[:, _lead("V2", "V3")] = np.where(plan.female, 0.15, np.where(plan.age < 40, 0.25, 0.2))[:, None]
-    limit *= limits["st elevation"][:, None]
-    usable = np.ones((n, 12), dtype=bool)
-    usable[:, LEADS.index("aVR")] = False
-    early = usable.copy()
-    early[:, _lead("V1", "V2", "V3")] &= ~(plan.conduction == "rbbb")[:, None]  # there it is the block's
     deeper = limits["st depression"][:, None]
-    up = _in_two((lift >= limit) & usable & primary[:, None])
-    down = _in_two((sink <= -0.05 * deeper) & (lift <= -0.03 * deeper) & early & primary[:, None])
+    notched = _in_two(j_point >= limits["j point"][:, None]).any(axis=1)
+    return {
+        "st elevation": _in_two((lift >= limit * limits["st elevation"][:, None]) & rising),
+        "st depression": _in_two((sink <= -0.05 * deeper) & (lift <= -0.03 * deeper) & sinking),
+        "early repolarization": (plan.repolarization == "early") & notched,
+    }
 
-    since, left = _TIMES - qrs[:, None], qt[:, None] - _TIMES
-    after = (since > 0.09) & (left > -0.03)
-    t = np.where(after[:, None], whole, 0)
+
+def _t_truth(beat: _Beat, limits: Limits, own: np.ndarray, primary: np.ndarray) -> dict[str, np.ndarray]:
+    """own: bool [records, 12], leads of which T says something. primary: [records, 1], whether it does in any."""
+    after = (_TIMES - beat.qrs[:, None] > 0.09) & (beat.qt[:, None] - _TIMES > -0.03)
+    t = np.where(after[:, None], beat.whole, 0)
     high, deep = t.max(axis=2), t.min(axis=2)
-    facing = early & (r > -s * 0.6)
+    facing = own & (beat.r > -beat.s * 0.6)
     facing[:, _lead("V1", "III")] = False
-    facing[:, _lead("V2", "V3")] = early[:, _lead("V2", "V3")]
-    inverted = _in_two((deep <= -limits["t inversion"][:, None]) & (-deep > high) & facing & primary[:, None])
+    facing[:, _lead("V2", "V3")] = own[:, _lead("V2", "V3")]
     main = _lead("I", "II", "V4", "V5", "V6")
-    flat = (
-        (np.maximum(high, -deep)[:, main] < limits["t low"][:, None]).all(axis=1)
-        & primary
-        & ((r - s)[:, main].max(axis=1) > 0.5)
-    )
+    low = (np.maximum(high, -deep)[:, main] < limits["t low"][:, None]).all(axis=1)
+    return {
+        "t wave inversion": _in_two((deep <= -limits["t inversion"][:, None]) & (-deep > high) & facing & primary),
+        "low amplitude t wave": low & primary[:, 0] & ((beat.r - beat.s)[:, main].max(axis=1) > 0.5),
+    }
 
-    # Q: how long and deep the QRS is negative before it first turns positive; all of it where it never does.
-    times = _TIMES > -0.004
-    positive = (pure > _SMALLEST_MV) & times
+
+def _q_truth(plan: Plan, beat: _Beat, limits: Limits) -> np.ndarray:
+    """Q waves, bool [records, 12]: how long and deep the QRS is negative before it first turns positive; all of it
+    where it never does."""
+    positive = (beat.pure > _SMALLEST_MV) & (_TIMES > -0.004)
     ever = positive.any(axis=2)
     first = np.where(ever, positive.argmax(axis=2), len(_TIMES))
     before = np.arange(len(_TIMES)) < first[..., None]
-    negative = before & (pure < -0.02)
-    length, depth = negative.sum(axis=2) * 0.004, -np.where(before, pure, 0).min(axis=2)
-    deep_q = (length >= limits["q length"][:, None]) & (depth >= 0.1)
-    deep_q[:, _lead("V1", "aVR")] = False
-    only_q = ~ever & (depth >= 0.2)
-    only_q[:, LEADS.index("aVR")] = False
-    small_v = np.zeros((n, 12), dtype=bool)
-    small_v[:, _lead("V2", "V3")] = (length >= 0.02)[:, _lead("V2", "V3")] & (depth >= 0.08)[:, _lead("V2", "V3")]
-    q = _in_two((deep_q | only_q | small_v) & primary[:, None])
-    q &= (plan.repolarization == "old infarction")[:, None] | (q.sum(axis=1) >= 2)[:, None]
+    length, depth = (before & (beat.pure < -0.02)).sum(axis=2) * 0.004, -np.where(before, beat.pure, 0).min(axis=2)
+    deep = (length >= limits["q length"][:, None]) & (depth >= 0.1)
+    deep[:, _lead("V1", "aVR")] = False
+    alone = ~ever & (depth >= 0.2)
+    alone[:, _lead("aVR")] = False
+    small = np.isin(LEADS, ("V2", "V3")) & (length >= 0.02) & (depth >= 0.08)
+    q = _in_two((deep | alone | small) & ~plan.wide[:, None])
+    return q & ((plan.repolarization == "old infarction") | (q.sum(axis=1) >= 2))[:, None]
 
+
+def _infarction_truth(plan: Plan, up: np.ndarray, q: np.ndarray) -> dict[str, np.ndarray]:
+    """Infarctions whose territory shows ST elevation (acute) or Q waves (old) in two leads, bool [records, 12]."""
     holds: dict[str, np.ndarray] = {}
-    acute, old = np.zeros((n, 12), dtype=bool), np.zeros((n, 12), dtype=bool)
+    acute, old = np.zeros(up.shape, dtype=bool), np.zeros(up.shape, dtype=bool)
     for territory in TERRITORIES:
-        leads = np.zeros(12, dtype=bool)
-        leads[_lead(*TERRITORY_LEADS[territory])] = True
-        here = plan.territory == territory
-        now = here & (plan.repolarization == "acute infarction") & ((up & leads).sum(axis=1) >= 2)
-        past = here & (plan.repolarization == "old infarction") & ((q & leads).sum(axis=1) >= 2)
-        acute |= now[:, None] & up & leads
-        old |= past[:, None] & q & leads
-        holds[f"{territory} myocardial infarction"] = (now[:, None] & up & leads) | (past[:, None] & q & leads)
+        leads = np.isin(LEADS, TERRITORY_LEADS[territory])
+        now, past = (
+            shown
+            & (((plan.territory == territory) & (plan.repolarization == stage)) & (shown.sum(axis=1) >= 2))[:, None]
+            for stage, shown in (("acute infarction", up & leads), ("old infarction", q & leads))
+        )
+        acute |= now
+        old |= past
+        holds[f"{territory} myocardial infarction"] = now | past
     return holds | {
         "acute myocardial infarction": acute,
         "st elevation myocardial infarction": acute,
         "old myocardial infarction": old,
-        "abnormal q wave": q,
-        "st elevation": up,
-        "st depression": down,
-        "t wave inversion": inverted,
-        "low amplitude t wave": flat,
-        "early repolarization": (plan.repolarization == "early")
-        & _in_two(j_point >= limits["j point"][:, None]).any(axis=1),
     }

@@ -14,8 +14,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-
 # Dower 1968 / Dower, Machado, Osborne 1980, rows V1-V6; columns X (to the left), Y (to the feet), Z (to the back).
 DOWER_CHEST = np.array(
     [
