@@ -19,6 +19,7 @@ from datasets import Dataset
 
 from ...errors_ecgllm import ECGError
 from ..records.duplicates import check_joined
+from .asked_questions import check_columns
 from .audit_groups import HEAD, Group, Tally, bounds_by_type, rows_by
 from .blind_guesser import blind_credits, transfer_credits
 from .blindness import entropy, information
@@ -26,7 +27,6 @@ from .confounders import CONFOUNDERS, NUMBERS, Records
 from .differences import Differences, differences_of
 from .word_guesser import held_out_credits, transferred_credits
 
-_COLUMNS = ("template", "type", "attribute", "question", "ecg_ids", "answers")
 _FEW = 8  # questions of a cell
 _Keys = Sequence[Sequence[Hashable]]
 
@@ -143,25 +143,19 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
         seed: of permutations.
     Raises: ValueError if a column is missing or there is no question.
     """
-    missing = [name for name in _COLUMNS if name not in questions.column_names]
-    if missing:
-        raise ECGError(f"the questions lack the column {', '.join(missing)}; make them by build_questions")
+    check_columns(questions)
     if not len(questions):
         raise ECGError("there is no question to audit")
     columns = {name: questions[name][:] for name in questions.column_names}
-    answers = [" | ".join(sorted(answer)) for answer in columns["answers"]]
     names = (name or "" for name in columns["attribute"])
     keys = list(zip(columns["template"], names, columns["question"], strict=True))
     if corpus is not None:
         check_joined(corpus)
     records = Records(corpus)
     unknown = records.lacking(questions)[0]
-    clusters = [records.patient(ids[0]) if ids else "" for ids in columns["ecg_ids"]]
-    weights = np.asarray(columns.get("weight") or np.ones(len(answers)), dtype=float)
-    asked = _Asked(columns["type"], answers, clusters, weights)
+    asked = _asked(columns, records)
+    answers, weights, rows = asked.answers, asked.weights, range(len(keys))
     tally = asked.tally(keys, blind_credits)
-    rows = range(len(answers))
-
     by = {
         "type": tally.groups(columns["type"]),
         "template": tally.groups([str(name) for name in columns["template"]]),
@@ -173,18 +167,17 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
         by[name] = tally.groups(values)
     splits = columns.get("split") or [None] * len(answers)
     words = asked.tally([(text,) for text in columns["question"]], _words_credits)
+    cells = list(zip(columns["type"], keys, strict=True))
+    information_bits, answer_bits = _bits(columns["type"], columns["question"], answers, seed, weights)
     return Audit(
         questions=len(answers),
         overall=tally.group("all", rows),
         words=words.group("words", rows),
-        information_bits=_conditional(columns["type"], columns["question"], answers, seed, weights),
-        answer_bits=sum(
-            len(own) / len(answers) * entropy([answers[row] for row in own])
-            for own in rows_by(columns["type"]).values()
-        ),
-        both_answers=_both_answers(list(zip(columns["type"], keys, strict=True)), answers, verify),
+        information_bits=information_bits,
+        answer_bits=answer_bits,
+        both_answers=_both_answers(cells, answers, verify),
         by=by,
-        cells=dict(sorted(Counter(Counter(zip(columns["type"], keys, strict=True)).values()).items())),
+        cells=dict(sorted(Counter(Counter(cells).values()).items())),
         across_splits=asked.across(keys, splits, transfer_credits),
         words_across_splits=asked.across([(text,) for text in columns["question"]], splits, _words_transferred),
         confounders_alone=_alone(confounders, verify, asked.of(verify)),
@@ -238,6 +231,13 @@ class _Asked:
         tally = Tally(own.types, own.answers, credits, own.clusters, own.weights)
         by_split = rows_by([splits[row] for row in asked])
         return {str(name): tally.group(str(name), places) for name, places in by_split.items()}
+
+
+def _asked(columns: dict[str, list], records: Records) -> _Asked:
+    answers = [" | ".join(sorted(answer)) for answer in columns["answers"]]
+    clusters = [records.patient(ids[0]) if ids else "" for ids in columns["ecg_ids"]]
+    weights = np.asarray(columns.get("weight") or np.ones(len(answers)), dtype=float)
+    return _Asked(columns["type"], answers, clusters, weights)
 
 
 def _words_credits(keys: _Keys, *asked: Any) -> np.ndarray:
@@ -314,16 +314,16 @@ def _other_severity(records: Records, columns: dict[str, list]) -> list[int | No
     ]
 
 
-def _conditional(
+def _bits(
     types: Sequence[str], wordings: Sequence[str], answers: list[str], seed: int, weights: np.ndarray
-) -> float:
-    """Information of wording and answer, within each type, weighted by its share."""
-    return sum(
-        len(rows)
-        / len(answers)
-        * information([wordings[r] for r in rows], [answers[r] for r in rows], seed, weights[rows])
-        for rows in rows_by(types).values()
-    )
+) -> tuple[float, float]:
+    """(Information of wording and answer, entropy of the answers) within each type, weighted by its share."""
+    shared = own = 0.0
+    for rows in rows_by(types).values():
+        given, share = [answers[row] for row in rows], len(rows) / len(answers)
+        shared += share * information([wordings[row] for row in rows], given, seed, weights[rows])
+        own += share * entropy(given)
+    return shared, own
 
 
 def _both_answers(keys: list[tuple], answers: list[str], verify: list[int]) -> float | None:
