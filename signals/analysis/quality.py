@@ -109,45 +109,28 @@ def assess_quality(record: ECGRecord) -> Quality:
     Args: record: any. Returns: a `Quality`; the record is not changed.
     """
     record, start, calibration = without_calibration(record)
-    signal, rate = record.signal.astype(np.float64), record.sampling_rate
+    signal = record.signal.astype(np.float64)
     present = np.isfinite(signal)
     filled = np.stack([_filled(row, there) for row, there in zip(signal, present, strict=True)])
-    long_enough = record.duration >= _SHORTEST_S
-    high = remove_baseline(filled, rate).astype(np.float64) if long_enough else None
-    wander = np.ptp(filled - high, axis=1) if high is not None else None
-    noise = _noise(high, rate) if high is not None else None
-    powerline = {mains: _powerline(filled, rate, mains) if long_enough else None for mains in (50, 60)}
-
     usable = present.mean(axis=1) >= 0.5
-    heart = (
-        find_heart(filled[usable], rate) if usable.any() else Heart(False, np.zeros(0), missing="no lead has samples")
-    )
+    heart = Heart(False, np.zeros(0), missing="no lead has samples")
+    if usable.any():
+        heart = find_heart(filled[usable], record.sampling_rate)
     seen = np.zeros(len(signal), dtype=bool)
     if heart.found:
         seen[usable] = heart.seen_in_leads()
+    long_enough = record.duration >= _SHORTEST_S
+    spectral = _spectral_figures(filled, record.sampling_rate) if long_enough else {}
+    excursion = spectral.get("excursion", np.abs(filled - np.median(filled, axis=1, keepdims=True)).max(axis=1))
     copies = _copies(filled, record.leads)
     leads = []
     for row, name in enumerate(record.leads):
-        samples, there = signal[row], present[row]
-        enough = usable[row]
-        spread = float(np.ptp(samples[there])) if there.any() else None
-        still, saturated = _still(samples, rate)
-        centred = filled[row] - np.median(filled[row])
-        figures = {
-            "range_mv": spread,
-            "flat": spread is not None and spread < FLAT_BELOW_MV,
-            "missing": float(1 - there.mean()),
-            "longest_still_s": still,
-            "saturated_s": saturated,
-            "baseline_wander_mv": float(wander[row]) if wander is not None and enough else None,
-            "noise_mv": float(noise[row]) if noise is not None and enough else None,
-            "plausible": bool(np.abs(centred if high is None else high[row]).max() <= IMPLAUSIBLE_ABOVE_MV),
-        }
-        figures["beats"] = bool(seen[row]) if heart.found and enough else None
+        figures = dict.fromkeys(_SPECTRAL) | _shape_figures(signal[row], record.sampling_rate)
+        figures["plausible"] = bool(excursion[row] <= IMPLAUSIBLE_ABOVE_MV)
+        if usable[row]:
+            figures |= {key: float(spectral[key][row]) for key in _SPECTRAL if spectral.get(key) is not None}
+        figures["beats"] = bool(seen[row]) if heart.found and usable[row] else None
         figures["copy_of"] = copies.get(row)
-        for mains, found in powerline.items():
-            figures[f"powerline_{mains}_mv"] = float(found[0][row]) if found is not None and enough else None
-            figures[f"powerline_{mains}_ratio"] = float(found[1][row]) if found is not None and enough else None
         grade, reasons = _judge(figures)
         leads.append(LeadQuality(name=name, grade=GRADES[grade], reasons=reasons, **figures))
     verdict = _verdict(leads) if long_enough and heart.found else "unusable"
@@ -158,6 +141,36 @@ def assess_quality(record: ECGRecord) -> Quality:
         )
         heart = replace(heart, beats=heart.beats + start)
     return Quality(verdict, reasons, tuple(leads), heart, calibration)
+
+
+_SPECTRAL = (
+    "baseline_wander_mv", "noise_mv", "powerline_50_mv", "powerline_50_ratio", "powerline_60_mv", "powerline_60_ratio"
+)  # fmt: skip
+
+
+def _spectral_figures(filled: np.ndarray, rate: float) -> dict[str, np.ndarray | None]:
+    """Figure -> its value [leads], None where the rate does not let it be measured; and how far a lead goes from its
+    baseline (`excursion`, mV)."""
+    high = remove_baseline(filled, rate).astype(np.float64)
+    found = {"excursion": np.abs(high).max(axis=1), "baseline_wander_mv": np.ptp(filled - high, axis=1)}
+    found["noise_mv"] = _noise(high, rate)
+    for mains in (50, 60):
+        amplitude, ratio = _powerline(filled, rate, mains) or (None, None)
+        found |= {f"powerline_{mains}_mv": amplitude, f"powerline_{mains}_ratio": ratio}
+    return found
+
+
+def _shape_figures(samples: np.ndarray, rate: float) -> dict[str, Any]:
+    there = np.isfinite(samples)
+    spread = float(np.ptp(samples[there])) if there.any() else None
+    still, saturated = _still(samples, rate)
+    return {
+        "range_mv": spread,
+        "flat": spread is not None and spread < FLAT_BELOW_MV,
+        "missing": float(1 - there.mean()),
+        "longest_still_s": still,
+        "saturated_s": saturated,
+    }
 
 
 def _judge(figures: dict[str, Any]) -> tuple[int, tuple[str, ...]]:

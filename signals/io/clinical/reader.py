@@ -92,30 +92,38 @@ def read_clinical(
     signal = millivolts(parsed, leads, rate, format, name, max_bytes, notes)
     note_what_is_left_out(parsed, format, leads, notes)
     note_calibration(signal, rate, notes)
-    sentences, report = statements(parsed, format, keep_identity, notes)
-    patient = parsed.patient
-    age = patient.age
-    if age is not None and not 0 <= age <= 130:
-        notes.append("the age is not a number of years from 0 to 130; it was left out")
-        age = None
+    told = _told(parsed, format, keep_identity, notes)
     try:
         return ECGRecord(
             signal=signal,
             sampling_rate=rate,
             leads=tuple(lead_name(lead.label) for lead in leads),
             id=record_id,
-            patient_id=(patient.patient_id or None) if keep_identity else None,
             recorded_at=parsed.recording.date,
-            report=report,
             measurements=measurements(parsed) or None,
-            age=age,
-            sex={"M": "male", "F": "female"}.get(patient.sex),
-            statements=sentences,
-            notes=tuple(dict.fromkeys(notes)),
             source=format,
+            **told,
+            notes=tuple(dict.fromkeys(notes)),
         )
     except (TypeError, ValueError) as error:
         raise ECGReadError(f"{name}: {error}") from error
+
+
+def _told(parsed: ecgdatakit.ECGRecord, format: str, keep_identity: bool, notes: list[str]) -> dict[str, Any]:
+    """What is said of the patient and of the ECG."""
+    sentences, report = statements(parsed, format, keep_identity, notes)
+    patient = parsed.patient
+    age = patient.age
+    if age is not None and not 0 <= age <= 130:
+        notes.append("the age is not a number of years from 0 to 130; it was left out")
+        age = None
+    return {
+        "statements": sentences,
+        "report": report,
+        "patient_id": (patient.patient_id or None) if keep_identity else None,
+        "age": age,
+        "sex": {"M": "male", "F": "female"}.get(patient.sex),
+    }
 
 
 def _parsers(name: str) -> Any:

@@ -15,8 +15,7 @@ import numpy as np
 
 from ...limits import DEFAULT_MAX_BYTES, check_size
 from ...record import ECGReadError, ECGRecord, known_lead_name
-from .common import read_common
-from .header import WFDBHeader, header_text, read_header, record_name
+from .header import Segment, WFDBHeader, header_text, read_header, record_name
 from .samples import read_counts
 from .scaling import to_millivolt
 
@@ -44,11 +43,7 @@ def read_wfdb(
     Raises: ECGReadError as `read_ecg` says.
     """
     path = os.fspath(header_path)
-    text = header_text(path) if text is None else text
-    record = read_common(path, text, signal_file, verify_checksum, max_bytes)
-    if record is not None:
-        return record
-    header = read_header(path, text)
+    header = read_header(path, header_text(path) if text is None else text)
     options = {"allow_truncated": allow_truncated, "verify_checksum": verify_checksum, "max_bytes": max_bytes}
     if header.segments:
         return _read_segments(header, signal_file, options)
@@ -99,8 +94,8 @@ def _read_segments(
     The first segment may be a layout: no samples of its own, but all leads of the record.
     Source: https://physionet.org/physiotools/wag/header-5.htm, "multi-segment records"
     """
-    path, segments, notes = header.path, header.segments, list(header.notes)
-    total = sum(segment.n_samples for segment in segments)
+    path, notes = header.path, list(header.notes)
+    total = sum(segment.n_samples for segment in header.segments)
     if header.n_samples is not None and total != header.n_samples:
         raise ECGReadError(
             f"{path}: its segments hold {total:,} samples, its record line promises {header.n_samples:,}. The header "
@@ -114,60 +109,29 @@ def _read_segments(
     parts: list[tuple[int, ECGRecord]] = []
     noticed: dict[str, list[str]] = defaultdict(list)  # note -> the segments that it holds for
     start = 0
-    for number, segment in enumerate(segments):
-        if segment.name == "~":
-            start += segment.n_samples
-            continue
-        own = os.path.join(os.path.dirname(path), f"{segment.name}.hea")
-        if not os.path.isfile(own):
-            raise ECGReadError(f"{path}: names the segment {segment.name}, but there is no {segment.name}.hea.")
-        inner = read_header(own, header_text(own))
-        if inner.segments:
-            # The format forbids it, and a header that names itself would never end.
-            raise ECGReadError(
-                f"{path}: the segment {segment.name} is itself a record of several segments; expected plain "
-                "segments. Do not trust this header; read the innermost segments by their own headers."
-            )
-        if inner.sampling_rate != header.sampling_rate:
-            raise ECGReadError(
-                f"{path}: the segment {segment.name} has {inner.sampling_rate:g} Hz, the record "
-                f"{header.sampling_rate:g} Hz; expected one rate. Read the segments by their own headers."
-            )
-        if segment.n_samples == 0 and number == 0:
-            leads += [known_lead_name(line.name) for line in inner.signals if line.millivolts_per_unit is not None]
-            continue
-        if not any(line.millivolts_per_unit is not None for line in inner.signals):
-            noticed[f"no ECG, but {', '.join(line.name for line in inner.signals)}"].append(segment.name)
-            start += segment.n_samples
-            continue
-        part = read_wfdb(own, **options)
-        short = part.n_samples < segment.n_samples and options["allow_truncated"]
-        if part.n_samples != segment.n_samples and not short:
-            raise ECGReadError(
-                f"{path}: the segment {segment.name} holds {part.n_samples:,} samples, the record promises "
-                f"{segment.n_samples:,}. One of the two headers is wrong; copy both again."
-            )
-        leads += [lead for lead in part.leads if lead not in leads]
-        for note in part.notes:
-            noticed[note].append(segment.name)
-        parts.append((start, part))
+    for number, segment in enumerate(header.segments):
+        if segment.name != "~":
+            inner = _segment_header(header, segment)
+            voltages = [line.name for line in inner.signals if line.millivolts_per_unit is not None]
+            if segment.n_samples == 0 and number == 0:
+                leads += map(known_lead_name, voltages)
+            elif not voltages:
+                noticed[f"no ECG, but {', '.join(line.name for line in inner.signals)}"].append(segment.name)
+            else:
+                part = _read_segment(path, segment, inner.path, options)
+                leads += [lead for lead in part.leads if lead not in leads]
+                for note in part.notes:
+                    noticed[note].append(segment.name)
+                parts.append((start, part))
         start += segment.n_samples
     if not parts:
-        raise ECGReadError(f"{path}: a record of {len(segments)} segments, none of which holds samples.")
+        raise ECGReadError(f"{path}: a record of {len(header.segments)} segments, none of which holds samples.")
 
     check_size(path, len(leads), total, int(options["max_bytes"]))
-    signal = np.full((len(leads), total), np.nan, dtype=np.float32)
-    for start, part in parts:
-        signal[[leads.index(lead) for lead in part.leads], start : start + part.n_samples] = part.signal
     for note, names in noticed.items():
         where = f"segment {names[0]}" if len(names) == 1 else f"{len(names)} segments, from {names[0]} on"
         notes.append(f"{where}: {note}")
-    missing = np.isnan(signal).sum(axis=1)
-    notes.append(f"put together from {len(parts)} segments")
-    if missing.any():
-        lacking = ", ".join(lead for lead, count in zip(leads, missing, strict=True) if count)
-        notes.append(f"{int(missing.sum())} samples are NaN, as their segment lacks them, in {lacking}")
-    record = _record(header, signal, leads, notes)
+    record = _record(header, _joined(leads, parts, total, notes), leads, notes)
     first = parts[0][1]
     return replace(
         record,
@@ -175,3 +139,46 @@ def _read_segments(
         sex=record.sex or first.sex,
         statements=record.statements or first.statements,
     )
+
+
+def _segment_header(header: WFDBHeader, segment: Segment) -> WFDBHeader:
+    path, named = header.path, f"the segment {segment.name}"
+    own = os.path.join(os.path.dirname(path), f"{segment.name}.hea")
+    if not os.path.isfile(own):
+        raise ECGReadError(f"{path}: names {named}, but there is no {segment.name}.hea.")
+    inner = read_header(own, header_text(own))
+    if inner.segments:
+        # The format forbids it, and a header that names itself would never end.
+        raise ECGReadError(
+            f"{path}: {named} is itself a record of several segments; expected plain segments. Do not trust this "
+            "header; read the innermost segments by their own headers."
+        )
+    if inner.sampling_rate != header.sampling_rate:
+        raise ECGReadError(
+            f"{path}: {named} has {inner.sampling_rate:g} Hz, the record {header.sampling_rate:g} Hz; expected one "
+            "rate. Read the segments by their own headers."
+        )
+    return inner
+
+
+def _read_segment(path: str, segment: Segment, own: str, options: dict[str, bool | int]) -> ECGRecord:
+    part = read_wfdb(own, **options)
+    short = part.n_samples < segment.n_samples and options["allow_truncated"]
+    if part.n_samples != segment.n_samples and not short:
+        raise ECGReadError(
+            f"{path}: the segment {segment.name} holds {part.n_samples:,} samples, the record promises "
+            f"{segment.n_samples:,}. One of the two headers is wrong; copy both again."
+        )
+    return part
+
+
+def _joined(leads: list[str], parts: list[tuple[int, ECGRecord]], total: int, notes: list[str]) -> np.ndarray:
+    signal = np.full((len(leads), total), np.nan, dtype=np.float32)
+    for start, part in parts:
+        signal[[leads.index(lead) for lead in part.leads], start : start + part.n_samples] = part.signal
+    missing = np.isnan(signal).sum(axis=1)
+    notes.append(f"put together from {len(parts)} segments")
+    if missing.any():
+        lacking = ", ".join(lead for lead, count in zip(leads, missing, strict=True) if count)
+        notes.append(f"{int(missing.sum())} samples are NaN, as their segment lacks them, in {lacking}")
+    return signal

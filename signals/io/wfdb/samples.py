@@ -18,6 +18,7 @@ from ...limits import check_size
 from ...quotes import without_quotes
 from ...record import ECGReadError
 from .header import SignalLine, WFDBHeader, record_name
+from .scaling import fold_samples
 
 # Bytes per sample as a fraction (numerator, denominator). Source: https://physionet.org/physiotools/wag/signal-5.htm
 _BYTES_PER_SAMPLE = {8: (1, 1), 16: (2, 1), 24: (3, 1), 32: (4, 1), 61: (2, 1), 80: (1, 1), 160: (2, 1), 212: (3, 2),
@@ -38,8 +39,8 @@ def read_counts(
 
     Args: signal_file: the file that the caller asked for, which must be one of the header's. notes: what is noticed
         is added to them. The others as `read_ecg`.
-    Returns: (counts [leads, samples], contiguous, int16 for format 16 and int64 for others), whether the file is
-        truncated.
+    Returns: (counts [leads, samples], contiguous in either order, int16 for format 16 and int64 for others), whether
+        the file is truncated.
     Raises: ECGReadError as `read_ecg` says.
     """
     lines = header.signals
@@ -49,11 +50,8 @@ def read_counts(
     check_size(header.path, len(lines), n_samples, max_bytes)
     truncated = header.n_samples is not None and n_samples < header.n_samples
     if all(line.format == 16 and line.skew == 0 for line in lines):
-        counts = np.empty((len(lines), n_samples), dtype=np.int16)
-        row = 0
-        for group in groups:
-            np.copyto(counts[row : row + len(group)], _read_format_16(header, group, n_samples).T)
-            row += len(group)
+        files = [_read_format_16(header, group, n_samples).T for group in groups]
+        counts = files[0] if len(files) == 1 else np.concatenate(files)  # one file's counts stay in its order
     else:
         counts = np.ascontiguousarray(_read_by_wfdb(header, n_samples, max_bytes).T)
     if verify_checksum and not truncated:
@@ -248,8 +246,7 @@ def _verify_checksums(header: WFDBHeader, counts: np.ndarray, notes: list[str]) 
         # wfdb has moved them against each other, and dropped what then stands alone at the ends.
         notes.append("the header states skew between leads, which was undone; checksums were not verified")
         return
-    # int16 sums wrap around as the checksum does
-    sums = np.add.reduce(counts, axis=1, dtype=np.int16 if counts.dtype == np.int16 else np.int64).tolist()
+    sums = fold_samples(np.add, counts).tolist()  # those of int16 wrap around as the checksum does
     damaged = [
         line.name
         for line, total in zip(header.signals, sums, strict=True)
