@@ -15,9 +15,13 @@ class CheckpointError(ECGError):
     """A checkpoint that is damaged, incomplete, or none of this package; the message names file or tensors."""
 
 
+class MissingExtraError(ECGError, ImportError):
+    """A library that only an optional extra brings; the message says how it is installed."""
+
+
 def shorten(text: str, limit: int = 120) -> str:
     """A text as an error quotes it: what is over the limit is left out at its end."""
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-__all__ = ["CheckpointError", "ECGError", "shorten"]
+__all__ = ["CheckpointError", "ECGError", "MissingExtraError", "shorten"]

@@ -409,7 +409,7 @@ def _order_leads(signal: np.ndarray, names: Sequence[str], drop_unknown: bool) -
     if unknown and not drop_unknown:
         raise ECGInputError(
             f"unknown lead names {unknown}; expected {', '.join(LEADS)} or a usual alias. Rename them, or pass "
-            "drop_unknown_leads=True to leave them out"
+            "drop_unknown_leads=True (ask: --drop-unknown-leads) to leave them out"
         )
     if not rows:
         raise ECGInputError(
@@ -429,8 +429,8 @@ def _handle_non_finite(signal: np.ndarray, names: list[str], policy: str) -> tup
     if policy == "raise":
         raise ECGInputError(
             f"samples that are not finite (NaN or infinite) in lead {found}; expected finite values in mV. Pass "
-            "nan_policy='interpolate' to fill short gaps, nan_policy='drop_lead' to count the leads as missing, or "
-            "cut a clean segment"
+            "nan_policy='interpolate' to fill short gaps, nan_policy='drop_lead' to count the leads as missing (ask: "
+            "--nan-policy interpolate, drop_lead), or cut a clean segment"
         )
     if policy == "drop_lead":
         kept = [row for row, name in enumerate(names) if name not in counts]
@@ -444,7 +444,8 @@ def _handle_non_finite(signal: np.ndarray, names: list[str], policy: str) -> tup
     if sparse:
         raise ECGInputError(
             f"fewer than half of the samples are finite in lead {', '.join(sparse)} ({found} are not); expected half "
-            "at least to interpolate. Pass nan_policy='drop_lead', or cut a clean segment"
+            "at least to interpolate. Pass nan_policy='drop_lead' (ask: --nan-policy drop_lead), or cut a clean "
+            "segment"
         )
     filled = signal.copy()
     time = np.arange(total)

@@ -33,8 +33,6 @@ app = typer.Typer(
 _COMMANDS = (info, plot, ask, prepare, questions, debias, confound, audit, simulate, train, demo)
 for _command in _COMMANDS:
     app.command()(_command)
-# The commands that read ECG files with the options of `read_ecg`.
-READING_COMMANDS = ("ask", "info", "plot")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,9 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug or not is_the_users(error):
             raise
-        command = next((argument for argument in arguments if not argument.startswith("-")), None)
-        message = message_of(error, translating=command in READING_COMMANDS)
-        typer.echo(f"ecgllm: {message} (ecgllm --debug ... shows where)", err=True)
+        typer.echo(f"ecgllm: {message_of(error)} (ecgllm --debug ... shows where)", err=True)
         raise SystemExit(2) from None
 
 

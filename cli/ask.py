@@ -13,7 +13,7 @@ import typer
 
 from ..answering import UNDECIDED_BELOW, UNSURE_BELOW
 from ..errors_ecgllm import ECGError
-from .options import AllowTruncated, Format, Leads, Rate, SkipChecksum, Unit, reading_options
+from .options import Measuring, reads_ecgs
 
 if TYPE_CHECKING:
     from ..signals import ECGRecord
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 NOTICE = "Not a medical device: no answer may guide the care of a person."
 
 
+@reads_ecgs
 def ask(
+    reading: dict[str, Any],
     files: Annotated[
         list[str], typer.Argument(metavar="FILE... QUESTION", help="One or more ECG files, and then the question.")
     ],
@@ -46,15 +48,7 @@ def ask(
     drop_unknown_leads: Annotated[
         bool, typer.Option("--drop-unknown-leads", help="Leave out leads that the model does not know.")
     ] = False,
-    measuring: Annotated[
-        bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis.")
-    ] = True,
-    sampling_rate: Rate = None,
-    unit: Unit = None,
-    leads: Leads = None,
-    format: Format = None,
-    allow_truncated: AllowTruncated = False,
-    skip_checksum: SkipChecksum = False,
+    measuring: Measuring = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask one question about one ECG or several.
@@ -63,6 +57,34 @@ def ask(
     --trust-remote-code, which a Hub id needs. With candidates, probabilities are relative to these. Rate, intervals
     and axis stand below the answer; they are measured, not asked of the model.
     """
+    paths, question, choices = _checked(files, candidates)
+    from ..answering import answer_question, check_checkpoint, load_answerer
+    from ..shipped import shipped_checkpoint
+
+    model = str(shipped_checkpoint()) if model is None else model
+    check_checkpoint(model, trust_remote_code)
+    from ..signals.summary import measured
+
+    records, doubts = _read(paths, reading)  # before the model, which takes longer to find out
+    ecg_options = {"drop_unknown_leads": drop_unknown_leads} | ({"nan_policy": nan_policy} if nan_policy else {})
+    with _quiet():
+        answer = answer_question(load_answerer(model, trust_remote_code), records, question, choices, **ecg_options)
+        measurements = [measured(record) for record in records] if measuring else []
+    result = {
+        "files": paths,
+        "question": question,
+        **answer,
+        "model": model,
+        "recorded": _recorded(paths, records),
+        "measurements": dict(zip(paths, measurements, strict=False)),
+        "doubts": doubts,
+        "notice": NOTICE,
+    }
+    typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else _as_answer(result))
+
+
+def _checked(files: list[str], candidates: str | None) -> tuple[list[str], str, list[str] | None]:
+    """(Paths, question, candidates). Raises: ECGError where one is missing, or stands in another's place."""
     *paths, question = files
     if not question.strip():
         raise ECGError("the question is empty; expected ecgllm ask FILE QUESTION, the question in quotes")
@@ -73,43 +95,23 @@ def ask(
     choices = None if candidates is None else [answer.strip() for answer in candidates.split(",")]
     if choices is not None and (not all(choices) or len(set(choices)) < len(choices)):
         raise ECGError(f"--candidates is {candidates!r}; expected different answers separated by commas")
-    from ..answering import answer_question, check_checkpoint, load_answerer
-    from ..shipped import shipped_checkpoint
+    return paths, question, choices
 
-    model = str(shipped_checkpoint()) if model is None else model
-    check_checkpoint(model, trust_remote_code)
+
+def _read(paths: list[str], reading: dict[str, Any]) -> tuple[list[ECGRecord], dict[str, list[str]]]:
+    """Records, and path -> what is doubtful about its record. Raises: ECGError where no heart beats."""
     from ..heart_ecgllm import NO_HEART
     from ..signals import assess_quality, read_ecg
-    from ..signals.summary import SHORT_BELOW_S, measured, shown_notes
+    from ..signals.summary import SHORT_BELOW_S, shown_notes
 
-    reading = reading_options(sampling_rate, unit, leads, format, allow_truncated, skip_checksum)
-    records = [read_ecg(path, **reading) for path in paths]  # before the model, which takes longer to find out
+    records = [read_ecg(path, **reading) for path in paths]
     doubts = {}
     for path, record in zip(paths, records, strict=True):
         quality = assess_quality(record)
         if not quality.heart.found and record.duration >= SHORT_BELOW_S:  # shorter ones the model refuses as such
             raise ECGError(f"{path}: {NO_HEART.format(found=quality.heart.missing)}. Nothing can be asked about it")
         doubts[path] = [*shown_notes(record), *quality.reasons]
-    ecg_options = {
-        "drop_unknown_leads": drop_unknown_leads,
-        **({} if nan_policy is None else {"nan_policy": nan_policy}),
-    }
-    with _quiet():
-        answerer = load_answerer(model, trust_remote_code)
-        result = answer_question(answerer, records, question, choices, **ecg_options)
-        by_file = zip(paths, records, strict=True)
-        measurements = {path: measured(record) for path, record in by_file} if measuring else {}
-    result = {
-        "files": paths,
-        "question": question,
-        **result,
-        "model": model,
-        "recorded": _recorded(paths, records),
-        "measurements": measurements,
-        "doubts": doubts,
-        "notice": NOTICE,
-    }
-    typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else _as_answer(result))
+    return records, doubts
 
 
 def _recorded(paths: list[str], records: list[ECGRecord]) -> list[dict[str, Any]]:

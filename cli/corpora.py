@@ -48,46 +48,35 @@ def prepare(
 
     ecg-qa writes questions, and with --records the corpus of their ECGs into the folder `records` below them.
     """
+    own = {"sampling_rate": sampling_rate, "unit": unit, "table": table, "limit": limit, "drop_copies": drop_copies}
+    options = {option: value for option, value in own.items() if value is not None}
+    if name == "ecg-qa":
+        options |= {"wording": wording, "split": split, "keep_missing": keep_missing}
+        _prepare_ecg_qa(output, source, records, all_statements, min_likelihood=min_likelihood or 0.0, **options)
+        return
+    if records is not None or wording is not None or split is not None or keep_missing:
+        raise ECGError("--records, --wording, --split and --keep-missing are options of ecg-qa")
+    if min_likelihood is not None and name != "ptbxl":
+        raise ECGError(f"--min-likelihood is for PTB-XL's statements; {name} states no likelihoods")
     with new_folder(output) as folder:
-        given = {"sampling_rate": sampling_rate, "unit": unit, "table": table}
-        options = {option: value for option, value in given.items() if value is not None}
-        try:
-            if name == "ecg-qa":
-                options |= {"wording": wording, "split": split, "keep_missing": keep_missing, "limit": limit}
-                options |= {"drop_copies": drop_copies, "min_likelihood": min_likelihood or 0.0}
-                _prepare_ecg_qa(folder, output, source, records, all_statements, **options)
-                return
-            if records is not None or wording is not None or split is not None or keep_missing:
-                raise ECGError("--records, --wording, --split and --keep-missing are options of ecg-qa")
-            if min_likelihood is not None and name != "ptbxl":
-                raise ECGError(f"--min-likelihood is for PTB-XL's statements; {name} states no likelihoods")
-            from ..corpora import prepare_with_report
+        from ..corpora import prepare_with_report
 
-            corpus, report = prepare_with_report(
-                name,
-                source,
-                seed=seed,
-                limit=limit,
-                min_likelihood=min_likelihood or 0.0,
-                drop_copies=drop_copies,
-                **options,
-            )
-        except ImportError as error:  # h5py is an optional extra
-            raise ECGError(str(error)) from error
+        corpus, report = prepare_with_report(name, source, seed=seed, min_likelihood=min_likelihood or 0.0, **options)
         save(corpus, folder, output, "records", report, all_statements)
 
 
 def _prepare_ecg_qa(
-    folder: Path, output: Path, source: Path | None, records: Path | None, all_statements: bool, **options: Any
+    output: Path, source: Path | None, records: Path | None, all_statements: bool, **options: Any
 ) -> None:
-    from ..corpora.questions.ecg_qa_records import prepare_ecg_qa
-
     if source is None:
         raise ECGError("ecg-qa needs its folder: ecgllm prepare ecg-qa FOLDER -o OUT")
-    found = prepare_ecg_qa(source, records, **options)
-    save(found.questions, folder, output, "questions", found, all_statements)
-    if found.records is not None:
-        save(found.records, folder / "records", output / "records", "records")
+    with new_folder(output) as folder:
+        from ..corpora.questions.ecg_qa_records import prepare_ecg_qa
+
+        found = prepare_ecg_qa(source, records, **options)
+        save(found.questions, folder, output, "questions", found, all_statements)
+        if found.records is not None:
+            save(found.records, folder / "records", output / "records", "records")
 
 
 def simulate(

@@ -11,24 +11,18 @@ import typer
 
 from ..errors_ecgllm import ECGError
 from .errors import message_of
-from .options import AllowTruncated, AllStatements, Format, Leads, Rate, SkipChecksum, Unit, reading_options
+from .options import AllStatements, Measuring, reads_ecgs
 
 
+@reads_ecgs
 def info(
     context: typer.Context,
+    reading: dict[str, Any],
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="ECG files: WFDB, DICOM, XML, SCP-ECG, EDF, CSV and more.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; for several files a list.")] = False,
-    sampling_rate: Rate = None,
-    unit: Unit = None,
-    leads: Leads = None,
-    format: Format = None,
-    allow_truncated: AllowTruncated = False,
-    skip_checksum: SkipChecksum = False,
-    measuring: Annotated[
-        bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis.")
-    ] = True,
+    measuring: Measuring = True,
     all_statements: AllStatements = False,
 ) -> None:
     """Say what ECG files hold: leads, rate, duration, amplitudes, findings that they state, quality, rate and
@@ -40,10 +34,8 @@ def info(
     """
     from ..findings import finding_stated
     from ..signals import read_ecg
-    from ..signals.recording_time import order_in_time
     from ..signals.summary import as_text, summarize
 
-    reading = reading_options(sampling_rate, unit, leads, format, allow_truncated, skip_checksum)
     show = str if all_statements else finding_stated
     if len(files) == 1:
         summary = summarize(read_ecg(files[0], **reading), measuring, show)
@@ -60,7 +52,15 @@ def info(
             if context.find_root().params["debug"]:
                 raise
             listed.append({"file": str(path), "error": message_of(error)})
-    described = [each for each in listed if "error" not in each]
+    _show_several(listed, times, as_json)
+
+
+def _show_several(listed: list[dict[str, Any]], times: list[datetime | None], as_json: bool) -> None:
+    """times: of those that could be read. Raises: typer.Exit where some could not."""
+    from ..signals.recording_time import order_in_time
+    from ..signals.summary import as_text
+
+    described, unread = ([each for each in listed if ("error" in each) is bad] for bad in (False, True))
     for each, place in zip(described, order_in_time(times), strict=True):
         if place is not None:
             each["recorded_order"] = place
@@ -68,16 +68,17 @@ def info(
         typer.echo(json.dumps(listed, indent=2, allow_nan=False))
     elif described:
         typer.echo("\n\n".join(f"{each['file']}\n{as_text(each)}" for each in described))
-    unread = [each for each in listed if "error" in each]
     for each in unread:
         named = each["error"] if each["file"] in each["error"] else f"{each['file']}: {each['error']}"
         typer.echo(f"ecgllm: {named}", err=True)
     if unread:
-        typer.echo(f"ecgllm: {len(unread)} of {len(files)} files could not be read", err=True)
+        typer.echo(f"ecgllm: {len(unread)} of {len(listed)} files could not be read", err=True)
         raise typer.Exit(2)
 
 
+@reads_ecgs
 def plot(
+    reading: dict[str, Any],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="ECG files.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A .png, .pdf or .svg; for several ECGs a .pdf or a folder.")
@@ -101,23 +102,12 @@ def plot(
             show_default=False,
         ),
     ] = None,
-    sampling_rate: Rate = None,
-    unit: Unit = None,
-    leads: Leads = None,
-    format: Format = None,
-    allow_truncated: AllowTruncated = False,
-    skip_checksum: SkipChecksum = False,
 ) -> None:
     """Draw ECGs on millimetre paper, true to scale. The header shows a record's id; no other sign of the patient."""
     from ..signals.plotting.files import plot_files
 
-    reading = reading_options(sampling_rate, unit, leads, format, allow_truncated, skip_checksum)
     options = {"layout": layout, "start": start, "duration": duration, "speed": speed, "gain": gain, "style": style}
-    try:
-        written = plot_files(
-            files, output, compare=compare, whole=whole, reading=reading, measuring=measuring, **options
-        )
-    except ImportError as error:  # matplotlib is an optional extra
-        raise ECGError(str(error)) from error
-    for path in written:
+    for path in plot_files(
+        files, output, compare=compare, whole=whole, reading=reading, measuring=measuring, **options
+    ):
         typer.echo(path)

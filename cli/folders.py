@@ -18,32 +18,27 @@ REPORT = "report.txt"  # beside the data set that it is about
 
 def load_corpus(folder: Path) -> Dataset:
     """The records of a folder. Raises: FileNotFoundError or ECGError for one that holds no corpus."""
-    from datasets import Dataset
-
-    from ..corpora.records.rows import saved_rows
-
-    if not (folder / "dataset_info.json").is_file():
-        why = unfinished(folder) or "no dataset_info.json in it. `ecgllm prepare` writes one"
-        raise FileNotFoundError(f"{folder} is no corpus: {why}")
-    corpus = saved_rows(folder)
-    if not isinstance(corpus, Dataset):
-        raise ECGError(f"{folder} holds a {type(corpus).__name__}; expected what `ecgllm prepare` writes")
-    return corpus
+    return _load(folder, "id", f"{folder} is no corpus", "prepare")
 
 
 def load_questions(folder: Path) -> Dataset:
     """The questions of a folder. Raises: FileNotFoundError or ECGError for one that holds none."""
+    return _load(folder, "question", f"{folder} holds no questions", "questions")
+
+
+def _load(folder: Path, column: str, refused: str, command: str) -> Dataset:
     from datasets import Dataset
 
     from ..corpora.records.rows import saved_rows
 
     if not (folder / "dataset_info.json").is_file():
-        why = unfinished(folder) or "no dataset_info.json in it. `ecgllm questions` writes it"
-        raise FileNotFoundError(f"{folder} holds no questions: {why}")
-    questions = saved_rows(folder)
-    if not isinstance(questions, Dataset) or "question" not in questions.column_names:
-        raise ECGError(f"{folder} holds no questions; expected what `ecgllm questions` writes")
-    return questions
+        raise FileNotFoundError(
+            f"{refused}: {unfinished(folder) or f'no dataset_info.json in it. `ecgllm {command}` writes one'}"
+        )
+    found = saved_rows(folder)
+    if not isinstance(found, Dataset) or column not in found.column_names:
+        raise ECGError(f"{refused}; expected what `ecgllm {command}` writes")
+    return found
 
 
 def save(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,13 +20,7 @@ MatchOn = Annotated[
     str | None,
     typer.Option(help="Confounders in which yes and no shall be alike: severity,age,sex,device,noise or a column."),
 ]
-Rate = Annotated[float | None, typer.Option(help="Hz, of a table or array that does not say it.")]
-Unit = Annotated[str | None, typer.Option(help="mV or uV, of a table or array that does not say it.")]
-Leads = Annotated[str | None, typer.Option(help="Leads of an array that does not name them: I,II,V1.")]
-Format = Annotated[str | None, typer.Option(help="Format of a file that does not show it: csv, dicom, edf, ...")]
-AllowTruncated = Annotated[
-    bool, typer.Option("--allow-truncated", help="Read what is there of a file that ends early.")
-]
+Measuring = Annotated[bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis.")]
 AllStatements = Annotated[
     bool,
     typer.Option(
@@ -31,7 +28,6 @@ AllStatements = Annotated[
         help="Show all statements as the source writes them, on the terminal alone; they may name somebody.",
     ),
 ]
-SkipChecksum = Annotated[bool, typer.Option("--skip-checksum", help="Read a file whose checksum is wrong.")]
 
 
 def _from_zero(seed: int) -> int:
@@ -44,12 +40,18 @@ Seed = Annotated[int, typer.Option("--seed", callback=_from_zero, help="Same see
 
 
 def reading_options(
-    sampling_rate: float | None,
-    unit: str | None,
-    leads: str | None,
-    format: str | None,
-    allow_truncated: bool,
-    skip_checksum: bool,
+    sampling_rate: Annotated[float | None, typer.Option(help="Hz, of a table or array that does not say it.")] = None,
+    unit: Annotated[str | None, typer.Option(help="mV or uV, of a table or array that does not say it.")] = None,
+    leads: Annotated[str | None, typer.Option(help="Leads of an array that does not name them: I,II,V1.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="Format of a file that does not show it: csv, dicom, edf, ...")
+    ] = None,
+    allow_truncated: Annotated[
+        bool, typer.Option("--allow-truncated", help="Read what is there of a file that ends early.")
+    ] = False,
+    skip_checksum: Annotated[
+        bool, typer.Option("--skip-checksum", help="Read a file whose checksum is wrong.")
+    ] = False,
 ) -> dict[str, Any]:
     """The options of `read_ecg` that those of a command mean."""
     return {
@@ -60,6 +62,21 @@ def reading_options(
         "allow_truncated": allow_truncated,
         "verify_checksum": not skip_checksum,
     }
+
+
+def reads_ecgs(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `reading_options`; what they mean comes to it as the mapping `reading`."""
+    own, added = (inspect.signature(each, eval_str=True).parameters for each in (command, reading_options))
+    shown = [each for each in (*own.values(), *added.values()) if each.name != "reading"]
+
+    @wraps(command)
+    def with_reading(**given: Any) -> None:
+        reading = reading_options(**{name: given.pop(name) for name in added})
+        command(**given, reading=reading)
+
+    with_reading.__signature__ = inspect.Signature([each.replace(kind=each.KEYWORD_ONLY) for each in shown])
+    with_reading.__annotations__ = {each.name: each.annotation for each in shown}
+    return with_reading
 
 
 def names(text: str | None) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 from ..errors_ecgllm import ECGError
 from ..writing import new_folder, write_text
 from .folders import load_corpus, load_questions, save
-from .options import MatchOn, OutputFolder, Seed, names
+from .options import MatchOn, OutputFolder, QuestionsFolder, Seed, names
 
 
 def questions(
@@ -54,9 +54,7 @@ def questions(
 
 
 def debias(
-    questions: Annotated[
-        Path, typer.Argument(help="Folder written by `ecgllm questions` or `ecgllm prepare ecg-qa`.")
-    ],
+    questions: QuestionsFolder,
     output: OutputFolder,
     corpus: Annotated[Path | None, typer.Option(help="Folder of their records, needed to match.")] = None,
     match_on: MatchOn = None,
@@ -107,9 +105,7 @@ def confound(
 
 
 def audit(
-    questions: Annotated[
-        Path, typer.Argument(help="Folder written by `ecgllm questions` or `ecgllm prepare ecg-qa`.")
-    ],
+    questions: QuestionsFolder,
     corpus: Annotated[Path | None, typer.Option(help="Folder of their records: severity, age, sex, patients.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for audit.json and audit.png.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

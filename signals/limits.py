@@ -40,7 +40,8 @@ def check_size(path: str, leads: int, samples: int, max_bytes: int) -> None:
     if leads * samples * 4 > max_bytes:
         raise ECGReadError(
             f"{path}: promises {leads} leads x {samples:,} samples = {leads * samples * 4:,} bytes in memory; the "
-            f"limit is {max_bytes:,}. If the file is right, pass max_bytes=..., or cut the recording first."
+            f"limit is {max_bytes:,}. If the file is right, read it in Python with max_bytes=..., or cut the "
+            "recording first."
         )
 
 

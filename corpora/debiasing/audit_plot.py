@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+from ...errors_ecgllm import MissingExtraError
 from ...writing import write_bytes
 from .audit import Audit, Group
 
@@ -22,13 +23,13 @@ def plot_audit(found: Audit, path: str | Path) -> None:
     """Draw an audit: a dot with its 95 % interval per group; a tick at the commonest answer, a line at chance.
 
     Of a kind of groups, such as templates, the 15 with the most questions are shown; below the axis stands how many
-    are not. Raises: ImportError where matplotlib is not installed.
+    are not. Raises: MissingExtraError where matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
         from matplotlib.ticker import PercentFormatter
     except ImportError as error:
-        raise ImportError("drawing an audit needs matplotlib: pip install 'ecgllm[plot]'") from error
+        raise MissingExtraError("drawing an audit needs matplotlib: pip install 'ecgllm[plot]'") from error
     blocks, notes = shown_groups(found)
     rows = [row for block in blocks for row in block]
     figure = Figure(figsize=(8, 1.3 + 0.22 * len(rows) + 0.15 * len(notes)), layout="constrained")

@@ -88,7 +88,7 @@ _CONTEC = f"a Contec ECG90A's own .ECG file ({_INSTEAD})"
 _CONTEC_START = re.compile(rb"[0-9A-Za-z]{1,7}\0[\0-9A-Za-z]{0,6}\0\0\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\0")
 _APPLE = (
     "an Apple Watch's CSV, which names the patient (keep the samples alone, below a first line 'I', and pass "
-    "format='csv', unit='uV' and the sampling rate)"
+    "format='csv', unit='uV' and the sampling rate; --format csv --unit uV --sampling-rate)"
 )
 _HERTZ = re.compile(r'^[^,;\n]{1,60}[,;]"?\d{2,4}(?:[.,]\d{1,6})?[ \xa0]hertz', re.IGNORECASE | re.MULTILINE)
 _WATCH = re.compile(r"\bWatch\d{1,2},\d{1,2}\b")  # its model, in the line of the device

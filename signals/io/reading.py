@@ -66,8 +66,8 @@ def read_ecg(
     record = next(records, None)
     if record is None or next(records, None) is not None:
         raise ECGReadError(
-            f"{_name(source)}: holds {'no ECG' if record is None else 'several ECGs'}; expected one. Read the rows of "
-            "a Parquet file with iter_ecgs on its folder, or with `datasets`."
+            f"{_name(source)}: holds {'no ECG' if record is None else 'several ECGs'}; expected one. Rows of a "
+            "Parquet file are read in Python: by iter_ecgs on its folder, or by `datasets`."
         )
     if sampling_rate is not None and abs(record.sampling_rate - sampling_rate) > 1e-3 * sampling_rate:
         raise ECGReadError(
@@ -125,7 +125,8 @@ def _records(
         if kind == "a binary file of no known kind":
             kind = described_by_suffix(name) or kind
         way_out = (
-            " If it is a table of samples, pass format='csv', and leads=[...] where its first line names none."
+            " If it is a table of samples, pass format='csv' (--format csv), and leads=[...] (--leads I,II,...) "
+            "where its first line names none."
             if kind == "text"
             else ""
         )
@@ -137,7 +138,8 @@ def _records(
         )
     if size > max_bytes:
         raise ECGReadError(
-            f"{name}: holds {size:,} bytes; the limit is {max_bytes:,}. Pass max_bytes=... if you trust the file."
+            f"{name}: holds {size:,} bytes; the limit is {max_bytes:,}. If you trust the file, read it in "
+            "Python with max_bytes=...."
         )
     record_id = _record_id(path)
     content = data if data is not None else Path(path)
@@ -174,7 +176,7 @@ def _head(path: str) -> tuple[bytes | None, int]:
     if stat.S_ISDIR(status.st_mode) and os.path.isfile(f"{path}.hea"):
         return None, 0
     kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
-    raise ECGReadError(f"{path}: is {kind}; expected a file. Read a folder with iter_ecgs.")
+    raise ECGReadError(f"{path}: is {kind}; expected a file. Read its files one by one, in Python with iter_ecgs.")
 
 
 def _wfdb_header(path: str, head: bytes | None, format: str | None) -> tuple[str, bytes | None] | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors_ecgllm import ECGError
+from ...errors_ecgllm import ECGError, MissingExtraError
 from ..record import ECGRecord, known_lead_name
 from .paper_layout import (
     SQUARE,
@@ -57,7 +57,7 @@ try:
     from matplotlib.textpath import TextPath
     from matplotlib.transforms import Bbox, TransformedBbox
 except ImportError as error:
-    raise ImportError(f"drawing ECGs needs matplotlib: pip install 'ecgllm[plot]' ({error})") from error
+    raise MissingExtraError(f"drawing ECGs needs matplotlib: pip install 'ecgllm[plot]' ({error})") from error
 
 __all__ = ["Highlight", "PaperStyle", "plot_ecg", "plot_pages"]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ....errors_ecgllm import ECGError
+from ....errors_ecgllm import ECGError, MissingExtraError
 from ....signals.limits import DEFAULT_MAX_BYTES, check_size
 from ....signals.record import ECGReadError, ECGRecord
 from ..entry import Entry, Found, missing_layout
@@ -38,8 +38,8 @@ def entries(src: Path, unit: str | None = None) -> Found:
     """Exams of `exams.csv` in its order, as far as their part is in the folder; the rest is counted in the notes.
 
     Args: unit: "V", "mV", "0.1 mV" or "uV" of the tracings; None decides it from the amplitudes.
-    Raises: FileNotFoundError without table or parts, ImportError without h5py, ValueError for amplitudes that leave
-        the unit open, or a damaged part.
+    Raises: FileNotFoundError without table or parts, MissingExtraError without h5py, ValueError for amplitudes that
+        leave the unit open, or a damaged part.
     """
     table, parts = src / "exams.csv", sorted(src.glob("*.hdf5"))
     if not table.is_file() or not parts:
@@ -112,7 +112,8 @@ def unit_of_amplitude(amplitude: float) -> str:
             return unit
     ranges = ", ".join(f"{low:g} to {high:g} is {unit}" for unit, (low, high, _) in _UNITS.items())
     raise ECGError(
-        f"{CORPUS}: the tracings' median peak to peak is {amplitude:.4g}; {ranges}. Say which it is by unit=..."
+        f"{CORPUS}: the tracings' median peak to peak is {amplitude:.4g}; {ranges}. Say which it is by "
+        "unit=... (--unit)"
     )
 
 
@@ -183,7 +184,7 @@ def _opened(path: Path, process: int) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise ImportError(f"{CORPUS} is HDF5 and needs h5py: pip install 'ecgllm[formats]'") from error
+        raise MissingExtraError(f"{CORPUS} is HDF5 and needs h5py: pip install 'ecgllm[formats]'") from error
     try:
         return h5py.File(path, "r")
     except OSError as error:

@@ -51,7 +51,7 @@ def ecg_leads(parsed: Any, format: str, name: str, notes: list[str]) -> tuple[li
         if len(no_voltage) == len(leads):
             raise ECGReadError(
                 f"{name}: the file gives no voltage unit or no gain for {described}; expected uV or mV per step. A "
-                "unit is never guessed: convert the file to CSV and pass unit=... if you know it."
+                "unit is never guessed: convert the file to CSV and pass unit=... (--unit) if you know it."
             )
         notes.append(f"left out, as their unit is no voltage: {described}")
         leads = [lead for lead in leads if lead not in no_voltage]

@@ -174,12 +174,13 @@ def _judge(
             text = "the birth date cannot be read"
         if message.category.__name__ == "ChecksumWarning" and verify_checksum:
             raise ECGReadError(
-                f"{name}: {text}. The file is damaged; copy it again, or pass verify_checksum=False to read it all "
-                "the same."
+                f"{name}: {text}. The file is damaged; copy it again, or pass verify_checksum=False "
+                "(--skip-checksum) to read it all the same."
             )
         if _TRUNCATION.search(text) and not allow_truncated:
             raise ECGReadError(
-                f"{name}: {text}. Copy the file again, or pass allow_truncated=True to read what is there."
+                f"{name}: {text}. Copy the file again, or pass allow_truncated=True (--allow-truncated) to read what "
+                "is there."
             )
         notes.append(text)
     return notes

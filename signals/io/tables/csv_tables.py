@@ -94,7 +94,7 @@ def _columns(header: str, body: str, told: Told, name: str) -> tuple[str, list[s
     if found is None and told.leads is None:
         raise ECGReadError(
             f"{name}: the first line names no lead; expected a header such as 'I,II,V1'. Pass "
-            "leads=[...] if the columns have no header."
+            "leads=[...] (--leads I,II,...) if the columns have no header."
         )
     if found is None:
         delimiter = max("\t;,", key=header.count)

@@ -41,7 +41,10 @@ def read_numpy(data: bytes, told: Told, *, name: str, record_id: str | None, max
     if "leads" in arrays:
         leads = tuple(str(lead) for lead in np.atleast_1d(arrays["leads"]))
     if not leads:
-        raise ECGReadError(f"{name}: does not name its leads. Pass leads=['I', 'II', ...] in the order of its rows.")
+        raise ECGReadError(
+            f"{name}: does not name its leads. Pass leads=['I', 'II', ...] (--leads I,II,...) in the order of "
+            "its rows."
+        )
     check_leads(name, len(leads))
     if signal.ndim == 1:
         signal = signal[None]
@@ -89,7 +92,9 @@ def _npz(data: bytes, name: str, max_bytes: int) -> dict[str, np.ndarray]:
             entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
             total = sum(entry.file_size for entry in entries)  # zipfile reads no more than this of an entry
             if total > max_bytes:
-                raise ECGReadError(f"{name}: unpacks to {total:,} bytes; the limit is {max_bytes:,} (max_bytes=...).")
+                raise ECGReadError(
+                    f"{name}: unpacks to {total:,} bytes; the limit is {max_bytes:,} (in Python: max_bytes=...)."
+                )
             return {entry.filename[:-4]: _npy(archive.read(entry), name, max_bytes) for entry in entries}
     except ECGReadError:
         raise

@@ -49,7 +49,7 @@ def read_parquet(source: Path | bytes, *, name: str, record_id: str | None, max_
     if largest > max_bytes:
         raise ECGReadError(
             f"{name}: unpacks to {largest:,} bytes at once; the limit is {max_bytes:,}. Write it with smaller row "
-            "groups, or pass max_bytes=...."
+            "groups, or read it in Python with max_bytes=...."
         )
     number = 0
     try:

@@ -33,8 +33,8 @@ class Told:
         value = found if given is None else float(given)
         if value is None:
             raise ECGReadError(
-                f"{name}: does not say its sampling rate. Pass sampling_rate=... in Hz, or write a first line such as "
-                "'# sampling_rate: 500'; it cannot be guessed from the samples."
+                f"{name}: does not say its sampling rate. Pass sampling_rate=... in Hz (--sampling-rate), or write a "
+                "first line such as '# sampling_rate: 500'; it cannot be guessed from the samples."
             )
         return check_rate(name, value)
 
@@ -49,8 +49,8 @@ class Told:
             raise ECGReadError(f"{name}: the file says {found}, unit={self.unit!r} was passed; drop one of them.")
         if not scales:
             raise ECGReadError(
-                f"{name}: does not say in which unit it is. Pass unit='mV' or unit='uV', or write a first line such "
-                "as '# unit: mV'; a unit is never guessed, as a wrong one is off by a thousand."
+                f"{name}: does not say in which unit it is. Pass unit='mV' or unit='uV' (--unit), or write a first "
+                "line such as '# unit: mV'; a unit is never guessed, as a wrong one is off by a thousand."
             )
         return next(iter(scales.values()))
 

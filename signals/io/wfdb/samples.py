@@ -153,7 +153,9 @@ def _n_samples(header: WFDBHeader, groups: list[list[SignalLine]], allow_truncat
                 f"({available[-1] / header.sampling_rate:.2f} s)."
             )
             if not allow_truncated or available[-1] == 0:
-                raise ECGReadError(f"{found} Copy it again, or pass allow_truncated=True to read what is there.")
+                raise ECGReadError(
+                    f"{found} Copy it again, or pass allow_truncated=True (--allow-truncated) to read what is there."
+                )
             notes.append(
                 f"{first.file} is truncated: {available[-1]} of {header.n_samples} samples; checksums not verified"
             )
@@ -259,5 +261,5 @@ def _verify_checksums(header: WFDBHeader, counts: np.ndarray, notes: list[str]) 
         raise ECGReadError(
             f"{header.path}: the samples do not match the header's checksum in {', '.join(damaged)} ({len(damaged)} "
             f"of {len(sums)} leads). The signal file is damaged or belongs to another record; copy both again, or "
-            "pass verify_checksum=False to read it all the same."
+            "pass verify_checksum=False (--skip-checksum) to read it all the same."
         )
