@@ -1,6 +1,6 @@
 """Every statement of every source and what is made of it, as Markdown: what a cardiologist has to review.
 
-    python -m ecgllm.findings.statement_table docs/statements.md
+    python docs/statements.py docs/statements.md
 
 In: the vocabulary and the tables of names. Out: the page; a test holds the one in docs/ against it. Decided here: how
 the tables are laid out, and which findings a source can state at all.
@@ -12,9 +12,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from .labels import findings_by_statement, implied
-from .statement_names import AHA_STATEMENTS, SCP_NAMES, SNOMED_NAMES
-from .vocabulary import CATEGORIES, VOCABULARY
+from statement_names import AHA_STATEMENTS, SCP_NAMES, SNOMED_NAMES
+
+from ecgllm.findings.labels import findings_by_statement, implied
+from ecgllm.findings.vocabulary import CATEGORIES, VOCABULARY
 
 _SOURCES = {
     "SNOMED": "CinC 2021 and its databases (SNOMED CT)",
@@ -34,7 +35,7 @@ _SHORT = {
 _NAMES = {"SNOMED": SNOMED_NAMES, "SCP": SCP_NAMES}
 _INTRODUCTION = """# Statements and findings
 
-What each statement of a source is taken to mean. `python -m ecgllm.findings.statement_table docs/statements.md` writes
+What each statement of a source is taken to mean. `python docs/statements.py docs/statements.md` writes
 this page from `findings/vocabulary.py` and `findings/machine_statements.py`, and a test holds it against them;
 corrections go there.
 
