@@ -17,7 +17,6 @@ from .questions.ecg_qa_records import prepare_ecg_qa
 from .records.duplicates import check_duplicates, find_duplicates
 from .records.ecg_feature import ECG
 from .records.prepare import CORPUS_FEATURES, CorpusReport, prepare, prepare_with_report, records_to_corpus
-from .records.simulated_stream import simulated_stream
 from .records.splits import check_patient_split, split_of
 
 __all__ = [
@@ -49,6 +48,5 @@ __all__ = [
     "resampled",
     "set_match",
     "severity",
-    "simulated_stream",
     "split_of",
 ]

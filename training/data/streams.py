@@ -4,8 +4,8 @@ In: a source of record windows (`SimulatedWindows`, `parquet_windows.ParquetWind
 a torch `IterableDataset` of examples for `pretrain`. Decided here: what a process and its workers draw follows from
 their numbers and the step alone, so that no record is drawn by two of them, and a run that is taken up again goes on
 at its record without drawing what came before. No `datasets.IterableDataset` is in between: to write each simulated
-record to Arrow and read it back costs twice the simulation (375 records/s by `simulated_stream`, 1,070 by
-`simulate_ecgs`, one core), and its shuffle buffer cannot be resumed exactly.
+record to Arrow and read it back costs twice the simulation (375 records/s instead of 1,070,
+one core), and its shuffle buffer cannot be resumed exactly.
 """
 
 from __future__ import annotations

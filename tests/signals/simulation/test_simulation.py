@@ -172,6 +172,10 @@ def test_the_mix_is_broad_enough_to_learn_from():
 def test_records_do_not_depend_on_how_many_are_drawn():
     few, many = simulate_ecgs(130, seed=8), simulate_ecgs(256, seed=8)
     assert [ecg.signal.tobytes() for ecg in few[:128]] == [ecg.signal.tobytes() for ecg in many[:128]]
+    alone = simulate_ecgs(128, seed=8, first=128)
+    assert [(ecg.id, ecg.signal.tobytes()) for ecg in alone] == [(ecg.id, ecg.signal.tobytes()) for ecg in many[128:]]
+    with pytest.raises(ValueError, match="multiple of 128"):
+        simulate_ecgs(1, 0, first=5)
 
 
 def test_a_pacemaker_may_stimulate_both_chambers():
