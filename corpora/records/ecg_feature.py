@@ -21,11 +21,10 @@ from datasets.features.features import List, register_feature
 from datasets.table import array_cast
 
 from ...errors_ecgllm import ECGError
-from ...signal_ecgllm import resample, standard_lead_name
-from ...signals.limits import HIGHEST_RATE, LOWEST_RATE
-
-MISSING = -32768  # the int16 value that stands for NaN; the largest stored magnitude is therefore 32767
-DEFAULT_GAIN = np.float32(0.001)  # mV per step: 1 microvolt, the resolution of the public corpora
+from ...signal_ecgllm import resample
+from ...signals.io.tables.stored_ecg import DEFAULT_GAIN, MISSING, check_stored, millivolts, stored_steps
+from ...signals.limits import check_rate
+from ...signals.record import known_lead_name
 
 
 @dataclass
@@ -76,7 +75,7 @@ class ECG:
 
     def __post_init__(self) -> None:
         if self.sampling_rate is not None:
-            self.sampling_rate = _checked_rate(self.sampling_rate)
+            self.sampling_rate = check_rate("ECG", float(self.sampling_rate))
         if self.leads is not None:
             self.leads = _checked_leads(self.leads)
 
@@ -96,23 +95,20 @@ class ECG:
                 if missing:
                     raise ECGError(
                         f"an ECG mapping with a signal lacks {', '.join(missing)}; give sampling_rate in Hz and one "
-                        "lead "
-                        "name per row of the signal"
+                        "lead name per row of the signal"
                     )
                 return encode_signal(value["signal"], value["sampling_rate"], value["leads"])
             if value.get("bytes") is not None or value.get("path") is not None:
                 return _checked_struct(value)
             raise ECGError(
                 f"an ECG mapping has the keys {sorted(value)}; expected signal, sampling_rate and leads, or the "
-                "stored "
-                "struct with bytes or path"
+                "stored struct with bytes or path"
             )
         if all(hasattr(value, name) for name in ("signal", "sampling_rate", "leads")):
             return encode_signal(value.signal, value.sampling_rate, value.leads)
         raise TypeError(
             f"cannot store {type(value).__name__} as an ECG; expected an ECGRecord, a mapping with signal, "
-            "sampling_rate and "
-            "leads, or a path"
+            "sampling_rate and leads, or a path"
         )
 
     def decode_example(self, value: dict[str, Any], token_per_repo_id: dict | None = None) -> dict[str, Any]:
@@ -125,12 +121,11 @@ class ECG:
         if value["bytes"] is None:
             value = _read_struct(value["path"])
         leads = list(value["leads"])
-        steps = np.frombuffer(value["bytes"], dtype="<i2").reshape(len(leads), -1)
-        gain = np.asarray(value["gain"], dtype=np.float32)
+        steps, gain = stored_steps(value["bytes"], len(leads)), np.asarray(value["gain"], dtype=np.float32)
         if self.leads is not None:
             rows = _rows_of(self.leads, leads)
             steps, gain, leads = steps[rows], gain[rows], list(self.leads)
-        signal = _millivolts(steps, gain)
+        signal = millivolts(steps, gain)
         rate = float(value["sampling_rate"])
         if self.sampling_rate is not None and self.sampling_rate != rate:
             signal, rate = resample(signal, rate, self.sampling_rate), self.sampling_rate
@@ -212,8 +207,7 @@ def encode_signal(signal: Any, sampling_rate: float, leads: Sequence[str]) -> di
     if signal.ndim != 2 or signal.shape[0] != len(leads) or signal.shape[1] == 0:
         raise ECGError(
             f"ECG signal has shape {signal.shape} with {len(leads)} lead names; expected [leads, samples] with one "
-            "row per "
-            "name (transpose a [samples, leads] array)"
+            "row per name (transpose a [samples, leads] array)"
         )
     if np.isinf(signal).any():
         raise ECGError("ECG signal holds infinite samples; mark samples that are missing as NaN")
@@ -228,21 +222,9 @@ def encode_signal(signal: Any, sampling_rate: float, leads: Sequence[str]) -> di
         "bytes": steps.astype("<i2").tobytes(),
         "gain": [float(step) for step in gain],
         "leads": leads,
-        "sampling_rate": _checked_rate(sampling_rate),
+        "sampling_rate": check_rate("ECG", float(sampling_rate)),
         "path": None,
     }
-
-
-def _millivolts(steps: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    if (gain == DEFAULT_GAIN).all():
-        signal = steps.astype(np.float32)
-        signal /= np.float32(1000.0)  # a division rounds once: 123 steps give float32(0.123) exactly; * 0.001 does not
-    else:
-        divisor = np.where(gain == DEFAULT_GAIN, 1000.0, 1.0 / gain.astype(np.float64))
-        signal = (steps / divisor[:, None]).astype(np.float32)
-    if steps.size and steps.min() == MISSING:
-        signal[steps == MISSING] = np.nan
-    return signal
 
 
 def _read_struct(path: str | None) -> dict[str, Any]:
@@ -260,40 +242,22 @@ def _checked_struct(value: Mapping[str, Any]) -> dict[str, Any]:
     if missing:
         raise ECGError(f"a stored ECG has bytes but lacks {', '.join(missing)}")
     leads, gain, samples = _checked_leads(value["leads"]), [float(g) for g in value["gain"]], bytes(value["bytes"])
-    if len(gain) != len(leads) or not samples or len(samples) % (2 * len(leads)):
-        raise ECGError(
-            f"a stored ECG has {len(samples)} bytes, {len(gain)} gains and {len(leads)} leads; expected one gain "
-            "per lead and "
-            "2 bytes x leads x samples"
-        )
-    if not all(np.isfinite(g) and g > 0 for g in gain):
-        raise ECGError(f"a stored ECG has gains {gain}; expected positive mV per step")
-    rate = _checked_rate(value["sampling_rate"])
+    try:
+        check_stored(samples, gain, leads)
+    except ECGError as error:
+        raise ECGError(f"a stored ECG {error}") from None
+    rate = check_rate("ECG", float(value["sampling_rate"]))
     return {"bytes": samples, "gain": gain, "leads": leads, "sampling_rate": rate, "path": value.get("path")}
-
-
-def _checked_rate(rate: Any) -> float:
-    rate = float(rate)
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise ECGError(f"sampling rate is {rate:g} Hz; ECGs have {LOWEST_RATE:g} to {HIGHEST_RATE:,.0f} Hz")
-    return rate
 
 
 def _checked_leads(leads: Sequence[str]) -> list[str]:
     if isinstance(leads, str):
         raise ECGError(f"leads is the string {leads!r}; expected a list of lead names")
-    names = [_name(str(lead)) for lead in leads]
+    names = [known_lead_name(str(lead)) for lead in leads]  # X, V7 and the like as they are
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:
         raise ECGError(f"lead names {names} " + (f"hold {', '.join(twice)} twice" if twice else "are empty"))
     return names
-
-
-def _name(lead: str) -> str:
-    try:
-        return standard_lead_name(lead)
-    except ValueError:
-        return lead  # leads beyond the standard twelve (X, V7, ...) are kept under the name they came with
 
 
 def _rows_of(wanted: Sequence[str], present: Sequence[str]) -> list[int]:
@@ -301,7 +265,6 @@ def _rows_of(wanted: Sequence[str], present: Sequence[str]) -> list[int]:
     if missing:
         raise ECGError(
             f"lead {', '.join(missing)} was asked for, the record holds {', '.join(present)}; leads are not derived "
-            "here: use "
-            "ECGFeatureExtractor, or choose leads that every record holds"
+            "here: use ECGFeatureExtractor, or choose leads that every record holds"
         )
     return [present.index(lead) for lead in wanted]

@@ -205,7 +205,7 @@ def corpus_of(
     return _corpus(name, outcomes, total if total is not None else limit, found.notes, drop_copies)
 
 
-def records_to_corpus(records: Iterable[Any], source: str, seed: int = 0, min_likelihood: float = 0.0) -> Dataset:
+def records_to_corpus(records: Iterable[Any], source: str, seed: int = 0) -> Dataset:
     """A corpus of `ECGRecord`s in memory: simulated ones, or your own.
 
     A record without an id gets `<source>-<position>`, one without a patient id counts as a patient of its own, one
@@ -213,7 +213,7 @@ def records_to_corpus(records: Iterable[Any], source: str, seed: int = 0, min_li
     sentences.
     Raises: ValueError for no records, two records of one id, or a finding outside the vocabulary.
     """
-    return _logged(*_from_records(records, source, seed, min_likelihood))
+    return _logged(*_from_records(records, source, seed, min_likelihood=0.0))
 
 
 def _from_records(
@@ -221,24 +221,11 @@ def _from_records(
 ) -> tuple[Dataset, CorpusReport]:
     def outcomes() -> Iterator[_Outcome]:
         for position, record in enumerate(records):
-            yield _record_outcome(record, position, source, seed, min_likelihood)
+            record_id = record.id or f"{source}-{position:06d}"
+            entry = Entry(id=record_id, path=Path(), patient_id=record.patient_id or record_id)
+            yield _row(entry, record, source, seed, min_likelihood)
 
     return _corpus(source, outcomes(), None, [], drop_copies)
-
-
-def _record_outcome(
-    record: Any, position: int, source: str, seed: int, min_likelihood: float, split: str | None = None
-) -> _Outcome:
-    record_id = record.id or f"{source}-{position:06d}"
-    entry = Entry(id=record_id, path=Path(), patient_id=record.patient_id or record_id, split=split)
-    return _row(entry, record, source, seed, min_likelihood)
-
-
-def record_row(record: Any, source: str, split: str) -> dict[str, Any]:
-    """The row of one `ECGRecord` that has an id, as `records_to_corpus` makes it, in a split that is known."""
-    outcome = _record_outcome(record, 0, source, 0, 0.0, split)
-    assert outcome.row is not None  # only reading a file can fail
-    return outcome.row
 
 
 @dataclass

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ....errors_ecgllm import ECGError, MissingExtraError
+from ....signal_ecgllm import LEADS  # in the order of the tracings: DI, DII, DIII, AVR, ...
 from ....signals.limits import DEFAULT_MAX_BYTES, check_size
 from ....signals.record import ECGReadError, ECGRecord
 from ..entry import Entry, Found, missing_layout
@@ -25,7 +26,6 @@ from ..text_files import table_rows
 
 CORPUS = "CODE-15 %"
 SAMPLING_RATE = 400.0
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")  # DI, DII, DIII, AVR, ...
 LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "ST", "AF", "normal_ecg")
 _COLUMNS = ("exam_id", "patient_id", "trace_file")
 # Median over exams of the median lead's peak to peak, in the file's unit, between which that unit is sure. In mV it is

@@ -12,16 +12,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from ....errors_ecgllm import ECGError
 from ...limits import check_leads, check_rate
 from ...quotes import without_quotes
 from ...record import ECGReadError, ECGRecord, known_lead_name
+from .stored_ecg import check_stored, millivolts, stored_steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_MISSING = -(1 << 15)  # of the ECG feature's steps
 
 
 def read_parquet(source: Path | bytes, *, name: str, record_id: str | None, max_bytes: int) -> Iterator[ECGRecord]:
@@ -75,21 +73,14 @@ def _row(row: Mapping[str, Any], column: str, name: str, record_id: str | None) 
     ecg = row[column]
     if ecg is None or ecg["bytes"] is None:
         raise ECGReadError(f"{name}: holds no samples" + (", only a path; read that file." if ecg else "."))
-    leads, gain, steps = list(ecg["leads"] or ()), ecg["gain"] or [], ecg["bytes"]
-    if not leads or len(gain) != len(leads) or not steps or len(steps) % (2 * len(leads)):
-        raise ECGReadError(
-            f"{name}: holds {len(steps):,} bytes, {len(gain)} gains and {len(leads)} leads; expected one gain per "
-            "lead and 2 bytes x leads x samples."
-        )
-    if not all(value is not None and math.isfinite(value) and value > 0 for value in gain):
-        raise ECGReadError(f"{name}: has the gains {gain}; expected millivolt per step above 0.")
+    leads, gain, samples = list(ecg["leads"] or ()), ecg["gain"] or [], ecg["bytes"]
+    try:
+        check_stored(samples, gain, leads)
+    except ECGError as error:
+        raise ECGReadError(f"{name}: {error}.") from None
     check_leads(name, len(leads))
     rate = check_rate(name, math.nan if ecg["sampling_rate"] is None else float(ecg["sampling_rate"]))
-    counts = np.frombuffer(steps, dtype="<i2").reshape(len(leads), -1)
-    # The feature stores microvolts: division by 1000 rounds once, a product with float32(0.001) twice.
-    divisor = [1000.0 if np.float32(value) == np.float32(0.001) else 1 / float(np.float32(value)) for value in gain]
-    signal = (counts / np.array(divisor)[:, None]).astype(np.float32)
-    signal[counts == _MISSING] = np.nan
+    signal = millivolts(stored_steps(samples, len(leads)), gain)
     try:
         when = _time(row.get("recorded_at"))
         return ECGRecord(

@@ -154,7 +154,7 @@ def _n_samples(header: WFDBHeader, groups: list[list[SignalLine]], allow_truncat
             )
             if not allow_truncated or available[-1] == 0:
                 raise ECGReadError(
-                    f"{found} Copy it again, or pass allow_truncated=True (--allow-truncated) to read what is there."
+                    f"{found} Copy it again, or pass allow_truncated=True (--allow-truncated) to read it."
                 )
             notes.append(
                 f"{first.file} is truncated: {available[-1]} of {header.n_samples} samples; checksums not verified"
