@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -108,61 +109,24 @@ def plot_ecg(
     Raises: ValueError if an argument does not fit; the message says which, and what was expected.
     """
     records = [record] if compare is None else [record, compare]
-    scale = Scale(speed, gain)
-    windows = [choose_window(each, start, duration) for each in records]
     page = _Page(
-        layout,
-        records,
-        scale,
-        rhythm_leads,
-        highlights,
-        title,
-        measuring,
-        measurements,
-        show_date,
-        show_patient,
-        style,
-    )
+        records, layout, speed, gain, rhythm_leads, highlights, title, measuring, measurements, show_date,
+        show_patient, style,
+    )  # fmt: skip
+    windows = [choose_window(each, start, duration) for each in records]
     return page.draw([page.strip(each, window) for each, window in zip(records, windows, strict=True)])
 
 
 def plot_pages(
-    record: ECGRecord,
-    *,
-    layout: str = "auto",
-    start: float = 0.0,
-    duration: float = STANDARD_S,
-    speed: float = 25.0,
-    gain: float = 10.0,
-    rhythm_leads: Iterable[str] | None = None,
-    highlights: Iterable[Highlight] = (),
-    title: str | None = None,
-    measuring: bool | None = None,
-    measurements: Mapping[str, float] | None = None,
-    show_date: bool = False,
-    show_patient: bool = False,
-    style: str | PaperStyle = "paper",
+    record: ECGRecord, *, start: float = 0.0, duration: float = STANDARD_S, **options: Any
 ) -> Iterator[Figure]:
-    """Draw a whole recording, `duration` seconds a page, from `start` to its end; see `plot_ecg` for the arguments.
+    """Draw a whole recording, `duration` seconds a page, from `start` to its end; other options as of `plot_ecg`.
 
     All pages have one size, and rows stand at the same heights. Figures are made one at a time, as they are taken.
     Raises: ValueError as `plot_ecg` does, before the first page.
     """
-    scale = Scale(speed, gain)
+    page = _Page([record], **options)
     whole = choose_window(record, start, duration)
-    page = _Page(
-        layout,
-        [record],
-        scale,
-        rhythm_leads,
-        highlights,
-        title,
-        measuring,
-        measurements,
-        show_date,
-        show_patient,
-        style,
-    )
     count = max(1, int(np.ceil((record.duration - start) / whole.duration - 0.5 / record.n_samples)))
     strips = [page.strip(record, Window(start + i * whole.duration, whole.duration)) for i in range(count)]
     lines = row_lines(strips, page.layout.row_mm)
@@ -171,23 +135,25 @@ def plot_pages(
 
 @dataclass
 class _Page:
-    """What one call asked for, checked; draws strips side by side."""
+    """What one call asked for (as `plot_ecg` says), checked; draws strips side by side."""
 
-    layout_name: str
     records: Sequence[ECGRecord]
-    scale: Scale
-    wanted_rhythm: Iterable[str] | None
-    highlights: Iterable[Highlight]
-    title: str | None
-    measuring: bool | None
-    measurements: Mapping[str, float] | Sequence[Mapping[str, float] | None] | None
-    show_date: bool
-    show_patient: bool
-    style_name: str | PaperStyle
+    layout: Any = "auto"
+    speed: float = 25.0
+    gain: float = 10.0
+    rhythm_leads: Iterable[str] | None = None
+    highlights: Iterable[Highlight] = ()
+    title: str | None = None
+    measuring: bool | None = None
+    measurements: Mapping[str, float] | Sequence[Mapping[str, float] | None] | None = None
+    show_date: bool = False
+    show_patient: bool = False
+    style: Any = "paper"
 
     def __post_init__(self) -> None:
-        self.layout = choose_layout(self.layout_name, self.records)
-        self.rhythm_leads = choose_rhythm_leads(self.layout, self.wanted_rhythm, self.records)
+        self.scale = Scale(self.speed, self.gain)
+        self.layout = choose_layout(self.layout, self.records)
+        self.rhythm_leads = choose_rhythm_leads(self.layout, self.rhythm_leads, self.records)
         self.highlights = tuple(self.highlights)
         check_leads("highlights", (known_lead_name(h.lead) for h in self.highlights if h.lead), self.records)
         if len(self.records) == 1 and any(highlight.second for highlight in self.highlights):
@@ -198,9 +164,10 @@ class _Page:
             raise ECGError(
                 f"measurements are {len(self.measurements)} mappings for {len(self.records)} ECGs; expected one each."
             )
-        if isinstance(self.style_name, str) and self.style_name not in STYLES:
-            raise ECGError(f"style is {self.style_name!r}; expected {' or '.join(STYLES)}, or a PaperStyle.")
-        self.style = STYLES[self.style_name] if isinstance(self.style_name, str) else self.style_name
+        if isinstance(self.style, str):
+            if self.style not in STYLES:
+                raise ECGError(f"style is {self.style!r}; expected {' or '.join(STYLES)}, or a PaperStyle.")
+            self.style = STYLES[self.style]
         self.known = [
             known_measurements(record, given, self.measuring)
             for record, given in zip(self.records, self.measurements, strict=True)
