@@ -150,12 +150,11 @@ def _n_samples(header: WFDBHeader, groups: list[list[SignalLine]], allow_truncat
                 + (f" x {numerator} bytes" if denominator == 1 else f" in format {first.format}")
                 + (f" + {first.byte_offset} bytes before them" if first.byte_offset else "")
                 + f" = {needed:,}. The file is truncated at {available[-1]:,} samples "
-                f"({available[-1] / header.sampling_rate:.2f} s)."
+                f"({available[-1] / header.sampling_rate:.2f} s). Copy it again, or pass allow_truncated=True "
+                "(--allow-truncated) to read what is there."
             )
             if not allow_truncated or available[-1] == 0:
-                raise ECGReadError(
-                    f"{found} Copy it again, or pass allow_truncated=True (--allow-truncated) to read it."
-                )
+                raise ECGReadError(found)
             notes.append(
                 f"{first.file} is truncated: {available[-1]} of {header.n_samples} samples; checksums not verified"
             )
