@@ -251,7 +251,7 @@ def test_table_as_physionets_converter_writes_it():
 
 
 def test_text_that_may_be_a_table_is_refused_with_the_way_out():
-    with pytest.raises(ECGReadError, match=r"pass format='csv', and leads="):
+    with pytest.raises(ECGReadError, match=r"pass format='csv' \(--format csv\), and leads="):
         read_ecg(b"0.1,0.2\n0.2,0.3\n")
 
 
