@@ -71,6 +71,7 @@ from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe
 from ecgllm.training.text_models import build_language_model
 from ecgllm.training.trainers.trainer import StageTrainer
 from ecgllm.training.tuning import prepare_for_tuning
+from ecgllm.training.yes_no import yes_probabilities
 
 SMALL = {"hidden_size": 96, "num_attention_heads": 4, "intermediate_size": 192}
 ENCODER = SMALL | {"num_hidden_layers": 4, "patch_size": 20, "stem_channels": [32, 48], "stem_strides": [2, 2]}
@@ -154,9 +155,8 @@ class Laboratory:
         model = prepare_for_tuning(model, "full", LoraRecipe())
         for part in parts:
             self._train(model, processor, self.sets[part], steps // len(parts), batch_size)
-        asking = Asking(model.eval(), processor, self.signals["test"])
         seen = concatenate_datasets([self.sets[part] for part in parts])
-        return {"words alone": words_alone(seen, self.biased_test), **self._asked(asking)}
+        return {"words alone": words_alone(seen, self.biased_test), **self._asked(model, processor)}
 
     def _train(self, model, processor, questions: Dataset, steps: int, batch_size: int) -> None:
         arguments = TrainingArguments(
@@ -172,51 +172,23 @@ class Laboratory:
             model=model, args=arguments, train_dataset=examples, data_collator=collator, group_by_length=True
         ).train()
 
-    def _asked(self, asking: Asking) -> dict[str, float]:
+    def _asked(self, model, processor: ECGProcessor) -> dict[str, float]:
+        def says_yes(questions: Dataset) -> np.ndarray:
+            asked = questions["question"], questions["ecg_ids"]
+            return yes_probabilities(model, processor, *asked, self.signals["test"]) > 0.5
+
         biased, pairs = self.biased_test, self.pairs
         random_biased, random_pairs = (with_random_ecgs(rows, self.test, self.seed) for rows in (biased, pairs))
-        yes_biased, yes_pairs = asking.says_yes(biased), asking.says_yes(pairs)
+        yes_biased, yes_pairs = says_yes(biased), says_yes(pairs)
         suspecting = np.array([text == "suspecting" for text in pairs["template"]])
         return {
             "biased test": share(yes_biased, biased),
-            "biased test, random ECG": share(asking.says_yes(random_biased), biased),
+            "biased test, random ECG": share(says_yes(random_biased), biased),
             "pairs": share(yes_pairs, pairs),
             "pairs, both right": both_right(yes_pairs, pairs),
-            "pairs, both right, random ECG": both_right(asking.says_yes(random_pairs), pairs),
+            "pairs, both right, random ECG": both_right(says_yes(random_pairs), pairs),
             "wording effect": float(yes_pairs[suspecting].mean() - yes_pairs[~suspecting].mean()),
         }
-
-
-class Asking:
-    """Yes or no, whichever the model finds likelier as the first token of its answer."""
-
-    def __init__(self, model, processor: ECGProcessor, signals: EncodedSignals):
-        self.model, self.processor, self.signals = model, processor, signals
-
-    @torch.no_grad()
-    def says_yes(self, questions: Dataset, batch_size: int = 128) -> np.ndarray:
-        """bool [questions]"""
-        worded = {
-            answer: QuestionExamples(
-                questions.remove_columns("answers").add_column("answers", [[answer]] * len(questions)),
-                self.signals,
-                self.processor,
-            )
-            for answer in ("yes", "no")
-        }
-        first = {answer: next(i for i in rows[0]["labels"] if i != -100) for answer, rows in worded.items()}
-        if first["yes"] == first["no"]:
-            raise SystemExit("yes and no begin with the same token; take another tokenizer")
-        collate, found = QuestionCollator(self.processor), []
-        for start in range(0, len(questions), batch_size):
-            rows = range(start, min(start + batch_size, len(questions)))
-            batch = collate([worded["yes"][row] for row in rows])
-            labels = batch.pop("labels")
-            logits = self.model(**batch).logits
-            place = (labels != -100).int().argmax(dim=1) - 1  # the position that says the answer's first token
-            said = logits[torch.arange(len(labels)), place]
-            found.append((said[:, first["yes"]] > said[:, first["no"]]).cpu().numpy())
-        return np.concatenate(found)
 
 
 def paired_questions(corpus: Dataset, findings: Sequence[str], seed: int, most: int = 40) -> Dataset:

@@ -220,6 +220,20 @@ def test_an_ecg_does_not_depend_on_its_batch():
     np.testing.assert_array_equal(together["ecg_values"][1, :, :400], alone["ecg_values"][0])
 
 
+def test_what_is_prepared_is_what_a_call_pads_and_is_taken_again():
+    extractor = ECGFeatureExtractor()
+    ecgs = [ecg(500, 2), ecg(257, 3)]
+    prepared, padded = extractor.prepare(ecgs), extractor(ecgs, return_tensors="np")
+    assert [one["ecg_values"].shape[1] for one in prepared] == padded["ecg_lengths"].tolist()
+    for one, values, mask in zip(prepared, padded["ecg_values"], padded["lead_mask"], strict=True):
+        np.testing.assert_array_equal(one["ecg_values"], values[:, : one["ecg_values"].shape[1]])
+        np.testing.assert_array_equal(one["lead_mask"], mask)
+        assert one["preprocessing_id"] == extractor.preprocessing_id
+    for again, one in zip(extractor.prepare(prepared), prepared, strict=True):
+        assert again["ecg_values"] is one["ecg_values"]
+    assert extractor.prepare([]) == []
+
+
 @settings(max_examples=15)
 @given(order=st.permutations(range(12)))
 def test_order_of_the_rows_does_not_matter(order):

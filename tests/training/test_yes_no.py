@@ -11,6 +11,7 @@ from datasets import Dataset
 from ecgllm.corpora import records_to_corpus
 from ecgllm.pipeline_ecgllm import ECGTextToTextPipeline
 from ecgllm.signals.simulation import simulate_ecg
+from ecgllm.training.answers import generate_answers
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
 from ecgllm.training.yes_no import opposite_pairs, share, yes_probabilities
@@ -39,6 +40,13 @@ def test_probabilities_are_those_of_the_pipeline(
         pipe(question, ecgs=[signals[record_id] for record_id in ids], candidates=["yes", "no"])["candidates"]["yes"]
         for question, ids in zip(QUESTIONS, IDS, strict=True)
     ]
+    if not encoded:  # answers that are written are the pipeline's, too
+        asked = Dataset.from_dict({"question": QUESTIONS, "ecg_ids": IDS})
+        answers = [
+            pipe(question, ecgs=[signals[record_id] for record_id in ids], max_new_tokens=3)["generated_text"]
+            for question, ids in zip(QUESTIONS, IDS, strict=True)
+        ]
+        assert generate_answers(model, processor, asked, signals, batch_size=3, max_new_tokens=3) == answers
     assert len({round(each, 4) for each in expected}) == len(QUESTIONS)  # the random model tells them apart
     if encoded:
         encode_signals(model.ecg_encoder, processor.feature_extractor, signals, signals, tmp_path / "encoded")
