@@ -35,13 +35,13 @@ from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.data.examples import QuestionCollator, QuestionExamples
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
-from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, QuestionStage
+from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe
 from ecgllm.training.text_models import build_language_model
 from ecgllm.training.trainers.trainer import GroupedSampler, StageTrainer
 from ecgllm.training.tuning import prepare_for_tuning
 
 RECORDS = 240
-TOGETHER = QuestionStage().questions_per_row
+TOGETHER = 8
 LEARNING_RATE = 1e-3
 # A quarter of the paper's sizes in each direction: ViT-base and an 8B language model do not train on a CPU.
 ENCODER = {"hidden_size": 192, "num_hidden_layers": 8, "num_attention_heads": 4, "intermediate_size": 768,

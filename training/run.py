@@ -36,6 +36,7 @@ from .recipe import QuestionStage, Recipe, RecipeError
 from .run_folder import RunFolder
 from .stages import StageContext, run_questions, select_split
 from .start import read_start
+from .text_models import check_fetched
 from .trainers.progress import data_bars, quiet_libraries
 
 
@@ -61,6 +62,7 @@ def _run(recipe: Recipe, callbacks: tuple[TrainerCallback, ...]) -> Path:
 
 
 def _run_in(run: RunFolder, recipe: Recipe, callbacks: tuple[TrainerCallback, ...], state: PartialState) -> Path:
+    check_fetched(recipe)
     wait = _patient_barrier(state)
     start = None if recipe.start_from is None else read_start(recipe.start_from, recipe.start_weights)
     if state.is_main_process:

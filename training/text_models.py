@@ -20,7 +20,8 @@ from transformers import (
 )
 
 from ..errors_ecgllm import ECGError
-from .recipe import LanguageModelRecipe, TextEncoderRecipe
+from .pretrained import way_to
+from .recipe import LanguageModelRecipe, Recipe, RecipeError, TextEncoderRecipe
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -38,6 +39,14 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", padding_side="right"
     )
+
+
+def check_fetched(recipe: Recipe) -> None:
+    """Raises: RecipeError for a model that a stage needs and a command fetches, before hours go into stages ahead."""
+    for key in {"text_encoder", "language_model"} - set(recipe.unused_parts()):
+        name = getattr(recipe, key).name
+        if name is not None and (way := way_to(name)):
+            raise RecipeError(f"{key}.name is {name}, which is not there; {way}.")
 
 
 def build_language_model(recipe: LanguageModelRecipe, texts: Iterable[str]) -> tuple[PreTrainedModel, Any]:

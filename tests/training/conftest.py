@@ -73,7 +73,7 @@ RECIPE: dict[str, Any] = {
     "stages": {
         name: {
             "batch_size": 8,
-            **({} if name == "pretrain" else {"questions": {"per_record": 2}, "evaluate": 16}),
+            **({} if name == "pretrain" else {"questions": {"per_record": 2}, "questions_per_row": 8, "evaluate": 16}),
             **({"tune": "lora"} if name == "finetune" else {}),
             "training": {"max_steps": 24, "learning_rate": 2e-3, "logging_steps": 1, "save_steps": 4},
         }

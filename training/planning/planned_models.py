@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from ...configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
 from ...errors_ecgllm import ECGError
 from ...modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
+from ..pretrained import way_to
 from ..recipe import LanguageModelRecipe, Recipe, TextEncoderRecipe
 from ..start import find_start, read_start
 from ..tuning import freeze_unreached, prepare_for_tuning
@@ -50,7 +51,9 @@ def text_config(recipe: LanguageModelRecipe | TextEncoderRecipe, key: str) -> Te
             ) from None
     fields = {name: value for name, value in recipe.sizes.items() if name != "model_type"}
     config = AutoConfig.for_model(recipe.sizes["model_type"], **fields)
-    return TextConfig(config, f"{recipe.name}, not in the local cache: by the recipe's {key}.sizes")
+    way = way_to(recipe.name)
+    missing = "not in the local cache" if way is None else f"not there ({way})"
+    return TextConfig(config, f"{recipe.name}, {missing}: by the recipe's {key}.sizes")
 
 
 def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:

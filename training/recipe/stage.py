@@ -46,7 +46,9 @@ class StageRecipe(Part):
         nothing."""
         if not isinstance(values, dict):
             return values
-        there = dict(PretrainStage.model_construct()) | dict(QuestionStage.model_construct())
+        there = (
+            dict(PretrainStage.model_construct()) | dict(QuestionStage.model_construct()) | {"questions_per_row": 8}
+        )
         own = cls.model_fields
         return {key: value for key, value in values.items() if key in own or key not in there or value != there[key]}
 
@@ -148,8 +150,8 @@ class QuestionStage(StageRecipe):
     tune: overrides `language_model.tune`. tune_encoder, tune_projector: whether these learn. cache_encoder: a frozen
     encoder encodes every record once, before the first step, instead of in every step; None: where it is frozen.
     group_by_length: a batch of questions holds prompts of about one length, so that little is padded.
-    questions_per_row: so many questions about the same ECGs share a row of the batch at most, and their ECGs are read
-    once (`shared_ecgs.py`); 1: none do, as where the language model cannot. questions: arguments of
+    questions_per_row: above 1, so many questions about the same ECGs share a row of the batch at most, and their ECGs
+    are read once (`shared_ecgs.py`), where the language model can do it. questions: arguments of
     `corpora.build_questions`, or {"path": folder of questions with their own splits}. balance: whether they are
     de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing matches, such as
     severity, age and sex. evaluate: how many questions are answered at the end, about records of evaluate_split.
@@ -160,7 +162,7 @@ class QuestionStage(StageRecipe):
     tune_projector: bool = True
     cache_encoder: bool | None = None
     group_by_length: bool = True
-    questions_per_row: Count = 8
+    questions_per_row: Count = 1
     questions: Questions = Field(default_factory=dict)
     balance: bool | None = None
     match_on: list[str] = Field(default_factory=list)
