@@ -12,7 +12,7 @@ from pathlib import Path
 from accelerate import PartialState
 
 # Absolute, because this file is also run as a script, where it belongs to no package.
-from ecgllm.training import dry_run, load_recipe, run_recipe, run_sweep
+from ecgllm.training import dry_run, load_recipe, run_recipe
 
 
 def main(argv: Sequence[str] | None = None) -> Path | None:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
     if arguments.dry_run:
         dry_run(recipe, arguments.processes)
         return None
-    folder = run_sweep(recipe) if recipe.sweep else run_recipe(recipe)
+    folder = run_recipe(recipe)
     PartialState().print(f"Done: {folder}")  # once, whatever the number of processes
     return folder
 

@@ -9,6 +9,5 @@ from .loading import load_recipe
 from .planning.dry_run import dry_run
 from .recipe import Recipe
 from .run import run_recipe
-from .sweep import run_sweep
 
-__all__ = ["Recipe", "dry_run", "load_recipe", "run_recipe", "run_sweep"]
+__all__ = ["Recipe", "dry_run", "load_recipe", "run_recipe"]

@@ -47,8 +47,6 @@ def run_recipe(recipe: Recipe, callbacks: Sequence[TrainerCallback] = ()) -> Pat
     Returns: the run folder; `pipeline(model=folder, trust_remote_code=True)` loads it.
     Raises: RecipeError and what corpora and files raise, before anything is trained.
     """
-    if recipe.sweep:
-        raise RecipeError("The recipe has a sweep, which is many runs: run_sweep runs it, as `ecgllm train` does.")
     with quiet_libraries():
         return _run(recipe, tuple(callbacks))
 

@@ -25,9 +25,8 @@ from ...errors_ecgllm import ECGError
 from ...processing_ecgllm import ECGFeatureExtractor, ecg_prompt
 from ..recipe import PretrainStage, QuestionStage, Recipe, StageRecipe
 from ..run import run_recipe
-from ..sweep import said, shares_pretrain, sweep_recipes, tokens_per_ecg
 from ..trainers.progress import quiet_libraries
-from ..tuning import count_parameters, trainable_table
+from ..tuning import trainable_table
 from .data_survey import SAMPLE, DataSurvey, survey_data
 from .estimates import (
     ACTIVATIONS_TEXT,
@@ -65,8 +64,6 @@ def dry_run(recipe: Recipe, processes: int | None = None) -> None:
     processes = processes or int(os.environ.get("WORLD_SIZE", "1"))
     if int(os.environ.get("RANK", "0")):
         return
-    if recipe.sweep:
-        recipe = _print_sweep(recipe)
     with quiet_libraries(), _errors_only():
         print(
             f"Dry run of {recipe.description or recipe.corpus}: nothing is kept, nothing is written to {recipe.output}"
@@ -91,24 +88,6 @@ def dry_run(recipe: Recipe, processes: int | None = None) -> None:
         print("Beside it: preparing signals, encoding each record once, validation, answers at the end, saving.")
         if any(plan.memory for plan in plans):
             print(ACTIVATIONS_TEXT[0].upper() + ACTIVATIONS_TEXT[1:] + ". No allocator's overhead is counted.")
-
-
-def _print_sweep(recipe: Recipe) -> Recipe:
-    """Print what every combination costs; returns the first, which the rest of the dry run is about."""
-    runs = sweep_recipes(recipe)
-    once = "; pretrain is done once for all" if shares_pretrain(recipe) else ""
-    print(f"Sweep of {len(runs)} runs{once}")
-    for choices, one in runs:
-        named = ", ".join(f"{key}={said(value)}" for key, value in choices.items())
-        try:
-            counts = count_parameters(planned_model(one, list(one.stages)[-1])[0])
-            projector = f"projector {counts['projector'][0]:,}, " if "projector" in counts else ""
-            size = f"{projector}trainable {counts['all'][1]:,}, {tokens_per_ecg(one)} tokens of a 10 s ECG"
-        except UnknownSizeError:
-            size = "sizes unknown"
-        print(f"  {named}: {size}")
-    print("The first of these:\n")
-    return runs[0][1]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from ...configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
 from ...feature_extraction_ecgllm import ECGFeatureExtractor
@@ -41,7 +41,6 @@ class Recipe(Part):
     split: shares of patients for "validation" and "test", in place of the corpus' own split. start_from: run folder
     whose checkpoint the first stage starts from (`start`). start_weights: false for its sizes and tokenizer alone.
     output: the run folder. encoder: fields of `ECGEncoderConfig`. feature_extractor: of `ECGFeatureExtractor`.
-    sweep: dotted keys with lists of values, of which every combination is run (`sweep`).
     trained_on: one line for answers and the model card; written from the corpus where it is None.
     """
 
@@ -63,7 +62,12 @@ class Recipe(Part):
     text_encoder: TextEncoderRecipe = Field(default_factory=TextEncoderRecipe)
     lora: LoraRecipe = Field(default_factory=LoraRecipe)
     stages: Annotated[Stages, Field(min_length=1)]
-    sweep: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], EMPTY] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_sweep(cls, values: Any) -> Any:
+        """Run folders of earlier versions say that they are part of no sweep."""
+        return {key: value for key, value in values.items() if (key, value) != ("sweep", {})}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with every default, of which `parse_recipe` makes the same recipe."""
@@ -86,9 +90,6 @@ class Recipe(Part):
     def problems(self) -> Iterator[str]:
         if sum(self.split.get(name, 0.1) for name in ("validation", "test")) >= 1:
             yield f"split is {self.split}; expected shares of patients from 0 whose sum is below 1."
-        for key in self.sweep:
-            if key.split(".")[0] in ("output", "sweep", "stages") and key.count(".") < 2:
-                yield f"{key} cannot be swept; expected a key such as projector.type."
         yield from self._problems_of_data()
         yield from self._problems_of_models()
         if self.start_from is None:  # else the keys are the checkpoint's, used or not
@@ -104,9 +105,7 @@ class Recipe(Part):
                 f"reader_spread is {self.reader_spread}, and the findings of the corpus {self.corpus!r} are known "
                 "already; leave it out, or take corpus: simulation without data."
             )
-        # A sweep over them is checked run by run.
-        if prepared or not {"corpus", "data"} & set(self.sweep):
-            yield from problems_of_corpus(self.corpus, self.data, self.output)
+        yield from problems_of_corpus(self.corpus, self.data, self.output)
         if streamed and not simulated:
             yield (
                 "stages.pretrain: stream is true, which means ever new simulated records, and the corpus is "
@@ -138,7 +137,7 @@ class Recipe(Part):
                 yield f"stages.{name}.augment: {problem}"
 
     def _without_effect(self) -> Iterator[str]:
-        if not self.start_weights and "start_from" not in self.sweep:
+        if not self.start_weights:
             yield "start_weights has no effect without start_from; name a checkpoint."
         kind = self.projector.type
         if self.projector.hidden_size is not None and kind != "mlp":

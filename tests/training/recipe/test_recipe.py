@@ -195,7 +195,6 @@ def test_a_prepared_corpus_has_any_name_and_holds_records(write_recipe: Callable
         load_recipe(file, [f"data={tmp_path / 'questions'}"])
     with pytest.raises(RecipeError, match="the columns id, ecg, which lacks patient_id, report"):
         load_recipe(file, [f"data={tmp_path / 'part'}"])
-    assert load_recipe(file, [f"sweep.data=[{tmp_path / 'own'}]"]).sweep
     # a run that has begun has its corpus
     corpus.save_to_disk(tmp_path / "run" / "corpus")
     assert load_recipe(file, [f"output={tmp_path / 'run'}"]).data is None
