@@ -145,16 +145,15 @@ def _n_samples(header: WFDBHeader, groups: list[list[SignalLine]], allow_truncat
             continue
         needed = first.byte_offset + -(-header.n_samples * leads * numerator // denominator)
         if available[-1] < header.n_samples:
-            found = (
-                f"{path} holds {size:,} bytes; its header promises {leads} leads x {header.n_samples:,} samples"
-                + (f" x {numerator} bytes" if denominator == 1 else f" in format {first.format}")
-                + (f" + {first.byte_offset} bytes before them" if first.byte_offset else "")
-                + f" = {needed:,}. The file is truncated at {available[-1]:,} samples "
-                f"({available[-1] / header.sampling_rate:.2f} s). Copy it again, or pass allow_truncated=True "
-                "(--allow-truncated) to read what is there."
-            )
             if not allow_truncated or available[-1] == 0:
-                raise ECGReadError(found)
+                raise ECGReadError(
+                    f"{path} holds {size:,} bytes; its header promises {leads} leads x {header.n_samples:,} samples"
+                    + (f" x {numerator} bytes" if denominator == 1 else f" in format {first.format}")
+                    + (f" + {first.byte_offset} bytes before them" if first.byte_offset else "")
+                    + f" = {needed:,}. The file is truncated at {available[-1]:,} samples "
+                    f"({available[-1] / header.sampling_rate:.2f} s). Copy it again, or pass allow_truncated=True "
+                    "(--allow-truncated) to read what is there."
+                )
             notes.append(
                 f"{first.file} is truncated: {available[-1]} of {header.n_samples} samples; checksums not verified"
             )
