@@ -15,14 +15,14 @@ projector learn, with the same number of steps, from
     de-biased first     the paper's schedule: half of the steps on the set above, half on the confounded one
     de-biased last      the other way round
 
-All are asked about unseen patients in unseen wordings. Printed: mean over seeds and 95 % interval (Student's t).
+All are asked about unseen patients in unseen paraphrases. Printed: mean over seeds and 95 % interval (Student's t).
 
     words alone         how often a classifier of words that saw the training set is right on the biased test set
     biased test         accuracy on questions with the training set's bias, with the true ECG, and with a random one:
                         what is right with a random ECG was not read from the ECG
     pairs               questions asked of an ECG that answers yes and of one that answers no, equally severe:
                         accuracy, both right (chance 25 %, a blind model 0 %), and both right with random ECGs
-    wording effect      how much more often "yes" is said to a suspecting wording than to a neutral one, on pairs
+    paraphrase effect      how much more often "yes" is said to a suspecting paraphrase than to a neutral one, on pairs
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from ecgllm.corpora import (
 )
 from ecgllm.corpora.debiasing.confounders import other_severity
 from ecgllm.corpora.debiasing.word_guesser import word_credits
-from ecgllm.corpora.questions.paraphrases import PHRASINGS, SUSPECTING
+from ecgllm.corpora.questions.paraphrases import PARAPHRASES, SUSPECTING
 from ecgllm.corpora.questions.rows import in_a_sentence
 from ecgllm.findings.vocabulary import VOCABULARY
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
@@ -104,7 +104,7 @@ class Laboratory:
         }
         self.encoder = encoder
         self.sets = self._question_sets(strength)
-        self.biased_test = confound(self.test, strength, seed, per_record=2, phrasings="test")
+        self.biased_test = confound(self.test, strength, seed, per_record=2, paraphrases="test")
         asked = sorted(set(self.sets["confounded"]["attribute"]))
         self.pairs = paired_questions(self.test, asked, seed)
 
@@ -129,7 +129,7 @@ class Laboratory:
         biased = confound(self.train, strength, self.seed, per_record=4)
         matched, report = debias_with_report(biased, self.seed, self.train, ["severity"])
         print(f"confounded {len(biased)} questions; de-biased: {report}", flush=True)
-        # Bands that are broad: wordings are asked too rarely for all severities. All splits are trained on here.
+        # Bands that are broad: paraphrases are asked too rarely for all severities. All splits are trained on here.
         weighted, report = debias_with_report(
             biased, self.seed, self.train, {"severity": [SICK]}, method="standardise", by_split=False
         )
@@ -144,7 +144,9 @@ class Laboratory:
         """Train one arm and ask it."""
         parts = ARMS[arm]
         set_seed(self.seed)
-        texts = [wording for template in PHRASINGS.values() for wording in template["train"]] + list(VOCABULARY)
+        texts = [paraphrase for template in PARAPHRASES.values() for paraphrase in template["train"]] + list(
+            VOCABULARY
+        )
         language_model, tokenizer = build_language_model(
             LanguageModelRecipe(config=LANGUAGE_MODEL, vocab_size=800), texts
         )
@@ -187,14 +189,14 @@ class Laboratory:
             "pairs": share(yes_pairs, pairs),
             "pairs, both right": both_right(yes_pairs, pairs),
             "pairs, both right, random ECG": both_right(says_yes(random_pairs), pairs),
-            "wording effect": float(yes_pairs[suspecting].mean() - yes_pairs[~suspecting].mean()),
+            "paraphrase effect": float(yes_pairs[suspecting].mean() - yes_pairs[~suspecting].mean()),
         }
 
 
 def paired_questions(corpus: Dataset, findings: Sequence[str], seed: int, most: int = 40) -> Dataset:
-    """For each finding, records that show it and equally severe ones that do not, asked in the same unseen wording.
+    """For each finding, records that show it and equally severe ones that do not, asked in the same unseen paraphrase.
 
-    Returns: rows 2k (yes) and 2k + 1 (no) are a pair; template says whether the wording is suspecting.
+    Returns: rows 2k (yes) and 2k + 1 (no) are a pair; template says whether the paraphrase is suspecting.
     """
     rng, rows = np.random.default_rng(seed), []
     present = {row["id"]: row["findings"] for row in corpus.select_columns(["id", "findings"])}
@@ -207,14 +209,14 @@ def paired_questions(corpus: Dataset, findings: Sequence[str], seed: int, most: 
             yes, no = (rng.permutation(sides[severity][side]).tolist() for side in (True, False))
             pairs += zip(yes, no, strict=False)
         for turn, place in enumerate(rng.permutation(len(pairs))[:most]):
-            wordings = PHRASINGS["verify-finding"]["test"]
-            wording = wordings[turn % len(wordings)]
+            paraphrases = PARAPHRASES["verify-finding"]["test"]
+            paraphrase = paraphrases[turn % len(paraphrases)]
             for name, answer in zip(pairs[place], ("yes", "no"), strict=True):
                 rows.append(
                     {
                         "question_id": f"{len(rows)}", "attribute": finding, "type": "verify", "ecg_ids": [name],
-                        "template": "suspecting" if wording in SUSPECTING else "neutral", "answers": [answer],
-                        "question": wording.format(**in_a_sentence(finding)), "severity": [], "split": "test",
+                        "template": "suspecting" if paraphrase in SUSPECTING else "neutral", "answers": [answer],
+                        "question": paraphrase.format(**in_a_sentence(finding)), "severity": [], "split": "test",
                     }
                 )  # fmt: skip
     return Dataset.from_list(rows, features=QUESTION_FEATURES)

@@ -41,7 +41,7 @@ from datasets import Dataset, concatenate_datasets
 
 from ecgllm import ECGFeatureExtractor, ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.corpora import build_questions, debias
-from ecgllm.corpora.questions.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.paraphrases import PARAPHRASES
 from ecgllm.corpora.questions.rows import in_a_sentence
 from ecgllm.findings.labels import GROUPS
 from ecgllm.signals import measure, read_ecg
@@ -82,7 +82,7 @@ class Asked:
             if kind == "verify":
                 attributes += ["any abnormality", *GROUPS]
             built = build_questions(
-                corpus, types=(kind,), phrasings="test", seed=seed, per_record=per_record, attributes=attributes
+                corpus, types=(kind,), paraphrases="test", seed=seed, per_record=per_record, attributes=attributes
             )
             if any(answers in (["yes"], ["no"]) for answers in built["answers"]):
                 parts.append(debias(built, seed, by_split=False))
@@ -153,8 +153,8 @@ def findings_of(answerer: Answerer, corpora: dict[str, Dataset], names: list[str
 def wording(name: str) -> str:
     """The question after a finding that is asked about every record."""
     if name == "normal ecg":
-        return PHRASINGS["verify-normal"]["test"][0]
-    return PHRASINGS["verify-finding"]["test"][0].format(**in_a_sentence(name))
+        return PARAPHRASES["verify-normal"]["test"][0]
+    return PARAPHRASES["verify-finding"]["test"][0].format(**in_a_sentence(name))
 
 
 def rate_errors(folder: Path) -> np.ndarray:

@@ -28,7 +28,7 @@ from transformers import TrainingArguments, set_seed
 
 from ecgllm import ECGEncoder, ECGEncoderConfig, ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.corpora import build_questions, records_to_corpus
-from ecgllm.corpora.questions.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.paraphrases import PARAPHRASES
 from ecgllm.findings.vocabulary import VOCABULARY
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import simulate_ecgs
@@ -52,7 +52,7 @@ ROWS = 32_000  # rows of the embedding, as pretrained language models have them
 
 
 def _texts() -> list[str]:
-    return [wording for template in PHRASINGS.values() for wording in template["train"]] + list(VOCABULARY)
+    return [wording for template in PARAPHRASES.values() for wording in template["train"]] + list(VOCABULARY)
 
 
 def build():

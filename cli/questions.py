@@ -16,8 +16,11 @@ from .options import MatchOn, OutputFolder, QuestionsFolder, Seed, names
 def questions(
     corpus: Annotated[Path, typer.Argument(help="Folder written by `ecgllm prepare` or `ecgllm simulate`.")],
     output: OutputFolder,
-    phrasings: Annotated[
-        str, typer.Option(help="Wordings: train or test, which are disjoint, or split: each split those of its own.")
+    paraphrases: Annotated[
+        str,
+        typer.Option(
+            "--paraphrases", "--phrasings", help="train or test, which are disjoint, or split: each split its own."
+        ),
     ] = "split",
     split: Annotated[str | None, typer.Option(help="Only records of this split: train, validation or test.")] = None,
     balance: Annotated[
@@ -44,7 +47,7 @@ def questions(
                 raise ECGError(f"{corpus} has no split {split!r}; it has {', '.join(present)}")
             records = records.filter(lambda value: value == split, input_columns="split")
         chosen = {name: value for name, value in (("types", names(types)), ("attributes", names(attributes))) if value}
-        built = build_questions(records, phrasings=phrasings, seed=seed, per_record=per_record, **chosen)
+        built = build_questions(records, paraphrases=paraphrases, seed=seed, per_record=per_record, **chosen)
         if built.info.description:
             typer.echo(built.info.description, err=True)
         report = None
@@ -70,11 +73,12 @@ def debias(
     ] = True,
     max_per_record: Annotated[int | None, typer.Option(help="At most so many questions about one record.")] = None,
     crossed: Annotated[
-        bool, typer.Option("--crossed", help="Balance every wording within every stratum, at the cost of questions.")
+        bool,
+        typer.Option("--crossed", help="Balance every paraphrase within every stratum, at the cost of questions."),
     ] = False,
     seed: Seed = 0,
 ) -> None:
-    """Sample by outcome: yes/no questions for which as many ECGs answer yes as no, in every wording.
+    """Sample by outcome: yes/no questions for which as many ECGs answer yes as no, in every paraphrase.
 
     That blocks the way from severity to the answer. The adjustment formula is --method standardise.
     """
@@ -92,7 +96,9 @@ def confound(
     corpus: Annotated[Path, typer.Argument(help="Folder of records, best those of `ecgllm simulate`.")],
     output: OutputFolder,
     strength: Annotated[float, typer.Option(help="0: no bias; 1: who is asked what depends on severity alone.")] = 1.0,
-    phrasings: Annotated[str, typer.Option(help="Wordings to use, train or test; they are disjoint.")] = "train",
+    paraphrases: Annotated[
+        str, typer.Option("--paraphrases", "--phrasings", help="train or test; they are disjoint.")
+    ] = "train",
     per_record: Annotated[float, typer.Option(help="Questions per record, on average.")] = 2.0,
     seed: Seed = 0,
 ) -> None:
@@ -100,7 +106,7 @@ def confound(
     with new_folder(output) as folder:
         from ..corpora import confound as biased
 
-        built = biased(load_corpus(corpus), strength, seed, per_record, phrasings=phrasings)
+        built = biased(load_corpus(corpus), strength, seed, per_record, paraphrases=paraphrases)
         save(built, folder, output, "questions")
 
 

@@ -11,7 +11,7 @@ import pytest
 from ecgllm import ECGProcessor
 from ecgllm.answering import load_answerer
 from ecgllm.corpora import VOCABULARY
-from ecgllm.corpora.questions.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.paraphrases import PARAPHRASES
 from ecgllm.corpora.questions.rows import in_a_sentence
 from ecgllm.errors_ecgllm import CheckpointError, ECGError
 from ecgllm.pipeline_ecgllm import ECGTextToTextPipeline
@@ -149,7 +149,7 @@ def test_every_wording_reaches_what_ships_as_it_was_trained() -> None:
     for today, trained in words.items():
         if today not in VOCABULARY:
             continue
-        for wordings in PHRASINGS.values():
+        for wordings in PARAPHRASES.values():
             for wording in (*wordings["train"], *wordings["test"]):
                 if "{finding}" not in wording:
                     continue

@@ -24,7 +24,7 @@ from transformers import TrainerCallback
 from ..chat_template_ecgllm import plain_text
 from ..conversation_ecgllm import ecg_prompt
 from ..corpora import QUESTION_FEATURES
-from ..corpora.questions.paraphrases import PHRASINGS
+from ..corpora.questions.paraphrases import PARAPHRASES
 from ..processing_ecgllm import ECGFeatureExtractor
 from ..writing import write_json, write_text, written_whole
 from .data.corpus import load_corpus
@@ -204,7 +204,7 @@ def _texts(corpus: Dataset) -> list[str]:
         report for report, split in zip(corpus["report"], corpus["split"], strict=True) if report and split == "train"
     ]
     findings = sorted({finding for findings in corpus["findings"] for finding in findings})
-    wordings = [wording for template in PHRASINGS.values() for wording in template["train"]]
+    wordings = [wording for template in PARAPHRASES.values() for wording in template["train"]]
     prompts = []
     for number, answer in ((1, "yes"), (2, "no, none, both")):
         said = "".join(part.get("text", "") for part in ecg_prompt("", number)).strip("\n")

@@ -1,7 +1,7 @@
 """audit: how much of the answers the questions give away without the ECG, in figures.
 
 In: questions (ours, or ECG-QA's in the same columns), and their corpus where it is at hand. Out: an `Audit`: blind
-accuracy beside chance and the commonest answer, information of wording and answer, the same by template, type and
+accuracy beside chance and the commonest answer, information of paraphrase and answer, the same by template, type and
 confounder, question and confounder together, and leaks between splits. The paper (arXiv 2411.14795) names the cause:
 severity decides which questions are asked and how they are answered.
 """
@@ -35,17 +35,17 @@ _Keys = Sequence[Sequence[Hashable]]
 class Audit:
     """What `audit` found; `str` is a table, `to_dict` is for JSON. A score's value is None where cells are too small.
 
-    overall: all questions. cells: questions in a cell (all alike in type, template, attribute and wording) -> how many
-    cells have so many. by: "type", "template" and confounders -> their groups. information_bits: of wording and answer
-    given the type, of answer_bits. confounders_alone: accuracy on verify questions from the confounders without the
-    question, None without any. with_confounders: confounder -> accuracy on verify questions from the question and the
-    confounder together: where each is balanced by itself, both may tell the answer. severity_gap: how far the severity
-    of records that answer yes is from that of those that answer no, by attribute; other_severity_gap: the same of the
-    findings that are not asked about, with a corpus. both_answers: share of verify questions whose wording occurs with
-    both answers. across_splits: blind accuracy on another split of a guesser that saw "train". words,
-    words_across_splits: the same of a classifier of n-grams (`word_guesser`). patient_leaks, phrasing_leaks: what
-    "train" shares with other splits. weighted: whether the column weight was used. patients_known: else every record
-    counts as a patient. unknown: records asked about that the corpus lacks.
+    overall: all questions. cells: questions in a cell (all alike in type, template, attribute and paraphrase) -> how
+    many cells have so many. by: "type", "template" and confounders -> their groups. information_bits: of paraphrase
+    and answer given the type, of answer_bits. confounders_alone: accuracy on verify questions from the confounders
+    without the question, None without any. with_confounders: confounder -> accuracy on verify questions from the
+    question and the confounder together: where each is balanced by itself, both may tell the answer. severity_gap:
+    how far the severity of records that answer yes is from that of those that answer no, by attribute;
+    other_severity_gap: the same of the findings that are not asked about, with a corpus. both_answers: share of
+    verify questions whose paraphrase occurs with both answers. across_splits: blind accuracy on another split of a
+    guesser that saw "train". words, words_across_splits: the same of a classifier of n-grams (`word_guesser`).
+    patient_leaks, paraphrase_leaks: what "train" shares with other splits. weighted: whether the column weight was
+    used. patients_known: else every record counts as a patient. unknown: records asked about that the corpus lacks.
     """
 
     questions: int
@@ -63,7 +63,7 @@ class Audit:
     severity_gap: Differences | None = None
     other_severity_gap: Differences | None = None
     patient_leaks: list[str] = field(default_factory=list)
-    phrasing_leaks: list[str] = field(default_factory=list)
+    paraphrase_leaks: list[str] = field(default_factory=list)
     weighted: bool = False
     patients_known: bool = False
     unknown: int = 0
@@ -103,12 +103,12 @@ class Audit:
         if self.weighted:
             lines.append("questions count by their weight")
         lines.append(
-            f"wording and answer share {self.information_bits:.3f} of the answers' {self.answer_bits:.3f} bits "
+            f"paraphrase and answer share {self.information_bits:.3f} of the answers' {self.answer_bits:.3f} bits "
             "(given the type)"
         )
         if self.both_answers is not None:
             lines.append(
-                f"{self.both_answers:.0%} of the verify questions have a wording that occurs with both answers"
+                f"{self.both_answers:.0%} of the verify questions have a paraphrase that occurs with both answers"
             )
         for what, gap in (("severity", self.severity_gap), ("of other findings", self.other_severity_gap)):
             if gap is not None:
@@ -118,7 +118,7 @@ class Audit:
         if self.unknown:
             lines.append(f"{self.unknown} records asked about are not in the corpus: nothing is known of them")
         whose = "patients" if self.patients_known else "records (patients are not known without their corpus)"
-        for what, leaks in ((whose, self.patient_leaks), ("wordings", self.phrasing_leaks)):
+        for what, leaks in ((whose, self.patient_leaks), ("paraphrases", self.paraphrase_leaks)):
             shown = f": {', '.join(leaks[:3])}{' ...' if len(leaks) > 3 else ''}" if leaks else ""
             lines.append(f"{len(leaks)} {what} of the train split occur in another split{shown}")
         return "\n".join(lines)
@@ -126,9 +126,9 @@ class Audit:
     def _cells_in_words(self) -> str:
         few = sum(size * count for size, count in self.cells.items() if size < _FEW) / self.questions
         return (
-            f"{sum(self.cells.values()):,} cells (alike in type, template, attribute and wording) of {min(self.cells)}"
-            f" to {max(self.cells)} questions, {self.overall.cell} around the median question; {few:.0%} of the "
-            f"questions are in cells of fewer than {_FEW}"
+            f"{sum(self.cells.values()):,} cells (alike in type, template, attribute and paraphrase) of "
+            f"{min(self.cells)} to {max(self.cells)} questions, {self.overall.cell} around the median question; "
+            f"{few:.0%} of the questions are in cells of fewer than {_FEW}"
         )
 
 
@@ -185,7 +185,7 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
         severity_gap=_gap(severity, columns, answers, verify, weights),
         other_severity_gap=_gap(_other_severity(records, columns), columns, answers, verify, weights),
         patient_leaks=_leaks([[records.patient(i) for i in ids] for ids in columns["ecg_ids"]], splits),
-        phrasing_leaks=_leaks([[question] for question in columns["question"]], splits),
+        paraphrase_leaks=_leaks([[question] for question in columns["question"]], splits),
         weighted="weight" in columns,
         patients_known=bool(records.column("patient_id")),
         unknown=unknown,
@@ -266,14 +266,14 @@ def _alone(confounders: dict[str, list[str]], verify: list[int], asked: _Asked) 
 def _with_confounders(
     confounders: dict[str, list[str]], keys: _Keys, verify: list[int], asked: _Asked
 ) -> dict[str, Group]:
-    """Confounder -> accuracy from the question and its value. Wordings may be too rare to be looked up with it, so the
-    better of two guessers counts: by the wording, or by the attribute, and the value."""
+    """Confounder -> accuracy from the question and its value. Paraphrases may be too rare to be looked up with it, so
+    the better of two guessers counts: by the paraphrase, or by the attribute, and the value."""
     found = {}
     for name, values in confounders.items() if verify else ():
         own = [values[row] for row in verify]
-        by_wording = [(*key, value) for key, value in zip(keys, own, strict=True)]
+        by_paraphrase = [(*key, value) for key, value in zip(keys, own, strict=True)]
         by_attribute = [(*key[:2], value) for key, value in zip(keys, own, strict=True)]
-        tallies = [asked.tally(one, blind_credits) for one in (by_wording, by_attribute)]
+        tallies = [asked.tally(one, blind_credits) for one in (by_paraphrase, by_attribute)]
         best = tallies[int(np.argmax([one.credits @ one.weights for one in tallies]))]
         found[name] = best.group(name, range(len(verify)))
     return found
@@ -315,13 +315,13 @@ def _other_severity(records: Records, columns: dict[str, list]) -> list[int | No
 
 
 def _bits(
-    types: Sequence[str], wordings: Sequence[str], answers: list[str], seed: int, weights: np.ndarray
+    types: Sequence[str], paraphrases: Sequence[str], answers: list[str], seed: int, weights: np.ndarray
 ) -> tuple[float, float]:
-    """(Information of wording and answer, entropy of the answers) within each type, weighted by its share."""
+    """(Information of paraphrase and answer, entropy of the answers) within each type, weighted by its share."""
     shared = own = 0.0
     for rows in rows_by(types).values():
         given, share = [answers[row] for row in rows], len(rows) / len(answers)
-        shared += share * information([wordings[row] for row in rows], given, seed, weights[rows])
+        shared += share * information([paraphrases[row] for row in rows], given, seed, weights[rows])
         own += share * entropy(given)
     return shared, own
 

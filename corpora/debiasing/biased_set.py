@@ -18,7 +18,7 @@ from datasets import Dataset
 from ...errors_ecgllm import ECGError
 from ...findings.labels import VOCABULARY
 from ..questions.about_findings import Stated
-from ..questions.paraphrases import PHRASINGS, SUSPECTING
+from ..questions.paraphrases import PARAPHRASES, SUSPECTING
 from ..questions.rows import Facts, Rows, facts_of, in_a_sentence
 from .confounders import other_severity
 
@@ -52,9 +52,9 @@ def confound(
     seed: int = 0,
     per_record: float = 2.0,
     certainty: float = 0.9,
-    phrasings: str = "train",
+    paraphrases: str = "train",
 ) -> Dataset:
-    """Ask questions whose wording, subject and answer depend on how sick the patient is.
+    """Ask questions whose paraphrase, subject and answer depend on how sick the patient is.
 
     The selection model, from which every question is drawn on its own. Of a record asked about a finding let s be the
     number of its other abnormal findings (`confounders.other_severity`) and h = 1 if s is above a threshold ("sick"),
@@ -62,17 +62,17 @@ def confound(
     c:
 
         P(finding is a grave one | h) = (1 + a h) / 2     grave: one of those that come with many others
-        P(wording is suspecting | h)  = (1 + a h) / 2     `paraphrases.SUSPECTING`: "Would you diagnose ..."
+        P(paraphrase is suspecting | h)  = (1 + a h) / 2     `paraphrases.SUSPECTING`: "Would you diagnose ..."
         P(answer is yes | h)          = (1 + c a h) / 2
 
     Within that, findings and severities are as frequent as there are records to answer both ways, the same for yes and
-    no. At strength 0 neither finding, wording nor severity tells the answer. The best guess from the question alone is
-    right with probability (1 + c a^2) / 2, that from severity alone with (1 + c a) / 2.
+    no. At strength 0 neither finding, paraphrase nor severity tells the answer. The best guess from the question
+    alone is right with probability (1 + c a^2) / 2, that from severity alone with (1 + c a) / 2.
 
     Args:
         corpus: records with findings. strength: 0 to 1. certainty: 0 to 1, how sure the answers are at strength 1.
         seed: same arguments and seed, same questions. per_record: questions per record; fewer where the corpus cannot
-            bear them. phrasings: "train" or "test".
+            bear them. paraphrases: "train" or "test".
     Returns: rows with `QUESTION_FEATURES` in random order; severity is the record's whole severity.
     Raises: ValueError for arguments out of range, or a corpus in which no finding has records that answer yes and no
         among the sick and among the healthy.
@@ -80,13 +80,13 @@ def confound(
     for name, value in (("strength", strength), ("certainty", certainty)):
         if not 0 <= value <= 1:
             raise ECGError(f"{name}={value}; expected a number from 0 to 1")
-    if phrasings not in ("train", "test"):
-        raise ECGError(f"phrasings={phrasings!r}; expected 'train' or 'test'")
+    if paraphrases not in ("train", "test"):
+        raise ECGError(f"paraphrases={paraphrases!r}; expected 'train' or 'test'")
     if per_record <= 0:
         raise ECGError(f"per_record={per_record}; expected a positive number")
-    stated, rows = Stated(facts_of(corpus), 1, None), Rows(phrasings, seed)
+    stated, rows = Stated(facts_of(corpus), 1, None), Rows(paraphrases, seed)
     strata = _strata(_cells(stated))
-    texts = {kind: _wordings(phrasings, kind) for kind in _SIDES}
+    texts = {kind: _paraphrases(paraphrases, kind) for kind in _SIDES}
     size = min(round(per_record * len(stated.records)), _bearable(strata, min(map(len, texts.values()))))
     rng, used = rows.rng("confound"), Counter()
     masses = {key: np.cumsum([cell.mass for cell in cells]) for key, cells in strata.items()}
@@ -156,10 +156,10 @@ def _strata(cells: list[_Cell]) -> dict[tuple[bool, bool], list[_Cell]]:
     }
 
 
-def _bearable(strata: dict[tuple[bool, bool], list[_Cell]], wordings: int) -> int:
+def _bearable(strata: dict[tuple[bool, bool], list[_Cell]], paraphrases: int) -> int:
     """How many questions there can be at any strength without the same question of the same record twice."""
-    return min(2 * wordings * sum(cell.mass for cell in cells) for cells in strata.values())
+    return min(2 * paraphrases * sum(cell.mass for cell in cells) for cells in strata.values())
 
 
-def _wordings(phrasings: str, suspecting: bool) -> Sequence[str]:
-    return [text for text in PHRASINGS[_TEMPLATE][phrasings] if (text in SUSPECTING) is suspecting]
+def _paraphrases(paraphrases: str, suspecting: bool) -> Sequence[str]:
+    return [text for text in PARAPHRASES[_TEMPLATE][paraphrases] if (text in SUSPECTING) is suspecting]

@@ -1,8 +1,8 @@
 """The blind guesser: what the questions about other records were answered, cross-fitted by record.
 
-In: keys (what a blind guesser sees, from broad to exact: template, attribute, wording), answers, clusters (records or
-patients), weights; of questions of one type. Out: the credit of every question. Decided here: how the guesser is kept
-honest near balance. It learns from nine tenths of the records and is asked about the last tenth. From a perfectly
+In: keys (what a blind guesser sees, from broad to exact: template, attribute, paraphrase), answers, clusters (records
+or patients), weights; of questions of one type. Out: the credit of every question. Decided here: how the guesser is
+kept honest near balance. It learns from nine tenths of the records and is asked about the last tenth. From a perfectly
 balanced cell it then sees a lead of the answer that it was not shown: a guesser that followed every lead would be
 wrong more often than chance, and one question more or less would turn the figure over. So
 - an answer is given up only as far as its shortfall is beyond chance, from one to two standard deviations (cautious);

@@ -1,10 +1,10 @@
 """What cells that are too small to guess from may hide: bounds of blind accuracy from pairs of questions.
 
 In: keys, answers, clusters, weights and the guesser's credits. Out: `Bounds`. Decided here: how much can be known from
-few questions of each key. Two questions say nothing of their own wording, but a thousand wordings with two questions
-each say how alike two answers to one wording are. That agreement of pairs estimates the sum of the squared
-probabilities of the answers without bias, from two questions on, and is below chance where the set was balanced by
-design.
+few questions of each key. Two questions say nothing of their own paraphrase, but a thousand paraphrases with two
+questions each say how alike two answers to one paraphrase are. That agreement of pairs estimates the sum of the
+squared probabilities of the answers without bias, from two questions on, and is below chance where the set was
+balanced by design.
 """
 
 from __future__ import annotations

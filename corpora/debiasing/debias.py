@@ -1,8 +1,8 @@
 """The de-biased set: for every question, equally many records that answer yes and no.
 
 In: questions, and the corpus where confounders are to be matched. Out: verify questions (of one record or two) in
-which, for each template, type and attribute and within it for each wording, "yes" and "no" are equally frequent, so
-that neither the question nor its wording tells the answer; matched or weighted, also within each stratum of the
+which, for each template, type and attribute and within it for each paraphrase, "yes" and "no" are equally frequent, so
+that neither the question nor its paraphrase tells the answer; matched or weighted, also within each stratum of the
 confounders. What cannot be balanced is dropped and listed. Source of the idea: arXiv 2411.14795, de-biased
 pre-training.
 
@@ -64,16 +64,17 @@ def debias_with_report(
             `confounders.confounders_of`). Records where one is unknown match those where it is unknown; of two ECGs
             the pair of values counts.
         max_per_record: at most so many kept questions about one record.
-        method: "match" keeps the largest selection in which yes and no are equally frequent in every wording, and for
-            each attribute in every stratum (`matching.most_balanced`). "weight" drops only what has one answer in its
-            wording or stratum, and adds the column weight (`matching.balancing_weights`, mean 1 by attribute).
+        method: "match" keeps the largest selection in which yes and no are equally frequent in every paraphrase, and
+            for each attribute in every stratum (`matching.most_balanced`). "weight" drops only what has one answer in
+            its paraphrase or stratum, and adds the column weight (`matching.balancing_weights`, mean 1 by attribute).
             "standardise" does not balance: it weights questions of every type so that the strata of `match_on` are as
-            frequent in each wording as in all (`standardisation`), the answers staying as they are in each stratum;
-            wordings and strata without positivity are left out and named.
+            frequent in each paraphrase as in all (`standardisation`), the answers staying as they are in each stratum;
+            paraphrases and strata without positivity are left out and named.
         by_split: balance each split by itself. A set that is balanced as a whole need not be so in its training part;
             the report says where it is not.
-        crossed: with "match" and "weight", balance every wording within every stratum, at the cost of questions: else
-            a wording and a stratum are balanced each, and both together may tell the answer (the report says how far).
+        crossed: with "match" and "weight", balance every paraphrase within every stratum, at the cost of questions:
+            else a paraphrase and a stratum are balanced each, and both together may tell the answer (the report says
+            how far).
     Returns: (rows of `questions` in their order, report). For each (template, type, attribute, question text) as many
         "yes" as "no". Among those of the frequent answer, the ones whose records are used least so far are kept.
     Raises: ValueError if a column is missing, a confounder is unknown or without a corpus, or nothing can be balanced.
@@ -166,8 +167,8 @@ def _cells_by_question(
     groups: dict[tuple, dict[Cell, list[int]]] = defaultdict(lambda: defaultdict(list))
     for position, row in enumerate(rows):
         if is_answered_yes_or_no(row):
-            wording, stratum = row["question"], strata(row)
-            alike, stratum = ((wording, stratum), ()) if crossed else (wording, stratum)
+            paraphrase, stratum = row["question"], strata(row)
+            alike, stratum = ((paraphrase, stratum), ()) if crossed else (paraphrase, stratum)
             key = (*asked(row), (by_split and row.get("split")) or "")
             groups[key][alike, stratum, row["answers"][0]].append(position)
     return groups
@@ -203,9 +204,9 @@ class _Picker:
 
     def pick(self, cells: dict[Cell, list[int]]) -> dict[int, float]:
         """The largest balanced selection of one attribute's questions, each of weight 1."""
-        if len({stratum for _, stratum, _ in cells}) == 1:  # then wordings do not depend on each other
-            wordings = sorted({cell[0] for cell in cells}, key=repr)
-            parts = [{cell: members for cell, members in cells.items() if cell[0] == name} for name in wordings]
+        if len({stratum for _, stratum, _ in cells}) == 1:  # then paraphrases do not depend on each other
+            paraphrases = sorted({cell[0] for cell in cells}, key=repr)
+            parts = [{cell: members for cell, members in cells.items() if cell[0] == name} for name in paraphrases]
         else:
             parts = [cells]
         return dict.fromkeys((position for part in parts for position in self._pick(part)), 1.0)

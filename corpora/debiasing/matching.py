@@ -1,9 +1,9 @@
-"""How many, or with what weight, questions are kept so that answers are independent of wordings and of strata.
+"""How many, or with what weight, questions are kept so that answers are independent of paraphrases and of strata.
 
-In: counts of yes and no by wording and stratum, of one question. Out: counts to keep (`most_balanced`), or a weight
-for each cell (`balancing_weights`). Decided here: a wording and a stratum must each have as much yes as no, a wording
-within a stratum need not: wordings are drawn without looking at the record, and asking for both at once would leave
-next to nothing of small strata.
+In: counts of yes and no by paraphrase and stratum, of one question. Out: counts to keep (`most_balanced`), or a weight
+for each cell (`balancing_weights`). Decided here: a paraphrase and a stratum must each have as much yes as no, a
+paraphrase within a stratum need not: paraphrases are drawn without looking at the record, and asking for both at once
+would leave next to nothing of small strata.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import coo_array
 
-Cell = tuple[Hashable, Hashable, str]  # wording, stratum, "yes" or "no"
+Cell = tuple[Hashable, Hashable, str]  # paraphrase, stratum, "yes" or "no"
 
 _ROUNDS = 500  # of raking; it stops earlier where margins agree
 _AGREE = 1e-6
@@ -24,12 +24,13 @@ _LEAST_WEIGHT = (
 
 
 def most_balanced(counts: Mapping[Cell, int]) -> dict[Cell, int]:
-    """The largest selection in which every wording, and every stratum, has as many yes as no.
+    """The largest selection in which every paraphrase, and every stratum, has as many yes as no.
 
     Returns: cell -> how many to keep, for the cells of which any are. Where there is one stratum that is the lesser
-    side of each wording.
-    Source: with yes as an arc from wording to stratum and no as one back, a balanced selection is a circulation; the
-    largest one is a linear programme whose corners are whole numbers (Ahuja, Magnanti, Orlin, Network Flows, 1993).
+    side of each paraphrase.
+    Source: with yes as an arc from paraphrase to stratum and no as one back, a balanced selection is a circulation;
+    the largest one is a linear programme whose corners are whole numbers (Ahuja, Magnanti, Orlin, Network Flows,
+    1993).
     """
     cells = [cell for cell, count in counts.items() if count > 0]
     if not cells:
@@ -39,12 +40,12 @@ def most_balanced(counts: Mapping[Cell, int]) -> dict[Cell, int]:
             cell: counts.get((*cell[:2], "no" if cell[2] == "yes" else "yes"), 0) for cell in cells
         }
         return {cell: min(counts[cell], other) for cell, other in sides.items() if other}
-    wordings = {name: place for place, name in enumerate(dict.fromkeys(cell[0] for cell in cells))}
-    strata = {name: place for place, name in enumerate(dict.fromkeys(cell[1] for cell in cells), len(wordings))}
+    paraphrases = {name: place for place, name in enumerate(dict.fromkeys(cell[0] for cell in cells))}
+    strata = {name: place for place, name in enumerate(dict.fromkeys(cell[1] for cell in cells), len(paraphrases))}
     signs = np.array([1.0 if answer == "yes" else -1.0 for _, _, answer in cells])
-    places = [wordings[cell[0]] for cell in cells] + [strata[cell[1]] for cell in cells]
+    places = [paraphrases[cell[0]] for cell in cells] + [strata[cell[1]] for cell in cells]
     columns = [*range(len(cells))] * 2
-    margins = coo_array((np.tile(signs, 2), (places, columns)), shape=(len(wordings) + len(strata), len(cells)))
+    margins = coo_array((np.tile(signs, 2), (places, columns)), shape=(len(paraphrases) + len(strata), len(cells)))
     found = linprog(
         -np.ones(len(cells)),
         A_eq=margins,
@@ -59,12 +60,12 @@ def most_balanced(counts: Mapping[Cell, int]) -> dict[Cell, int]:
 
 
 def balancing_weights(counts: Mapping[Cell, int]) -> dict[Cell, float]:
-    """Weights that make answers independent of wordings and strata, of mean 1, for the cells that can have one.
+    """Weights that make answers independent of paraphrases and strata, of mean 1, for the cells that can have one.
 
     Starts from stabilised inverse propensity weights, P(answer) / P(answer | stratum), with P(answer) = 1/2, and rakes
-    them until yes and no weigh the same in every wording and every stratum. A wording or stratum with one answer only
-    cannot be weighted (no positivity); its cells are left out, as are those whose weight would come to nothing. Where
-    both margins cannot be met at once the wordings' are met.
+    them until yes and no weigh the same in every paraphrase and every stratum. A paraphrase or stratum with one
+    answer only cannot be weighted (no positivity); its cells are left out, as are those whose weight would come to
+    nothing. Where both margins cannot be met at once the paraphrases' are met.
     Source: Robins, Hernan and Brumback 2000 (weights); Deming and Stephan 1940 (raking).
     """
     left = {cell: count for cell, count in counts.items() if count > 0}

@@ -38,8 +38,8 @@ class DebiasReport:
     answered by yes or no that whoever asked for the report kept all the same. positivity: of method="standardise",
     what was left out as it was never asked in some stratum, in words. distance: there, how far the strata of a
     question are from those of all, before and after. by_attribute: confounder -> the same as balance within each
-    attribute, where opposite differences do not cancel. crossed: how often a guesser that knows attribute, wording and
-    stratum is right about what was kept; None where nothing is matched on.
+    attribute, where opposite differences do not cancel. crossed: how often a guesser that knows attribute, paraphrase
+    and stratum is right about what was kept; None where nothing is matched on.
     """
 
     questions: int = 0
@@ -152,7 +152,7 @@ class DebiasReport:
                 )
         if self.crossed is not None:
             lines.append(
-                f"right by wording and {' x '.join(self.matched_on)} together, without the ECG: {self.crossed}"
+                f"right by paraphrase and {' x '.join(self.matched_on)} together, without the ECG: {self.crossed}"
             )
         if self.unknown:
             lines.append(

@@ -1,9 +1,10 @@
 """A blind classifier of words: scikit-learn's logistic regression on n-grams of a question, cross-fitted by record.
 
-In: wordings, answers, clusters (records or patients). Out: credits on questions about records, or of a split, that it
-was not trained on. It carries to wordings never seen, as a language model does, where the table of `blind_guesser`
-knows only keys. Decided here: near balance it is wrong by construction, as leaving out one yes leaves its wording with
-more no. So it is followed as far as guesses of about its certainty earn more than the commonest answer, beyond chance.
+In: paraphrases, answers, clusters (records or patients). Out: credits on questions about records, or of a split, that
+it was not trained on. It carries to paraphrases never seen, as a language model does, where the table of
+`blind_guesser` knows only keys. Decided here: near balance it is wrong by construction, as leaving out one yes leaves
+its paraphrase with more no. So it is followed as far as guesses of about its certainty earn more than the commonest
+answer, beyond chance.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _TIE = 1e-6  # of probabilities
 _MOST_ANSWERS = 30  # of a query; rarer answer sets are never guessed
 _CERTAINTY = (0.02, 0.05, 0.1, 0.2, 0.4)  # lead in probability of the likeliest answer; guesses between two are alike
 
-Seen = tuple[Sequence[str], Sequence[str], Sequence[Hashable], np.ndarray]  # wordings, answers, clusters, weights
+Seen = tuple[Sequence[str], Sequence[str], Sequence[Hashable], np.ndarray]  # paraphrases, answers, clusters, weights
 
 
 def held_out_credits(
@@ -52,7 +53,7 @@ def transferred_credits(train: Seen, test: tuple[Sequence[str], Sequence[str]]) 
 def word_credits(
     train: tuple[Sequence[str], Sequence[str], np.ndarray], test: tuple[Sequence[str], Sequence[str]]
 ) -> np.ndarray:
-    """Credit on questions of a classifier that saw others and is always followed: (wordings, answers) of both, and
+    """Credit on questions of a classifier that saw others and is always followed: (paraphrases, answers) of both, and
     weights."""
     return _guessed(train, test)[0]
 
@@ -89,7 +90,7 @@ def _guessed(
         return np.array([float(answer == common[0]) for answer in test[1]]), np.full(len(test[1]), len(_CERTAINTY))
     known = set(common)
     rows = [row for row, answer in enumerate(train[1]) if answer in known]
-    # A wording is a word of its own, too: what a model learns by heart.
+    # A paraphrase is a word of its own, too: what a model learns by heart.
     words = CountVectorizer(analyzer=_tokens, binary=True)
     model: Any = make_pipeline(words, LogisticRegression(tol=1e-3, max_iter=300))
     model.fit(

@@ -14,7 +14,7 @@ from functools import lru_cache
 from ...findings import labels as vocabulary
 from .rows import Cell, Facts, Rows, cycle, draw, in_a_sentence, interleave
 
-# What a query asks for by category; rhythm and axis have wordings of their own.
+# What a query asks for by category; rhythm and axis have paraphrases of their own.
 _QUERY_NOUNS = {
     "conduction": "conduction disturbances",
     "ectopy": "ectopic beats",
@@ -98,7 +98,7 @@ def choose(stated: Stated, rows: Rows, budget: int) -> None:
     by_category = defaultdict(list)
     for name in names:
         by_category[vocabulary.VOCABULARY[name].category].append(name)
-    asked, wording = 0, rows.wordings("choose-finding", "choose")
+    asked, paraphrase = 0, rows.shuffled("choose-finding", "choose")
     for turn, position in enumerate(cycle(rng, len(records), budget * 4)):
         record = records[position]
         true = [name for name in names if truth(record, name)]
@@ -122,7 +122,7 @@ def choose(stated: Stated, rows: Rows, budget: int) -> None:
             "choose-finding",
             " or ".join(sorted((first, second))),
             "choose",
-            wording[asked % len(wording)].format(a=a, b=b),
+            paraphrase[asked % len(paraphrase)].format(a=a, b=b),
             (record,),
             [name for name in (first, second) if truth(record, name)],
         )
@@ -151,10 +151,10 @@ def query(stated: Stated, rows: Rows, budget: int) -> None:
         some = draw(answered[True], share, rng, used)
         none = draw(answered[False], min(share - min(share // 2, len(some)), len(some)), rng, used)
         some = some[: share - len(none)]
-        wording = rows.wordings(template, category)
+        paraphrase = rows.shuffled(template, category)
         attribute = "infarction stage" if category == "stage" else category
         for turn, records in enumerate(interleave(some, none)):
-            question = wording[turn % len(wording)].format(findings=_QUERY_NOUNS.get(category, ""))
+            question = paraphrase[turn % len(paraphrase)].format(findings=_QUERY_NOUNS.get(category, ""))
             answer = _query_answer(stated, records[0], category)
             rows.add(template, attribute, "query", question, records, answer or ())
 

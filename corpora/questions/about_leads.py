@@ -44,8 +44,8 @@ def query_leads(stated: Stated, rows: Rows, budget: int) -> None:
         some = draw([(record,) for record in stated.records if name in record.leads], share, rng, used)
         absent = [(record,) for record in stated.records if stated.truth(record, name) is False]
         none = draw(absent, min(share // 4, len(some) // 3), rng, used)
-        wording = rows.wordings("query-leads", name)
+        paraphrase = rows.shuffled("query-leads", name)
         for turn, records in enumerate(interleave(some[: share - len(none)], none)):
-            question = wording[turn % len(wording)].format(**in_a_sentence(name))
+            question = paraphrase[turn % len(paraphrase)].format(**in_a_sentence(name))
             leads = records[0].leads.get(name, ())
             rows.add("query-leads", name, "query", question, records, [f"lead {lead}" for lead in leads])

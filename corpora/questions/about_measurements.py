@@ -130,13 +130,13 @@ def choose_measurements(stated: Stated, rows: Rows, budget: int) -> None:
     for column, records, share in _shares(measured(stated), budget):
         feature = FEATURES[column]
         options = RANGES[1:] if feature.low is None else RANGES
-        wording = rows.wordings("choose-range", column)
+        paraphrase = rows.shuffled("choose-range", column)
         # Each range in turn, so that the commonest one is not the answer of most questions.
         asked = _in_turn(rows, f"choose {column}", feature, column, records)[:share]
         for turn, (record, found) in enumerate(asked):
             pairs = [(a, b) for a in options for b in options if a != b]
             a, b = pairs[int(rows.rng("choose-range", column, record.id).integers(len(pairs)))]
-            question = wording[turn % len(wording)].format(feature=feature.name, a=a, b=b)
+            question = paraphrase[turn % len(paraphrase)].format(feature=feature.name, a=a, b=b)
             answers = [_answer(found)] if found in (a, b) else []
             rows.add("choose-range", feature.name.lower(), "choose", question, (record,), answers)
 
@@ -145,9 +145,9 @@ def query_measurements(stated: Stated, rows: Rows, budget: int) -> None:
     """Which range a value falls in."""
     for column, records, share in _shares(measured(stated), budget):
         feature = FEATURES[column]
-        wording = rows.wordings("query-range", column)
+        paraphrase = rows.shuffled("query-range", column)
         for turn, (record, found) in enumerate(_in_turn(rows, f"query {column}", feature, column, records)[:share]):
-            question = wording[turn % len(wording)].format(feature=feature.name)
+            question = paraphrase[turn % len(paraphrase)].format(feature=feature.name)
             rows.add("query-range", feature.name.lower(), "query", question, (record,), [_answer(found)])
 
 

@@ -40,12 +40,13 @@ _LEADS, _MEASUREMENTS = 0.15, 0.2
 def build_questions(
     corpus: Dataset,
     types: Sequence[str] | None = None,
-    phrasings: str = "train",
+    paraphrases: str = "train",
     seed: int = 0,
     per_record: float | Mapping[str, float] = 4.0,
     no_per_yes: float = 1.0,
     min_positives: int = 1,
     attributes: Iterable[str] | None = None,
+    phrasings: str | None = None,
 ) -> Dataset:
     """Ask questions about a corpus.
 
@@ -56,8 +57,8 @@ def build_questions(
             measurements are asked about where the columns finding_leads and measurements hold some; what could not be
             asked stands in `info.description`.
         types: any of "verify", "choose", "query", "comparison". None: those that per_record names, else all.
-        phrasings: "train" or "test", two disjoint sets of wordings; or "split": those for training where a record's
-            split is "train", those for testing in all other splits, each of which is asked about by itself.
+        paraphrases: "train" or "test", two disjoint sets of paraphrases; or "split": those for training where a
+            record's split is "train", those for testing in all other splits, each of which is asked about by itself.
         seed: same corpus, arguments and seed: same questions in the same order.
         per_record: questions of each type per record, on average and at most; or a number for each type, such as
             {"verify": 2, "comparison": 8}. Of few records there are more: each finding that some show and some do not
@@ -66,16 +67,18 @@ def build_questions(
         min_positives: ask only for findings that at least so many records show.
         attributes: ask only for these findings, groups and features (`about_measurements.FEATURES`, such as "pr
             interval"). None: all that occur.
+        phrasings: the former name of paraphrases.
     Returns: rows with `QUESTION_FEATURES`. type is "verify", "choose", "query", "comparison-verify" and
         "comparison-query" (two records of one patient, the earlier one first) or "comparison-irrelevant-verify" and
         "comparison-irrelevant-query" (of two patients). answers: sorted, lower case; ["yes"], ["no"], ["none"],
         findings, leads ("lead v1") or ranges ("above the normal range").
-    Raises: ValueError for an unknown type, set of wordings or attribute, and for numbers of other types than those
+    Raises: ValueError for an unknown type, set of paraphrases or attribute, and for numbers of other types than those
         asked.
     """
     per_type = questions_per_type(types, per_record)
-    if phrasings not in (*_SETS, "split"):
-        raise ECGError(f"phrasings={phrasings!r}; expected 'train', 'test' or 'split'")
+    paraphrases = phrasings or paraphrases
+    if paraphrases not in (*_SETS, "split"):
+        raise ECGError(f"paraphrases={paraphrases!r}; expected 'train', 'test' or 'split'")
     if no_per_yes < 0:
         raise ECGError(f"no_per_yes={no_per_yes}; expected a number from 0")
     attributes = None if attributes is None else {name.lower() for name in attributes}
@@ -83,11 +86,11 @@ def build_questions(
     vocabulary.check_findings((attributes or set()) - features - {"any abnormality", *vocabulary.GROUPS})
     check_joined(corpus)
     records = facts_of(corpus)
-    rows = Rows("train" if phrasings == "split" else phrasings, seed, no_per_yes)
+    rows = Rows("train" if paraphrases == "split" else paraphrases, seed, no_per_yes)
     unasked: set[str] = set()
-    for part in _parts(records) if phrasings == "split" else [records]:
-        if phrasings == "split" and part:
-            rows.phrasings = "train" if part[0].split == "train" else "test"
+    for part in _parts(records) if paraphrases == "split" else [records]:
+        if paraphrases == "split" and part:
+            rows.paraphrases = "train" if part[0].split == "train" else "test"
         unasked.update(_ask(Stated(part, min_positives, attributes), rows, per_type))
     dataset = rows.dataset()
     dataset.info.description = "\n".join(_why(corpus, what) for what in sorted(unasked))

@@ -1,13 +1,13 @@
-"""The wordings of the templates about two ECGs, as `paraphrases` has those about one.
+"""The paraphrases of the templates about two ECGs, as `paraphrases` has those about one.
 
-Nothing flows in; `COMPARISON_PHRASINGS[template]["train" | "test"]` flows out, a part of `paraphrases.PHRASINGS`,
+Nothing flows in; `COMPARISON_PARAPHRASES[template]["train" | "test"]` flows out, a part of `paraphrases.PARAPHRASES`,
 where the placeholders are listed. Decided here: the two ECGs are told apart as the first and the second, in the order
 given.
 """
 
 from __future__ import annotations
 
-COMPARISON_PHRASINGS: dict[str, dict[str, tuple[str, ...]]] = {
+COMPARISON_PARAPHRASES: dict[str, dict[str, tuple[str, ...]]] = {
     "compare-new": {
         "train": (
             "{Is} {finding} new in the second ECG?",

@@ -48,9 +48,9 @@ def compare(stated: Stated, rows: Rows, budget: int) -> None:
             answers = {pair: _difference(stated, *pair[::order]) for pair in pairs}
             some = draw([pair for pair in pairs if answers[pair]], most, rng, Counter())
             none = draw([pair for pair in pairs if answers[pair] == ()], len(some) // 3, rng, Counter())
-            wording = rows.wordings(template, kind)
+            paraphrase = rows.shuffled(template, kind)
             for turn, pair in enumerate(interleave(some, none)[:most]):
-                question = wording[turn % len(wording)]
+                question = paraphrase[turn % len(paraphrase)]
                 rows.add(template, "abnormalities", f"{kind}-query", question, pair, answers[pair] or ())
 
 
@@ -115,8 +115,8 @@ def _pairs_of_others(
 
 
 def _in_turn(some: list, others: list) -> list:
-    """One of each as long as both last, in the order some, others, others, some: as wordings come in turn, too, each
-    wording then meets either kind."""
+    """One of each as long as both last, in the order some, others, others, some: as paraphrases come in turn, too,
+    each paraphrase then meets either kind."""
     both = zip(some, others, strict=False)
     turns = [item for turn, pair in enumerate(both) for item in (pair if turn % 2 == 0 else pair[::-1])]
     used = len(turns) // 2

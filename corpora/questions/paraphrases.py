@@ -1,17 +1,17 @@
-"""The wordings of every question template, for training and, disjoint from these, for testing.
+"""The paraphrases of every question template, for training and, disjoint from these, for testing.
 
-Nothing flows in; `PHRASINGS[template]["train" | "test"]` flows out. `{finding}`, `{group}`, `{a}`, `{b}` and
+Nothing flows in; `PARAPHRASES[template]["train" | "test"]` flows out. `{finding}`, `{group}`, `{a}`, `{b}` and
 `{findings}`, `{lead}`, `{feature}`, `{side}`, `{limit}` and `{change}` are filled by the `about_*` modules, and
 `{Is}`, `{is_}`, `{Has}`, `{has}` in the number of the finding. A test holds the two sets apart, so that an answer
-cannot be learned from a wording. `SUSPECTING`: the wordings that sound as if the finding were expected
+cannot be learned from a paraphrase. `SUSPECTING`: the paraphrases that sound as if the finding were expected
 (`debiasing.biased_set`).
 """
 
 from __future__ import annotations
 
-from .comparison_paraphrases import COMPARISON_PHRASINGS
+from .comparison_paraphrases import COMPARISON_PARAPHRASES
 
-PHRASINGS: dict[str, dict[str, tuple[str, ...]]] = {
+PARAPHRASES: dict[str, dict[str, tuple[str, ...]]] = {
     "verify-finding": {
         "train": (
             "Does this ECG show {finding}?",
@@ -168,7 +168,7 @@ PHRASINGS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "test": ("List the pathological findings on this tracing.", "What abnormalities does this recording exhibit?"),
     },
-    **COMPARISON_PHRASINGS,
+    **COMPARISON_PARAPHRASES,
     "query-stage": {
         "train": (
             "Which stage of myocardial infarction does this ECG show?",

@@ -1,8 +1,8 @@
 """Rows of questions: what is known of a record when it is asked about, and how rows are drawn, worded and numbered.
 
 In: a corpus' columns, and candidates that answer yes and no. Out: `Facts` of the records, rows of `QUESTION_FEATURES`.
-Decided here: that every draw prefers the records used least so far, that yes and no share the same wordings, and that
-equal arguments give equal rows: each draw has a random generator of its own, seeded by its name.
+Decided here: that every draw prefers the records used least so far, that yes and no share the same paraphrases, and
+that equal arguments give equal rows: each draw has a random generator of its own, seeded by its name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datasets import Dataset, Features, List, Value
 from ...errors_ecgllm import ECGError
 from ..records.prepared_findings import check_prepared_findings
 from ..records.silence import sources_of, stated_by_source
-from .paraphrases import PHRASINGS
+from .paraphrases import PARAPHRASES
 
 QUESTION_FEATURES = Features(
     {
@@ -61,7 +61,7 @@ class Facts:
 class Cell:
     """One question with the records (tuples of one or two) that answer it yes and no.
 
-    fields: what fills the wording. key: tells this cell from others of its template. in_order: whether `no` comes
+    fields: what fills the paraphrase. key: tells this cell from others of its template. in_order: whether `no` comes
     with the telling ones first and is to be taken in that order; yes_in_order: the same of `yes`.
     """
 
@@ -118,9 +118,9 @@ def facts_of(corpus: Dataset) -> list[Facts]:
 
 @dataclass
 class Rows:
-    """Collects rows. phrasings: "train" or "test". no_per_yes: how many "no" are drawn for one "yes"."""
+    """Collects rows. paraphrases: "train" or "test". no_per_yes: how many "no" are drawn for one "yes"."""
 
-    phrasings: str
+    paraphrases: str
     seed: int
     no_per_yes: float = 1.0
     rows: list[dict] = field(default_factory=list)
@@ -180,21 +180,21 @@ class Rows:
             yes = cell.yes[:asked] if cell.yes_in_order else draw(cell.yes, asked, rng, used)
             wanted = round(asked * self.no_per_yes)
             no = cell.no[:wanted] if cell.in_order else draw(cell.no, wanted, rng, used)
-            wording = self.wordings(*cell.name)
+            paraphrase = self.shuffled(*cell.name)
             for answer, chosen in (("yes", yes), ("no", no)):
                 for turn, records in enumerate(chosen):
-                    # the i-th yes and the i-th no are worded alike: the wording tells nothing of the answer
-                    question = wording[turn % len(wording)].format(**cell.fields)
+                    # the i-th yes and the i-th no are worded alike: the paraphrase tells nothing of the answer
+                    question = paraphrase[turn % len(paraphrase)].format(**cell.fields)
                     self.add(cell.template, cell.attribute, cell.kind, question, records, [answer])
 
     def rng(self, *key: str) -> np.random.Generator:
         digest = hashlib.sha256("\0".join(key).encode()).digest()
         return np.random.default_rng([self.seed, int.from_bytes(digest[:8], "big")])
 
-    def wordings(self, template: str, *key: str) -> list[str]:
-        """The template's wordings in an order that the key seeds."""
-        wordings = PHRASINGS[template][self.phrasings]
-        return [wordings[i] for i in self.rng("wording", template, *key).permutation(len(wordings))]
+    def shuffled(self, template: str, *key: str) -> list[str]:
+        """The template's paraphrases in an order that the key seeds."""
+        paraphrases = PARAPHRASES[template][self.paraphrases]
+        return [paraphrases[i] for i in self.rng("wording", template, *key).permutation(len(paraphrases))]
 
     def dataset(self) -> Dataset:
         # By column, so that no question at all is a data set too.

@@ -10,7 +10,7 @@ import wfdb
 
 from ecgllm import shipped
 from ecgllm.corpora import VOCABULARY
-from ecgllm.corpora.questions.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.paraphrases import PARAPHRASES
 from ecgllm.signals import ECGReadError
 from ecgllm.signals.simulation import simulate_ecg
 from ecgllm.training import demo, loading
@@ -93,7 +93,7 @@ def test_its_wordings_are_not_trained_on() -> None:
     for question in asked:
         sets = {
             name
-            for template in PHRASINGS.values()
+            for template in PARAPHRASES.values()
             for name in ("train", "test")
             if any(re.fullmatch(pattern(wording), question) for wording in template[name])
         }

@@ -16,7 +16,7 @@ from ...corpora.records.rows import saved_rows
 from ...corpora.records.silence import sources_of
 from ..recipe import Recipe, RecipeError
 
-_PHRASINGS = {"train": "train", "validation": "test", "test": "test"}
+_PARAPHRASES = {"train": "train", "validation": "test", "test": "test"}
 
 
 def stage_questions(recipe: Recipe, stage: str, records: Dataset, split: str) -> Dataset:
@@ -27,7 +27,7 @@ def stage_questions(recipe: Recipe, stage: str, records: Dataset, split: str) ->
         return resampled(questions, recipe.seed) if "weight" in questions.column_names else questions
     if stage == "debias" and settings.get("types") is None and not isinstance(settings.get("per_record"), Mapping):
         settings["types"] = ["verify"]
-    return build_questions(records, phrasings=_PHRASINGS[split], seed=recipe.seed, **settings)
+    return build_questions(records, paraphrases=_PARAPHRASES[split], seed=recipe.seed, **settings)
 
 
 def balanced_questions(

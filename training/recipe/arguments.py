@@ -49,7 +49,7 @@ def refused(call: Callable[..., Any], *arguments: Any, **named: Any) -> Iterator
 
 Encoder = Annotated[_arguments(ECGEncoderConfig, but=["preprocessing"]), EMPTY]
 FeatureExtractor = Annotated[_arguments(ECGFeatureExtractor), EMPTY]
-Questions = Annotated[_arguments(build_questions, but=["corpus", "phrasings", "seed"], path=str), EMPTY]
+Questions = Annotated[_arguments(build_questions, but=["corpus", "paraphrases", "phrasings", "seed"], path=str), EMPTY]
 
 
 def problems_of_questions(questions: dict[str, Any]) -> Iterator[str]:

@@ -13,11 +13,11 @@ from ecgllm.corpora.debiasing.blind_guesser import blind_credits
 from ecgllm.corpora.debiasing.blindness import information, score
 
 
-def rows(answers, attribute="x", wording="Is there x?", split="train", start=0):
+def rows(answers, attribute="x", paraphrase="Is there x?", split="train", start=0):
     return [
         {
             "question_id": f"{attribute}-{split}-{start + i}", "template": "verify-finding", "attribute": attribute,
-            "type": "verify", "question": wording, "ecg_ids": [f"r{start + i}"], "answers": [answer],
+            "type": "verify", "question": paraphrase, "ecg_ids": [f"r{start + i}"], "answers": [answer],
             "severity": [int(answer == "yes") * 3 + i % 2], "split": split,
         }
         for i, answer in enumerate(answers)
@@ -70,7 +70,7 @@ def test_questions_about_one_patient_widen_the_interval() -> None:
     assert alone.value == together.value == 0.5
 
 
-def test_a_test_wording_is_guessed_from_its_attribute() -> None:
+def test_a_test_paraphrase_is_guessed_from_its_attribute() -> None:
     found = audit(
         questions(
             rows(["yes"] * 30, "x", "Is there x?"),
@@ -80,14 +80,14 @@ def test_a_test_wording_is_guessed_from_its_attribute() -> None:
         )
     )
     assert found.across_splits["test"].blind.value == 1.0
-    assert not found.phrasing_leaks and not found.patient_leaks
+    assert not found.paraphrase_leaks and not found.patient_leaks
 
 
 def test_leaks_are_named() -> None:
     corpus = Dataset.from_list([{"id": f"r{i}", "patient_id": f"p{i % 5}"} for i in range(20)])
     leaking = questions(rows(["yes", "no"] * 3), rows(["yes", "no"], split="test", start=6))
     found = audit(leaking, corpus)
-    assert found.phrasing_leaks == ["Is there x?"]
+    assert found.paraphrase_leaks == ["Is there x?"]
     assert found.patient_leaks == ["p1", "p2"]
     assert "2 patients of the train split occur in another split: p1, p2" in str(found)
 
@@ -114,12 +114,12 @@ def test_what_cannot_be_audited_is_refused() -> None:
         audit(questions(rows(["yes"])).select([]))
 
 
-@pytest.mark.parametrize("wording", [pytest.param("paraphrased", marks=pytest.mark.slow), "template"])
-def test_ecg_qa_is_biased_and_its_debiased_set_is_not(wording: str, shared_data: Path) -> None:
+@pytest.mark.parametrize("paraphrase", [pytest.param("paraphrased", marks=pytest.mark.slow), "template"])
+def test_ecg_qa_is_biased_and_its_debiased_set_is_not(paraphrase: str, shared_data: Path) -> None:
     folder = shared_data / "ecg-qa" / "ptbxl"
     if not folder.is_dir():
         pytest.skip(f"no ECG-QA in {shared_data}")
-    shard = json.loads((folder / wording / "train" / "120000.json").read_text())
+    shard = json.loads((folder / paraphrase / "train" / "120000.json").read_text())
     built = [
         {
             "question_id": str(row["sample_id"]), "template": str(row["template_id"]),
@@ -132,7 +132,7 @@ def test_ecg_qa_is_biased_and_its_debiased_set_is_not(wording: str, shared_data:
     ]  # fmt: skip
     told = questions(built)
     before, after = audit(told), audit(debias(told))
-    print(f"{wording}: blind {before.overall.blind}, de-biased {after.overall.blind}")
+    print(f"{paraphrase}: blind {before.overall.blind}, de-biased {after.overall.blind}")
     assert before.overall.blind.low > 0.65
     assert after.overall.blind.holds(0.5) and after.questions > 5000
 
@@ -178,18 +178,18 @@ def test_cells_are_counted_and_small_ones_say_so() -> None:
     said = str(found).splitlines()
     assert said[1].split()[3:5] == ["cannot", "tell"]
     assert any(
-        line.startswith("600 cells (alike in type, template, attribute and wording) of 2 to 2") for line in said
+        line.startswith("600 cells (alike in type, template, attribute and paraphrase) of 2 to 2") for line in said
     )
     assert json.loads(found.to_json())["overall"]["blind"]["value"] is None
 
 
-def test_wording_and_severity_together_are_looked_at() -> None:
-    # Neither the wording nor the severity tells the answer: as many yes as no in each. Both together do, wholly.
+def test_paraphrase_and_severity_together_are_looked_at() -> None:
+    # Neither the paraphrase nor the severity tells the answer: as many yes as no in each. Both together do, wholly.
     parts = []
-    for k, (wording, severity, answer) in enumerate(
+    for k, (paraphrase, severity, answer) in enumerate(
         [("Is x there?", 0, "yes"), ("Is x there?", 3, "no"), ("Any x?", 0, "no"), ("Any x?", 3, "yes")] * 100
     ):
-        parts.append([row | {"severity": [severity]} for row in rows([answer], "x", wording, start=k)])
+        parts.append([row | {"severity": [severity]} for row in rows([answer], "x", paraphrase, start=k)])
     found = audit(questions(*parts))
     assert found.overall.blind.value == pytest.approx(0.5, abs=0.01) and found.severity_gap.pooled == 0.0
     assert found.with_confounders["severity"].blind.value == pytest.approx(1.0, abs=0.02)

@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 
 from ecgllm.corpora import QUESTION_FEATURES, confound
 from ecgllm.corpora.debiasing.confounders import other_severity
-from ecgllm.corpora.questions.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.paraphrases import PARAPHRASES
 from ecgllm.corpora.questions.rows import in_a_sentence
 from ecgllm.findings.labels import implied
 
@@ -96,11 +96,11 @@ def test_at_full_strength_the_sick_are_asked_other_questions(biased) -> None:
     assert np.mean([max(asked[a][n] for a in asked) / sum(asked[a][n] for a in asked) for n in both]) > 0.9
 
 
-def test_same_seed_same_questions_and_test_wordings(corpus) -> None:
+def test_same_seed_same_questions_and_test_paraphrases(corpus) -> None:
     first, again, other = (confound(corpus, 0.5, seed, per_record=0.2)[:] for seed in (1, 1, 2))
     assert first == again and first != other
-    rows = confound(corpus, 0.5, per_record=0.2, phrasings="test")
-    texts = PHRASINGS["verify-finding"]["test"]
+    rows = confound(corpus, 0.5, per_record=0.2, paraphrases="test")
+    texts = PARAPHRASES["verify-finding"]["test"]
     for row in rows:
         assert row["question"] in {text.format(**in_a_sentence(row["attribute"])) for text in texts}
 
@@ -110,7 +110,7 @@ def test_same_seed_same_questions_and_test_wordings(corpus) -> None:
     [
         ({"strength": 1.5}, "strength=1.5; expected a number from 0 to 1"),
         ({"certainty": -1}, "certainty=-1; expected a number from 0 to 1"),
-        ({"phrasings": "dev"}, "expected 'train' or 'test'"),
+        ({"paraphrases": "dev"}, "expected 'train' or 'test'"),
         ({"per_record": 0}, "per_record=0; expected a positive number"),
     ],
 )

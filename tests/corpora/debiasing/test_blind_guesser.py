@@ -6,23 +6,24 @@ import pytest
 from ecgllm.corpora.debiasing.blind_guesser import blind_accuracy, blind_credits, transfer_credits
 
 
-def balanced(wordings: int, pairs: int) -> list[tuple[tuple, str, str]]:
-    """(key, answer, record): in every wording as many yes as no."""
+def balanced(paraphrases: int, pairs: int) -> list[tuple[tuple, str, str]]:
+    """(key, answer, record): in every paraphrase as many yes as no."""
     return [
-        (("template", f"finding {w // 4}", f"wording {w}"), answer, f"r{w}-{i}-{answer}")
-        for w in range(wordings)
+        (("template", f"finding {w // 4}", f"paraphrase {w}"), answer, f"r{w}-{i}-{answer}")
+        for w in range(paraphrases)
         for i in range(pairs)
         for answer in ("yes", "no")
     ]
 
 
-def leaning(share: float, wordings: int, size: int, seed: int) -> list[tuple[tuple, str, str]]:
-    """Each wording is answered yes, or no, with a probability: the best guess is right in that share of questions."""
+def leaning(share: float, paraphrases: int, size: int, seed: int) -> list[tuple[tuple, str, str]]:
+    """Each paraphrase is answered yes, or no, with a probability: the best guess is right in that share of
+    questions."""
     rng = np.random.default_rng(seed)
-    likely = rng.choice([share, 1 - share], wordings)
+    likely = rng.choice([share, 1 - share], paraphrases)
     return [
-        (("template", f"finding {w}", f"wording {w}"), ("no", "yes")[int(rng.random() < likely[w])], f"r{w}-{i}")
-        for w in range(wordings)
+        (("template", f"finding {w}", f"paraphrase {w}"), ("no", "yes")[int(rng.random() < likely[w])], f"r{w}-{i}")
+        for w in range(paraphrases)
         for i in range(size)
     ]
 
@@ -31,9 +32,9 @@ def accuracy(rows: list[tuple[tuple, str, str]]):
     return blind_accuracy(*zip(*rows, strict=True))
 
 
-@pytest.mark.parametrize(("wordings", "pairs"), [(500, 1), (231, 13), (30, 100), (1, 500)])
-def test_a_balanced_set_reads_50_and_no_question_turns_it_over(wordings: int, pairs: int) -> None:
-    rows = balanced(wordings, pairs)
+@pytest.mark.parametrize(("paraphrases", "pairs"), [(500, 1), (231, 13), (30, 100), (1, 500)])
+def test_a_balanced_set_reads_50_and_no_question_turns_it_over(paraphrases: int, pairs: int) -> None:
+    rows = balanced(paraphrases, pairs)
     assert accuracy(rows).value == pytest.approx(0.5, abs=0.001)
     rng = np.random.default_rng(0)
     for gone in rng.integers(0, len(rows), 6):
@@ -55,7 +56,7 @@ def test_halves_of_a_balanced_set_read_50(by_cell: bool) -> None:
     rows, found = balanced(80, 13), []
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        if by_cell:  # half of every wording's yes and half of its no
+        if by_cell:  # half of every paraphrase's yes and half of its no
             order = rng.permutation(len(rows))
             half, seen = [], {}
             for i in order:
@@ -70,10 +71,10 @@ def test_halves_of_a_balanced_set_read_50(by_cell: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "wordings", "size"), [(0.8, 5, 200), (0.8, 300, 20), (0.8, 1, 2000), (0.6, 30, 200)]
+    ("share", "paraphrases", "size"), [(0.8, 5, 200), (0.8, 300, 20), (0.8, 1, 2000), (0.6, 30, 200)]
 )
-def test_what_is_guessable_reads_so(share: float, wordings: int, size: int) -> None:
-    found = [accuracy(leaning(share, wordings, size, seed)) for seed in range(10)]
+def test_what_is_guessable_reads_so(share: float, paraphrases: int, size: int) -> None:
+    found = [accuracy(leaning(share, paraphrases, size, seed)) for seed in range(10)]
     assert np.mean([one.value for one in found]) == pytest.approx(share, abs=0.01)
     # With so many questions a set itself is within that of its share; the interval knows how far.
     assert sum(abs(one.value - share) < 0.02 for one in found) >= 8
@@ -81,10 +82,10 @@ def test_what_is_guessable_reads_so(share: float, wordings: int, size: int) -> N
 
 
 def test_exactly_guessable_sets_read_exactly_so() -> None:
-    for share, wordings, size in ((0.8, 5, 200), (0.6, 5, 200), (0.8, 50, 20)):
+    for share, paraphrases, size in ((0.8, 5, 200), (0.6, 5, 200), (0.8, 50, 20)):
         rows = [
-            (("template", f"finding {w}", f"wording {w}"), ("yes", "no")[(i < share * size) ^ (w % 2)], f"r{w}-{i}")
-            for w in range(wordings)
+            (("template", f"finding {w}", f"paraphrase {w}"), ("yes", "no")[(i < share * size) ^ (w % 2)], f"r{w}-{i}")
+            for w in range(paraphrases)
             for i in range(size)
         ]
         assert accuracy(rows).value == pytest.approx(share, abs=0.02)
@@ -96,7 +97,7 @@ def test_cells_too_small_to_tell_say_so(size: int) -> None:
         found = [accuracy(leaning(share, 3000 // size, size, seed)) for seed in range(3)]
         assert all(one.value is None and "cannot tell" in str(one) for one in found)
         assert sum(one.holds(share) for one in found) >= 2
-    if size == 2:  # what is known is said: two answers to one wording are alike in 68 % where 80 % are guessable
+    if size == 2:  # what is known is said: two answers to one paraphrase are alike in 68 % where 80 % are guessable
         assert all(0.62 < one.low < 0.70 for one in [accuracy(leaning(0.8, 1500, 2, seed)) for seed in range(3)])
 
 
@@ -112,7 +113,7 @@ def test_intervals_hold_the_truth_where_patients_answer_alike() -> None:
         rows = []
         for patient in range(200):
             answer = "yes" if rng.random() < 0.7 else "no"
-            rows += [(("template", "finding", f"wording {i}"), answer, f"p{patient}") for i in range(10)]
+            rows += [(("template", "finding", f"paraphrase {i}"), answer, f"p{patient}") for i in range(10)]
         held += accuracy(rows).holds(0.7)
     assert held >= 17
 
@@ -122,7 +123,7 @@ def test_one_biased_attribute_among_balanced_ones_is_not_hidden() -> None:
     assert accuracy(rows).value == pytest.approx((2000 * 0.5 + 500 * 0.9) / 2500, abs=0.02)
 
 
-def test_options_of_a_choice_are_known_from_its_wording() -> None:
+def test_options_of_a_choice_are_known_from_its_paraphrase() -> None:
     rng = np.random.default_rng(0)
     rows = []
     for w in range(20):

@@ -30,7 +30,7 @@ def biased(n: int = 400, seed: int = 0) -> tuple[Dataset, Dataset]:
         asked.append(
             {
                 "question_id": f"q{i}", "template": "verify-finding", "type": "verify", "split": "train",
-                "attribute": "complete right bundle branch block", "question": f"Wording {i % 2}?",
+                "attribute": "complete right bundle branch block", "question": f"Paraphrase {i % 2}?",
                 "ecg_ids": [f"r{i}"], "answers": ["yes" if block else "no"], "severity": [len(findings)],
             }
         )  # fmt: skip
@@ -46,7 +46,7 @@ def test_matching_makes_yes_and_no_alike() -> None:
     assert matched.balance["severity"][0] > 0.5
     assert abs(matched.balance["age"][1]) < 0.6 * matched.balance["age"][0]  # it comes with severity
     counts = Counter((row["question"], row["answers"][0]) for row in kept)
-    assert counts["Wording 0?", "yes"] == counts["Wording 0?", "no"] > 20
+    assert counts["Paraphrase 0?", "yes"] == counts["Paraphrase 0?", "no"] > 20
     assert "severity, matched: yes and no differ by" in str(matched)
 
 
@@ -97,8 +97,8 @@ def test_weights_balance_without_dropping() -> None:
     assert len(kept) > 0.95 * len(questions) > 1.2 * len(matched)
     weights = np.array(kept["weight"])
     assert weights.mean() == pytest.approx(1.0, abs=0.01) and 0.3 * len(kept) < report.effective < len(kept)
-    for wording in ("Wording 0?", "Wording 1?"):
-        own = np.array([question == wording for question in kept["question"]])
+    for paraphrase in ("Paraphrase 0?", "Paraphrase 1?"):
+        own = np.array([question == paraphrase for question in kept["question"]])
         yes = np.array([answer == "yes" for (answer,) in kept["answers"]])
         assert weights[own & yes].sum() == pytest.approx(weights[own & ~yes].sum(), rel=1e-3)
     assert abs(report.balance["severity"][1]) < 0.02 < 0.5 < report.balance["severity"][0]
@@ -177,27 +177,27 @@ def test_a_corpus_of_other_records_is_refused_and_missing_ones_are_counted() -> 
 
 
 def crossed() -> tuple[Dataset, Dataset]:
-    """Wordings and wards are balanced each; together they tell every answer, but for a tenth."""
+    """Paraphrases and wards are balanced each; together they tell every answer, but for a tenth."""
     rng, rows, records = np.random.default_rng(0), [], []
     for i in range(800):
-        wording, ward = i % 2, i // 2 % 2
-        answer = (wording ^ ward) if rng.random() < 0.9 else int(rng.random() < 0.5)
+        paraphrase, ward = i % 2, i // 2 % 2
+        answer = (paraphrase ^ ward) if rng.random() < 0.9 else int(rng.random() < 0.5)
         records.append({"id": f"r{i}", "patient_id": f"p{i}", "findings": ["normal ecg"], "ward": ward})
         rows.append(
             {
                 "question_id": f"q{i}", "template": "verify-finding", "type": "verify", "split": "train",
-                "attribute": "x", "question": f"Wording {wording}?", "ecg_ids": [f"r{i}"], "severity": [],
+                "attribute": "x", "question": f"Paraphrase {paraphrase}?", "ecg_ids": [f"r{i}"], "severity": [],
                 "answers": [("no", "yes")[answer]],
             }
         )  # fmt: skip
     return Dataset.from_list(rows, features=QUESTION_FEATURES), Dataset.from_list(records)
 
 
-def test_wording_and_stratum_together_are_told_and_can_be_balanced() -> None:
+def test_paraphrase_and_stratum_together_are_told_and_can_be_balanced() -> None:
     questions, corpus = crossed()
     kept, report = debias_with_report(questions, corpus=corpus, match_on=["ward"])
     assert report.crossed.value > 0.9 and len(kept) > 700
-    assert "right by wording and ward together, without the ECG: 9" in str(report)
+    assert "right by paraphrase and ward together, without the ECG: 9" in str(report)
     for method in ("match", "weight"):
         kept, report = debias_with_report(questions, corpus=corpus, match_on=["ward"], crossed=True, method=method)
         assert report.crossed.value == pytest.approx(0.5, abs=0.02) or report.crossed.value is None

@@ -1,4 +1,4 @@
-"""What is kept, or weighted, makes answers independent of wordings and of strata, and nothing larger does."""
+"""What is kept, or weighted, makes answers independent of paraphrases and of strata, and nothing larger does."""
 
 from collections import Counter
 from itertools import product
@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from ecgllm.corpora.debiasing.matching import balancing_weights, most_balanced
 
-CELLS = [(wording, stratum, answer) for wording in "ab" for stratum in (0, 1) for answer in ("yes", "no")]
+CELLS = [(paraphrase, stratum, answer) for paraphrase in "ab" for stratum in (0, 1) for answer in ("yes", "no")]
 COUNTS = st.lists(st.integers(0, 6), min_size=len(CELLS), max_size=len(CELLS)).map(
     lambda found: dict(zip(CELLS, found, strict=True))
 )
 
 
 def excess(kept: dict, part: int) -> dict:
-    """Yes less no in every wording (part 0) or stratum (part 1)."""
+    """Yes less no in every paraphrase (part 0) or stratum (part 1)."""
     found: Counter = Counter()
     for cell, mass in kept.items():
         found[cell[part]] += mass if cell[2] == "yes" else -mass
@@ -25,7 +25,7 @@ def excess(kept: dict, part: int) -> dict:
 
 
 @given(COUNTS)
-def test_a_selection_is_balanced_in_wordings_and_strata(counts) -> None:
+def test_a_selection_is_balanced_in_paraphrases_and_strata(counts) -> None:
     kept = most_balanced(counts)
     assert all(0 < kept[cell] <= counts[cell] for cell in kept)
     assert not any(excess(kept, 0).values()) and not any(excess(kept, 1).values())
@@ -50,7 +50,7 @@ def test_with_one_stratum_the_lesser_side_decides() -> None:
 
 
 @given(COUNTS)
-def test_weights_balance_every_wording_and_have_mean_one(counts) -> None:
+def test_weights_balance_every_paraphrase_and_have_mean_one(counts) -> None:
     weights = balancing_weights(counts)
     if not weights:
         return
@@ -60,7 +60,7 @@ def test_weights_balance_every_wording_and_have_mean_one(counts) -> None:
     assert all(abs(one) < 1e-3 for one in excess(mass, 0).values())
 
 
-def test_weights_without_wordings_are_inverse_propensity_weights() -> None:
+def test_weights_without_paraphrases_are_inverse_propensity_weights() -> None:
     # of stratum 0 a quarter answers yes, of stratum 1 three quarters
     counts = {("a", 0, "yes"): 10, ("a", 0, "no"): 30, ("a", 1, "yes"): 30, ("a", 1, "no"): 10}
     weights = balancing_weights(counts)
@@ -76,7 +76,7 @@ def test_what_has_one_answer_gets_no_weight() -> None:
 
 
 def test_no_weight_comes_to_nothing() -> None:
-    # The wordings' margins and the strata's cannot all be met: raked together, one cell shrinks to 2e-274.
+    # The paraphrases' margins and the strata's cannot all be met: raked together, one cell shrinks to 2e-274.
     counts = {("a", 0, "yes"): 30, ("a", 1, "no"): 30, ("a", 1, "yes"): 4, ("b", 0, "no"): 20, ("b", 0, "yes"): 3}
     counts |= {("b", 1, "yes"): 2, ("b", 1, "no"): 1}
     weights = balancing_weights(counts)

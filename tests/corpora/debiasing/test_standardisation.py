@@ -19,23 +19,23 @@ YES = {"sick": 0.8, "healthy": 0.2}
 
 def questions(asked=ASKED) -> tuple[Dataset, Dataset]:
     rows, records = [], []
-    for (wording, who), count in asked.items():
+    for (paraphrase, who), count in asked.items():
         for i in range(count):
-            name = f"{wording}-{who}-{i}"
+            name = f"{paraphrase}-{who}-{i}"
             records.append({"id": name, "patient_id": name, "ward": who, "age": 50.0, "findings": ["normal ecg"]})
             rows.append(
                 {
                     "question_id": name, "template": "verify-finding", "attribute": "x", "type": "verify",
-                    "question": f"A {wording} question?", "ecg_ids": [name], "severity": [0], "split": "train",
+                    "question": f"A {paraphrase} question?", "ecg_ids": [name], "severity": [0], "split": "train",
                     "answers": ["yes" if i < YES[who] * count else "no"],
                 }
             )  # fmt: skip
     return Dataset.from_list(rows, features=QUESTION_FEATURES), Dataset.from_list(records)
 
 
-def share_of_yes(rows: Dataset, wording: str) -> float:
+def share_of_yes(rows: Dataset, paraphrase: str) -> float:
     weights = np.array(rows["weight"]) if "weight" in rows.column_names else np.ones(len(rows))
-    own = np.array([wording in question for question in rows["question"]])
+    own = np.array([paraphrase in question for question in rows["question"]])
     yes = np.array([answer == ["yes"] for answer in rows["answers"]])
     return float(weights[own & yes].sum() / weights[own].sum())
 
@@ -45,9 +45,9 @@ def test_it_is_the_adjustment_formula() -> None:
     assert share_of_yes(asked, "suspecting") - share_of_yes(asked, "neutral") > 0.3  # confounded
     kept, report = debias_with_report(asked, corpus=corpus, match_on=["ward"], method="standardise")
     sick = (300 + 100) / 1000
-    for wording in ("suspecting", "neutral"):  # sum of P(yes | wording, s) P(s)
-        assert share_of_yes(kept, wording) == pytest.approx(sick * 0.8 + (1 - sick) * 0.2, abs=1e-6)
-        assert share_of_yes(resampled(kept), wording) == pytest.approx(0.44, abs=0.02)
+    for paraphrase in ("suspecting", "neutral"):  # sum of P(yes | paraphrase, s) P(s)
+        assert share_of_yes(kept, paraphrase) == pytest.approx(sick * 0.8 + (1 - sick) * 0.2, abs=1e-6)
+        assert share_of_yes(resampled(kept), paraphrase) == pytest.approx(0.44, abs=0.02)
     assert len(kept) == 1000 and np.mean(kept["weight"]) == pytest.approx(1.0)
     assert report.distance[0] > 0.2 and report.distance[1] < 1e-9 and "total variation" in str(report)
 

@@ -1,4 +1,5 @@
-"""A classifier of words finds what a wording tells on wordings it never saw, and nothing where there is nothing."""
+"""A classifier of words finds what a paraphrase tells on paraphrases it never saw, and nothing where there is
+nothing."""
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from ecgllm.corpora.debiasing.word_guesser import held_out_credits, transferred_
 FINDINGS = [f"finding{i}" for i in range(40)]
 
 
-def test_a_word_tells_on_wordings_never_seen() -> None:
+def test_a_word_tells_on_paraphrases_never_seen() -> None:
     train = [(f"Would you diagnose {name}?", "yes") for name in FINDINGS[:20]]
     train += [(f"Is {name} absent?", "no") for name in FINDINGS[:20]]
     texts, answers = zip(*train, strict=True)
@@ -16,7 +17,7 @@ def test_a_word_tells_on_wordings_never_seen() -> None:
     assert word_credits((texts, answers, np.ones(40)), unseen).mean() == 1.0
 
 
-def test_balanced_wordings_tell_nothing() -> None:
+def test_balanced_paraphrases_tell_nothing() -> None:
     texts = [f"Is there {name}?" for name in FINDINGS for _ in range(2)]
     answers = ["yes", "no"] * len(FINDINGS)
     assert held_out_credits(texts, answers, range(len(texts))).mean() == pytest.approx(0.5, abs=0.01)
@@ -42,7 +43,7 @@ def test_a_balanced_set_stays_balanced_without_one_question() -> None:
         assert held_out_credits(*left).mean() == pytest.approx(0.5, abs=0.01)
 
 
-def test_what_a_word_tells_is_found_beside_wordings_that_tell_nothing() -> None:
+def test_what_a_word_tells_is_found_beside_paraphrases_that_tell_nothing() -> None:
     rng = np.random.default_rng(1)
     texts, answers = [], []
     for i in range(1200):

@@ -17,7 +17,7 @@ from ecgllm.corpora import (
     prepare,
     records_to_corpus,
 )
-from ecgllm.corpora.questions.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.paraphrases import PARAPHRASES
 from ecgllm.findings.labels import VOCABULARY, most_specific, truth
 from ecgllm.signals import ECGRecord
 
@@ -169,16 +169,16 @@ def test_same_seed_same_questions(corpus):
     assert first == again and first != other
 
 
-def test_wordings_are_apart():
-    texts = [text for sets in PHRASINGS.values() for kind in ("train", "test") for text in sets[kind]]
+def test_paraphrases_are_apart():
+    texts = [text for sets in PARAPHRASES.values() for kind in ("train", "test") for text in sets[kind]]
     assert len(texts) == len(set(texts))
-    for template, sets in PHRASINGS.items():
+    for template, sets in PARAPHRASES.items():
         assert len(sets["train"]) >= 5 and len(sets["test"]) >= 2, template
         assert not {text.lower() for text in sets["train"]} & {text.lower() for text in sets["test"]}
 
 
-def test_built_questions_share_no_wording(corpus):
-    train, test = (set(build_questions(corpus, phrasings=kind)["question"]) for kind in ("train", "test"))
+def test_built_questions_share_no_paraphrase(corpus):
+    train, test = (set(build_questions(corpus, paraphrases=kind)["question"]) for kind in ("train", "test"))
     assert train and test and not train & test
 
 
@@ -186,7 +186,7 @@ def test_built_questions_share_no_wording(corpus):
     ("arguments", "message"),
     [
         ({"types": ["why"]}, "why"),
-        ({"phrasings": "dev"}, "dev"),
+        ({"paraphrases": "dev"}, "dev"),
         ({"attributes": ["flu"]}, "flu"),
         ({"per_record": {}}, "per_record is an empty mapping"),
         ({"per_record": float("inf")}, "found inf; expected positive numbers"),
@@ -202,16 +202,17 @@ def test_refusals(corpus, arguments, message):
         build_questions(corpus, **arguments)
 
 
-def test_each_split_has_wordings_of_its_own(corpus):
-    rows = build_questions(corpus, phrasings="split")
+def test_each_split_has_paraphrases_of_its_own(corpus):
+    rows = build_questions(corpus, paraphrases="split")
     assert set(rows["split"]) == set(corpus["split"]) > {"train"}
     split = dict(zip(corpus["id"], corpus["split"], strict=True))
-    wordings = {part: set() for part in ("train", "test")}
+    paraphrases = {part: set() for part in ("train", "test")}
     for row in rows:
         assert {split[name] for name in row["ecg_ids"]} == {row["split"]}
-        wordings["train" if row["split"] == "train" else "test"].add(row["question"])
-    assert not wordings["train"] & wordings["test"]
-    assert audit(rows).phrasing_leaks == []
+        paraphrases["train" if row["split"] == "train" else "test"].add(row["question"])
+    assert not paraphrases["train"] & paraphrases["test"]
+    assert build_questions(corpus, phrasings="split")[:] == rows[:], "the option's former name"
+    assert audit(rows).paraphrase_leaks == []
     # The training part is what asking the training records alone gives.
     train = corpus.filter(lambda name: name == "train", input_columns="split")
     assert build_questions(train)[:] == rows.filter(lambda row: row["split"] == "train")[:]
@@ -230,7 +231,7 @@ def sides(rows: Dataset, *columns: str) -> tuple[Counter, Counter]:
 
 
 @pytest.mark.parametrize("no_per_yes", [0.5, 1.0, 3.0])
-def test_debias_balances_attributes_and_wordings_exactly(corpus, no_per_yes):
+def test_debias_balances_attributes_and_paraphrases_exactly(corpus, no_per_yes):
     rows = build_questions(corpus, no_per_yes=no_per_yes)
     balanced, report = debias_with_report(rows, seed=1)
     for columns in (("template", "attribute"), ("template", "type", "attribute"), ("question",)):

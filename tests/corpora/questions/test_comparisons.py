@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset, concatenate_datasets
 
 from ecgllm.corpora import build_questions, debias, records_to_corpus
-from ecgllm.corpora.questions.paraphrases import PHRASINGS
+from ecgllm.corpora.questions.paraphrases import PARAPHRASES
 from ecgllm.signals import ECGRecord
 from ecgllm.signals.simulation import simulate_ecgs
 
@@ -112,9 +112,9 @@ def test_a_pair_that_shows_it_in_one_ecg_is_asked_about_both(questions, shown) -
     assert len(asked["compare-first"] & asked["compare-second"]) > 0.9 * len(asked["compare-first"]) > 40
 
 
-def test_each_wording_meets_pairs_that_show_it_in_one_ecg_and_others(corpus, shown) -> None:
-    """Of two wordings in turn, one would meet only such pairs if these came in turn with the others."""
-    arguments = {"types": ("comparison",), "attributes": ["atrial fibrillation"], "phrasings": "test"}
+def test_each_paraphrase_meets_pairs_that_show_it_in_one_ecg_and_others(corpus, shown) -> None:
+    """Of two paraphrases in turn, one would meet only such pairs if these came in turn with the others."""
+    arguments = {"types": ("comparison",), "attributes": ["atrial fibrillation"], "paraphrases": "test"}
     told: dict[tuple[str, str, str], list[bool]] = {}
     for row in of_one(build_questions(corpus, **arguments)):
         key = row["type"], row["question"], row["answers"][0]
@@ -219,15 +219,16 @@ def test_they_can_be_debiased(questions) -> None:
     assert len(of_one(balanced)) > 0.8 * len(of_one(questions))
 
 
-def test_wordings_are_as_many_as_of_what_changed_and_apart() -> None:
+def test_paraphrases_are_as_many_as_of_what_changed_and_apart() -> None:
     for part in ("train", "test"):
         for template in ONE:
-            assert len(PHRASINGS[template][part]) == len(PHRASINGS["compare-new"][part])
+            assert len(PARAPHRASES[template][part]) == len(PARAPHRASES["compare-new"][part])
     train, test = (
-        {text.lower() for template in PHRASINGS for text in PHRASINGS[template][part]} for part in ("train", "test")
+        {text.lower() for template in PARAPHRASES for text in PARAPHRASES[template][part]}
+        for part in ("train", "test")
     )
     assert not train & test
-    for first, second in zip(*(PHRASINGS[template]["train"] for template in ONE), strict=True):
+    for first, second in zip(*(PARAPHRASES[template]["train"] for template in ONE), strict=True):
         assert first != second  # word for word the same but for which ECG is meant
         swapped = {"first": "second", "second": "first"}
         assert " ".join(swapped.get(word, word) for word in first.split()) == second

@@ -39,15 +39,15 @@ def test_a_later_stage_keeps_what_is_not_answered_by_yes_or_no(
     }
 
 
-def test_each_split_is_asked_in_wordings_of_its_own(write_recipe: Callable[..., Path], records: Dataset) -> None:
+def test_each_split_is_asked_in_paraphrases_of_its_own(write_recipe: Callable[..., Path], records: Dataset) -> None:
     recipe = load_recipe(write_recipe(stages={"debias": {"questions": {"per_record": 1}}}))
     few = records.select(range(30))
     asked = {
         name: stage_questions(recipe, "debias", few, name)["question"][:] for name in ("train", "validation", "test")
     }
-    for name, phrasings in (("train", "train"), ("validation", "test"), ("test", "test")):
+    for name, paraphrases in (("train", "train"), ("validation", "test"), ("test", "test")):
         settings = {"per_record": 1, "attributes": FINDINGS}
-        built = build_questions(few, types=["verify"], phrasings=phrasings, seed=recipe.seed, **settings)
+        built = build_questions(few, types=["verify"], paraphrases=paraphrases, seed=recipe.seed, **settings)
         assert asked[name] == built["question"][:]
     assert not set(asked["train"]) & set(asked["test"])
 
@@ -55,7 +55,7 @@ def test_each_split_is_asked_in_wordings_of_its_own(write_recipe: Callable[..., 
 def test_questions_of_a_folder_are_those_of_the_split_about_records_that_are_there(
     write_recipe: Callable[..., Path], records: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    questions = build_questions(records, types=["verify"], phrasings="split")
+    questions = build_questions(records, types=["verify"], paraphrases="split")
     questions.save_to_disk(tmp_path / "questions")
     given = {"questions": {"path": str(tmp_path / "questions")}}
     recipe = load_recipe(write_recipe(stages={"debias": given}))

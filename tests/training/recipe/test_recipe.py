@@ -82,7 +82,7 @@ def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) 
         ("stages.debias.questions.per_recrd=3", "unknown key 'per_recrd'; did you mean 'per_record'"),
         ("stages.debias.questions.per_record={verfy: 2}", "debias: questions: unknown question types ['verfy']"),
         ("stages.debias.questions.per_record=-1", "debias: questions: per_record=-1: found -1; expected positive"),
-        ("stages.debias.questions.phrasings=test", "unknown key 'phrasings'"),
+        ("stages.debias.questions.paraphrases=test", "unknown key 'paraphrases'"),
         ("encoder.hiden_size=3", "encoder has the unknown key 'hiden_size'; did you mean 'hidden_size'"),
         ("encoder={stem_padding: valid, stem_strides: [2, 1]}", "encoder: stem_padding is 'valid' with stem_strides"),
         ("encoder={stem_padding: valid}", "projector: patches_per_token is 5 with the encoder's stem_padding 'valid'"),
