@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 
 _MODULE_OF = {
     "ECGError": "errors_ecgllm",
+    "ECGBeatEncoderConfig": "configuration_ecgllm",
+    "ECGEncoderAdapterConfig": "configuration_ecgllm",
     "ECGEncoderConfig": "configuration_ecgllm",
     "ECGLLMConfig": "configuration_ecgllm",
     "ECGTextDualEncoderConfig": "configuration_ecgllm",
@@ -19,6 +21,8 @@ _MODULE_OF = {
     "ECGFeatureExtractor": "feature_extraction_ecgllm",
     "ECGProcessor": "processing_ecgllm",
     "ECGEncoder": "encoder_ecgllm",
+    "ECGBeatEncoder": "beats_ecgllm",
+    "ECGEncoderAdapter": "encoder_adapter_ecgllm",
     "ECGLLMForConditionalGeneration": "modeling_ecgllm",
     "ECGTextDualEncoder": "dual_encoder_ecgllm",
     "ECGTextToTextPipeline": "pipeline_ecgllm",

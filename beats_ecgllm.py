@@ -1,4 +1,4 @@
-"""Beats inside the encoder: where the QRS complexes are, and what stands around them, as additions to patch tokens.
+"""An encoder that sees beats (`ECGBeatEncoder`): where the QRS complexes are, and what stands around them.
 
 In: prepared ECGs [ecgs, leads, samples]. Out: [ecgs, patches, hidden], added to the patch embedding. A patch in which
 a beat lies gets that beat: its waveform, aligned at QRS, and its distances to its neighbours. Every patch gets the
@@ -10,6 +10,9 @@ are told. This file travels with a checkpoint.
 
 import torch
 from torch import nn
+
+from .configuration_ecgllm import ECGBeatEncoderConfig
+from .encoder_ecgllm import ECGEncoder, as_recorded, may_look
 
 _SEEK_BAND, _JUDGE_BAND = (7.0, 30.0), (5.0, 30.0)
 """Hz. Candidates are sought where P and T are small; wide ectopic beats are judged with their slow part."""
@@ -101,16 +104,13 @@ def _bins(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
 
 
 class ECGBeatEmbedding(nn.Module):
-    """What beats add to patch tokens: [ecgs, leads, samples] -> [ecgs, patches, hidden].
+    """What beats add to patch tokens: [ecgs, leads, samples] -> [ecgs, patches, hidden]."""
 
-    Args: config: `ECGEncoderConfig` with a `beat_sampling_rate`.
-    """
-
-    def __init__(self, config):
+    def __init__(self, config: ECGBeatEncoderConfig):
         super().__init__()
         self.sampling_rate = float(config.beat_sampling_rate)
         self.before, self.after = (round(seconds * self.sampling_rate) for seconds in config.beat_window)
-        self.config = config
+        self.patch_size = config.patch_size
         waveform = config.num_leads * (self.before + self.after)
         size = config.beat_hidden_size
         self.beat_waveform = nn.Linear(waveform, size)
@@ -125,7 +125,7 @@ class ECGBeatEmbedding(nn.Module):
         """Args: as for `find_beats`; num_patches: tokens of the patch embedding."""
         ecg_values = ecg_values.float()
         found = find_beats(ecg_values, lengths, self.sampling_rate)
-        position, is_beat = _positions(found)
+        position, is_beat = _positions(found, round(_REFRACTORY_S * self.sampling_rate))
         windows = self._windows(ecg_values, position)
         intervals, record_intervals = _intervals(position / self.sampling_rate, is_beat)
         dtype = self.beat_out.weight.dtype
@@ -133,7 +133,7 @@ class ECGBeatEmbedding(nn.Module):
         hidden = self.beat_waveform(windows.flatten(2).to(dtype)) + self.beat_intervals(intervals.to(dtype))
         beats = self.beat_out(nn.functional.gelu(hidden)) * is_beat[..., None]
         patch = torch.arange(num_patches, device=position.device)
-        lies_in = self._patches(position, lengths)[:, None] == patch[:, None]  # [ecgs, patches, beats]
+        lies_in = (position // self.patch_size)[:, None] == patch[:, None]  # [ecgs, patches, beats]
         tokens = lies_in.to(dtype) @ beats  # as a product, since sums of scattered values are not deterministic
 
         median = windows.masked_fill(~is_beat[..., None, None], torch.nan).nanmedian(dim=1).values.nan_to_num(0.0)
@@ -144,11 +144,6 @@ class ECGBeatEmbedding(nn.Module):
         hidden = nn.functional.gelu(self.median_hidden(nn.functional.gelu(hidden)))
         return tokens + self.median_out(hidden)[:, None]
 
-    def _patches(self, position: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Patch of each beat, [ecgs, beats]. Where the stem shortens the signal, the ends have the patch beside."""
-        patch = (position - self.config.samples_trimmed // 2) // self.config.patch_size
-        return torch.minimum(patch.clamp(min=0), self.config.num_patches(lengths)[:, None] - 1)
-
     def _windows(self, ecg_values: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
         """[ecgs, beats, leads, before + after], zero outside the recording."""
         padded = nn.functional.pad(ecg_values, (self.before, self.after))
@@ -157,10 +152,34 @@ class ECGBeatEmbedding(nn.Module):
         return padded.gather(2, index).unflatten(2, (position.shape[1], len(offset))).transpose(1, 2)
 
 
-def _positions(found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Samples of the beats in order [ecgs, most beats], 0 where an ECG has fewer, and bool of the same shape."""
+class ECGBeatEncoder(ECGEncoder):
+    """An `ECGEncoder` whose patches are told the beats in them, and all of them the ECG's median beat and rhythm."""
+
+    config: ECGBeatEncoderConfig
+    config_class = ECGBeatEncoderConfig
+    _code_module = "beats_ecgllm"
+
+    def __init__(self, config: ECGBeatEncoderConfig):
+        super().__init__(config)
+        self.beat_embedding = ECGBeatEmbedding(config)
+        self.post_init()
+
+    def embed(
+        self, ecg_values: torch.Tensor, lead_mask: torch.Tensor | None, ecg_lengths: torch.Tensor | None
+    ) -> torch.Tensor:
+        tokens = super().embed(ecg_values, lead_mask, ecg_lengths)
+        return tokens + self.beat_embedding(*as_recorded(ecg_values, lead_mask, ecg_lengths), tokens.shape[1])
+
+
+def _positions(found: torch.Tensor, closest: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples of the beats in order [ecgs, most beats], 0 where an ECG has fewer, and bool of the same shape.
+
+    Args: closest: samples between two beats at least. Where counting would mean to wait for the device, there is room
+        for as many as fit.
+    """
     count = found.sum(dim=1)
-    most = max(1, int(count.max()))
+    most = int(count.max()) if may_look(found) else found.shape[1] // closest + 1
+    most = min(max(most, 1), found.shape[1])
     is_beat = torch.arange(most, device=found.device) < count[:, None]
     sample = torch.arange(found.shape[1], device=found.device)
     ordered = torch.where(found, sample, found.shape[1]).topk(most, dim=1, largest=False, sorted=True).values

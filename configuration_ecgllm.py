@@ -1,13 +1,19 @@
 """Configurations: what a checkpoint must carry to be rebuilt and used right.
 
 `ECGEncoderConfig` describes the ECG encoder and keeps the preprocessing (`ECGFeatureExtractor.preprocessing`) that its
-weights were trained with; `ECGTextDualEncoderConfig` adds a text encoder for contrastive pre-training;
-`ECGLLMConfig` joins the encoder, the projector and any causal language model. This file is uploaded with every
-checkpoint, so it imports nothing but transformers.
+weights were trained with, `ECGBeatEncoderConfig` one that sees beats, too, and `ECGEncoderAdapterConfig` any other
+model as an ECG encoder; `ECGTextDualEncoderConfig` adds a text encoder for contrastive pre-training; `ECGLLMConfig`
+joins an encoder, the projector and any causal language model. Decided here: what a configuration of an earlier format
+means (`migrated`). This file is uploaded with every checkpoint, so it imports nothing but transformers.
+
+What a configuration has to say of an ECG encoder, whatever its model_type: `num_leads`, `patch_size` (input samples
+behind a token), `hidden_size` and `preprocessing` (None where it is unknown). What the model has to do is told in
+`encoder_ecgllm`.
 """
 
 import json
 import zlib
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -17,7 +23,12 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from .errors_ecgllm import CheckpointError, ECGError
 
+FORMAT_VERSION = 2
+"""Of the configurations here. In format 1, which names none, an encoder with beats was an `ECGEncoderConfig`."""
+
 _LOWEST_BEAT_RATE = 75
+_ENCODER_FIELDS = ("num_leads", "patch_size", "hidden_size", "preprocessing")
+"""What a configuration says of an ECG encoder."""
 
 ECG_TOKEN = "<|ecg|>"
 """The placeholder that stands for one ECG in a text; the processor repeats it once per ECG token."""
@@ -38,36 +49,103 @@ def describe_difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
     )
 
 
-def count_tokens(lengths: Any, samples_per_token: int, samples_trimmed: int = 0) -> Any:
-    """Tokens of ECGs: the one formula, for encoder, language model and processor.
+def count_tokens(lengths: Any, samples_per_token: int) -> Any:
+    """Tokens of ECGs: the one formula, for encoder, language model and processor. A last one that is not full counts.
 
-    Args:
-        lengths: samples, an int or a tensor of ints. samples_trimmed: those that the encoder's stem takes away. With 0
-            a last token that is not full counts; above 0 it is left out, but every ECG has one token.
-    Returns: what `lengths` is, of the same shape.
+    Args: lengths: samples, an int or a tensor of ints. Returns: what `lengths` is, of the same shape.
     """
-    if samples_trimmed == 0:
-        return (lengths + samples_per_token - 1) // samples_per_token
-    full = (lengths - samples_trimmed) // samples_per_token
-    return full.clamp(min=1) if hasattr(full, "clamp") else max(full, 1)
+    return (lengths + samples_per_token - 1) // samples_per_token
 
 
-def _as_sub_config(value: Any, default_model_type: str, field: str) -> PreTrainedConfig:
+def migrated(values: dict[str, Any]) -> dict[str, Any]:
+    """A configuration, and the encoder's inside it, in today's format.
+
+    Raises: CheckpointError for a later format than this, and for an encoder that this version no longer has.
+    """
+    values = dict(values)
+    version = values.pop("format_version", 1)
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise CheckpointError(
+            f"the checkpoint's configuration has the format {version!r}; this version of ecgllm knows 1 to "
+            f"{FORMAT_VERSION}. Update ecgllm (pip install --upgrade ecgllm)."
+        )
+    if isinstance(values.get("encoder_config"), dict):
+        values["encoder_config"] = migrated(values["encoder_config"])
+    if version == 1 and values.get("model_type") == ECGTextDualEncoderConfig.model_type:
+        for of_training in ("statement_targets", "statement_names"):
+            values.pop(of_training, None)
+    if version == 1 and values.get("model_type") == ECGEncoderConfig.model_type:
+        if values.pop("stem_padding", "same") != "same":
+            raise CheckpointError(
+                "the checkpoint's encoder has stem_padding 'valid', which this version of ecgllm no longer has; load "
+                "it with the version that made it, or train it again."
+            )
+        if values.get("beat_sampling_rate") is not None:
+            values["model_type"] = ECGBeatEncoderConfig.model_type
+        else:
+            values = {key: value for key, value in values.items() if not key.startswith("beat_")}
+    return values
+
+
+class UntrustedConfig(PreTrainedConfig):
+    """The configuration of a model whose code comes with the checkpoint, as it was saved; its code did not run.
+
+    `loading_ecgllm.run_code_of` makes the model's own configuration of it.
+    """
+
+
+def _as_sub_config(value: Any, field: str, default_model_type: str | None = None) -> PreTrainedConfig:
     """Turn a dict (as read from config.json) into the configuration class that its `model_type` names."""
     if isinstance(value, PreTrainedConfig):
         return value
     value = dict(value or {})
     model_type = value.pop("model_type", default_model_type)
-    if model_type not in CONFIG_MAPPING:
+    if model_type in CONFIG_MAPPING:
+        return CONFIG_MAPPING[model_type](**value)
+    if "auto_map" in value:
+        return type("UntrustedConfig", (UntrustedConfig,), {"model_type": model_type})(**value)
+    raise ECGError(
+        f"{field} has model_type {model_type!r}, which this version of transformers does not know. Expected the "
+        "model_type of a model inside transformers: upgrade transformers, register the model's classes (AutoConfig, "
+        "AutoModel), or pass a configuration object."
+    )
+
+
+def as_encoder_config(value: Any) -> PreTrainedConfig:
+    """The configuration of an ECG encoder, from one or from its fields.
+
+    Args: value: a configuration; a dict with a `model_type`; or a dict of fields of `ECGEncoderConfig`, or, where it
+        has a `beat_sampling_rate`, of `ECGBeatEncoderConfig`. None is the default encoder.
+    Raises: ECGError for a model that is no ECG encoder.
+    """
+    own = {kind.model_type: kind for kind in (ECGEncoderConfig, ECGBeatEncoderConfig, ECGEncoderAdapterConfig)}
+    if not isinstance(value, PreTrainedConfig):
+        # A recipe says null for what it takes back.
+        value = {key: each for key, each in (value or {}).items() if each is not None or not key.startswith("beat_")}
+        default = ECGBeatEncoderConfig if "beat_sampling_rate" in value else ECGEncoderConfig
+        kind = own.get(value.get("model_type", default.model_type))
+        value = _as_sub_config(value, "encoder_config") if kind is None else kind(**_without_model_type(value))
+    lacking = [name for name in _ENCODER_FIELDS if not hasattr(value, name)]
+    if lacking and not isinstance(value, UntrustedConfig):
         raise ECGError(
-            f"{field} has model_type {model_type!r}, which this version of transformers does not know. Expected the "
-            "model_type of a model inside transformers: upgrade transformers, or pass a configuration object."
+            f"encoder_config is of a {value.model_type!r} model, which says no {', '.join(lacking)}; expected the "
+            "configuration of an ECG encoder. Wrap another model's in ECGEncoderAdapterConfig(backbone_config=...)."
         )
-    return CONFIG_MAPPING[model_type](**value)
+    return value
+
+
+def encoder_configs(config: PreTrainedConfig) -> Iterator[PreTrainedConfig]:
+    """The encoder's configuration inside a model's, and that of the model inside an adapter."""
+    for part in ("encoder_config", "backbone_config"):
+        if hasattr(config, part):
+            yield getattr(config, part)
+            yield from encoder_configs(getattr(config, part))
 
 
 class _OwnConfig(PreTrainedConfig):
     """A configuration that is read from a checkpoint of its own type alone; transformers only warns of another's."""
+
+    format_version: int = FORMAT_VERSION
 
     def _check_sizes(self, *names: str) -> None:
         """Raises: ECGError for a size, or one in a list of sizes, that is no whole number from 1 on."""
@@ -79,7 +157,11 @@ class _OwnConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As in transformers. Raises: CheckpointError for a model of another type, such as a plain language model."""
+        """As in transformers.
+
+        Raises: CheckpointError for a model of another type, such as a plain language model, and for a later format.
+        """
+        config_dict = migrated(config_dict)
         found = config_dict.get("model_type") or cls.model_type
         if found != cls.model_type:
             raise CheckpointError(
@@ -97,15 +179,9 @@ class ECGEncoderConfig(_OwnConfig):
         patch_size: input samples per patch (token); 20 samples at 100 Hz are 0.2 s.
         stem_channels, stem_kernel_sizes, stem_strides: the convolutions ahead of the patch convolution. Kernels 15 and
             7 follow the authors' anyECG-chat code; the product of the strides must divide `patch_size`.
-        stem_padding: "same", or "valid" as the authors have it: convolutions without padding, which shorten the signal
-            by the sum of kernel - 1 (`samples_trimmed`), and samples that fill no patch are left out. An ECG too short
-            for one patch is completed with zeros to one. For strides of 1.
         hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, hidden_act, hidden_dropout,
             attention_dropout, layer_norm_eps, initializer_range: as in every transformer. Defaults are ViT-base.
         rope_theta: base of the rotary positions; they extrapolate to any duration.
-        beat_sampling_rate: sampling rate of the input in Hz, with which the encoder finds the QRS complexes and adds
-            aligned beats and RR intervals to the patches (`ECGBeatEmbedding`); None: patches alone, as in the paper.
-        beat_window: seconds of a beat before and behind the middle of its QRS. beat_hidden_size: width of its layers.
         preprocessing: the signal path of the feature extractor that the weights were trained with; None when unknown.
             The model refuses input that was prepared in another way.
     """
@@ -118,7 +194,6 @@ class ECGEncoderConfig(_OwnConfig):
     stem_channels: list[int] | tuple[int, ...] = (64, 64)
     stem_kernel_sizes: list[int] | tuple[int, ...] = (15, 7)
     stem_strides: list[int] | tuple[int, ...] = (1, 1)
-    stem_padding: str = "same"
     hidden_size: int = 768
     num_hidden_layers: int = 12
     num_attention_heads: int = 12
@@ -128,21 +203,22 @@ class ECGEncoderConfig(_OwnConfig):
     attention_dropout: float = 0.0
     layer_norm_eps: float = 1e-6
     rope_theta: float = 10000.0
-    beat_sampling_rate: float | None = None
-    beat_window: list[float] | tuple[float, float] = (0.4, 0.6)
-    beat_hidden_size: int = 192
     initializer_range: float = 0.02
     preprocessing: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs):
+        # transformers keeps what it does not know as an attribute, and another encoder would be built than is meant.
+        if unknown := [key for key in kwargs if key.startswith(("beat_", "stem_"))]:
+            raise ECGError(
+                f"{type(self).__name__} has no {', '.join(unknown)}; an encoder with beats (ECGBeatEncoderConfig) has "
+                "a beat_sampling_rate."
+            )
         super().__post_init__(**kwargs)
         self.stem_channels = list(self.stem_channels)
         self.stem_kernel_sizes = list(self.stem_kernel_sizes)
         self.stem_strides = list(self.stem_strides)
-        self.beat_window = list(self.beat_window)
         self._check_sizes("num_leads", "patch_size", "stem_channels", "stem_kernel_sizes", "stem_strides")
         self._check_sizes("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-        self._check_sizes("beat_hidden_size")
         if not len(self.stem_channels) == len(self.stem_kernel_sizes) == len(self.stem_strides):
             raise ECGError(
                 f"The stem has {len(self.stem_channels)} stem_channels, {len(self.stem_kernel_sizes)} "
@@ -157,28 +233,26 @@ class ECGEncoderConfig(_OwnConfig):
                 f"patch_size {self.patch_size} is not a multiple of the stem's total stride {prod(self.stem_strides)}"
                 "; choose strides whose product divides patch_size."
             )
-        self._check_stem_padding()
-        self._check_beats()
 
-    def _check_stem_padding(self) -> None:
-        if self.stem_padding not in ("same", "valid"):
-            raise ECGError(f"stem_padding is {self.stem_padding!r}; expected 'same' or 'valid'.")
-        if self.stem_padding == "same":
-            return
-        if any(stride != 1 for stride in self.stem_strides):
-            raise ECGError(
-                f"stem_padding is 'valid' with stem_strides {self.stem_strides}; expected strides of 1, or "
-                "stem_padding 'same'."
-            )
-        if self.samples_trimmed == 0:
-            raise ECGError(
-                f"stem_padding is 'valid' with stem_kernel_sizes {self.stem_kernel_sizes}, which need no padding; "
-                "expected a kernel above 1, or stem_padding 'same'."
-            )
 
-    def _check_beats(self) -> None:
-        if self.beat_sampling_rate is None:
-            return
+class ECGBeatEncoderConfig(ECGEncoderConfig):
+    """Configuration of `ECGBeatEncoder`, which also finds the beats and adds them, aligned, to the patches.
+
+    Args: those of `ECGEncoderConfig`, and
+        beat_sampling_rate: sampling rate of the input in Hz, with which QRS complexes are found.
+        beat_window: seconds of a beat before and behind the middle of its QRS. beat_hidden_size: width of its layers.
+    """
+
+    model_type = "ecgllm_beat_encoder"
+
+    beat_sampling_rate: float = 100.0
+    beat_window: list[float] | tuple[float, float] = (0.4, 0.6)
+    beat_hidden_size: int = 192
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        self.beat_window = list(self.beat_window)
+        self._check_sizes("beat_hidden_size")
         rate = (self.preprocessing or {}).get("sampling_rate", self.beat_sampling_rate)
         if self.beat_sampling_rate != rate:
             raise ECGError(
@@ -196,38 +270,71 @@ class ECGEncoderConfig(_OwnConfig):
                 "[0.4, 0.6]."
             )
 
-    @property
-    def samples_trimmed(self) -> int:
-        """Samples that the stem takes away from an ECG, half of them at either end; an even number."""
-        return 0 if self.stem_padding == "same" else sum(kernel - 1 for kernel in self.stem_kernel_sizes)
 
-    def num_patches(self, lengths: Any) -> Any:
-        """Patches of ECGs of these lengths (samples), for an int an int and for a tensor a tensor."""
-        return count_tokens(lengths, self.patch_size, self.samples_trimmed)
+class ECGEncoderAdapterConfig(_OwnConfig):
+    """Configuration of `ECGEncoderAdapter`: any model that `AutoModel` knows, or that brings its code, as ECG encoder.
+
+    Args:
+        backbone_config: the model, which gives `last_hidden_state` [.., tokens, hidden].
+        input_name: the argument of its `forward` that takes the signal, such as "input_values" or "past_values".
+        input_layout: what it takes there. "leads": [ecgs, leads, samples]; "samples": [ecgs, samples, leads], as
+            models of time series have it; "joined": [ecgs, leads * samples], one lead behind the other; "single":
+            [ecgs * leads, samples], every lead by itself, as models of sound have it.
+        window: samples that the model sees at once; longer ECGs are cut, and a last window that is not full is filled
+            with zeros.
+        patch_size: samples behind one token. The model's tokens of a window, in their order, are averaged to
+            window / patch_size.
+        skipped_tokens: tokens ahead of those of the signal, such as 1 for a class token.
+        num_leads, preprocessing: as for `ECGEncoderConfig`.
+    """
+
+    model_type = "ecgllm_encoder_adapter"
+    base_config_key = "encoder_config"
+    sub_configs = {"backbone_config": AutoConfig}
+
+    backbone_config: dict | PreTrainedConfig | None = None
+    input_name: str = "input_values"
+    input_layout: str = "leads"
+    window: int = 1000
+    patch_size: int = 20
+    skipped_tokens: int = 0
+    num_leads: int = 12
+    initializer_range: float = 0.02
+    preprocessing: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs):
+        self.backbone_config = _as_sub_config(self.backbone_config, "backbone_config")
+        super().__post_init__(**kwargs)
+        self._check_sizes("window", "patch_size", "num_leads")
+        if self.input_layout not in ("leads", "samples", "joined", "single"):
+            raise ECGError(
+                f"input_layout is {self.input_layout!r}; expected 'leads', 'samples', 'joined' or 'single'."
+            )
+        if self.window % self.patch_size:
+            raise ECGError(
+                f"window {self.window} is not a multiple of patch_size {self.patch_size}; choose one that is."
+            )
 
     @property
-    def preprocessing_id(self) -> int | None:
-        """Fingerprint of `preprocessing`; None where it is unknown."""
-        return None if self.preprocessing is None else preprocessing_fingerprint(self.preprocessing)
+    def hidden_size(self) -> int:
+        """The backbone's."""
+        return self.backbone_config.hidden_size
 
 
 class ECGTextDualEncoderConfig(_OwnConfig):
     """Configuration of `ECGTextDualEncoder`: an ECG encoder and any Hugging Face text encoder in one embedding space.
 
     Args:
-        encoder_config: the ECG encoder. text_config: any text encoder that `AutoModel` knows (default BERT).
+        encoder_config: the ECG encoder (`as_encoder_config`). text_config: any text encoder that `AutoModel` knows
+            (default BERT).
         projection_dim: size of the common space.
         loss_type: "infonce" (CLIP, arXiv 2103.00020) or "sigmoid" (SigLIP, arXiv 2303.15343).
         logit_scale_init_value: logarithm of the initial inverse temperature; None gives the published start of either
             loss, ln(1/0.07) or ln(10). logit_bias_init_value: start of the sigmoid loss' bias (-10 as published).
-        statement_targets: whether the model also learns which statements hold of an ECG (`statement_loss`), with a
-            temperature and a bias of their own.
-        statement_names: names of statements that get a learned vector beside their wordings, in the order of the
-            targets (`ECGTextDualEncoder.get_statement_prototypes`); None: wordings alone.
     """
 
     model_type = "ecgllm_dual_encoder"
-    sub_configs = {"encoder_config": ECGEncoderConfig, "text_config": AutoConfig}
+    sub_configs = {"encoder_config": AutoConfig, "text_config": AutoConfig}
 
     encoder_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None
@@ -235,32 +342,28 @@ class ECGTextDualEncoderConfig(_OwnConfig):
     loss_type: str = "infonce"
     logit_scale_init_value: float | None = None
     logit_bias_init_value: float = -10.0
-    statement_targets: bool = False
-    statement_names: list[str] | None = None
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
-        if not isinstance(self.encoder_config, PreTrainedConfig):
-            self.encoder_config = ECGEncoderConfig(**_without_model_type(self.encoder_config))
-        self.text_config = _as_sub_config(self.text_config, "bert", "text_config")
+        self.encoder_config = as_encoder_config(self.encoder_config)
+        self.text_config = _as_sub_config(self.text_config, "text_config", "bert")
         super().__post_init__(**kwargs)
         self._check_sizes("projection_dim")
         if self.loss_type not in ("infonce", "sigmoid"):
             raise ECGError(f"loss_type is {self.loss_type!r}; expected 'infonce' or 'sigmoid'.")
-        if self.statement_names and not self.statement_targets:
-            raise ECGError("statement_names are given, but statement_targets is False; set it to True.")
 
 
 class ECGLLMConfig(_OwnConfig):
     """Configuration of `ECGLLMForConditionalGeneration`: ECG encoder, projector and any causal language model.
 
     Args:
-        encoder_config: the ECG encoder. text_config: any model that `AutoModelForCausalLM` knows (default Llama).
+        encoder_config: the ECG encoder (`as_encoder_config`). text_config: any model that `AutoModelForCausalLM` knows
+            (default Llama).
         projector_type: "linear" (the paper, arXiv 2411.14795) or "mlp" (two layers, as LLaVA 1.5, arXiv 2310.03744).
         projector_hidden_size: width of the MLP projector; None takes the language model's hidden size.
         projector_hidden_act: activation of the MLP projector.
         patches_per_token: neighbouring patches that are joined into one token for the language model, whose cost grows
-            linearly with tokens; 1 where the encoder has the stem_padding "valid".
+            linearly with tokens.
         projector_summary: whether each token gets the projected mean of the ECG's patches, too. That mean is what
             contrastive pre-training laid beside the report; of a single patch it asked nothing.
         ecg_token_id: id of the placeholder token in the language model's vocabulary.
@@ -268,7 +371,7 @@ class ECGLLMConfig(_OwnConfig):
     """
 
     model_type = "ecgllm"
-    sub_configs = {"encoder_config": ECGEncoderConfig, "text_config": AutoConfig}
+    sub_configs = {"encoder_config": AutoConfig, "text_config": AutoConfig}
 
     encoder_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None
@@ -283,9 +386,8 @@ class ECGLLMConfig(_OwnConfig):
     trained_on: str | None = None
 
     def __post_init__(self, **kwargs):
-        if not isinstance(self.encoder_config, PreTrainedConfig):
-            self.encoder_config = ECGEncoderConfig(**_without_model_type(self.encoder_config))
-        self.text_config = _as_sub_config(self.text_config, "llama", "text_config")
+        self.encoder_config = as_encoder_config(self.encoder_config)
+        self.text_config = _as_sub_config(self.text_config, "text_config", "llama")
         # The language model ties its own weights; transformers asks the outer configuration.
         self.tie_word_embeddings = bool(getattr(self.text_config, "tie_word_embeddings", False))
         super().__post_init__(**kwargs)
@@ -294,12 +396,6 @@ class ECGLLMConfig(_OwnConfig):
         self._check_sizes("patches_per_token")
         if self.projector_hidden_size is not None:
             self._check_sizes("projector_hidden_size")
-        if self.patches_per_token > 1 and self.encoder_config.samples_trimmed:
-            # The processor knows samples per token alone: a token that is not full would count, a patch would not.
-            raise ECGError(
-                f"patches_per_token is {self.patches_per_token} with the encoder's stem_padding 'valid'; expected 1, "
-                "or stem_padding 'same'."
-            )
 
     @property
     def samples_per_token(self) -> int:
@@ -311,18 +407,20 @@ class ECGLLMConfig(_OwnConfig):
         """Tokens that the language model was made for, ECG tokens included; None where it has no end."""
         return getattr(self.text_config.get_text_config(), "max_position_embeddings", None)
 
-    @property
-    def samples_trimmed(self) -> int:
-        """Input samples that the encoder's stem takes away; see `ECGEncoderConfig`."""
-        return self.encoder_config.samples_trimmed
-
     def num_ecg_tokens(self, lengths: Any) -> Any:
         """Language model tokens of ECGs of these lengths (samples), for an int an int and for a tensor a tensor."""
-        return count_tokens(lengths, self.samples_per_token, self.samples_trimmed)
+        return count_tokens(lengths, self.samples_per_token)
 
 
 def _without_model_type(values: dict[str, Any] | None) -> dict[str, Any]:
     return {key: value for key, value in (values or {}).items() if key != "model_type"}
 
 
-__all__ = ["ECG_TOKEN", "ECGEncoderConfig", "ECGLLMConfig", "ECGTextDualEncoderConfig"]
+__all__ = [
+    "ECG_TOKEN",
+    "ECGBeatEncoderConfig",
+    "ECGEncoderAdapterConfig",
+    "ECGEncoderConfig",
+    "ECGLLMConfig",
+    "ECGTextDualEncoderConfig",
+]

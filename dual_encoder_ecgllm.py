@@ -1,47 +1,42 @@
 """ECG and text encoder in one space (`ECGTextDualEncoder`): contrastive pre-training, and use without training.
 
-In: ECGs [ecgs, leads, samples], with their reports, with statements that each ECG is held against, or with both. Out:
-unit vectors, logits between them, and the loss (`losses_ecgllm`).
+In: ECGs [ecgs, leads, samples] and texts. Out: unit vectors, and logits between them. What it learns by is training's
+(`training.contrastive`), as open_clip has it.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoModel
 from transformers import initialization as init
+from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
 from transformers.modeling_utils import PreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
-from .configuration_ecgllm import ECGEncoderConfig, ECGTextDualEncoderConfig
-from .encoder_ecgllm import ECGEncoder, ECGPreTrainedModel, check_preprocessing
-from .errors_ecgllm import ECGError
-from .losses_ecgllm import contrastive_loss, statement_loss
+from .configuration_ecgllm import ECGTextDualEncoderConfig
+from .encoder_adapter_ecgllm import as_encoder, build_encoder
+from .encoder_ecgllm import ECGPreTrainedModel, check_preprocessing
 
 _MAX_SCALE = 4.6052  # ln(100), CLIP's bound: an inverse temperature over 100 makes training unstable
-_STATEMENT_SCALE = 2.3026  # ln(10), as the sigmoid loss starts
 
 
 @dataclass
 class ECGTextDualEncoderOutput(ModelOutput):
-    """loss; logits_per_ecg [ecgs, texts] and its transpose logits_per_text; ecg_embeds, text_embeds and
-    statement_embeds [.., projection_dim], unit length; statement_logits [ecgs, statements], whose sigmoid says how
-    likely each holds; ecg_model_output and text_model_output: what the two encoders returned. None where there was no
-    such input.
+    """logits_per_ecg [ecgs, texts] and its transpose logits_per_text; ecg_embeds and text_embeds [.., projection_dim],
+    unit length; ecg_model_output and text_model_output: what the two encoders returned.
     """
 
-    loss: torch.Tensor | None = None
     logits_per_ecg: torch.Tensor | None = None
     logits_per_text: torch.Tensor | None = None
     ecg_embeds: torch.Tensor | None = None
     text_embeds: torch.Tensor | None = None
     ecg_model_output: BaseModelOutputWithPooling | None = None
     text_model_output: ModelOutput | None = None
-    statement_embeds: torch.Tensor | None = None
-    statement_logits: torch.Tensor | None = None
 
     def to_tuple(self) -> tuple[Any, ...]:
         return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())
@@ -55,11 +50,13 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
     _code_module = "dual_encoder_ecgllm"
     base_model_prefix = "dual_encoder"
     main_input_name = "input_ids"
+    # What training learned of statements, in the folders of runs that go on, and in those of earlier versions.
+    _left_in_folder = r"statement_(scale|bias|prototypes)$"
     input_modalities = ("ecg", "text")
 
     def __init__(self, config: ECGTextDualEncoderConfig):
         super().__init__(config)
-        self.ecg_encoder = ECGEncoder(config.encoder_config)
+        self.ecg_encoder = build_encoder(config.encoder_config)
         self.text_encoder = AutoModel.from_config(config.text_config)
         text_size = config.text_config.get_text_config().hidden_size
         self.ecg_projection = nn.Linear(config.encoder_config.hidden_size, config.projection_dim, bias=False)
@@ -72,11 +69,6 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         # A parameter that its loss does not use would stop distributed training.
         sigmoid = config.loss_type == "sigmoid"
         self.logit_bias = nn.Parameter(torch.tensor(config.logit_bias_init_value)) if sigmoid else None
-        statements = config.statement_targets
-        self.statement_scale = nn.Parameter(torch.tensor(_STATEMENT_SCALE)) if statements else None
-        self.statement_bias = nn.Parameter(torch.zeros(())) if statements else None
-        names = config.statement_names
-        self.statement_prototypes = nn.Parameter(torch.zeros(len(names), config.projection_dim)) if names else None
         self.post_init()
 
     @torch.no_grad()
@@ -86,28 +78,21 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
             init.constant_(module.logit_scale, module.logit_scale_init_value)
             if module.logit_bias is not None:
                 init.constant_(module.logit_bias, module.config.logit_bias_init_value)
-            if module.statement_scale is not None:
-                init.constant_(module.statement_scale, _STATEMENT_SCALE)
-                init.zeros_(module.statement_bias)
-            if module.statement_prototypes is not None:
-                init.normal_(module.statement_prototypes, mean=0.0, std=self.config.initializer_range)
 
     @classmethod
     def from_encoder_and_text_encoder(
-        cls, encoder: ECGEncoder | ECGEncoderConfig, text_encoder: str | PreTrainedModel, **config_fields: Any
+        cls, encoder: PreTrainedModel | PreTrainedConfig | str | Path, text_encoder: Any, **config_fields: Any
     ) -> "ECGTextDualEncoder":
-        """Join an ECG encoder (or its configuration) with a pretrained text encoder (name, path or model)."""
+        """Join an ECG encoder (`as_encoder`) with a pretrained text encoder (name, path or model)."""
         if not isinstance(text_encoder, PreTrainedModel):
             text_encoder = AutoModel.from_pretrained(text_encoder)
-        encoder_config = encoder if isinstance(encoder, ECGEncoderConfig) else encoder.config
+        encoder = as_encoder(encoder)
         config = ECGTextDualEncoderConfig(
-            encoder_config=encoder_config, text_config=text_encoder.config, **config_fields
+            encoder_config=encoder.config, text_config=text_encoder.config, **config_fields
         )
         # The pretrained parts come in after the initialisation, which must not touch them.
         model = cls(config)
-        model.text_encoder = text_encoder
-        if isinstance(encoder, ECGEncoder):
-            model.ecg_encoder = encoder
+        model.ecg_encoder, model.text_encoder = encoder, text_encoder
         return model
 
     def get_input_embeddings(self) -> nn.Module:
@@ -173,120 +158,38 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         features = self.get_text_features(input_ids, attention_mask, return_dict=True)
         return nn.functional.normalize(features.pooler_output, dim=-1)
 
-    def get_statement_prototypes(self) -> torch.Tensor:
-        """Unit vectors [statements, projection_dim] of `config.statement_names`, learned as they are, without words.
-
-        Raises: ValueError for a model that has none.
-        """
-        if self.statement_prototypes is None:
-            raise ECGError("config.statement_names is empty: this model knows statements by their wordings alone.")
-        return nn.functional.normalize(self.statement_prototypes, dim=-1)
-
-    def get_statement_logits(self, ecg_embeds: torch.Tensor, statement_embeds: torch.Tensor) -> torch.Tensor:
-        """Logits [ecgs, statements] that a statement holds of an ECG, from unit vectors [.., projection_dim].
-
-        Raises: ValueError for a model that did not learn from statements.
-        """
-        if self.statement_scale is None:
-            raise ECGError(
-                "config.statement_targets is False: this model has no temperature and bias for statements. Compare "
-                "statements by logits_per_ecg, or train with text: findings or both."
-            )
-        scale = self.statement_scale.clamp(max=_MAX_SCALE).exp()
-        return scale * ecg_embeds @ statement_embeds.T + self.statement_bias
-
-    def loss_of_embeds(
-        self,
-        ecg_embeds: torch.Tensor,
-        text_embeds: torch.Tensor | None = None,
-        report_ids: torch.Tensor | None = None,
-        statement_embeds: torch.Tensor | None = None,
-        statement_targets: torch.Tensor | None = None,
-        statement_weights: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """The loss as a function of unit vectors [.., projection_dim] alone: `contrastive_loss` of ECGs and their
-        reports, plus `statement_loss` of ECGs and statements, each where it is given.
-
-        With `config.statement_names`, ECGs are held against the prototypes, too: an untrained text encoder learns over
-        hundreds of steps to tell statements apart, and until then hides from the ECG encoder what it shall see.
-        """
-        # Of a cosine times a scale of up to 100, bfloat16 leaves two digits; mixed precision would compute it so.
-        with torch.autocast(ecg_embeds.device.type, enabled=False):
-            ecg_embeds, text_embeds, statement_embeds = map(
-                _at_least_float32, (ecg_embeds, text_embeds, statement_embeds)
-            )
-            loss = ecg_embeds.new_zeros(())
-            if text_embeds is not None:
-                scale = self.logit_scale.clamp(max=_MAX_SCALE).exp()
-                loss = loss + contrastive_loss(
-                    ecg_embeds, text_embeds, scale, self.logit_bias, self.config.loss_type, report_ids
-                )
-            if statement_targets is not None:
-                logits = self.get_statement_logits(ecg_embeds, statement_embeds)
-                loss = loss + statement_loss(logits, statement_targets, statement_weights)
-                if self.statement_prototypes is not None:
-                    prototypes = _at_least_float32(self.get_statement_prototypes())
-                    logits = self.get_statement_logits(ecg_embeds, prototypes)
-                    # Further texts, which are only measured, have no target.
-                    logits = nn.functional.pad(logits, (0, statement_targets.shape[1] - logits.shape[1]))
-                    loss = loss + statement_loss(logits, statement_targets, statement_weights)
-            return loss
+    def temperature(self, scale: torch.Tensor) -> torch.Tensor:
+        """The inverse temperature of a learned logarithm, 100 at most."""
+        return scale.clamp(max=_MAX_SCALE).exp()
 
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.Tensor | None = None,
-        ecg_values: torch.Tensor | None = None,
+        input_ids: torch.Tensor,
+        ecg_values: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         lead_mask: torch.Tensor | None = None,
         ecg_lengths: torch.Tensor | None = None,
-        report_ids: torch.Tensor | None = None,
         preprocessing_id: torch.Tensor | None = None,
-        statement_input_ids: torch.Tensor | None = None,
-        statement_attention_mask: torch.Tensor | None = None,
-        statement_targets: torch.Tensor | None = None,
-        statement_weights: torch.Tensor | None = None,
-        return_loss: bool = True,
         **kwargs: Unpack[TransformersKwargs],
     ) -> ECGTextDualEncoderOutput:
-        """Embed ECGs [ecgs, leads, samples] beside their reports [ecgs, tokens], statements [statements, tokens] that
-        every ECG is held against, or both; see `contrastive_loss` and `statement_loss` for the targets.
-        """
+        """Embed ECGs [ecgs, leads, samples] and texts [texts, tokens], and hold each against each."""
         check_preprocessing(self.config.encoder_config, preprocessing_id)
-        if input_ids is None and statement_input_ids is None:
-            raise ECGError("No text was given; pass input_ids (a report per ECG), statement_input_ids or both.")
         kwargs = kwargs | {"return_dict": True}
         ecg_output = self.get_ecg_features(ecg_values, lead_mask, ecg_lengths, **kwargs)
-        ecg_embeds = nn.functional.normalize(ecg_output.pooler_output, dim=-1)
-        text_output = text_embeds = logits = statement_embeds = statement_logits = None
-        if input_ids is not None:
-            text_output = self.get_text_features(input_ids, attention_mask, **kwargs)
-            text_embeds = nn.functional.normalize(text_output.pooler_output, dim=-1)
-            logits = self.logit_scale.clamp(max=_MAX_SCALE).exp() * ecg_embeds @ text_embeds.T
-        if statement_input_ids is not None:
-            statement_embeds = self.get_text_embeds(statement_input_ids, statement_attention_mask)
-            if self.statement_scale is not None:
-                statement_logits = self.get_statement_logits(ecg_embeds, statement_embeds)
-        loss = None
-        if return_loss and (text_embeds is not None or statement_targets is not None):
-            loss = self.loss_of_embeds(
-                ecg_embeds, text_embeds, report_ids, statement_embeds, statement_targets, statement_weights
-            )
+        text_output = self.get_text_features(input_ids, attention_mask, **kwargs)
+        ecg_embeds, text_embeds = (
+            nn.functional.normalize(output.pooler_output, dim=-1) for output in (ecg_output, text_output)
+        )
+        logits = self.temperature(self.logit_scale) * ecg_embeds @ text_embeds.T
         return ECGTextDualEncoderOutput(
-            loss=loss,
             logits_per_ecg=logits,
-            logits_per_text=None if logits is None else logits.T,
+            logits_per_text=logits.T,
             ecg_embeds=ecg_embeds,
             text_embeds=text_embeds,
             ecg_model_output=ecg_output,
             text_model_output=text_output,
-            statement_embeds=statement_embeds,
-            statement_logits=statement_logits,
         )
-
-
-def _at_least_float32(embeds: torch.Tensor | None) -> torch.Tensor | None:
-    return embeds.float() if embeds is not None and embeds.dtype in (torch.bfloat16, torch.float16) else embeds
 
 
 __all__ = ["ECGTextDualEncoder", "ECGTextDualEncoderOutput"]

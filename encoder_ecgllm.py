@@ -3,6 +3,10 @@
 In: ECGs [ecgs, leads, samples] as `ECGFeatureExtractor` prepares them. Out: tokens [ecgs, patches, hidden] and their
 mean. Read from the top down: attention -> layer -> patches -> encoder. Decided here: that a padded ECG gives the
 tokens that it gives alone, and that ECGs that were prepared in another way than those of training are refused.
+
+Any model is an ECG encoder whose configuration says what `configuration_ecgllm` asks for, and whose `forward` takes
+`ecg_values`, `lead_mask` and `ecg_lengths` as `ECGEncoder.forward` does and returns, as that does,
+`last_hidden_state` with one token per `patch_size` samples, and `pooler_output`.
 """
 
 from collections.abc import Callable
@@ -12,6 +16,7 @@ import torch
 from torch import nn
 from transformers import initialization as init
 from transformers.activations import ACT2FN
+from transformers.configuration_utils import PreTrainedConfig
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -21,8 +26,7 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .beats_ecgllm import ECGBeatEmbedding
-from .configuration_ecgllm import ECGEncoderConfig
+from .configuration_ecgllm import ECGEncoderConfig, count_tokens, preprocessing_fingerprint
 from .errors_ecgllm import ECGError
 from .feature_extraction_ecgllm import ECGFeatureExtractor
 from .loading_ecgllm import WholeWeights
@@ -146,21 +150,16 @@ class ECGPatchEmbedding(nn.Module):
 
     There is no normalisation in the stem, because it would take the amplitude away that voltage criteria need. Samples
     past a record's length are set to zero after every convolution, so that a padded ECG gives the tokens it gives
-    alone. With `stem_padding` "valid" the convolutions shorten the signal and a last patch that is not full is left
-    out. A missing lead is a zero row plus a learned vector that says which lead is missing.
+    alone. A missing lead is a zero row plus a learned vector that says which lead is missing.
     """
 
     def __init__(self, config: ECGEncoderConfig):
         super().__init__()
         channels = [config.num_leads, *config.stem_channels]
         self.strides = list(config.stem_strides)
-        self.patch_size, self.samples_trimmed = config.patch_size, config.samples_trimmed
-        padded = config.stem_padding == "same"
-        self.trims = [0 if padded else kernel - 1 for kernel in config.stem_kernel_sizes]
+        self.patch_size = config.patch_size
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(
-                channels[i], channels[i + 1], kernel_size=kernel, stride=stride, padding=kernel // 2 if padded else 0
-            )
+            nn.Conv1d(channels[i], channels[i + 1], kernel_size=kernel, stride=stride, padding=kernel // 2)
             for i, (kernel, stride) in enumerate(zip(config.stem_kernel_sizes, config.stem_strides, strict=True))
         )
         self.activation = ACT2FN[config.hidden_act]
@@ -171,18 +170,13 @@ class ECGPatchEmbedding(nn.Module):
         self.missing_lead_embedding = nn.Parameter(torch.zeros(config.num_leads, config.hidden_size))
 
     def forward(self, ecg_values: torch.Tensor, lead_mask: torch.Tensor | None, ecg_lengths: torch.Tensor | None):
-        hidden, lengths = _as_recorded(ecg_values, lead_mask, ecg_lengths)
-        hidden = hidden.to(self.patch_convolution.weight.dtype)
-        if self.samples_trimmed:
-            # The zeros that complete a short ECG to one patch are part of it.
-            shortest = self.samples_trimmed + self.patch_size
-            hidden = nn.functional.pad(hidden, (0, max(0, shortest - hidden.shape[-1])))
-            lengths = lengths.clamp(min=shortest)
-        else:
-            # A last patch that is not full is completed with zeros: no sample is lost.
-            hidden = nn.functional.pad(hidden, (0, -hidden.shape[-1] % self.patch_size))
-        for convolution, stride, trim in zip(self.convolutions, self.strides, self.trims, strict=True):
-            lengths = (lengths - trim + stride - 1) // stride
+        hidden, lengths = as_recorded(ecg_values, lead_mask, ecg_lengths)
+        # A last patch that is not full is completed with zeros: no sample is lost.
+        hidden = nn.functional.pad(
+            hidden.to(self.patch_convolution.weight.dtype), (0, -hidden.shape[-1] % self.patch_size)
+        )
+        for convolution, stride in zip(self.convolutions, self.strides, strict=True):
+            lengths = count_tokens(lengths, stride)
             hidden = _zero_past(self.activation(convolution(hidden)), lengths)
         tokens = self.patch_convolution(hidden).transpose(1, 2)
         # Without a mask no lead is missing. The vectors join in with weight zero all the same: a parameter that some
@@ -191,7 +185,7 @@ class ECGPatchEmbedding(nn.Module):
         return tokens + (missing.to(tokens.dtype) @ self.missing_lead_embedding)[:, None]
 
 
-def _as_recorded(
+def as_recorded(
     ecg_values: torch.Tensor, lead_mask: torch.Tensor | None, ecg_lengths: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(values that are zero in missing leads and past an ECG's end, lengths in samples)."""
@@ -257,7 +251,6 @@ class ECGEncoder(ECGPreTrainedModel):
     def __init__(self, config: ECGEncoderConfig):
         super().__init__(config)
         self.patch_embedding = ECGPatchEmbedding(config)
-        self.beat_embedding = None if config.beat_sampling_rate is None else ECGBeatEmbedding(config)
         self.layers = nn.ModuleList(ECGEncoderLayer(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.gradient_checkpointing = False
@@ -266,9 +259,11 @@ class ECGEncoder(ECGPreTrainedModel):
     def get_input_embeddings(self) -> nn.Module:
         return self.patch_embedding
 
-    def num_patches(self, ecg_lengths: torch.Tensor) -> torch.Tensor:
-        """Valid patches of ECGs of these lengths (samples)."""
-        return self.config.num_patches(ecg_lengths)
+    def embed(
+        self, ecg_values: torch.Tensor, lead_mask: torch.Tensor | None, ecg_lengths: torch.Tensor | None
+    ) -> torch.Tensor:
+        """What goes into the layers, [ecgs, patches, hidden]; arguments as for `forward`."""
+        return self.patch_embedding(ecg_values, lead_mask, ecg_lengths)
 
     @merge_with_config_defaults
     @capture_outputs
@@ -289,20 +284,10 @@ class ECGEncoder(ECGPreTrainedModel):
             mean over valid patches.
         Raises: ValueError for another shape or number of leads.
         """
-        if ecg_values.ndim != 3 or ecg_values.shape[1] != self.config.num_leads:
-            raise ECGError(
-                f"ecg_values has shape {tuple(ecg_values.shape)}; expected [ecgs, {self.config.num_leads} leads, "
-                "samples] as ECGFeatureExtractor returns it."
-            )
-        hidden_states = self.patch_embedding(ecg_values, lead_mask, ecg_lengths)
+        check_shape(self.config, ecg_values)
+        hidden_states = self.embed(ecg_values, lead_mask, ecg_lengths)
         num_tokens = hidden_states.shape[1]
-        if self.beat_embedding is not None:
-            values, lengths = _as_recorded(ecg_values, lead_mask, ecg_lengths)
-            hidden_states = hidden_states + self.beat_embedding(values, lengths, num_tokens)
-        token_mask = None
-        if ecg_lengths is not None:
-            positions = torch.arange(num_tokens, device=hidden_states.device)
-            token_mask = positions < self.num_patches(ecg_lengths.to(hidden_states.device))[:, None]
+        token_mask = None if ecg_lengths is None else tokens_within(ecg_lengths, self.config, hidden_states)
         attention_mask = create_bidirectional_mask(
             config=self.config, inputs_embeds=hidden_states, attention_mask=token_mask
         )
@@ -312,31 +297,72 @@ class ECGEncoder(ECGPreTrainedModel):
             hidden_states = layer(
                 hidden_states, position_embeddings=position_embeddings, attention_mask=attention_mask, **kwargs
             )
-        hidden_states = self.norm(hidden_states)
-        if token_mask is None:
-            pooled = hidden_states.mean(dim=1)
-        else:
-            weight = token_mask[..., None].to(hidden_states.dtype)
-            hidden_states = hidden_states * weight
-            pooled = hidden_states.sum(dim=1) / weight.sum(dim=1).clamp(min=1)
-        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
+        return pooled_output(self.norm(hidden_states), token_mask)
 
 
-def check_preprocessing(config: ECGEncoderConfig, preprocessing_id: torch.Tensor | None) -> None:
+def check_shape(config: PreTrainedConfig, ecg_values: torch.Tensor) -> None:
+    """Raises: ECGError for input that is not [ecgs, leads, samples] with the encoder's number of leads."""
+    if ecg_values.ndim != 3 or ecg_values.shape[1] != config.num_leads:
+        raise ECGError(
+            f"ecg_values has shape {tuple(ecg_values.shape)}; expected [ecgs, {config.num_leads} leads, samples] as "
+            "ECGFeatureExtractor returns it."
+        )
+
+
+def tokens_within(ecg_lengths: torch.Tensor, config: PreTrainedConfig, tokens: torch.Tensor) -> torch.Tensor:
+    """Which of tokens [ecgs, tokens, ..] are an ECG's own: bool [ecgs, tokens], from lengths [ecgs] in samples."""
+    counts = count_tokens(ecg_lengths.to(tokens.device), config.patch_size)
+    return torch.arange(tokens.shape[1], device=tokens.device) < counts[:, None]
+
+
+def pooled_output(hidden_states: torch.Tensor, token_mask: torch.Tensor | None) -> BaseModelOutputWithPooling:
+    """Tokens [ecgs, tokens, hidden], zero where they are not an ECG's own, and the mean of those that are."""
+    if token_mask is None:
+        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=hidden_states.mean(dim=1))
+    weight = token_mask[..., None].to(hidden_states.dtype)
+    hidden_states = hidden_states * weight
+    pooled = hidden_states.sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+    return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
+
+
+def may_look(tensor: torch.Tensor) -> bool:
+    """Whether its values can be looked at for nothing: on a GPU that means to wait for it, in every step."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def check_values(holds: torch.Tensor, message: Callable[[], str]) -> None:
+    """Refuse what does not hold everywhere.
+
+    On a GPU (`may_look`) the check is an assertion of the device, which ends the process. A compiled model is not
+    checked.
+    Args: holds: bool tensor. message: called for the error's text, where there is one.
+    Raises: ECGError.
+    """
+    if torch.compiler.is_compiling() or holds.is_meta:
+        return
+    if holds.is_cuda:
+        torch._assert_async(holds.all(), "ECG input does not fit the model; run this batch on a CPU to be told why")
+    elif not bool(holds.all()):
+        raise ECGError(message())
+
+
+def check_preprocessing(config: PreTrainedConfig, preprocessing_id: torch.Tensor | None) -> None:
     """Refuse signals that were prepared in another way than those the weights were trained with.
 
-    Raises: ValueError. Nothing is checked where either side is unknown.
+    Args: config: of an encoder. Nothing is checked where either side is unknown. Raises: as `check_values`.
     """
-    expected = config.preprocessing_id
-    if expected is None or preprocessing_id is None or torch.compiler.is_compiling():
+    if config.preprocessing is None or preprocessing_id is None:
         return
-    if bool((preprocessing_id != expected).any()):
-        found = sorted(set(preprocessing_id.flatten().tolist()))
-        raise ECGError(
-            f"These ECGs were prepared in another way than the checkpoint's: preprocessing id {found}, expected "
-            f"{expected} for {config.preprocessing}. Load the processor from the folder of the model "
-            "(AutoProcessor.from_pretrained) and do not change its feature extractor."
-        )
+    expected = preprocessing_fingerprint(config.preprocessing)
+    check_values(
+        preprocessing_id == expected,
+        lambda: (
+            "These ECGs were prepared in another way than the checkpoint's: preprocessing id "
+            f"{sorted(set(preprocessing_id.flatten().tolist()))}, expected {expected} for {config.preprocessing}. "
+            "Load the processor from the folder of the model (AutoProcessor.from_pretrained) and do not change its "
+            "feature extractor."
+        ),
+    )
 
 
 __all__ = ["ECGEncoder", "ECGPreTrainedModel", "check_preprocessing"]

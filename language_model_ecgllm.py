@@ -8,6 +8,7 @@ import inspect
 from typing import Any
 
 import torch
+from torch import nn
 from transformers.cache_utils import Cache
 from transformers.generation import LogitsProcessorList
 from transformers.modeling_outputs import ModelOutput
@@ -46,19 +47,27 @@ def run_language_model(language_model: PreTrainedModel, **inputs: Any) -> ModelO
     Raises: ECGError for logits_to_keep that it does not take, and for more tokens than it has positions for.
     """
     inputs = _inputs_that_it_takes(language_model, **inputs)
-    try:
-        return language_model(**inputs, return_dict=True)
-    except IndexError as error:
-        # Learned positions end somewhere; other language models go on, so that no limit is set beforehand.
-        given = inputs["inputs_embeds"] if "inputs_embeds" in inputs else inputs["input_ids"]
-        count = given.shape[1]
-        limit = getattr(language_model.config.get_text_config(), "max_position_embeddings", None)
-        if limit is None or count <= limit:
-            raise
+    given = inputs["inputs_embeds"] if "inputs_embeds" in inputs else inputs["input_ids"]
+    limit = getattr(language_model.config.get_text_config(), "max_position_embeddings", None)
+    if limit is not None and given.shape[1] > limit and _has_table_of_positions(language_model, limit):
         raise ECGError(
-            f"The prompt has {count} tokens, ECG tokens included; this language model has positions for {limit}. "
-            "Use a shorter segment of the ECG, fewer ECGs, or a model with more patches_per_token."
-        ) from error
+            f"The prompt has {given.shape[1]} tokens, ECG tokens included; this language model has positions for "
+            f"{limit}. Use a shorter segment of the ECG, fewer ECGs, or a model with more patches_per_token."
+        )
+    return language_model(**inputs, return_dict=True)
+
+
+_MOST_OFFSET = 8
+"""Rows that tables of positions have beside the positions: OPT has 2, those with a padding row 1 more."""
+
+
+def _has_table_of_positions(language_model: PreTrainedModel, positions: int) -> bool:
+    """Whether each position has a vector of its own; where positions are computed, they go on."""
+    words = language_model.get_input_embeddings()
+    return any(
+        isinstance(part, nn.Embedding) and part is not words and 0 <= part.num_embeddings - positions <= _MOST_OFFSET
+        for part in language_model.modules()
+    )
 
 
 def _inputs_that_it_takes(language_model: PreTrainedModel, **inputs: Any) -> dict[str, Any]:

@@ -16,7 +16,10 @@ import torch
 from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.configuration_utils import PreTrainedConfig
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
+from .configuration_ecgllm import UntrustedConfig, encoder_configs
 from .errors_ecgllm import CheckpointError
 
 _MOST_NAMES = 8
@@ -49,6 +52,9 @@ class WholeWeights(PreTrainedModel):
         """
         if pretrained_model_name_or_path is not None:
             check_files(Path(pretrained_model_name_or_path) / kwargs.get("subfolder", ""))
+            # A class that is itself a folder's code is there because that folder was trusted.
+            if kwargs.get("trust_remote_code") or cls.__module__.startswith("transformers_modules."):
+                kwargs = run_code_of(cls.config_class, pretrained_model_name_or_path, kwargs)
         return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     @classmethod
@@ -97,6 +103,24 @@ class WholeWeights(PreTrainedModel):
             _refuse(self, peft_model_id, missing=info.missing_keys, unknown=info.unexpected_keys)
         _check_finite(self, peft_model_id, chosen=lambda key: key not in before)
         return info
+
+
+def run_code_of(config_class: type[PreTrainedConfig], name: str | Path, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `from_pretrained`, with a configuration whose parts have the classes that the folder brings.
+
+    For folders that the caller trusts: their code runs here.
+    """
+    config = arguments.pop("config", None)
+    if not isinstance(config, PreTrainedConfig):
+        config, arguments = config_class.from_pretrained(config or name, return_unused_kwargs=True, **arguments)
+    for holder in (config, *encoder_configs(config)):
+        for part in ("encoder_config", "backbone_config"):
+            inner = getattr(holder, part, None)
+            if isinstance(inner, UntrustedConfig):
+                own = get_class_from_dynamic_module(inner.auto_map["AutoConfig"], str(name))
+                own.register_for_auto_class()  # whoever saves the model takes this code along
+                setattr(holder, part, own.from_dict(inner.to_dict(), name_or_path=str(name)))
+    return arguments | {"config": config}
 
 
 if not hasattr(PreTrainedModel, "_finalize_model_loading"):

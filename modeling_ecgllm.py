@@ -1,9 +1,12 @@
 """The ECG language model: an ECG encoder and a projector in front of any causal language model.
 
 In: token ids with a placeholder for every ECG token, and ECGs. Out: the language model's logits and loss. The encoder
-(`encoder_ecgllm`) turns ECGs into patches, `ECGProjector` these into tokens of the language model, which take the
-placeholders' places among its input embeddings. The language model is kept whole: its head, scaling, tying, cache and
-way of generating stay its own (`language_model_ecgllm` says how it is called).
+(any, `encoder_adapter_ecgllm`) turns ECGs into patches, the projector (`projector_ecgllm`) these into tokens of the
+language model, which take the placeholders' places among its input embeddings. The language model is kept whole: its
+head, scaling, tying, cache and way of generating stay its own (`language_model_ecgllm` says how it is called).
+
+Decided here: `forward` looks at no value of a tensor on a GPU (outside `check_values`), since that means to wait for
+it; what depends on values is computed for all places, and masked.
 """
 
 import copy
@@ -13,69 +16,36 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.activations import ACT2FN
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMultimodalLM,
+    AutoProcessor,
+    AutoTokenizer,
+)
 from transformers.cache_utils import Cache
+from transformers.configuration_utils import PreTrainedConfig
 from transformers.generation import GenerationMixin, LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast, ModelOutput
 from transformers.modeling_utils import PreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
-from .configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
+from .beats_ecgllm import ECGBeatEncoder
+from .configuration_ecgllm import ECGLLMConfig, count_tokens
 from .dual_encoder_ecgllm import ECGTextDualEncoder
-from .encoder_ecgllm import ECGEncoder, ECGPreTrainedModel, check_preprocessing
+from .encoder_adapter_ecgllm import ECGEncoderAdapter, as_encoder, build_encoder
+from .encoder_ecgllm import ECGEncoder, ECGPreTrainedModel, check_preprocessing, check_values, may_look
 from .errors_ecgllm import ECGError
+from .feature_extraction_ecgllm import ECGFeatureExtractor
 from .language_model_ecgllm import BesidePlaceholders, embedding_size, named_cache, run_language_model
-from .losses_ecgllm import contrastive_loss, statement_loss
 
 # Imported so that the pipeline's file travels with the model's, too: a folder has what relative imports reach.
 from .pipeline_ecgllm import ECGTextToTextPipeline
 from .processing_ecgllm import ECGProcessor, add_ecg_token
-
-
-class ECGProjector(nn.Module):
-    """Encoder tokens to the language model's embedding size: linear (the paper) or a two-layer MLP.
-
-    `patches_per_token` neighbouring patches are joined by concatenation first: [ecgs, patches, size] ->
-    [ecgs, ceil(patches / k), lm size].
-    """
-
-    def __init__(self, config: ECGLLMConfig, text_size: int):
-        super().__init__()
-        self.patches_per_token = config.patches_per_token
-        in_size = config.encoder_config.hidden_size * config.patches_per_token
-        if config.projector_type == "linear":
-            self.layers = nn.Sequential(nn.Linear(in_size, text_size))
-        else:
-            hidden_size = config.projector_hidden_size or text_size
-            self.layers = nn.Sequential(
-                nn.Linear(in_size, hidden_size), ACT2FN[config.projector_hidden_act], nn.Linear(hidden_size, text_size)
-            )
-
-    def forward(self, patches: torch.Tensor, num_patches: torch.Tensor | None = None) -> torch.Tensor:
-        """Args: num_patches: int [ecgs], how many are an ECG's own; all, if None."""
-        patches = patches.to(self.layers[0].weight.dtype)
-        padded = nn.functional.pad(patches, (0, 0, 0, -patches.shape[1] % self.patches_per_token))
-        joined = padded.reshape(patches.shape[0], -1, patches.shape[2] * self.patches_per_token)
-        return self.layers(joined)
-
-
-class ECGSummaryProjector(ECGProjector):
-    """A projector whose tokens also get the mean of all patches, by a linear layer of its own."""
-
-    def __init__(self, config: ECGLLMConfig, text_size: int):
-        super().__init__(config, text_size)
-        self.summary = nn.Linear(config.encoder_config.hidden_size, text_size, bias=False)
-
-    def forward(self, patches: torch.Tensor, num_patches: torch.Tensor | None = None) -> torch.Tensor:
-        patches = patches.to(self.layers[0].weight.dtype)
-        if num_patches is None:
-            mean = patches.mean(dim=1)
-        else:
-            own = torch.arange(patches.shape[1], device=patches.device) < num_patches[:, None]
-            mean = (patches * own[..., None]).sum(dim=1) / num_patches[:, None].clamp(min=1).to(patches.dtype)
-        return super().forward(patches) + self.summary(mean)[:, None]
+from .projector_ecgllm import ECGProjector, ECGSummaryProjector, new_projector
 
 
 @dataclass
@@ -83,8 +53,8 @@ class ECGLLMCausalLMOutputWithPast(CausalLMOutputWithPast):
     """Outputs of the language model, and the ECG tokens that it read.
 
     loss; logits [batch, tokens, vocabulary]; the cache, under the name that this release of transformers gives it;
-    hidden_states and attentions of the language model; ecg_hidden_states: projected ECG tokens of the whole batch,
-    [tokens, lm size].
+    hidden_states and attentions of the language model; ecg_hidden_states: projected ECG tokens
+    [ecgs, tokens, lm size], those past an ECG's end unread.
     """
 
     if not hasattr(CausalLMOutputWithPast, "cache"):  # where it is, it stands for all three
@@ -117,9 +87,9 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
 
     def __init__(self, config: ECGLLMConfig):
         super().__init__(config)
-        self.ecg_encoder = ECGEncoder(config.encoder_config)
+        self.ecg_encoder = build_encoder(config.encoder_config)
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
-        self.projector = _new_projector(config, self.language_model)
+        self.projector = new_projector(config, embedding_size(self.language_model))
         # What generation may do with caches is for the language model to say.
         self._is_stateful = self.language_model._is_stateful
         self._can_compile_fullgraph = self.language_model._can_compile_fullgraph
@@ -129,7 +99,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
     @classmethod
     def from_encoder_and_language_model(
         cls,
-        encoder: "ECGEncoder | ECGTextDualEncoder | ECGEncoderConfig | str | Path",
+        encoder: PreTrainedModel | PreTrainedConfig | str | Path,
         language_model: str | Path | PreTrainedModel,
         projector: str = "linear",
         *,
@@ -143,8 +113,8 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         """Put an ECG encoder in front of a causal language model; only the projector starts untrained.
 
         Args:
-            encoder: an encoder, a dual encoder, the path of a checkpoint of either, or a configuration (random
-            weights).
+            encoder: any ECG encoder, a dual encoder, the path of a checkpoint of either, or a configuration (random
+            weights); see `as_encoder`.
             language_model: name or path for `AutoModelForCausalLM`, or a loaded model.
             projector: "linear" or "mlp". patches_per_token, projector_hidden_size, projector_summary, trained_on: see
             `ECGLLMConfig`.
@@ -163,7 +133,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             tokenizer = tokenizer if tokenizer is not None else AutoTokenizer.from_pretrained(language_model)
             language_model = AutoModelForCausalLM.from_pretrained(language_model, **language_model_kwargs)
         ecg_token_id = add_ecg_token(tokenizer)
-        encoder = _as_encoder(encoder)
+        encoder = as_encoder(encoder)
         config = ECGLLMConfig(
             encoder_config=encoder.config,
             text_config=language_model.config,
@@ -179,7 +149,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         with torch.device("meta"):
             model = cls(config)
         model.ecg_encoder, model.language_model = encoder, language_model
-        model.projector = _new_projector(config, language_model)
+        model.projector = new_projector(config, embedding_size(language_model))
         model.projector.apply(model._init_weights)
         for part in (model.ecg_encoder, model.projector):
             part.to(device=language_model.device, dtype=language_model.dtype)
@@ -252,55 +222,66 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         Returns: last_hidden_state [ecgs, patches, encoder size] of the real ECGs; pooler_output [tokens, lm size], the
             projected tokens of all ECGs one after the other.
         """
+        encoded, tokens, counts, places = self._encode(
+            ecg_values, ecg_embeds, ecg_mask, lead_mask, ecg_lengths, preprocessing_id, **kwargs
+        )
+        own = torch.arange(tokens.shape[1], device=tokens.device) < counts.flatten()[places][:, None]
+        encoded.pooler_output = tokens[own]
+        return encoded
+
+    def _encode(
+        self,
+        ecg_values: torch.Tensor | None,
+        ecg_embeds: torch.Tensor | None,
+        ecg_mask: torch.Tensor | None,
+        lead_mask: torch.Tensor | None,
+        ecg_lengths: torch.Tensor | None,
+        preprocessing_id: torch.Tensor | None,
+        **kwargs: Any,
+    ) -> tuple[BaseModelOutputWithPooling, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(the encoder's output, projected tokens [ecgs, tokens, lm size], how many are each ECG's own [batch, ecgs],
+        0 where there is none, and which of the batch * ecgs places were encoded [ecgs]).
+
+        Places without an ECG are left out where it costs nothing to look for them, on a CPU.
+        """
         if (ecg_values is None) == (ecg_embeds is None):
             raise ECGError("Pass either ecg_values or ecg_embeds (encoder outputs), not both and not neither.")
-        check_preprocessing(self.config.encoder_config, preprocessing_id)
         given = ecg_values if ecg_values is not None else ecg_embeds
         if given.ndim != 4:
             raise ECGError(
                 f"ECG input has shape {tuple(given.shape)}; expected [batch, ecgs, leads, samples] for ecg_values and "
                 "[batch, ecgs, patches, encoder size] for ecg_embeds, as ECGProcessor returns it."
             )
+        config = self.config
+        check_preprocessing(config.encoder_config, preprocessing_id)
         if ecg_mask is None:
             ecg_mask = torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
         ecg_mask = ecg_mask.bool()
-        lengths = None if ecg_lengths is None else ecg_lengths[ecg_mask]
+        places = torch.arange(ecg_mask.numel(), device=given.device)
+        if may_look(ecg_mask):
+            places = places[ecg_mask.flatten()]
+        of_ecgs = {
+            name: None if value is None else value.flatten(0, 1)[places]
+            for name, value in (("lead_mask", lead_mask), ("ecg_lengths", ecg_lengths))
+        }
         if ecg_values is not None:
-            encoded = self.ecg_encoder(
-                ecg_values[ecg_mask],
-                lead_mask=None if lead_mask is None else lead_mask[ecg_mask],
-                ecg_lengths=lengths,
-                **kwargs | {"return_dict": True},
-            )
+            encoded = self.ecg_encoder(ecg_values.flatten(0, 1)[places], **of_ecgs, **kwargs | {"return_dict": True})
         else:
-            encoded = BaseModelOutputWithPooling(last_hidden_state=ecg_embeds[ecg_mask])
-        patches = encoded.last_hidden_state
-        if lengths is None:
-            tokens = self.projector(patches)
-            flat = tokens.flatten(0, 1)
-        else:
-            tokens = self.projector(patches, self.ecg_encoder.num_patches(lengths.to(patches.device)))
-            num_tokens = self.num_ecg_tokens(lengths)
-            flat = tokens[torch.arange(tokens.shape[1], device=tokens.device) < num_tokens[:, None]]
-        encoded.pooler_output = flat
-        return encoded
-
-    def num_ecg_tokens(self, ecg_lengths: torch.Tensor) -> torch.Tensor:
-        """Language model tokens of ECGs of these lengths (samples)."""
-        return self.config.num_ecg_tokens(ecg_lengths)
+            encoded = BaseModelOutputWithPooling(last_hidden_state=ecg_embeds.flatten(0, 1)[places])
+        patches, lengths = encoded.last_hidden_state, of_ecgs["ecg_lengths"]
+        patch_size = config.encoder_config.patch_size
+        counted = None if lengths is None else count_tokens(lengths.to(patches.device), patch_size)
+        tokens = self.projector(patches, counted)
+        counts = tokens.shape[1] if ecg_lengths is None else config.num_ecg_tokens(ecg_lengths)
+        return encoded, tokens, counts * ecg_mask.long(), places
 
     def get_placeholder_mask(
-        self,
-        input_ids: torch.Tensor | None,
-        inputs_embeds: torch.Tensor,
-        ecg_features: torch.Tensor,
-        tokens_per_prompt: torch.Tensor | None = None,
+        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, counts: torch.Tensor
     ) -> torch.Tensor:
-        """Where the ECG tokens go: bool [batch, tokens, size].
+        """Where the ECG tokens go: bool [batch, tokens].
 
-        Args: ecg_features: [tokens, size] of the whole batch. tokens_per_prompt: int [batch], how many of them belong
-            to each prompt; with it every prompt is checked, without it their sum.
-        Raises: ValueError when the prompt's placeholders are not as many as the ECG tokens.
+        Args: counts: int [batch, ecgs], tokens of each ECG.
+        Raises: ECGError when a prompt's placeholders are not as many as its ECGs' tokens.
         """
         if self.config.ecg_token_id is None:
             raise ECGError(
@@ -319,35 +300,17 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             mask = (inputs_embeds == placeholder).all(-1)
         else:
             mask = (input_ids == self.config.ecg_token_id).to(inputs_embeds.device)
-        if not torch.compiler.is_compiling():
-            found, given = [int(mask.sum())], [ecg_features.shape[0]]
-            if tokens_per_prompt is not None:
-                found, given = mask.sum(dim=1).tolist(), tokens_per_prompt.tolist()
-            if found != given:
-                raise ECGError(
-                    f"The prompts hold {found} ECG placeholder tokens (id {self.config.ecg_token_id}) and their ECGs "
-                    f"give {given} tokens; expected the same numbers. Prepare text and ECGs together with "
-                    "ECGProcessor, with one ECG per <|ecg|> in the text. With past_key_values, pass only the ECGs "
-                    "whose placeholders are not in the cache yet."
-                )
-        return mask.unsqueeze(-1).expand_as(inputs_embeds)
-
-    def _tokens_per_prompt(
-        self,
-        ecg_values: torch.Tensor | None,
-        ecg_embeds: torch.Tensor | None,
-        ecg_mask: torch.Tensor | None,
-        ecg_lengths: torch.Tensor | None,
-    ) -> torch.Tensor:
-        if ecg_lengths is not None:
-            tokens = self.num_ecg_tokens(ecg_lengths)
-        elif ecg_values is not None:
-            count = self.config.num_ecg_tokens(ecg_values.shape[3])
-            tokens = torch.full(ecg_values.shape[:2], count, device=ecg_values.device)
-        else:
-            count = -(-ecg_embeds.shape[2] // self.config.patches_per_token)
-            tokens = torch.full(ecg_embeds.shape[:2], count, device=ecg_embeds.device)
-        return (tokens if ecg_mask is None else tokens * ecg_mask.bool()).sum(dim=1)
+        found, given = mask.sum(dim=1), counts.sum(dim=1).to(mask.device)
+        check_values(
+            found == given,
+            lambda: (
+                f"The prompts hold {found.tolist()} ECG placeholder tokens (id {self.config.ecg_token_id}) and their "
+                f"ECGs give {given.tolist()} tokens; expected the same numbers. Prepare text and ECGs together with "
+                "ECGProcessor, with one ECG per <|ecg|> in the text. With past_key_values, pass only the ECGs whose "
+                "placeholders are not in the cache yet."
+            ),
+        )
+        return mask
 
     @can_return_tuple
     def forward(
@@ -383,22 +346,21 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         if (input_ids is None) == (inputs_embeds is None):
             raise ECGError("Pass either input_ids or inputs_embeds, not both and not neither.")
         ecg_tokens = None
-        has_ecgs = ecg_values is not None or ecg_embeds is not None
-        if has_ecgs and ecg_mask is not None and not torch.compiler.is_compiling():
-            # Part of a batch may hold nothing but padding, which attention kernels refuse.
-            has_ecgs = bool(ecg_mask.any())
-        if has_ecgs:
+        given = ecg_values if ecg_values is not None else ecg_embeds
+        if given is not None and ecg_mask is not None and may_look(ecg_mask) and not bool(ecg_mask.any()):
+            given = None  # part of a batch may hold nothing but padding, which attention kernels refuse
+        if given is not None:
             if inputs_embeds is None:
                 # The placeholder's id is replaced before the look-up, which need not know it: the language model keeps
                 # its rows.
                 known = input_ids.masked_fill(input_ids == self.config.ecg_token_id, 0)
                 inputs_embeds = self.get_input_embeddings()(known)
-            ecg_tokens = self.get_ecg_features(
-                ecg_values, ecg_embeds, ecg_mask, lead_mask, ecg_lengths, preprocessing_id, return_dict=True
-            ).pooler_output.to(inputs_embeds.device, inputs_embeds.dtype)
-            tokens_per_prompt = self._tokens_per_prompt(ecg_values, ecg_embeds, ecg_mask, ecg_lengths)
-            mask = self.get_placeholder_mask(input_ids, inputs_embeds, ecg_tokens, tokens_per_prompt)
-            inputs_embeds = inputs_embeds.masked_scatter(mask, ecg_tokens)
+            _, ecg_tokens, counts, places = self._encode(
+                ecg_values, ecg_embeds, ecg_mask, lead_mask, ecg_lengths, preprocessing_id
+            )
+            ecg_tokens = ecg_tokens.to(inputs_embeds.device, inputs_embeds.dtype)
+            mask = self.get_placeholder_mask(input_ids, inputs_embeds, counts)
+            inputs_embeds = _put_in_place(inputs_embeds, mask, ecg_tokens, counts.to(mask.device), places)
         elif input_ids is not None:
             self._refuse_placeholders_without_ecg(input_ids)
 
@@ -433,14 +395,16 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         )
 
     def _refuse_placeholders_without_ecg(self, input_ids: torch.Tensor) -> None:
-        if self.config.ecg_token_id is None or torch.compiler.is_compiling():
+        if self.config.ecg_token_id is None:
             return
-        count = int((input_ids == self.config.ecg_token_id).sum())
-        if count:
-            raise ECGError(
-                f"The prompt holds {count} ECG placeholder tokens and no ECG was given; pass ecg_values (or "
-                "ecg_embeds) as ECGProcessor returns them, or take <|ecg|> out of the text."
-            )
+        words = input_ids != self.config.ecg_token_id
+        check_values(
+            words,
+            lambda: (
+                f"The prompt holds {int((~words).sum())} ECG placeholder tokens and no ECG was given; pass ecg_values "
+                "(or ecg_embeds) as ECGProcessor returns them, or take <|ecg|> out of the text."
+            ),
+        )
 
     # What generation does with caches, positions and new tokens is the language model's own business: state-space and
     # attention models differ in all three.
@@ -479,28 +443,50 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         return self.language_model._update_model_kwargs_for_generation(outputs, *args, **kwargs)
 
 
-def _new_projector(config: ECGLLMConfig, language_model: PreTrainedModel) -> ECGProjector:
-    projector = ECGSummaryProjector if config.projector_summary else ECGProjector
-    return projector(config, embedding_size(language_model))
+def _put_in_place(
+    inputs_embeds: torch.Tensor,
+    mask: torch.Tensor,
+    ecg_tokens: torch.Tensor,
+    counts: torch.Tensor,
+    places: torch.Tensor,
+) -> torch.Tensor:
+    """Input embeddings [batch, tokens, size] with ECG tokens where `mask` [batch, tokens] has placeholders.
+
+    The k-th placeholder of a prompt belongs to the ECG in whose tokens the k-th of the prompt lies.
+    Args: ecg_tokens: [ecgs, tokens, size]. counts: int [batch, ecgs], how many are each ECG's own. places: which of
+        the batch * ecgs places `ecg_tokens` has.
+    """
+    place = torch.zeros(counts.numel(), dtype=torch.long, device=mask.device)
+    place[places.to(mask.device)] = torch.arange(len(ecg_tokens), device=mask.device)
+    ends = counts.cumsum(dim=1)
+    order = mask.cumsum(dim=1) - 1
+    ecg = (order[..., None] >= ends[:, None]).sum(dim=-1).clamp(max=counts.shape[1] - 1)
+    within = order - (ends - counts).gather(1, ecg)
+    row = place.view_as(counts).gather(1, ecg) * ecg_tokens.shape[1] + within
+    row = torch.where(mask, row, 0)
+    return torch.where(mask[..., None], ecg_tokens.flatten(0, 1)[row], inputs_embeds)
 
 
-def _as_encoder(encoder: Any) -> ECGEncoder:
-    if isinstance(encoder, ECGEncoderConfig):
-        return ECGEncoder(encoder)
-    if isinstance(encoder, str | Path):
-        # Both load from the checkpoint of either: the encoder's weights have the prefix ecg_encoder in a dual encoder.
-        encoder = ECGEncoder.from_pretrained(encoder)
-    return encoder if isinstance(encoder, ECGEncoder) else encoder.ecg_encoder
+if __name__ == "ecgllm.modeling_ecgllm":
+    # By the installed package only: then every checkpoint gets its classes, trusted or not. The code that travels with
+    # a checkpoint must not, or another checkpoint's model would be built of it.
+    for model in (ECGEncoder, ECGBeatEncoder, ECGEncoderAdapter, ECGTextDualEncoder, ECGLLMForConditionalGeneration):
+        AutoConfig.register(model.config_class.model_type, model.config_class)
+        AutoModel.register(model.config_class, model)
+        AutoFeatureExtractor.register(model.config_class, ECGFeatureExtractor)
+    AutoModelForCausalLM.register(ECGLLMConfig, ECGLLMForConditionalGeneration)
+    AutoModelForMultimodalLM.register(ECGLLMConfig, ECGLLMForConditionalGeneration)
+    AutoProcessor.register(ECGLLMConfig, ECGProcessor)
 
 
 __all__ = [
+    "ECGBeatEncoder",
     "ECGEncoder",
+    "ECGEncoderAdapter",
     "ECGLLMForConditionalGeneration",
     "ECGPreTrainedModel",
     "ECGProjector",
     "ECGSummaryProjector",
     "ECGTextDualEncoder",
     "check_preprocessing",
-    "contrastive_loss",
-    "statement_loss",
 ]

@@ -54,7 +54,6 @@ class ECGProcessor(ProcessorMixin):
         chat_template: Jinja template; the tokenizer's own by default, a plain one where it has none.
         samples_per_token: input samples per ECG token of the language model (`ECGLLMConfig.samples_per_token`).
         ecg_token: the placeholder, added to the tokenizer when it is not there.
-        samples_trimmed: samples that the encoder's stem takes away first (`ECGLLMConfig.samples_trimmed`).
         max_positions: tokens that the language model has positions for (`ECGLLMConfig.max_positions`), ECG tokens
             included; longer texts are refused. None where it is unknown, or there is no end.
         trained_words: today's words -> those that the model was trained in (`TrainedWords`), where they differ. Every
@@ -68,14 +67,12 @@ class ECGProcessor(ProcessorMixin):
         chat_template: str | None = None,
         samples_per_token: int = 20,
         ecg_token: str = ECG_TOKEN,
-        samples_trimmed: int = 0,
         max_positions: int | None = None,
         trained_words: Mapping[str, str] | None = None,
     ):
         if feature_extractor is None or tokenizer is None:
             raise ECGError("ECGProcessor needs a feature_extractor and a tokenizer; at least one of them is None.")
         self.samples_per_token = samples_per_token
-        self.samples_trimmed = samples_trimmed
         self.max_positions = max_positions
         self._words = TrainedWords({} if trained_words is None else trained_words)
         self.trained_words = None if trained_words is None else dict(trained_words)
@@ -138,7 +135,6 @@ class ECGProcessor(ProcessorMixin):
             feature_extractor,
             tokenizer,
             samples_per_token=config.samples_per_token,
-            samples_trimmed=config.samples_trimmed,
             max_positions=config.max_positions,
         )
         processor.check_model(config)
@@ -179,11 +175,6 @@ class ECGProcessor(ProcessorMixin):
                 f"The processor makes one ECG token per {self.samples_per_token} samples, the model one per "
                 f"{config.samples_per_token}; make it with ECGProcessor.for_model(model, tokenizer)."
             )
-        if self.samples_trimmed != config.samples_trimmed:
-            raise ECGError(
-                f"The processor counts on a stem that takes {self.samples_trimmed} samples away, the model's takes "
-                f"{config.samples_trimmed}; make it with ECGProcessor.for_model(model, tokenizer)."
-            )
         if config.ecg_token_id is not None and self.ecg_token_id != config.ecg_token_id:
             raise ECGError(
                 f"The tokenizer gives {self.ecg_token} the id {self.ecg_token_id}, the model expects "
@@ -192,7 +183,7 @@ class ECGProcessor(ProcessorMixin):
 
     def num_ecg_tokens(self, ecg_length: int) -> int:
         """Placeholder tokens for an ECG of this many samples (at the model's rate)."""
-        return count_tokens(int(ecg_length), self.samples_per_token, self.samples_trimmed)
+        return count_tokens(int(ecg_length), self.samples_per_token)
 
     def __call__(
         self,

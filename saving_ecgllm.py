@@ -11,7 +11,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from transformers.dynamic_module_utils import get_relative_import_files
+from transformers import PreTrainedModel
+from transformers.dynamic_module_utils import custom_object_save, get_relative_import_files
+
+from .configuration_ecgllm import encoder_configs
 
 LIMITS = (
     "For research. Not a medical device: not for diagnosis, monitoring or treatment. The model answers with\n"
@@ -63,6 +66,8 @@ class CompleteFolder:
         """
         hub = {key: kwargs.pop(key) for key in _HUB_ARGUMENTS if key in kwargs}
         self.config.auto_map = self._auto_map()
+        if kwargs.get("is_main_process", True):
+            _copy_code_of_encoder(self, Path(save_directory))
         super().save_pretrained(save_directory, **kwargs)
         if kwargs.get("is_main_process", True):
             copy_code(save_directory, self._code_module)
@@ -78,6 +83,22 @@ class CompleteFolder:
             card.unlink(missing_ok=True)
             _write_model_card(self, Path(working_dir))
         return super()._upload_modified_files(working_dir, *args, **kwargs)
+
+
+def _copy_code_of_encoder(model: PreTrainedModel, folder: Path) -> None:
+    """Copy the code of an encoder that came with code of its own, and name it in its part of the configuration.
+
+    As transformers has it, that is a class for which `register_for_auto_class` was called, by `from_pretrained` or by
+    whoever wrote it.
+    """
+    for config in encoder_configs(model.config):
+        if getattr(config, "_auto_class", None) is None:
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        part = next(part for part in model.modules() if type(getattr(part, "config", None)) is type(config))
+        type(part)._auto_class = type(part)._auto_class or "AutoModel"
+        for of_its_own in (part, config):
+            custom_object_save(of_its_own, folder, config=config)
 
 
 def _write_model_card(model: CompleteFolder, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """How far what was learned from simulated ECGs carries over to real ones: AUROC of every finding, never trained on.
 
-    python benchmarks/carry_over.py RUN/pretrain/model ludb=FOLDER cinc2021=FOLDER ptbxl=FOLDER [--prototypes]
+    python benchmarks/carry_over.py RUN/pretrain/model ludb=FOLDER cinc2021=FOLDER ptbxl=FOLDER
 
 RUN is a run folder of `ecgllm train` whose stage `pretrain` learned from statements of findings or from reports. Each
 record of the corpora is held against the plain statement of every finding that the simulator knows; what a source
@@ -49,13 +49,6 @@ class Reader:
         return self.model.get_text_embeds(texts["input_ids"], texts["attention_mask"]).numpy()
 
     @torch.no_grad()
-    def prototypes(self) -> dict[str, np.ndarray]:
-        """[dim] of every finding that was learned as a vector. Raises: ValueError for a checkpoint without."""
-        return dict(
-            zip(self.model.config.statement_names or (), self.model.get_statement_prototypes().numpy(), strict=True)
-        )
-
-    @torch.no_grad()
     def ecg(self, ecg: dict) -> np.ndarray:
         """[dim]. Raises: ECGInputError for an ECG that the signal path refuses."""
         features = self.feature_extractor(ecg, return_tensors="pt")
@@ -98,18 +91,12 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("corpora", nargs="+", help="NAME=FOLDER, as for `ecgllm prepare`")
     parser.add_argument("-o", "--output", type=Path, help="JSON file for all figures")
-    parser.add_argument(
-        "--prototypes", action="store_true", help="by the vectors that were learned beside the wordings, not by these"
-    )
     given = parser.parse_args()
     if not (given.checkpoint / "config.json").is_file():
         raise SystemExit(f"{given.checkpoint} holds no checkpoint; expected the folder pretrain/model of a run")
     reader = Reader(given.checkpoint)
     corpora = [read_corpus(*pair.partition("=")[::2]) for pair in given.corpora]
     names = learned_findings(corpora)
-    prototypes = reader.prototypes() if given.prototypes else {}
-    if given.prototypes:
-        names = [name for name in names if name in prototypes]
     vectors, targets, patients, sources = [], [], [], []
     for source, corpus in zip(given.corpora, corpora, strict=True):
         for row, target in zip(corpus, targets_of(corpus, names), strict=True):
@@ -121,8 +108,7 @@ def main() -> None:
             targets.append(target)
             patients.append(row["patient_id"])
             sources.append(source)
-    statements = np.stack([prototypes[name] for name in names]) if prototypes else reader.statements(names)
-    scores = np.stack(vectors) @ statements.T
+    scores = np.stack(vectors) @ reader.statements(names).T
     found = zero_shot(scores, np.array(targets), names, patients, sources=sources)
     if not found:
         raise SystemExit("no finding has five records that show it and five that do not; take more records")

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 from accelerate import PartialState
 
-from ecgllm.configuration_ecgllm import ECGEncoderConfig
+from ecgllm.configuration_ecgllm import as_encoder_config, count_tokens
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.training import Recipe, load_recipe, run_recipe
 
@@ -49,7 +49,7 @@ def combinations(over: list[str]) -> list[list[str]]:
 def tokens_per_ecg(recipe: Recipe) -> int:
     """Tokens that the language model reads of an ECG of ten seconds."""
     samples = math.ceil(SECONDS * ECGFeatureExtractor(**recipe.feature_extractor).sampling_rate)
-    return math.ceil(ECGEncoderConfig(**recipe.encoder).num_patches(samples) / recipe.projector.patches_per_token)
+    return count_tokens(samples, as_encoder_config(recipe.encoder).patch_size * recipe.projector.patches_per_token)
 
 
 def row(recipe: Recipe) -> str:

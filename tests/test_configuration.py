@@ -1,21 +1,31 @@
 """Configurations: round trips through JSON, the preprocessing that travels along, and what is refused."""
 
+import json
+
 import pytest
 import torch
 from transformers import AutoConfig, GPT2Config, LlamaConfig
 
-from ecgllm import ECGEncoderConfig, ECGFeatureExtractor, ECGLLMConfig, ECGTextDualEncoderConfig
-from ecgllm.configuration_ecgllm import describe_difference, preprocessing_fingerprint
+from ecgllm import (
+    ECGBeatEncoderConfig,
+    ECGEncoderAdapterConfig,
+    ECGEncoderConfig,
+    ECGFeatureExtractor,
+    ECGLLMConfig,
+    ECGTextDualEncoderConfig,
+)
+from ecgllm.configuration_ecgllm import FORMAT_VERSION, count_tokens, describe_difference
 from ecgllm.errors_ecgllm import CheckpointError
 
-VALID = {"stem_padding": "valid"}
+BACKBONE = {"model_type": "bert"}
 
 
 @pytest.mark.parametrize(
     "config",
     [
         ECGEncoderConfig(hidden_size=32, num_attention_heads=4, stem_channels=(8, 8), preprocessing={"scaling": "x"}),
-        ECGEncoderConfig(stem_padding="valid"),
+        ECGBeatEncoderConfig(beat_window=(0.3, 0.3)),
+        ECGEncoderAdapterConfig(backbone_config={"model_type": "patchtst", "d_model": 24}, num_leads=8),
         ECGTextDualEncoderConfig(encoder_config={"hidden_size": 32}, projection_dim=5, loss_type="sigmoid"),
         ECGLLMConfig(
             text_config=GPT2Config(n_embd=48),
@@ -25,7 +35,7 @@ VALID = {"stem_padding": "valid"}
             ecg_token_id=7,
         ),
     ],
-    ids=["encoder", "valid", "dual encoder", "language model"],
+    ids=["encoder", "beats", "adapter", "dual encoder", "language model"],
 )
 def test_round_trip(config, tmp_path):
     config.save_pretrained(tmp_path)
@@ -51,7 +61,7 @@ def test_encoder_configuration_is_found_inside_the_others(tmp_path):
     ):
         config.save_pretrained(tmp_path / folder)
         loaded = ECGEncoderConfig.from_pretrained(tmp_path / folder)
-        assert loaded.hidden_size == 96 and loaded.preprocessing_id == encoder.preprocessing_id
+        assert loaded.hidden_size == 96 and loaded.preprocessing == encoder.preprocessing
 
 
 def test_folder_of_a_language_model_is_no_checkpoint(tmp_path):
@@ -74,31 +84,49 @@ def test_samples_per_token():
     assert ECGLLMConfig(encoder_config={"patch_size": 50}, patches_per_token=3).samples_per_token == 150
 
 
-@pytest.mark.parametrize(
-    ("padding", "counts"),
-    [
-        ("same", {1: 1, 16: 1, 17: 2, 980: 62, 1000: 63, 5000: 313}),
-        # anyECG-chat: 1000 samples are 61 tokens
-        ("valid", {1: 1, 20: 1, 35: 1, 36: 1, 51: 1, 52: 2, 996: 61, 1000: 61, 1011: 61, 1012: 62, 5000: 311}),
-    ],
-)
-def test_patches_are_counted_alike_for_ints_and_tensors(padding, counts):
-    encoder = ECGEncoderConfig(patch_size=16, stem_padding=padding)
-    config = ECGLLMConfig(encoder_config=encoder)
+def test_tokens_are_counted_alike_for_ints_and_tensors():
+    config = ECGLLMConfig(encoder_config={"patch_size": 16})
+    counts = {1: 1, 16: 1, 17: 2, 980: 62, 1000: 63, 5000: 313}
     lengths, expected = torch.tensor(list(counts)), list(counts.values())
-    for count in (encoder.num_patches, config.num_ecg_tokens):
+    for count in (config.num_ecg_tokens, lambda samples: count_tokens(samples, 16)):
         assert [count(length) for length in counts] == count(lengths).tolist() == expected
-    assert encoder.samples_trimmed == config.samples_trimmed == (20 if padding == "valid" else 0)
 
 
-def test_preprocessing_id_is_that_of_the_feature_extractor():
-    extractor = ECGFeatureExtractor(sampling_rate=125)
-    config = ECGEncoderConfig(preprocessing=extractor.preprocessing)
-    assert config.preprocessing_id == extractor.preprocessing_id == preprocessing_fingerprint(extractor.preprocessing)
-    assert (
-        config.preprocessing_id != ECGEncoderConfig(preprocessing=ECGFeatureExtractor().preprocessing).preprocessing_id
-    )
-    assert ECGEncoderConfig().preprocessing_id is None
+def write_config(folder, values):
+    (folder / "config.json").write_text(json.dumps(values), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("holder", [ECGLLMConfig, ECGTextDualEncoderConfig])
+@pytest.mark.parametrize("beats", [None, 100.0])
+def test_a_configuration_of_the_first_format_is_read(holder, beats, tmp_path):
+    """It knew no versions, no encoder type for beats, and wrote every field of an encoder."""
+    encoder = {"model_type": "ecgllm_encoder", "hidden_size": 96, "stem_padding": "same", "beat_sampling_rate": beats,
+               "beat_window": [0.3, 0.5], "beat_hidden_size": 24}  # fmt: skip
+    write_config(tmp_path, {"model_type": holder.model_type, "encoder_config": encoder})
+    found = holder.from_pretrained(tmp_path).encoder_config
+    kind = ECGEncoderConfig if beats is None else ECGBeatEncoderConfig
+    assert type(found) is kind and found.hidden_size == 96 and found.format_version == FORMAT_VERSION
+    assert not hasattr(found, "stem_padding")
+    if beats:
+        assert (found.beat_sampling_rate, found.beat_window, found.beat_hidden_size) == (100.0, [0.3, 0.5], 24)
+    assert type(kind.from_pretrained(write_config(tmp_path, encoder))) is kind
+
+
+@pytest.mark.parametrize("kind", [ECGLLMConfig, ECGTextDualEncoderConfig, ECGEncoderConfig])
+def test_a_later_format_is_refused(kind, tmp_path):
+    for version in (FORMAT_VERSION + 1, "2", 0):
+        write_config(tmp_path, kind().to_dict() | {"format_version": version})
+        with pytest.raises(
+            CheckpointError, match=f"has the format {version!r}; .* knows 1 to {FORMAT_VERSION}. Update"
+        ):
+            kind.from_pretrained(tmp_path)
+
+
+def test_a_stem_that_is_no_longer_there_is_refused(tmp_path):
+    write_config(tmp_path, {"model_type": "ecgllm_encoder", "stem_padding": "valid"})
+    with pytest.raises(CheckpointError, match="stem_padding 'valid', which this version of ecgllm no longer has"):
+        ECGEncoderConfig.from_pretrained(tmp_path)
 
 
 def test_difference_names_the_fields():
@@ -111,9 +139,24 @@ def test_difference_names_the_fields():
         (ECGEncoderConfig, {"stem_channels": [8]}, "1 stem_channels, 2 stem_kernel_sizes"),
         (ECGEncoderConfig, {"stem_kernel_sizes": [4, 7]}, "expected odd sizes"),
         (ECGEncoderConfig, {"stem_strides": [3, 1]}, "not a multiple of the stem's total stride 3"),
-        (ECGEncoderConfig, {"stem_padding": "full"}, "stem_padding is 'full'; expected 'same' or 'valid'"),
-        (ECGEncoderConfig, {"stem_padding": "valid", "stem_strides": [2, 1]}, "expected strides of 1"),
-        (ECGEncoderConfig, {"stem_padding": "valid", "stem_kernel_sizes": [1, 1]}, "expected a kernel above 1"),
+        (ECGEncoderConfig, {"stem_padding": "same"}, "ECGEncoderConfig has no stem_padding"),
+        (ECGEncoderConfig, {"beat_sampling_rate": 100}, "no beat_sampling_rate; .*ECGBeatEncoderConfig"),
+        (
+            ECGEncoderAdapterConfig,
+            {"backbone_config": BACKBONE, "window": 990},
+            "990 is not a multiple of patch_size 20",
+        ),
+        (
+            ECGEncoderAdapterConfig,
+            {"backbone_config": BACKBONE, "input_layout": "flat"},
+            "input_layout is 'flat'; exp",
+        ),
+        (ECGEncoderAdapterConfig, {}, "backbone_config has model_type None"),
+        (
+            ECGLLMConfig,
+            {"encoder_config": BACKBONE},
+            "'bert' model, which says no num_leads, patch_size, preprocessing",
+        ),
         (ECGTextDualEncoderConfig, {"loss_type": "triplet"}, "expected 'infonce' or 'sigmoid'"),
         (ECGLLMConfig, {"projector_type": "conv"}, "expected 'linear' or 'mlp'"),
         (ECGLLMConfig, {"patches_per_token": 0}, "expected 1 or more"),
@@ -124,7 +167,6 @@ def test_difference_names_the_fields():
         (ECGEncoderConfig, {"stem_channels": [8, -8]}, "stem_channels is .8, -8.; expected 1 or more"),
         (ECGEncoderConfig, {"stem_strides": [0, 1]}, "stem_strides is .0, 1.; expected 1 or more"),
         (ECGEncoderConfig, {"patch_size": 0}, "patch_size is 0; expected 1 or more"),
-        (ECGLLMConfig, {"encoder_config": VALID, "patches_per_token": 2}, "patches_per_token is 2 .* expected 1"),
         (ECGLLMConfig, {"text_config": {"model_type": "no-such-model"}}, "text_config has model_type 'no-such-model'"),
     ],
 )

@@ -7,6 +7,7 @@ from ecgllm import (
     ECGEncoder,
     ECGEncoderConfig,
 )
+from ecgllm.configuration_ecgllm import count_tokens
 from ecgllm.encoder_ecgllm import rotary_embedding, rotate
 
 
@@ -21,52 +22,12 @@ def test_padded_ecg_gives_the_tokens_it_gives_alone(encoder, attention):
         for row, length in enumerate(lengths.tolist()):
             alone = encoder(values[row : row + 1, :, :length])
             patches = alone.last_hidden_state.shape[1]
-            assert patches == -(-length // 20) == encoder.num_patches(torch.tensor(length))
+            assert patches == -(-length // 20) == count_tokens(length, encoder.config.patch_size)
             torch.testing.assert_close(
                 batch.last_hidden_state[row, :patches], alone.last_hidden_state[0], atol=1e-5, rtol=1e-4
             )
             assert not batch.last_hidden_state[row, patches:].any()
             torch.testing.assert_close(batch.pooler_output[row], alone.pooler_output[0], atol=1e-5, rtol=1e-4)
-
-
-@pytest.fixture
-def valid_encoder(tiny_encoder_config):
-    """As anyECG-chat has it: kernels of 15 and 7 without padding, patches of 16."""
-    tiny_encoder_config.update({"stem_padding": "valid", "stem_strides": [1, 1], "patch_size": 16})
-    torch.manual_seed(0)
-    return ECGEncoder(tiny_encoder_config).eval()
-
-
-def test_stem_without_padding_sees_each_patch_and_its_neighbours_alone(valid_encoder):
-    values = torch.randn(1, 12, 1000)
-    embed = valid_encoder.patch_embedding
-    with torch.no_grad():
-        tokens = embed(values, None, None)
-        assert tokens.shape == (1, 61, 32) == valid_encoder(values).last_hidden_state.shape
-        # A patch of 16 samples after the stem is made of 16 + 14 + 6, whatever stands beside them.
-        cut = values[0].unfold(1, 36, 16).transpose(0, 1)
-        torch.testing.assert_close(embed(cut, None, None).transpose(0, 1), tokens, atol=1e-5, rtol=1e-4)
-        last = values.clone()
-        last[..., 996:] = 9.0
-        assert torch.equal(embed(last, None, None), tokens)
-
-
-def test_padded_ecg_gives_the_tokens_it_gives_alone_without_stem_padding(valid_encoder):
-    lengths = torch.tensor([1000, 513, 52, 51, 36, 35, 7])
-    values = torch.randn(len(lengths), 12, 1000)
-    with torch.no_grad():
-        batch = valid_encoder(values, ecg_lengths=lengths)
-        short = valid_encoder(values[-2:, :, :35], ecg_lengths=lengths[-2:])
-        torch.testing.assert_close(short.pooler_output, batch.pooler_output[-2:], atol=1e-5, rtol=1e-4)
-        for row, (length, patches) in enumerate(zip(lengths.tolist(), (61, 30, 2, 1, 1, 1, 1), strict=True)):
-            alone = valid_encoder(values[row : row + 1, :, :length]).last_hidden_state[0]
-            assert len(alone) == patches == valid_encoder.num_patches(torch.tensor(length))
-            torch.testing.assert_close(batch.last_hidden_state[row, :patches], alone, atol=1e-5, rtol=1e-4)
-            assert not batch.last_hidden_state[row, patches:].any()
-        completed = torch.nn.functional.pad(values[-1:, :, :7], (0, 29))
-        torch.testing.assert_close(
-            valid_encoder(completed).last_hidden_state[0], batch.last_hidden_state[-1, :1], atol=1e-5, rtol=1e-4
-        )
 
 
 def test_missing_lead_is_ignored_and_named(encoder):

@@ -14,8 +14,16 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch.testing._internal.two_tensor import TwoTensor
 from transformers import AutoModel, AutoModelForCausalLM, BertConfig, BertModel, PreTrainedModel, pipeline
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-from ecgllm import ECGEncoder, ECGError, ECGLLMForConditionalGeneration, ECGTextDualEncoder
+from ecgllm import (
+    ECGBeatEncoder,
+    ECGBeatEncoderConfig,
+    ECGEncoder,
+    ECGError,
+    ECGLLMForConditionalGeneration,
+    ECGTextDualEncoder,
+)
 from ecgllm.errors_ecgllm import CheckpointError
 from ecgllm.loading_ecgllm import _is_finite, check_files
 from ecgllm.training.recipe import RecipeError
@@ -31,14 +39,12 @@ def models(tiny_llm):
     text = BertModel(
         BertConfig(vocab_size=60, hidden_size=24, num_hidden_layers=1, num_attention_heads=4, intermediate_size=32)
     )
-    with_beats = type(model.ecg_encoder.config)(
-        **model.ecg_encoder.config.to_dict() | {"beat_sampling_rate": 100, "beat_hidden_size": 8}
-    )
+    with_beats = ECGBeatEncoderConfig(**model.ecg_encoder.config.to_dict() | {"beat_hidden_size": 8})
     return {
         "llm": (model, processor),
         "dual": (ECGTextDualEncoder.from_encoder_and_text_encoder(model.ecg_encoder, text), None),
         "encoder": (model.ecg_encoder, None),
-        "beats": (ECGEncoder(with_beats), None),
+        "beats": (ECGBeatEncoder(with_beats), None),
     }
 
 
@@ -122,10 +128,11 @@ def test_a_checkpoint_that_is_not_whole_is_refused_by_name(folder, damage):
 def test_as_remote_code_and_in_the_pipeline_too(folder, damage):
     edit, message = DAMAGES[damage]
     change(folder, edit)
-    for auto in (AutoModel, AutoModelForCausalLM):
+    as_remote_code = get_class_from_dynamic_module("modeling_ecgllm.ECGLLMForConditionalGeneration", str(folder))
+    for auto in (AutoModel, AutoModelForCausalLM, as_remote_code):
         with pytest.raises(ValueError, match=f"{message}.*{AGAIN}") as refused:
             auto.from_pretrained(folder, trust_remote_code=True)
-        assert type(refused.value).__module__.startswith("transformers_modules.")
+    assert type(refused.value).__module__.startswith("transformers_modules.")
     with pytest.raises(ValueError, match=f"(?s){message}.*{AGAIN}"):
         pipeline(model=str(folder), trust_remote_code=True)
 

@@ -1,18 +1,24 @@
 """The ECG language model on tiny random weights: how it is built, what it must read, refuse and keep."""
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoModelForCausalLM, LlamaConfig, masking_utils
 
 from ecgllm import (
+    ECGBeatEncoder,
+    ECGBeatEncoderConfig,
     ECGEncoder,
+    ECGError,
     ECGFeatureExtractor,
     ECGLLMForConditionalGeneration,
     ECGProcessor,
     ECGTextDualEncoder,
+    modeling_ecgllm,
 )
+from ecgllm.encoder_ecgllm import check_values
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Building the ECG language model
@@ -93,7 +99,7 @@ def test_encoder_loads_from_whatever_holds_one(tiny_llm, text_encoder, tmp_path)
         holder.save_pretrained(folder)
         loaded, info = ECGEncoder.from_pretrained(folder, output_loading_info=True)
         assert not info["missing_keys"] and not info["mismatched_keys"]
-        assert loaded.config.preprocessing_id == model.ecg_encoder.config.preprocessing_id
+        assert loaded.config.preprocessing == model.ecg_encoder.config.preprocessing
         assert_same_weights(loaded, model.ecg_encoder)
 
 
@@ -132,7 +138,7 @@ def test_projectors(tiny_llm, make_ecg, projector, patches_per_token, summary):
     # 5 and 8 patches
     expected = {1: 13, 3: 2 + 3}[patches_per_token]
     assert int((inputs["input_ids"] == processor.ecg_token_id).sum()) == expected
-    assert tuple(model(**inputs).ecg_hidden_states.shape) == (expected, 32)
+    assert tuple(model(**inputs).ecg_hidden_states.shape) == (2, {1: 8, 3: 3}[patches_per_token], 32)
 
 
 def test_summary_adds_the_mean_of_an_ecgs_own_patches_to_its_tokens(tiny_llm, make_ecg):
@@ -202,36 +208,6 @@ def test_ecg_features_follow_the_conventions(tiny_llm, make_ecg):
     assert tuple(features.pooler_output.shape) == (3 + 5, 32)
     assert len(features.hidden_states) == 3 and len(features.attentions) == 2
     assert isinstance(model.get_ecg_features(**ecg_inputs, return_dict=False), tuple)
-
-
-def test_processor_and_model_count_alike_without_stem_padding(
-    tiny_encoder_config, tiny_llm, tiny_tokenizer, make_ecg, tmp_path
-):
-    tiny_encoder_config.update({"stem_padding": "valid", "stem_strides": [1, 1], "patch_size": 16})
-    model, processor = tiny_llm(patches_per_token=1)
-    texts, ecgs = ["<|ecg|>?", "<|ecg|> <|ecg|>"], [[make_ecg(10.0)], [make_ecg(1.0, 1), make_ecg(5.13, 2)]]
-    inputs = processor(texts, ecgs, padding=True)
-    placed = (inputs["input_ids"] == model.config.ecg_token_id).sum(dim=1)
-    assert placed.tolist() == [61, 5 + 30]
-    model.save_pretrained(tmp_path)
-    processor.save_pretrained(tmp_path)
-    again = ECGProcessor.from_pretrained(tmp_path)
-    again.check_model(model)
-    with torch.no_grad():
-        logits = model(**inputs).logits
-        loaded = ECGLLMForConditionalGeneration.from_pretrained(tmp_path).eval()
-        assert torch.equal(loaded(**again(texts, ecgs, padding=True)).logits, logits)
-        # Encoder outputs of one ECG without its length are all its own
-        one = processor(texts[0], ecgs[0])
-        embeds = model.ecg_encoder(one["ecg_values"][0]).last_hidden_state[None]
-        ids = {name: one[name] for name in ("input_ids", "attention_mask")}
-        expected = model(**one).logits
-        torch.testing.assert_close(model(**ids, ecg_embeds=embeds).logits, expected, atol=1e-5, rtol=1e-4)
-        values = model(**ids, ecg_values=one["ecg_values"]).logits
-        torch.testing.assert_close(values, expected, atol=1e-5, rtol=1e-4)
-    padded = ECGProcessor(processor.feature_extractor, tiny_tokenizer, samples_per_token=16)
-    with pytest.raises(ValueError, match="takes 0 samples away, the model's takes 20"):
-        padded.check_model(model)
 
 
 def test_placeholders_must_fit_the_ecgs(tiny_llm, make_ecg):
@@ -357,3 +333,58 @@ def test_second_turn_with_another_ecg_continues_the_cache(tiny_llm, make_ecg):
             model.generate(**text, **ecg_inputs, past_key_values=first.past_key_values, **GREEDY)
     continued = model.generate(**turn, past_key_values=first.past_key_values, **GREEDY)
     assert torch.equal(continued.sequences, expected.sequences)
+
+
+def test_forward_looks_at_no_value_of_a_tensor(tiny_llm, make_ecg, monkeypatch):
+    """On the meta device there are none to look at: whatever would wait for a GPU fails.
+
+    But in transformers' masks, which look whether there is padding at all.
+    """
+    for own in ("_ignore_bidirectional_mask_sdpa", "_ignore_causal_mask_sdpa"):
+        monkeypatch.setattr(masking_utils, own, lambda *args, **kwargs: False)
+    model, processor = tiny_llm(patches_per_token=2)
+    beats = ECGBeatEncoder(ECGBeatEncoderConfig(**model.ecg_encoder.config.to_dict()))
+    texts, ecgs = ["<|ecg|> and <|ecg|>", "<|ecg|>?"], [[make_ecg(1.0), make_ecg(2.0)], [make_ecg(1.5)]]
+    inputs = processor(texts, ecgs, padding=True)
+    labels = inputs["input_ids"].clone()
+    for encoder in (model.ecg_encoder, beats):
+        model.ecg_encoder = encoder.eval()
+        expected = model(**inputs, labels=labels)
+        meta = copy.deepcopy(model).to("meta")
+        found = meta(**{name: value.to("meta") for name, value in inputs.items()}, labels=labels.to("meta"))
+        assert found.logits.shape == expected.logits.shape and found.loss.shape == ()
+    assert "meta" in str(found.logits.device)
+
+
+def test_places_without_an_ecg_may_be_encoded(tiny_llm, make_ecg, monkeypatch):
+    """As on a GPU, where nobody looks which they are."""
+    model, processor = tiny_llm(patches_per_token=2)
+    texts, ecgs = ["<|ecg|> and <|ecg|>", "<|ecg|>?", "no ECG"], [[make_ecg(1.0), make_ecg(2.0)], [make_ecg(1.5)], []]
+    inputs = processor(texts, ecgs, padding=True)
+    with torch.no_grad():
+        expected = model(**inputs)
+        assert len(expected.ecg_hidden_states) == 3
+        monkeypatch.setattr(modeling_ecgllm, "may_look", lambda tensor: False)
+        found = model(**inputs)
+    assert len(found.ecg_hidden_states) == 6
+    torch.testing.assert_close(found.logits, expected.logits, atol=1e-5, rtol=1e-4)
+
+
+def test_a_check_on_a_gpu_is_an_assertion_of_the_device():
+    class OnGPU:
+        is_meta, is_cuda = False, True
+
+        def __init__(self, holds: bool):
+            self.holds = holds
+
+        def all(self) -> torch.Tensor:
+            return torch.tensor(self.holds)
+
+        def __bool__(self) -> bool:
+            raise AssertionError("looked at")
+
+    check_values(OnGPU(True), lambda: "why")
+    with pytest.raises(RuntimeError, match="does not fit the model; run this batch on a CPU"):
+        check_values(OnGPU(False), lambda: "why")
+    with pytest.raises(ECGError, match="why"):
+        check_values(torch.tensor([True, False]), lambda: "why")

@@ -759,29 +759,6 @@ def test_saving_and_loading_keeps_everything(tmp_path: Path, template: str | Non
     assert_equal(loaded.apply_chat_template(MIXED, **settings), processor.apply_chat_template(MIXED, **settings))
 
 
-def test_samples_that_the_stem_takes_away_are_saved_and_counted_off(tmp_path: Path) -> None:
-    config = ECGLLMConfig(
-        encoder_config=ECGEncoderConfig(
-            patch_size=16, stem_padding="valid", preprocessing=ECGFeatureExtractor().preprocessing
-        )
-    )
-    processor = ECGProcessor.for_model(config, make_tokenizer())
-    processor.save_pretrained(tmp_path)
-    loaded = ECGProcessor.from_pretrained(tmp_path)
-    assert loaded.samples_trimmed == processor.samples_trimmed == 20
-    assert [loaded.num_ecg_tokens(length) for length in (1000, 52, 51, 7)] == [61, 2, 1, 1]
-    loaded.check_model(config)
-    # One that was saved before there was such a stem
-    file = tmp_path / "processor_config.json"
-    saved = json.loads(file.read_text())
-    del saved["samples_trimmed"]
-    file.write_text(json.dumps(saved))
-    old = ECGProcessor.from_pretrained(tmp_path)
-    assert old.samples_trimmed == 0 and old.num_ecg_tokens(1000) == 63
-    with pytest.raises(ValueError, match="takes 0 samples away, the model's takes 20"):
-        old.check_model(config)
-
-
 def test_a_feature_extractor_alone_is_complete(tmp_path: Path) -> None:
     extractor = ECGFeatureExtractor(scaling="minmax")
     extractor.save_pretrained(tmp_path)

@@ -15,11 +15,23 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, BertConfig, BertModel, LlamaConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMultimodalLM,
+    AutoProcessor,
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+)
 
 from ecgllm import (
     ECGEncoderConfig,
     ECGFeatureExtractor,
+    ECGLLMConfig,
     ECGLLMForConditionalGeneration,
     ECGProcessor,
     ECGTextDualEncoder,
@@ -30,16 +42,19 @@ pytestmark = pytest.mark.smoke
 MODEL_FILES = {
     "README.md", "config.json", "generation_config.json", "model.safetensors", "batch_ecgllm.py", "beats_ecgllm.py",
     "chat_template_ecgllm.py", "configuration_ecgllm.py", "conversation_ecgllm.py", "dual_encoder_ecgllm.py",
-    "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
-    "language_model_ecgllm.py", "loading_ecgllm.py", "losses_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py",
-    "processing_ecgllm.py", "saving_ecgllm.py", "scoring_ecgllm.py", "signal_ecgllm.py", "words_ecgllm.py",
+    "encoder_adapter_ecgllm.py", "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py",
+    "heart_ecgllm.py", "language_model_ecgllm.py", "loading_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py",
+    "processing_ecgllm.py", "projector_ecgllm.py", "saving_ecgllm.py", "scoring_ecgllm.py", "signal_ecgllm.py",
+    "words_ecgllm.py",
 }  # fmt: skip
 ENCODER_FILES = {
-    "README.md", "config.json", "model.safetensors", "preprocessor_config.json", "beats_ecgllm.py",
+    "README.md", "config.json", "model.safetensors", "preprocessor_config.json",
     "configuration_ecgllm.py", "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py",
     "heart_ecgllm.py", "loading_ecgllm.py", "saving_ecgllm.py", "signal_ecgllm.py",
 }  # fmt: skip
-DUAL_ENCODER_FILES = ENCODER_FILES | {"dual_encoder_ecgllm.py", "losses_ecgllm.py"}
+DUAL_ENCODER_FILES = ENCODER_FILES | {
+    "beats_ecgllm.py", "dual_encoder_ecgllm.py", "encoder_adapter_ecgllm.py",
+}  # fmt: skip
 PROCESSOR_FILES = {
     "batch_ecgllm.py", "chat_template.jinja", "chat_template_ecgllm.py", "configuration_ecgllm.py",
     "conversation_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
@@ -129,6 +144,13 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 work = pathlib.Path(sys.argv[1])
 trust = {"trust_remote_code": True}
 found = {}
+# Two folders with different code in one process: each keeps its own.
+other = work / "other"
+shutil.copytree(work / "encoder", other)
+code = other / "encoder_ecgllm.py"
+code.write_text(code.read_text().replace("    main_input_name", "    other = True; main_input_name", 1))
+folders = (work / "encoder", other, work / "encoder")
+found["other"] = [hasattr(type(AutoModel.from_pretrained(folder, **trust)), "other") for folder in folders]
 for name in ("encoder", "dual"):
     saved, again = work / name, work / f"{name}-again"
     AutoModel.from_pretrained(saved, **trust).save_pretrained(again)
@@ -261,6 +283,7 @@ def test_encoders_need_no_package(
     ecg = make_ecgs()[0]
     torch.save(torch.from_numpy(ecg["signal"]), tmp_path / "signal.pt")
     classes = run_blocked(ENCODERS, tmp_path, tmp_path)
+    assert classes.pop("other") == [False, True, False]
     assert classes == {
         "encoder": ["ECGEncoder", "ECGEncoderConfig", "ECGFeatureExtractor"],
         "dual": ["ECGTextDualEncoder", "ECGTextDualEncoderConfig", "ECGFeatureExtractor"],
@@ -282,10 +305,18 @@ def test_inside_the_package_nobody_is_asked_for_trust(
     model, processor = checkpoint
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
-    loaded = ECGProcessor.from_pretrained(tmp_path)
-    again = ECGLLMForConditionalGeneration.from_pretrained(tmp_path).eval()
-    assert len(loaded.tokenizer) == len(processor.tokenizer)
-    np.testing.assert_array_equal(logits(again, loaded, make_ecgs()), logits(model, processor, make_ecgs()))
+    code = tmp_path / "modeling_ecgllm.py"
+    code.write_text("raise ImportError")  # whatever a folder brings, the package's own classes are used
+    expected = logits(model, processor, make_ecgs())
+    for trust in ({}, {"trust_remote_code": True}):
+        loaded = AutoProcessor.from_pretrained(tmp_path, **trust)
+        assert type(loaded) is ECGProcessor and type(loaded.feature_extractor) is ECGFeatureExtractor
+        assert type(AutoFeatureExtractor.from_pretrained(tmp_path, **trust)) is ECGFeatureExtractor
+        assert type(AutoConfig.from_pretrained(tmp_path, **trust)) is ECGLLMConfig
+        for auto in (AutoModel, AutoModelForCausalLM, AutoModelForMultimodalLM):
+            again = auto.from_pretrained(tmp_path, **trust).eval()
+            assert type(again) is ECGLLMForConditionalGeneration
+            np.testing.assert_array_equal(logits(again, loaded, make_ecgs()), expected)
 
 
 @pytest.fixture

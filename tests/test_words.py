@@ -35,7 +35,6 @@ def asked(tiny_llm: Callable) -> tuple:
         known.feature_extractor,
         known.tokenizer,
         samples_per_token=known.samples_per_token,
-        samples_trimmed=known.samples_trimmed,
         max_positions=known.max_positions,
         trained_words=WORDS,
     )

@@ -11,9 +11,9 @@ from typing import Any
 from accelerate import PartialState
 from transformers import PreTrainedModel, set_seed
 
-from ..configuration_ecgllm import ECGEncoderConfig
+from ..configuration_ecgllm import as_encoder_config
 from ..corpora.records.silence import sources_of, stated_by_source
-from ..modeling_ecgllm import ECGTextDualEncoder
+from .contrastive import ContrastiveModel
 from .data.parquet_windows import ParquetWindows
 from .data.pretraining_examples import PretrainingCollator, PretrainingExamples
 from .data.statement_targets import StatementTargets
@@ -33,20 +33,20 @@ def run_pretrain(context: StageContext, stage: PretrainStage) -> None:
     windows = _windows(context, stage) if stage.stream else None
     statements = _statements(context, stage, windows.stated if windows else {})
 
-    def build() -> tuple[ECGTextDualEncoder, Any]:
+    def build() -> tuple[ContrastiveModel, Any]:
         set_seed(recipe.seed)
         text_encoder, tokenizer = build_text_encoder(recipe.text_encoder, context.texts)
-        encoder_config = ECGEncoderConfig(**recipe.encoder, preprocessing=feature_extractor.preprocessing)
+        encoder_config = as_encoder_config(recipe.encoder | {"preprocessing": feature_extractor.preprocessing})
         taken = context.start is not None and context.start.weights
         set_seed(recipe.seed)
-        model = ECGTextDualEncoder.from_encoder_and_text_encoder(
+        model = ContrastiveModel.from_encoder_and_text_encoder(
             context.start.encoder() if taken else encoder_config,
             text_encoder,
             projection_dim=stage.projection_dim,
             loss_type=stage.loss,
-            statement_targets=stage.text != "report",
-            statement_names=None if stage.text == "report" else list(statements.names),
         )
+        if stage.text != "report":
+            model.learn_statements(statements.names)
         if recipe.text_encoder.tune == "frozen":
             model.text_encoder.requires_grad_(False)
             switch_dropout_off(model.text_encoder)
@@ -90,7 +90,7 @@ def run_pretrain(context: StageContext, stage: PretrainStage) -> None:
     metrics["zero_shot"] = trainer.zero_shot
     model = whole_model(trainer, model, lambda: build()[0])
     if PartialState().is_main_process:
-        save_checkpoint(model, folder / "model", [feature_extractor, tokenizer])
+        save_checkpoint(model.dual_encoder(), folder / "model", [feature_extractor, tokenizer])
         context.run.mark_done("pretrain", metrics)
 
 

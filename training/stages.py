@@ -20,8 +20,9 @@ from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, set_seed
 
-from ..configuration_ecgllm import ECGEncoderConfig
-from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTextDualEncoder
+from ..configuration_ecgllm import as_encoder_config
+from ..encoder_adapter_ecgllm import build_encoder
+from ..modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from ..writing import written_whole
 from .answers import answer_metrics
@@ -77,9 +78,9 @@ class StageContext:
         except (ValueError, OSError) as error:
             raise RecipeError(f"augment: {error}") from error
 
-    def untrained_encoder(self) -> ECGEncoder:
-        config = ECGEncoderConfig(**self.recipe.encoder, preprocessing=self.feature_extractor.preprocessing)
-        return ECGEncoder(config)
+    def untrained_encoder(self) -> PreTrainedModel:
+        preprocessing = {"preprocessing": self.feature_extractor.preprocessing}
+        return build_encoder(as_encoder_config(self.recipe.encoder | preprocessing))
 
     def split(self, name: str) -> Dataset:
         return select_split(self.corpus, name)
@@ -211,7 +212,7 @@ def _shares(model: Any, examples: QuestionExamples, processor: ECGProcessor) -> 
 
 def _encoded(
     context: StageContext,
-    encoder: ECGEncoder,
+    encoder: PreTrainedModel,
     feature_extractor: ECGFeatureExtractor,
     questions: dict[str, Dataset],
     augmenter: Augmenter | None,

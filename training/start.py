@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from ..answering import check_code
 from ..configuration_ecgllm import ECGLLMConfig, ECGTextDualEncoderConfig
+from ..encoder_adapter_ecgllm import build_encoder
 from ..errors_ecgllm import CheckpointError
 from ..loading_ecgllm import check_files, read_json
-from ..modeling_ecgllm import ECGEncoder, ECGLLMForConditionalGeneration, ECGTextDualEncoder
+from ..modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from .recipe import Recipe, RecipeError
 from .weights import folder_sha256
@@ -51,10 +52,10 @@ class Start:
     def trained_on(self) -> str | None:
         return getattr(self.config, "trained_on", None) if self.weights else None
 
-    def encoder(self) -> ECGEncoder:
+    def encoder(self) -> PreTrainedModel:
         """The checkpoint's encoder, or one of its sizes that is untrained."""
         if not self.weights:
-            return ECGEncoder(self.config.encoder_config)
+            return build_encoder(self.config.encoder_config)
         kind = ECGLLMForConditionalGeneration if self.has_language_model else ECGTextDualEncoder
         return kind.from_pretrained(self.folder).ecg_encoder
 
@@ -143,7 +144,7 @@ def with_start(values: Any, where: str) -> Any:
     completed = dict(values)
     parts: dict[str, dict[str, Any]] = {
         "feature_extractor": {key: getattr(extractor, key) for key in _keys("feature_extractor")},
-        "encoder": {key: getattr(start.config.encoder_config, key) for key in _keys("encoder")},
+        "encoder": {key: getattr(start.config.encoder_config, key, None) for key in _keys("encoder")},
     }
     if start.has_language_model:
         parts["projector"] = {key: getattr(start.config, field) for key, field in _PROJECTOR.items()}

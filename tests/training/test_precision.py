@@ -11,7 +11,13 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForCausalLM, TrainerCallback
 
-from ecgllm import ECGEncoder, ECGEncoderConfig, ECGLLMForConditionalGeneration, ECGTextDualEncoder
+from ecgllm import (
+    ECGBeatEncoder,
+    ECGBeatEncoderConfig,
+    ECGEncoderConfig,
+    ECGLLMForConditionalGeneration,
+    ECGTextDualEncoder,
+)
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
@@ -203,8 +209,8 @@ def test_a_bfloat16_encoder_seeks_beats_in_the_signal_as_it_is(tmp_path: Path) -
 
     extractor = ECGFeatureExtractor()
     torch.manual_seed(0)
-    config = ECGEncoderConfig(**ENCODER, beat_sampling_rate=100, preprocessing=extractor.preprocessing)
-    encoder = ECGEncoder(config).to(HALF).eval()
+    config = ECGBeatEncoderConfig(**ENCODER, preprocessing=extractor.preprocessing)
+    encoder = ECGBeatEncoder(config).to(HALF).eval()
     prepare_signals(records_to_corpus(simulate_ecgs(4, seed=1), source="test"), extractor, tmp_path / "signals")
     signals = load_signals(tmp_path / "signals")
     encode_signals(encoder, extractor, signals, signals, tmp_path / "encoded", batch_size=1)

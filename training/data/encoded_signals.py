@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 from datasets.utils import tqdm
+from transformers import PreTrainedModel
 
-from ...modeling_ecgllm import ECGEncoder
+from ...configuration_ecgllm import count_tokens
 from ...processing_ecgllm import ECGFeatureExtractor
 from ...writing import write_json, written_whole
 from ..weights import tensors_sha256
@@ -71,7 +72,7 @@ class EncodedSignals(Mapping):
 
 
 def fingerprint(
-    encoder: ECGEncoder, feature_extractor: ECGFeatureExtractor, augmenter: Augmenter | None = None
+    encoder: PreTrainedModel, feature_extractor: ECGFeatureExtractor, augmenter: Augmenter | None = None
 ) -> str:
     """16 hex digits that change with any weight or setting of the encoder, the preprocessing, and what varies ECGs."""
     digest = hashlib.sha256(_FORMAT + str(feature_extractor.preprocessing_id).encode())
@@ -85,7 +86,7 @@ def fingerprint(
 
 @torch.no_grad()
 def encode_signals(
-    encoder: ECGEncoder,
+    encoder: PreTrainedModel,
     feature_extractor: ECGFeatureExtractor,
     signals: PreparedSignals,
     record_ids: Iterable[str],
@@ -113,7 +114,7 @@ def encode_signals(
             # Not the fingerprint of the preprocessing, which is the model's to check, not the encoder's.
             inputs = {name: features[name].to(encoder.device) for name in ("ecg_values", "lead_mask", "ecg_lengths")}
             encoded = encoder(**inputs).last_hidden_state.float().cpu().numpy().astype("<f4", copy=False)
-            counts = encoder.num_patches(features["ecg_lengths"]).tolist()
+            counts = count_tokens(features["ecg_lengths"], encoder.config.patch_size).tolist()
             lengths = features["ecg_lengths"].tolist()
             for patches, count, length in zip(encoded, counts, lengths, strict=True):
                 file.write(np.ascontiguousarray(patches[:count]).tobytes())

@@ -107,8 +107,7 @@ class QuestionExamples(torch.utils.data.Dataset):
 
     def _whole_tokens(self, samples: int) -> int:
         """The most samples with as many tokens: crops of any length shall not fill the memory of encoded questions."""
-        tokens = self.processor.num_ecg_tokens(samples)
-        return tokens * self.processor.samples_per_token + self.processor.samples_trimmed
+        return self.processor.num_ecg_tokens(samples) * self.processor.samples_per_token
 
     def _vary(self, group: int, ids: Sequence[str]) -> list[dict[str, Any]]:
         # By the epoch, too: workers that live through epochs have this cache each.

@@ -21,6 +21,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
+from ...configuration_ecgllm import count_tokens
 from ...errors_ecgllm import ECGError
 from ...processing_ecgllm import ECGFeatureExtractor, ecg_prompt
 from ..recipe import PretrainStage, QuestionStage, Recipe, StageRecipe
@@ -148,7 +149,8 @@ def _parts(recipe: Recipe, name: str, model: Any, survey: DataSurvey, at_once: i
     stage = recipe.stages[name]
     extractor = ECGFeatureExtractor(**recipe.feature_extractor)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    patches = base.ecg_encoder.config.num_patches(math.ceil(_usual_seconds(survey) * extractor.sampling_rate))
+    samples = math.ceil(_usual_seconds(survey) * extractor.sampling_rate)
+    patches = count_tokens(samples, base.ecg_encoder.config.patch_size)
     if name == "pretrain":
         words = _usual_text([report for report in survey.sample["report"][:500] if report] if survey.sample else [])
         return [Part(base.ecg_encoder, at_once * patches), Part(base.text_encoder, at_once * min(words, 512))]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from ...configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
+from ...configuration_ecgllm import ECGLLMConfig, as_encoder_config
 from ...errors_ecgllm import ECGError
 from ...modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..pretrained import way_to
@@ -64,7 +64,7 @@ def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:
     choices = recipe.stages[stage]
     if recipe.start_from is not None and find_start(recipe.start_from) is None:
         raise UnknownSizeError(f"start_from is {recipe.start_from}, which is not there.")
-    encoder = ECGEncoderConfig(**recipe.encoder)
+    encoder = as_encoder_config(recipe.encoder)
     if stage == "pretrain":
         found = text_config(recipe.text_encoder, "text_encoder")
         with torch.device("meta"):

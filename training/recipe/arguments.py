@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 from transformers.integrations import get_available_reporting_integrations, get_reporting_integration_callbacks
 from typing_extensions import TypedDict
 
-from ...configuration_ecgllm import ECGEncoderConfig
+from ...configuration_ecgllm import ECGBeatEncoderConfig, ECGEncoderConfig
 from ...corpora import build_questions
 from ...corpora.questions.build import questions_per_type
 from ...feature_extraction_ecgllm import ECGFeatureExtractor
@@ -47,7 +47,8 @@ def refused(call: Callable[..., Any], *arguments: Any, **named: Any) -> Iterator
         yield str(error)
 
 
-Encoder = Annotated[_arguments(ECGEncoderConfig, but=["preprocessing"]), EMPTY]
+_BEATS = dict.fromkeys(ECGBeatEncoderConfig.__annotations__, Any)
+Encoder = Annotated[_arguments(ECGEncoderConfig, but=["preprocessing"], **_BEATS), EMPTY]
 FeatureExtractor = Annotated[_arguments(ECGFeatureExtractor), EMPTY]
 Questions = Annotated[_arguments(build_questions, but=["corpus", "paraphrases", "phrasings", "seed"], path=str), EMPTY]
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from ...configuration_ecgllm import ECGEncoderConfig, ECGLLMConfig
+from ...configuration_ecgllm import ECGLLMConfig, as_encoder_config
 from ...feature_extraction_ecgllm import ECGFeatureExtractor
 from .arguments import Encoder, FeatureExtractor, refused
 from .corpus import is_prepared, problems_of_corpus
@@ -125,7 +125,7 @@ class Recipe(Part):
                 yield f"{key}.vocab_size has no effect without config: a model by name has its own; leave it out."
         whole = {"encoder_config": self.encoder, "patches_per_token": self.projector.patches_per_token}
         for key, kind, arguments in (
-            ("encoder", ECGEncoderConfig, self.encoder),
+            ("encoder", as_encoder_config, {"value": self.encoder}),
             ("projector", ECGLLMConfig, whole),
             ("feature_extractor", ECGFeatureExtractor, self.feature_extractor),
         ):
@@ -142,12 +142,10 @@ class Recipe(Part):
         kind = self.projector.type
         if self.projector.hidden_size is not None and kind != "mlp":
             yield f"projector.hidden_size has no effect with type: {kind}; set type: mlp, or leave it out."
-        signal, encoder = ECGFeatureExtractor(**self.feature_extractor), ECGEncoderConfig(**self.encoder)
+        signal = ECGFeatureExtractor(**self.feature_extractor)
         for key, built, used, way_out in (
             ("feature_extractor.baseline_cutoff", signal, signal.baseline != "none", "baseline: highpass"),
             ("feature_extractor.millivolt_factor", signal, signal.scaling == "millivolt", "scaling: millivolt"),
-            ("encoder.beat_window", encoder, encoder.beat_sampling_rate, "beat_sampling_rate"),
-            ("encoder.beat_hidden_size", encoder, encoder.beat_sampling_rate, "beat_sampling_rate"),
         ):
             name = key.partition(".")[2]
             if not used and getattr(built, name) != getattr(type(built)(), name):

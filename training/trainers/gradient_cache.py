@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ...modeling_ecgllm import ECGTextDualEncoder, check_preprocessing
+from ...encoder_ecgllm import check_preprocessing
+from ..contrastive import ContrastiveModel
 
 _BUCKET = 2**24  # elements whose gradients are averaged in one message
 
@@ -35,14 +36,14 @@ class _Tower:
 
 
 def cached_step(
-    model: ECGTextDualEncoder,
+    model: ContrastiveModel,
     inputs: dict[str, torch.Tensor],
     chunk: int,
     precision: Callable[[], AbstractContextManager] = nullcontext,
 ) -> torch.Tensor:
     """Loss of a batch; its gradients are added to `grad` of the parameters, averaged over all processes.
 
-    Args: inputs: as of `ECGTextDualEncoder.forward`. chunk: how many ECGs, reports or statements are embedded at once
+    Args: inputs: as of `ContrastiveModel.forward`. chunk: how many ECGs, reports or statements are embedded at once
         with a graph. precision: context of a forward pass, such as autocast.
     Returns: the loss of this process' ECGs, without a graph.
     """
@@ -78,7 +79,7 @@ def cached_step(
     return loss.detach()
 
 
-def _towers(model: ECGTextDualEncoder, inputs: dict[str, torch.Tensor]) -> dict[str, _Tower]:
+def _towers(model: ContrastiveModel, inputs: dict[str, torch.Tensor]) -> dict[str, _Tower]:
     def given(**names: str) -> dict[str, torch.Tensor]:
         return {argument: inputs[name] for argument, name in names.items() if inputs.get(name) is not None}
 

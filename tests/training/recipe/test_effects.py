@@ -129,9 +129,9 @@ def test_every_declared_key_is_read_by_what_runs(kind: type) -> None:
         (["feature_extractor.scaling=zscore", "feature_extractor.millivolt_factor=2"], "without scaling: millivolt"),
         (
             ["encoder.beat_hidden_size=8"],
-            "encoder.beat_hidden_size has no effect without beat_sampling_rate; set that",
+            "ECGEncoderConfig has no beat_hidden_size; an encoder with beats",
         ),
-        (["encoder.beat_window=[0.3, 0.3]"], "encoder.beat_window has no effect without beat_sampling_rate"),
+        (["encoder.beat_window=[0.3, 0.3]"], "ECGEncoderConfig has no beat_window; an encoder with beats"),
     ],
 )
 def test_what_would_be_ignored_is_refused(

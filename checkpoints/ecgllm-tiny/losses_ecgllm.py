@@ -1,1 +1,0 @@
-../../losses_ecgllm.py

@@ -1,0 +1,59 @@
+"""Encoder tokens -> tokens of the language model: `ECGProjector`, and its form with a summary."""
+
+import torch
+from torch import nn
+from transformers.activations import ACT2FN
+
+from .configuration_ecgllm import ECGLLMConfig
+
+
+class ECGProjector(nn.Module):
+    """Encoder tokens to the language model's embedding size: linear (the paper) or a two-layer MLP.
+
+    `patches_per_token` neighbouring patches are joined by concatenation first: [ecgs, patches, size] ->
+    [ecgs, ceil(patches / k), lm size].
+    """
+
+    def __init__(self, config: ECGLLMConfig, text_size: int):
+        super().__init__()
+        self.patches_per_token = config.patches_per_token
+        in_size = config.encoder_config.hidden_size * config.patches_per_token
+        if config.projector_type == "linear":
+            self.layers = nn.Sequential(nn.Linear(in_size, text_size))
+        else:
+            hidden_size = config.projector_hidden_size or text_size
+            self.layers = nn.Sequential(
+                nn.Linear(in_size, hidden_size), ACT2FN[config.projector_hidden_act], nn.Linear(hidden_size, text_size)
+            )
+
+    def forward(self, patches: torch.Tensor, num_patches: torch.Tensor | None = None) -> torch.Tensor:
+        """Args: num_patches: int [ecgs], how many are an ECG's own; all, if None."""
+        patches = patches.to(self.layers[0].weight.dtype)
+        padded = nn.functional.pad(patches, (0, 0, 0, -patches.shape[1] % self.patches_per_token))
+        joined = padded.reshape(patches.shape[0], -1, patches.shape[2] * self.patches_per_token)
+        return self.layers(joined)
+
+
+class ECGSummaryProjector(ECGProjector):
+    """A projector whose tokens also get the mean of all patches, by a linear layer of its own."""
+
+    def __init__(self, config: ECGLLMConfig, text_size: int):
+        super().__init__(config, text_size)
+        self.summary = nn.Linear(config.encoder_config.hidden_size, text_size, bias=False)
+
+    def forward(self, patches: torch.Tensor, num_patches: torch.Tensor | None = None) -> torch.Tensor:
+        patches = patches.to(self.layers[0].weight.dtype)
+        if num_patches is None:
+            mean = patches.mean(dim=1)
+        else:
+            own = torch.arange(patches.shape[1], device=patches.device) < num_patches[:, None]
+            mean = (patches * own[..., None]).sum(dim=1) / num_patches[:, None].clamp(min=1).to(patches.dtype)
+        return super().forward(patches) + self.summary(mean)[:, None]
+
+
+def new_projector(config: ECGLLMConfig, text_size: int) -> ECGProjector:
+    """The untrained projector of a configuration. Args: text_size: of the language model's input embeddings."""
+    return (ECGSummaryProjector if config.projector_summary else ECGProjector)(config, text_size)
+
+
+__all__ = ["ECGProjector", "ECGSummaryProjector", "new_projector"]

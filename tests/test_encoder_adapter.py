@@ -1,0 +1,236 @@
+"""Any ECG encoder: behind the adapter, by itself, or with code of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, PatchTSTConfig, PreTrainedConfig, PreTrainedModel, Wav2Vec2Config
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from ecgllm import (
+    ECGEncoder,
+    ECGEncoderAdapter,
+    ECGEncoderAdapterConfig,
+    ECGFeatureExtractor,
+    ECGLLMForConditionalGeneration,
+    ECGProcessor,
+    ECGTextDualEncoder,
+)
+from ecgllm.encoder_adapter_ecgllm import as_encoder
+from ecgllm.errors_ecgllm import CheckpointError, ECGError
+
+SIZES = {"num_hidden_layers": 1, "num_attention_heads": 2}
+PATCHTST = PatchTSTConfig(
+    d_model=16, ffn_dim=24, context_length=200, patch_length=20, patch_stride=20, num_input_channels=12, **SIZES
+)
+WAV2VEC2 = Wav2Vec2Config(
+    hidden_size=16, intermediate_size=24, conv_dim=[8], conv_stride=[20], conv_kernel=[20], **SIZES,
+    num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, num_feat_extract_layers=1,
+)  # fmt: skip
+ADAPTED = {
+    "patchtst": {"backbone_config": PATCHTST, "input_name": "past_values", "input_layout": "samples"},
+    "wav2vec2": {"backbone_config": WAV2VEC2, "input_layout": "single"},
+}
+
+
+def adapter(name: str) -> ECGEncoderAdapter:
+    torch.manual_seed(0)
+    preprocessing = ECGFeatureExtractor().preprocessing
+    config = ECGEncoderAdapterConfig(**ADAPTED[name], window=200, patch_size=40, preprocessing=preprocessing)
+    return ECGEncoderAdapter(config).eval()
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_a_model_that_knows_no_ecgs_is_an_encoder(name: str) -> None:
+    encoder = adapter(name)
+    lengths = torch.tensor([500, 200, 37])
+    values = torch.randn(3, 12, 500)
+    with torch.no_grad():
+        batch = encoder(values, ecg_lengths=lengths)
+        assert batch.last_hidden_state.shape == (3, 13, 16)
+        for row, (length, tokens) in enumerate(zip(lengths.tolist(), (13, 5, 1), strict=True)):
+            alone = encoder(values[row : row + 1, :, :length])
+            assert alone.last_hidden_state.shape[1] == tokens
+            torch.testing.assert_close(batch.last_hidden_state[row, :tokens], alone.last_hidden_state[0])
+            torch.testing.assert_close(batch.pooler_output[row], alone.pooler_output[0])
+            assert not batch.last_hidden_state[row, tokens:].any()
+        later = values.clone()
+        later[..., 400:] += 1
+        after = encoder(later, ecg_lengths=lengths).last_hidden_state[0]
+    assert torch.equal(after[:10], batch.last_hidden_state[0, :10])  # the windows before are not touched
+    assert not torch.allclose(after[10:], batch.last_hidden_state[0, 10:])
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_a_missing_lead_is_not_read(name: str) -> None:
+    encoder, mask = adapter(name), torch.ones(1, 12, dtype=torch.bool)
+    mask[0, 3] = False
+    values = torch.randn(1, 12, 200)
+    other = values.clone()
+    other[0, 3] = 9.0
+    with torch.no_grad():
+        found = [encoder(each, lead_mask=mask).pooler_output for each in (values, other)]
+        assert torch.equal(*found)
+        assert not torch.allclose(found[0], encoder(values).pooler_output)
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_it_is_trained_and_saved_like_ours(name: str, tiny_tokenizer, text_encoder, make_ecg, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    torch.manual_seed(0)
+    dual = ECGTextDualEncoder.from_encoder_and_text_encoder(adapter(name), text_encoder, projection_dim=8)
+    dual.save_pretrained(tmp_path / "dual")
+    encoder = as_encoder(tmp_path / "dual")
+    assert type(encoder) is ECGEncoderAdapter
+    language_model = AutoModelForCausalLM.from_config(
+        LlamaConfig(hidden_size=16, intermediate_size=24, vocab_size=len(tiny_tokenizer), **SIZES)
+    )
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        encoder, language_model, tokenizer=tiny_tokenizer
+    ).eval()
+    processor = ECGProcessor.for_model(model, tiny_tokenizer)
+    inputs = processor("<|ecg|> and <|ecg|>?", [make_ecg(1.0), make_ecg(5.0)])
+    assert int((inputs["input_ids"] == processor.ecg_token_id).sum()) == 3 + 13
+    model(**inputs, labels=inputs["input_ids"]).loss.backward()
+    assert all(p.grad is not None for n, p in encoder.backbone.named_parameters() if n.startswith("encoder.layers"))
+    model.save_pretrained(tmp_path / "llm")
+    loaded = ECGLLMForConditionalGeneration.from_pretrained(tmp_path / "llm").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(**inputs).logits, model(**inputs).logits)
+        torch.testing.assert_close(
+            AutoModel.from_pretrained(tmp_path / "llm").eval()(**inputs).logits, model(**inputs).logits
+        )
+
+
+def test_what_an_adapter_cannot_do_is_said() -> None:
+    few = ECGEncoderAdapter(ECGEncoderAdapterConfig(**ADAPTED["patchtst"], window=200, patch_size=10)).eval()
+    with pytest.raises(ECGError, match="PatchTSTModel gives 10 tokens for a window of 200 samples; expected 20"):
+        few(torch.zeros(1, 12, 200))
+    with pytest.raises(ECGError, match="expected .ecgs, 12 leads, samples."):
+        few(torch.zeros(1, 8, 200))
+    with pytest.raises(
+        ECGError, match="'patchtst' model, which says no num_leads, patch_size, preprocessing.*Adapter"
+    ):
+        as_encoder(AutoModel.from_config(PATCHTST))
+
+
+class MeanConfig(PreTrainedConfig):
+    model_type = "mean_of_patches"
+    num_leads: int = 12
+    patch_size: int = 25
+    hidden_size: int = 16
+    preprocessing: dict | None = None
+
+
+class MeanEncoder(PreTrainedModel):
+    """An encoder of somebody else: keeps to the protocol, and is none of our classes."""
+
+    config_class = MeanConfig
+    main_input_name = "ecg_values"
+
+    def __init__(self, config: MeanConfig):
+        super().__init__(config)
+        self.out = nn.Linear(config.num_leads, config.hidden_size)
+        self.post_init()
+
+    def forward(self, ecg_values, lead_mask=None, ecg_lengths=None, **kwargs):
+        patches = nn.functional.pad(ecg_values, (0, -ecg_values.shape[-1] % self.config.patch_size))
+        tokens = self.out(patches.unflatten(2, (-1, self.config.patch_size)).mean(dim=-1).transpose(1, 2))
+        return BaseModelOutputWithPooling(last_hidden_state=tokens, pooler_output=tokens.mean(dim=1))
+
+
+def test_a_model_that_keeps_to_the_protocol_needs_no_adapter(
+    tiny_llm, tiny_tokenizer, make_ecg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    AutoConfig.register("mean_of_patches", MeanConfig)
+    AutoModel.register(MeanConfig, MeanEncoder)
+    monkeypatch.setattr(CONFIG_MAPPING, "_extra_content", dict(CONFIG_MAPPING._extra_content))
+    torch.manual_seed(0)
+    encoder = MeanEncoder(MeanConfig(preprocessing=ECGFeatureExtractor().preprocessing))
+    language_model = tiny_llm()[0].language_model
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        encoder, language_model, tokenizer=tiny_tokenizer, patches_per_token=2
+    ).eval()
+    processor = ECGProcessor.for_model(model, tiny_tokenizer)
+    inputs = processor("<|ecg|>?", [make_ecg(2.0)])
+    assert int((inputs["input_ids"] == processor.ecg_token_id).sum()) == 4
+    model.save_pretrained(tmp_path)
+    loaded = ECGLLMForConditionalGeneration.from_pretrained(tmp_path).eval()
+    assert type(loaded.ecg_encoder) is MeanEncoder
+    with torch.no_grad():
+        assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
+    CONFIG_MAPPING._extra_content.pop("mean_of_patches")
+    with pytest.raises(ECGError, match="encoder_config has model_type 'mean_of_patches', which .* register"):
+        ECGLLMForConditionalGeneration.from_pretrained(tmp_path)
+
+
+REMOTE = """
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+class RemoteConfig(PreTrainedConfig):
+    model_type = "remote_backbone"
+    hidden_size: int = 16
+class RemoteModel(PreTrainedModel):
+    config_class = RemoteConfig
+    def __init__(self, config):
+        super().__init__(config)
+        self.out = nn.Linear(12 * 20, config.hidden_size)
+        self.post_init()
+    def forward(self, input_values):
+        patches = input_values.unflatten(2, (-1, 20)).transpose(1, 2).flatten(2)
+        return BaseModelOutput(last_hidden_state=self.out(patches))
+"""
+
+
+def test_an_encoder_with_code_of_its_own_takes_its_code_along_and_asks_for_trust(
+    tiny_llm, tiny_tokenizer, make_ecg, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "remote_backbone.py").write_text(REMOTE)
+    names = {"AutoConfig": "remote_backbone.RemoteConfig", "AutoModel": "remote_backbone.RemoteModel"}
+    (theirs / "config.json").write_text(json.dumps({"model_type": "remote_backbone", "auto_map": names}))
+    config = AutoConfig.from_pretrained(theirs, trust_remote_code=True)
+    torch.manual_seed(0)
+    adapted = ECGEncoderAdapter(
+        ECGEncoderAdapterConfig(
+            backbone_config=config, window=100, patch_size=20, preprocessing=ECGFeatureExtractor().preprocessing
+        )
+    )
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        adapted, tiny_llm()[0].language_model, tokenizer=tiny_tokenizer
+    ).eval()
+    processor = ECGProcessor.for_model(model, tiny_tokenizer)
+    inputs = processor("<|ecg|>?", [make_ecg(2.0)])
+    model.save_pretrained(tmp_path / "ours")
+    assert (tmp_path / "ours" / "remote_backbone.py").is_file()
+    (theirs / "remote_backbone.py").unlink()  # nothing may point back at it
+
+    for load in (ECGLLMForConditionalGeneration.from_pretrained, AutoModel.from_pretrained):
+        with pytest.raises(CheckpointError, match="'remote_backbone', comes with code of its own.*trust_remote_code"):
+            load(tmp_path / "ours")
+        loaded = load(tmp_path / "ours", trust_remote_code=True).eval()
+        assert type(loaded.ecg_encoder.backbone).__name__ == "RemoteModel"
+        assert "ours" in sys.modules[type(loaded.ecg_encoder.backbone).__module__].__file__
+        with torch.no_grad():
+            assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
+    loaded.save_pretrained(tmp_path / "again")
+    assert (tmp_path / "again" / "remote_backbone.py").read_text() == REMOTE
+
+
+def test_our_encoders_are_found_in_any_checkpoint_of_ours(encoder: ECGEncoder, tmp_path: Path) -> None:
+    encoder.save_pretrained(tmp_path)
+    found = as_encoder(tmp_path)
+    assert type(found) is ECGEncoder
+    assert as_encoder(encoder) is encoder
+    assert all(torch.equal(a, b) for a, b in zip(found.parameters(), encoder.parameters(), strict=True))
