@@ -2,8 +2,9 @@
 
 In: a folder, or a Hub id whose code is trusted; records and a question. Out: `ECGTextToTextPipeline`, or a
 `CheckpointError` before anything is run; the answer as `ecgllm ask` gives it. Decided here: a folder is loaded by this
-package's own classes. The code that it brings, or names elsewhere, is run only where a person trusts it in words: a
-file of another place or another repository is no better known than a download.
+package's own classes. What it brings beside them, such as an encoder with code of its own, or names elsewhere, is run
+only where a person trusts it in words: a file of another place or another repository is no better known than a
+download.
 """
 
 from __future__ import annotations
@@ -33,17 +34,13 @@ def load_answerer(model: str | Path, trust_remote_code: bool = False) -> ECGText
     """The pipeline of a checkpoint. Raises: CheckpointError as `check_checkpoint`, and where it cannot be loaded."""
     check_checkpoint(model, trust_remote_code)
     try:
-        if trust_remote_code:
-            from transformers import pipeline
-
-            return pipeline(model=str(model), trust_remote_code=True)
         from .modeling_ecgllm import ECGLLMForConditionalGeneration
         from .pipeline_ecgllm import ECGTextToTextPipeline
         from .processing_ecgllm import ECGProcessor
 
         return ECGTextToTextPipeline(
-            model=ECGLLMForConditionalGeneration.from_pretrained(model),
-            processor=ECGProcessor.from_pretrained(model),
+            model=ECGLLMForConditionalGeneration.from_pretrained(model, trust_remote_code=trust_remote_code),
+            processor=ECGProcessor.from_pretrained(model, trust_remote_code=trust_remote_code),
             task=TASK,
         )
     except (ECGError, MemoryError):

@@ -40,7 +40,8 @@ def ask(
         str | None, typer.Option(help="Choose among these answers, separated by commas, instead of writing one.")
     ] = None,
     trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run the code that comes with the checkpoint.")
+        bool,
+        typer.Option("--trust-remote-code", help="Run code that comes with the checkpoint, such as an encoder's."),
     ] = False,
     nan_policy: Annotated[
         str | None, typer.Option(help="What to do with missing samples: interpolate, or drop_lead.")

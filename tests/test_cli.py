@@ -527,7 +527,7 @@ def test_code_that_nobody_trusts_is_not_run(
     assert not any(path.exists() for path in ran)
 
 
-def test_the_code_in_a_folder_is_run_where_it_is_trusted(
+def test_a_folder_is_loaded_by_the_packages_own_code(
     wfdb_file: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = shutil.copytree(checkpoint, tmp_path / "copy")
@@ -537,7 +537,7 @@ def test_the_code_in_a_folder_is_run_where_it_is_trusted(
     code, out, _ = run(capsys, *arguments)
     assert code == 0 and not (tmp_path / "ran").exists()
     assert run(capsys, *arguments, "--trust-remote-code")[:2] == (0, out)
-    assert (tmp_path / "ran").exists()
+    assert not (tmp_path / "ran").exists()
 
 
 def test_ask_refuses_a_question_that_is_too_long(

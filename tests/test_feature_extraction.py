@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import resample_poly
-from transformers import AutoFeatureExtractor
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from ecgllm.configuration_ecgllm import preprocessing_fingerprint
 from ecgllm.feature_extraction_ecgllm import ECGFeatureExtractor
@@ -509,7 +509,8 @@ def test_a_saved_extractor_loads_with_its_code(tmp_path):
     Travelling.__module__, Travelling.__name__ = ECGFeatureExtractor.__module__, "ECGFeatureExtractor"
     Travelling.register_for_auto_class()
     Travelling(scaling="zscore").save_pretrained(tmp_path)
-    loaded = AutoFeatureExtractor.from_pretrained(tmp_path, trust_remote_code=True)
+    saved = json.loads((tmp_path / "preprocessor_config.json").read_text())["auto_map"]["AutoFeatureExtractor"]
+    loaded = get_class_from_dynamic_module(saved, str(tmp_path)).from_pretrained(tmp_path)
     assert type(loaded).__module__.startswith("transformers_modules")
     expected = ECGFeatureExtractor(scaling="zscore")
     assert loaded.preprocessing_id == expected.preprocessing_id

@@ -5,7 +5,7 @@ ECG model around it, and saving, caches, padding, beams and adapters must not ch
 import pytest
 import torch
 import transformers
-from transformers import AutoModel
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from ecgllm import ECGLLMForConditionalGeneration
 
@@ -91,7 +91,9 @@ def test_saved_and_loaded_is_the_same(built, ecgs, tmp_path):
 def test_loads_as_remote_code(built, ecgs, tmp_path):
     model, processor = built
     model.save_pretrained(tmp_path)
-    loaded = AutoModel.from_pretrained(tmp_path, trust_remote_code=True).eval()
+    # By name, as the package's own class is taken where it is imported.
+    remote = get_class_from_dynamic_module(model.config.auto_map["AutoModel"], str(tmp_path))
+    loaded = remote.from_pretrained(tmp_path).eval()
     assert type(loaded) is not type(model)
     inputs = processor(TEXTS[1], ecgs[1])
     with torch.no_grad():
