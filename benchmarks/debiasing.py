@@ -21,7 +21,8 @@ All are asked about unseen patients in unseen paraphrases. Printed: mean over se
     biased test         accuracy on questions with the training set's bias, with the true ECG, and with a random one:
                         what is right with a random ECG was not read from the ECG
     pairs               questions asked of an ECG that answers yes and of one that answers no, equally severe:
-                        accuracy, both right (chance 25 %, a blind model 0 %), and both right with random ECGs
+                        accuracy, both right (chance 25 %, a question-only baseline 0 %), and both right with random
+                        ECGs
     paraphrase effect      how much more often "yes" is said to a suspecting paraphrase than to a neutral one, on pairs
 """
 

@@ -716,9 +716,9 @@ def test_questions_are_debiased_and_audited(tmp_path: Path, capsys: pytest.Captu
     more = sum(line.startswith("dropped of") for line in whole) - 10
     assert more > 0 and f"... and {more} more (all are in {kept / 'report.txt'})" in shown
     code, out, _ = run(capsys, "audit", kept, "--corpus", corpus, "--json", "-o", report)
-    assert code == 0 and json.loads(out)["overall"]["blind"]["value"] == 0.5
+    assert code == 0 and json.loads(out)["overall"]["baseline"]["value"] == 0.5
     assert (report / "audit.png").is_file() and (report / "audit.json").is_file()
-    assert "blind accuracy" in run(capsys, "audit", built)[1]
+    assert "question-only [95 %]" in run(capsys, "audit", built)[1]
     code, _, err = run(capsys, "audit", corpus)
     assert code == 2 and "holds no questions" in err
 
@@ -746,11 +746,11 @@ def test_biased_questions_are_weighted(tmp_path: Path, capsys: pytest.CaptureFix
     assert run(capsys, "simulate", "-n", 300, "-o", corpus)[0] == 0
     code, out, _ = run(capsys, "confound", corpus, "-o", biased, "--strength", 1)
     assert code == 0 and out.endswith(f"questions in {biased}\n")
-    assert json.loads(run(capsys, "audit", biased, "--json")[1])["words"]["blind"]["value"] > 0.8
+    assert json.loads(run(capsys, "audit", biased, "--json")[1])["words"]["baseline"]["value"] > 0.8
     options = ("--corpus", corpus, "--match-on", "severity", "--method", "weight", "--whole")
     code, _, err = run(capsys, "debias", biased, "-o", weighted, *options)
     assert code == 0 and "weights are worth" in err
-    assert json.loads(run(capsys, "audit", weighted, "--json")[1])["overall"]["blind"]["value"] < 0.6
+    assert json.loads(run(capsys, "audit", weighted, "--json")[1])["overall"]["baseline"]["value"] < 0.6
     code, _, err = run(capsys, "confound", corpus, "-o", tmp_path / "x", "--strength", 2)
     assert code == 2 and "expected a number from 0 to 1" in err
 

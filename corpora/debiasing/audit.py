@@ -1,9 +1,9 @@
 """audit: how much of the answers the questions give away without the ECG, in figures.
 
-In: questions (ours, or ECG-QA's in the same columns), and their corpus where it is at hand. Out: an `Audit`: blind
-accuracy beside chance and the commonest answer, information of paraphrase and answer, the same by template, type and
-confounder, question and confounder together, and leaks between splits. The paper (arXiv 2411.14795) names the cause:
-severity decides which questions are asked and how they are answered.
+In: questions (ours, or ECG-QA's in the same columns), and their corpus where it is at hand. Out: an `Audit`:
+question-only accuracy beside chance and the commonest answer, information of paraphrase and answer, the same by
+template, type and confounder, question and confounder together, and leaks between splits. The paper (arXiv
+2411.14795) names the cause: severity decides which questions are asked and how they are answered.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ...errors_ecgllm import ECGError
 from ..records.duplicates import check_joined
 from .asked_questions import check_columns
 from .audit_groups import HEAD, Group, Tally, bounds_by_type, rows_by
-from .blind_guesser import blind_credits, transfer_credits
-from .blindness import entropy, information
 from .confounders import CONFOUNDERS, NUMBERS, Records
 from .differences import Differences, differences_of
+from .question_only_baseline import baseline_credits, transfer_credits
+from .scores import entropy, information
 from .word_guesser import held_out_credits, transferred_credits
 
 _FEW = 8  # questions of a cell
@@ -42,8 +42,8 @@ class Audit:
     question and the confounder together: where each is balanced by itself, both may tell the answer. severity_gap:
     how far the severity of records that answer yes is from that of those that answer no, by attribute;
     other_severity_gap: the same of the findings that are not asked about, with a corpus. both_answers: share of
-    verify questions whose paraphrase occurs with both answers. across_splits: blind accuracy on another split of a
-    guesser that saw "train". words, words_across_splits: the same of a classifier of n-grams (`word_guesser`).
+    verify questions whose paraphrase occurs with both answers. across_splits: question-only accuracy on another split
+    of a guesser that saw "train". words, words_across_splits: the same of a classifier of n-grams (`word_guesser`).
     patient_leaks, paraphrase_leaks: what "train" shares with other splits. weighted: whether the column weight was
     used. patients_known: else every record counts as a patient. unknown: records asked about that the corpus lacks.
     """
@@ -94,7 +94,7 @@ class Audit:
         for heading, rows in self.blocks().items():
             lines += [heading] if heading else []
             lines += [group.line("  " if heading else "", name) for name, group in rows]
-            cannot |= any(group.blind.value is None for _, group in rows)
+            cannot |= any(group.baseline.value is None for _, group in rows)
         lines += ["", self._cells_in_words()]
         if cannot:
             lines.append(
@@ -155,7 +155,7 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
     unknown = records.lacking(questions)[0]
     asked = _asked(columns, records)
     answers, weights, rows = asked.answers, asked.weights, range(len(keys))
-    tally = asked.tally(keys, blind_credits)
+    tally = asked.tally(keys, baseline_credits)
     by = {
         "type": tally.groups(columns["type"]),
         "template": tally.groups([str(name) for name in columns["template"]]),
@@ -259,7 +259,7 @@ def _alone(confounders: dict[str, list[str]], verify: list[int], asked: _Asked) 
     if not used or not verify:
         return None
     keys = [tuple(values[row] for values in used.values()) for row in verify]
-    tally = replace(asked, types=["verify"] * len(verify)).tally(keys, blind_credits)
+    tally = replace(asked, types=["verify"] * len(verify)).tally(keys, baseline_credits)
     return tally.group("confounders", range(len(verify)))
 
 
@@ -273,7 +273,7 @@ def _with_confounders(
         own = [values[row] for row in verify]
         by_paraphrase = [(*key, value) for key, value in zip(keys, own, strict=True)]
         by_attribute = [(*key[:2], value) for key, value in zip(keys, own, strict=True)]
-        tallies = [asked.tally(one, blind_credits) for one in (by_paraphrase, by_attribute)]
+        tallies = [asked.tally(one, baseline_credits) for one in (by_paraphrase, by_attribute)]
         best = tallies[int(np.argmax([one.credits @ one.weights for one in tallies]))]
         found[name] = best.group(name, range(len(verify)))
     return found

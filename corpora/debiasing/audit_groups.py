@@ -1,4 +1,4 @@
-"""Groups of questions and how often a blind guesser is right about each: the rows of an audit.
+"""Groups of questions and how often a question-only baseline is right about each: the rows of an audit.
 
 In: types, answers, credits with their bounds, patients, weights. Out: `Group`s.
 """
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .blindness import Score, blind_score, score
 from .cell_evidence import Bounds, bounds, cell_sizes
 from .confounders import AGE_BANDS
+from .scores import Score, baseline_score, score
 
 _RANKS = {
     "unknown": len(AGE_BANDS),
@@ -24,13 +24,14 @@ _RANKS = {
 
 @dataclass(frozen=True)
 class Group:
-    """One group of questions: how often a blind guesser is right. yes: share of "yes" among its verify questions.
+    """One group of questions: how often a question-only baseline is right. yes: share of "yes" among its verify
+    questions.
 
     cell: how many questions have the key of the median question; None for a guesser that learned from other questions.
     """
 
     name: str
-    blind: Score
+    baseline: Score
     majority: float
     chance: float
     yes: float | None
@@ -42,12 +43,12 @@ class Group:
         cell = "" if self.cell is None else f"{self.cell:,}"
         shown = indent + (self.name if name is None else name)
         return (
-            f"{shown[:33]:<34}{self.blind.n:>10,}{cell:>8}{str(self.blind):>29}{self.majority:>11.1%}"
+            f"{shown[:33]:<34}{self.baseline.n:>10,}{cell:>8}{str(self.baseline):>29}{self.majority:>11.1%}"
             f"{self.chance:>8.0%}{yes:>7}"
         )
 
 
-HEAD = f"{'':<34}{'questions':>10}{'cell':>8}{'blind accuracy [95 %]':>29}{'commonest':>11}{'chance':>8}{'yes':>7}"
+HEAD = f"{'':<34}{'questions':>10}{'cell':>8}{'question-only [95 %]':>29}{'commonest':>11}{'chance':>8}{'yes':>7}"
 
 
 class Tally:
@@ -89,12 +90,12 @@ class Tally:
         said = float(sum(mass[i] for i in verify))
         clusters = [self.clusters[row] for row in rows]
         if self.evidence is None:
-            blind = score(self.credits[rows], clusters, mass)
+            baseline = score(self.credits[rows], clusters, mass)
         else:
-            blind = blind_score(self.credits[rows], clusters, mass, self.evidence.of(rows))
+            baseline = baseline_score(self.credits[rows], clusters, mass, self.evidence.of(rows))
         return Group(
             name=name,
-            blind=blind,
+            baseline=baseline,
             majority=sum(max(count.values()) for count in counts) / float(mass.sum()),
             chance=sum(sum(count.values()) / max(2, len(count)) for count in counts) / float(mass.sum()),
             yes=float(sum(mass[i] for i in verify if answers[i] == "yes")) / said if verify else None,

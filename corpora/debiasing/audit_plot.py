@@ -1,4 +1,4 @@
-"""The audit as a picture: blind accuracy of every group beside the commonest answer and chance.
+"""The audit as a picture: question-only accuracy of every group beside the commonest answer and chance.
 
 In: an `Audit`. Out: a PNG, PDF or SVG file, by the name's ending. Needs matplotlib (extra `plot`). Decided here: what
 the picture leaves out of an audit, and that it says so.
@@ -36,25 +36,30 @@ def plot_audit(found: Audit, path: str | Path) -> None:
     axes = figure.add_subplot()
     places = range(len(rows), 0, -1)
     for place, (_, group) in zip(places, rows, strict=True):
-        colour = "0.6" if group.blind.value is None else "tab:red"
-        axes.plot([group.blind.low, group.blind.high], [place, place], color=colour, linewidth=2)
+        colour = "0.6" if group.baseline.value is None else "tab:red"
+        axes.plot([group.baseline.low, group.baseline.high], [place, place], color=colour, linewidth=2)
         axes.plot([group.chance] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1)
         axes.plot([group.majority] * 2, [place - 0.25, place + 0.25], color="tab:blue", linewidth=2)
     told = [
-        (group.blind.value, place)
+        (group.baseline.value, place)
         for place, (_, group) in zip(places, rows, strict=True)
-        if group.blind.value is not None
+        if group.baseline.value is not None
     ]
     below = len(rows) + 0.5
     for block in blocks[:-1]:
         below -= len(block)
         axes.axhline(below, color="0.8", linewidth=0.8)
     axes.scatter(
-        [value for value, _ in told], [place for _, place in told], color="tab:red", s=16, zorder=3, label="blind"
+        [value for value, _ in told],
+        [place for _, place in told],
+        color="tab:red",
+        s=16,
+        zorder=3,
+        label="question-only",
     )
     axes.plot([], [], color="tab:blue", linewidth=2, label="commonest answer")
     axes.plot([], [], color="black", linewidth=1, label="chance")
-    axes.set_yticks(list(places), [f"{_short(name)}  ({group.blind.n:,})" for name, group in rows], fontsize=7)
+    axes.set_yticks(list(places), [f"{_short(name)}  ({group.baseline.n:,})" for name, group in rows], fontsize=7)
     axes.set_xlim(-0.02, 1.02)  # whole dots at 0 and 100 %
     axes.set_ylim(0.3, len(rows) + 0.7)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -75,17 +80,17 @@ def shown_groups(found: Audit) -> tuple[list[Block], list[str]]:
         kind = heading.removeprefix("by ")
         shown = rows
         if kind in found.by:
-            largest = sorted(rows, key=lambda row: -row[1].blind.n)[:_MOST_GROUPS]
+            largest = sorted(rows, key=lambda row: -row[1].baseline.n)[:_MOST_GROUPS]
             shown = [row for row in rows if row in largest]
             if len(rows) > len(shown):
-                left_out = sum(group.blind.n for _, group in rows) - sum(group.blind.n for _, group in shown)
+                left_out = sum(group.baseline.n for _, group in rows) - sum(group.baseline.n for _, group in shown)
                 notes.append(
                     f"{len(rows) - len(shown):,} more groups by {kind}, with {left_out:,} questions, are not shown; "
                     "audit.json has them"
                 )
             shown = [(f"{kind}: {name}", group) for name, group in shown]
         blocks.append(shown)
-    if any(group.blind.value is None for block in blocks for _, group in block):
+    if any(group.baseline.value is None for block in blocks for _, group in block):
         notes.append("grey: cells are too small to tell; the bar is what is known at least and possible at most")
     if found.weighted:
         notes.append("questions count by their weight")

@@ -1,4 +1,4 @@
-"""What cells that are too small to guess from may hide: bounds of blind accuracy from pairs of questions.
+"""What cells that are too small to guess from may hide: bounds of question-only accuracy from pairs of questions.
 
 In: keys, answers, clusters, weights and the guesser's credits. Out: `Bounds`. Decided here: how much can be known from
 few questions of each key. Two questions say nothing of their own paraphrase, but a thousand paraphrases with two

@@ -12,10 +12,10 @@ import numpy as np
 
 from ..records.report_lines import listed
 from .asked_questions import asked, is_answered_yes_or_no
-from .blind_guesser import blind_accuracy
-from .blindness import Score
 from .confounders import CONFOUNDERS, MatchOn, Records, confounders_of
 from .differences import Differences, differences_of
+from .question_only_baseline import baseline_accuracy
+from .scores import Score
 from .standardisation import Standardised
 
 Row = dict[str, Any]
@@ -83,7 +83,7 @@ class DebiasReport:
             kept = [rows[position] for position in weights]
             keys = [(row["template"], row["attribute"], row["question"], strata(row)) for row in kept]
             answers, records = [row["answers"][0] for row in kept], [row["ecg_ids"][0] for row in kept]
-            self.crossed = blind_accuracy(keys, answers, records, np.array(list(weights.values())))
+            self.crossed = baseline_accuracy(keys, answers, records, np.array(list(weights.values())))
 
     def describe_confounders(
         self, rows: list[Row], weights: Mapping[int, float], records: Records, match_on: MatchOn

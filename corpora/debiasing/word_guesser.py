@@ -1,10 +1,11 @@
-"""A blind classifier of words: scikit-learn's logistic regression on n-grams of a question, cross-fitted by record.
+"""A question-only classifier of words: scikit-learn's logistic regression on n-grams of a question, cross-fitted by
+record.
 
 In: paraphrases, answers, clusters (records or patients). Out: credits on questions about records, or of a split, that
 it was not trained on. It carries to paraphrases never seen, as a language model does, where the table of
-`blind_guesser` knows only keys. Decided here: near balance it is wrong by construction, as leaving out one yes leaves
-its paraphrase with more no. So it is followed as far as guesses of about its certainty earn more than the commonest
-answer, beyond chance.
+`question_only_baseline` knows only keys. Decided here: near balance it is wrong by construction, as leaving out one
+yes leaves its paraphrase with more no. So it is followed as far as guesses of about its certainty earn more than the
+commonest answer, beyond chance.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from .blind_guesser import blind_credits, transfer_credits
 from .cross_fitting import folds_of, numbers, trust
+from .question_only_baseline import baseline_credits, transfer_credits
 
 _FOLDS = 5
 _PARTITION = 100  # another than those of the table of keys
@@ -36,14 +37,14 @@ def held_out_credits(
     """Credit of the classifier for every question of one type: 1 right, 0 wrong, 1/k where k answers tie; in between
     where it is followed in part."""
     mass = np.ones(len(answers)) if weights is None else np.asarray(weights, dtype=float)
-    broad = blind_credits([()] * len(answers), answers, clusters, mass)
+    broad = baseline_credits([()] * len(answers), answers, clusters, mass)
     credits, group, trusted = _cross_fitted((texts, answers, clusters, mass), broad)
     return broad + trusted[group] * (credits - broad)
 
 
 def transferred_credits(train: Seen, test: tuple[Sequence[str], Sequence[str]]) -> np.ndarray:
     """Credit on the questions of one split, of one type, of the classifier that saw another."""
-    broad = blind_credits([()] * len(train[1]), train[1], train[2], train[3])
+    broad = baseline_credits([()] * len(train[1]), train[1], train[2], train[3])
     trusted = _cross_fitted(train, broad)[2]
     known = transfer_credits(([()] * len(train[1]), *train[1:]), ([()] * len(test[1]), test[1]))
     credits, group = _guessed((train[0], train[1], train[3]), test)

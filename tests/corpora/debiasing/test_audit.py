@@ -9,8 +9,8 @@ import pytest
 from datasets import Dataset
 
 from ecgllm.corpora import QUESTION_FEATURES, audit, debias
-from ecgllm.corpora.debiasing.blind_guesser import blind_credits
-from ecgllm.corpora.debiasing.blindness import information, score
+from ecgllm.corpora.debiasing.question_only_baseline import baseline_credits
+from ecgllm.corpora.debiasing.scores import information, score
 
 
 def rows(answers, attribute="x", paraphrase="Is there x?", split="train", start=0):
@@ -34,7 +34,7 @@ def test_an_attribute_that_tells_its_answer_is_seen() -> None:
         rows(["no"] * 90 + ["yes"] * 10, "y", "Is there y?", start=100),
     )
     found = audit(told)
-    assert found.overall.blind.value == pytest.approx(0.9, abs=0.02)
+    assert found.overall.baseline.value == pytest.approx(0.9, abs=0.02)
     assert found.overall.majority == 0.5 and found.overall.chance == 0.5
     assert found.information_bits == pytest.approx(1 - 0.469, abs=0.02)  # H(0.1) = 0.469 bits
     assert found.both_answers == 1.0
@@ -46,8 +46,8 @@ def test_a_balanced_set_is_at_chance_whatever_its_size() -> None:
     for n in (1, 2, 5, 40):
         parts = [rows(["yes", "no"] * n, f"f{k}", f"Is there f{k}?", start=1000 * k) for k in range(30)]
         found = audit(questions(*parts))
-        assert found.overall.blind.value == pytest.approx(0.5)
-        assert found.overall.blind.holds(0.5)
+        assert found.overall.baseline.value == pytest.approx(0.5)
+        assert found.overall.baseline.holds(0.5)
         assert found.information_bits == 0.0
 
 
@@ -56,7 +56,7 @@ def test_answers_that_depend_on_nothing_share_no_information() -> None:
     for seed in range(40):
         rng = np.random.default_rng(seed)
         keys, answers = rng.integers(0, 200, 400), rng.integers(0, 2, 400)
-        rights.append(blind_credits([(int(key),) for key in keys], answers.tolist()).mean())
+        rights.append(baseline_credits([(int(key),) for key in keys], answers.tolist()).mean())
         if seed < 8:
             bits.append(information(keys.tolist(), answers.tolist()))
     assert np.mean(bits) < 0.04  # the plug-in estimate says 0.4 bits
@@ -79,7 +79,7 @@ def test_a_test_paraphrase_is_guessed_from_its_attribute() -> None:
             rows(["no"] * 10, "y", "Does one see y?", "test", start=300),
         )
     )
-    assert found.across_splits["test"].blind.value == 1.0
+    assert found.across_splits["test"].baseline.value == 1.0
     assert not found.paraphrase_leaks and not found.patient_leaks
 
 
@@ -95,7 +95,7 @@ def test_leaks_are_named() -> None:
 def test_confounders_alone() -> None:
     corpus = Dataset.from_list([{"id": f"r{i}", "age": 30.0 + 40 * (i < 50), "sex": "male"} for i in range(100)])
     found = audit(questions(rows(["yes"] * 50 + ["no"] * 50)), corpus)
-    assert found.confounders_alone.blind.value == 1.0
+    assert found.confounders_alone.baseline.value == 1.0
     assert [group.name for group in found.by["age"]] == ["under 40", "60 to 79"]
     assert "sex" not in found.by  # tells nothing apart
 
@@ -103,8 +103,8 @@ def test_confounders_alone() -> None:
 def test_sets_of_answers_and_json() -> None:
     row = rows(["yes"])[0] | {"type": "query"}
     found = audit(questions([row | {"ecg_ids": [f"r{i}"], "answers": ["a", "b"]} for i in range(10)]))
-    assert found.overall.blind.value == 1.0 and found.both_answers is None
-    assert json.loads(found.to_json())["overall"]["blind"]["n"] == 10
+    assert found.overall.baseline.value == 1.0 and found.both_answers is None
+    assert json.loads(found.to_json())["overall"]["baseline"]["n"] == 10
 
 
 def test_what_cannot_be_audited_is_refused() -> None:
@@ -132,9 +132,9 @@ def test_ecg_qa_is_biased_and_its_debiased_set_is_not(paraphrase: str, shared_da
     ]  # fmt: skip
     told = questions(built)
     before, after = audit(told), audit(debias(told))
-    print(f"{paraphrase}: blind {before.overall.blind}, de-biased {after.overall.blind}")
-    assert before.overall.blind.low > 0.65
-    assert after.overall.blind.holds(0.5) and after.questions > 5000
+    print(f"{paraphrase}: question only {before.overall.baseline}, de-biased {after.overall.baseline}")
+    assert before.overall.baseline.low > 0.65
+    assert after.overall.baseline.holds(0.5) and after.questions > 5000
 
 
 def test_groups_by_age_stand_in_its_order() -> None:
@@ -154,9 +154,9 @@ def test_what_the_plot_leaves_out_it_says() -> None:
     assert {"all", "all, by words", "train -> test", "template: verify-finding", "severity: 3"} <= set(shown)
     assert not [note for note in notes if "not shown" in note]
     one = found.by["template"][0]
-    sizes = [(f"t{n:02d}", replace(one.blind, n=n)) for n in range(1, 19)]
-    found.by["template"] = [replace(one, name=name, blind=blind) for name, blind in sizes]
-    found.by["template"][5] = replace(one, name="t06", blind=replace(one.blind, n=6, value=None))
+    sizes = [(f"t{n:02d}", replace(one.baseline, n=n)) for n in range(1, 19)]
+    found.by["template"] = [replace(one, name=name, baseline=score) for name, score in sizes]
+    found.by["template"][5] = replace(one, name="t06", baseline=replace(one.baseline, n=6, value=None))
     blocks, notes = shown_groups(replace(found, weighted=True))
     shown = [name for block in blocks for name, _ in block if name.startswith("template")]
     assert shown == [f"template: t{n:02d}" for n in range(4, 19)]
@@ -172,15 +172,17 @@ def test_cells_are_counted_and_small_ones_say_so() -> None:
         for k, p in enumerate(leaning)
     ]
     found = audit(questions(*parts))
-    assert found.overall.blind.value is None and found.overall.blind.low < 0.8 < found.overall.blind.high < 0.87
-    assert found.overall.blind.low > 0.6  # known all the same, and by no means 50 %
+    assert (
+        found.overall.baseline.value is None and found.overall.baseline.low < 0.8 < found.overall.baseline.high < 0.87
+    )
+    assert found.overall.baseline.low > 0.6  # known all the same, and by no means 50 %
     assert found.cells == {2: 600} and found.overall.cell == 2
     said = str(found).splitlines()
     assert said[1].split()[3:5] == ["cannot", "tell"]
     assert any(
         line.startswith("600 cells (alike in type, template, attribute and paraphrase) of 2 to 2") for line in said
     )
-    assert json.loads(found.to_json())["overall"]["blind"]["value"] is None
+    assert json.loads(found.to_json())["overall"]["baseline"]["value"] is None
 
 
 def test_paraphrase_and_severity_together_are_looked_at() -> None:
@@ -191,8 +193,8 @@ def test_paraphrase_and_severity_together_are_looked_at() -> None:
     ):
         parts.append([row | {"severity": [severity]} for row in rows([answer], "x", paraphrase, start=k)])
     found = audit(questions(*parts))
-    assert found.overall.blind.value == pytest.approx(0.5, abs=0.01) and found.severity_gap.pooled == 0.0
-    assert found.with_confounders["severity"].blind.value == pytest.approx(1.0, abs=0.02)
+    assert found.overall.baseline.value == pytest.approx(0.5, abs=0.01) and found.severity_gap.pooled == 0.0
+    assert found.with_confounders["severity"].baseline.value == pytest.approx(1.0, abs=0.02)
     assert "question and severity" in str(found)
 
 

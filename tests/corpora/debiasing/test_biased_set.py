@@ -62,14 +62,14 @@ def test_answers_are_true_and_rows_are_questions(corpus, biased) -> None:
 
 
 def test_the_question_tells_more_the_stronger_it_is(biased) -> None:
-    blind = []
+    right = []
     for strength, rows in biased.items():
         words = CountVectorizer(ngram_range=(1, 2), binary=True).fit_transform(rows["question"][:])
         groups = [name for (name,) in rows["ecg_ids"]]
         scores = cross_val_score(LogisticRegression(C=0.3), words, yes(rows), groups=groups, cv=GroupKFold(5))
-        blind.append(scores.mean())
-        assert blind[-1] == pytest.approx((1 + 0.9 * strength**2) / 2, abs=0.04)
-    assert np.all(np.diff(blind) > 0.03)
+        right.append(scores.mean())
+        assert right[-1] == pytest.approx((1 + 0.9 * strength**2) / 2, abs=0.04)
+    assert np.all(np.diff(right) > 0.03)
 
 
 def test_severity_tells_more_the_stronger_it_is(corpus, biased) -> None:

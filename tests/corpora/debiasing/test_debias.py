@@ -104,7 +104,7 @@ def test_weights_balance_without_dropping() -> None:
     assert abs(report.balance["severity"][1]) < 0.02 < 0.5 < report.balance["severity"][0]
     assert "weights are worth" in str(report)
     found = audit(kept, corpus)
-    assert found.weighted and found.overall.blind.holds(0.5) and abs(found.other_severity_gap.pooled) < 0.02
+    assert found.weighted and found.overall.baseline.holds(0.5) and abs(found.other_severity_gap.pooled) < 0.02
 
 
 def test_each_split_is_balanced_by_itself() -> None:

@@ -1,9 +1,10 @@
-"""The laws of blind accuracy: what is guessable reads so, what is not reads as chance, and no one question decides."""
+"""The laws of question-only accuracy: what is guessable reads so, what is not reads as chance, and no one question
+decides."""
 
 import numpy as np
 import pytest
 
-from ecgllm.corpora.debiasing.blind_guesser import blind_accuracy, blind_credits, transfer_credits
+from ecgllm.corpora.debiasing.question_only_baseline import baseline_accuracy, baseline_credits, transfer_credits
 
 
 def balanced(paraphrases: int, pairs: int) -> list[tuple[tuple, str, str]]:
@@ -29,7 +30,7 @@ def leaning(share: float, paraphrases: int, size: int, seed: int) -> list[tuple[
 
 
 def accuracy(rows: list[tuple[tuple, str, str]]):
-    return blind_accuracy(*zip(*rows, strict=True))
+    return baseline_accuracy(*zip(*rows, strict=True))
 
 
 @pytest.mark.parametrize(("paraphrases", "pairs"), [(500, 1), (231, 13), (30, 100), (1, 500)])
@@ -45,10 +46,10 @@ def test_a_balanced_set_reads_50_and_no_question_turns_it_over(paraphrases: int,
 @pytest.mark.parametrize("size", [1000, 250, 100, 20, 5])
 def test_no_question_moves_the_figure_by_a_point(share: float, size: int) -> None:
     keys, answers, records = zip(*leaning(share, 1000 // size, size, seed=size), strict=True)
-    whole, rng = blind_credits(keys, answers, records).mean(), np.random.default_rng(1)
+    whole, rng = baseline_credits(keys, answers, records).mean(), np.random.default_rng(1)
     for gone in rng.integers(0, len(keys), 5):
         left = [[value for i, value in enumerate(values) if i != gone] for values in (keys, answers, records)]
-        assert abs(blind_credits(*left).mean() - whole) < 0.01
+        assert abs(baseline_credits(*left).mean() - whole) < 0.01
 
 
 @pytest.mark.parametrize("by_cell", [True, False])
@@ -149,4 +150,4 @@ def test_another_split_is_not_turned_over_by_one_question() -> None:
 def test_weights_count() -> None:
     rows = leaning(0.5, 4, 250, seed=0)
     weights = np.array([3.0 if answer == "yes" else 1.0 for _, answer, _ in rows])
-    assert blind_accuracy(*zip(*rows, strict=True), weights).value == pytest.approx(0.75, abs=0.03)
+    assert baseline_accuracy(*zip(*rows, strict=True), weights).value == pytest.approx(0.75, abs=0.03)

@@ -1,7 +1,8 @@
-"""Blind accuracy and information as figures with intervals: what a question tells when nobody looks at the ECG.
+"""Question-only accuracy and information as figures with intervals: what a question tells when nobody looks at the
+ECG.
 
-In: credits of a guesser (`blind_guesser`, `word_guesser`), clusters (patients), weights, and bounds (`cell_evidence`).
-Out: scores. Decided here: when cells are too small to tell, and then no figure is given.
+In: credits of a guesser (`question_only_baseline`, `word_guesser`), clusters (patients), weights, and bounds
+(`cell_evidence`). Out: scores. Decided here: when cells are too small to tell, and then no figure is given.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ def score(credits: np.ndarray, clusters: Sequence[Hashable], weights: np.ndarray
     return Score(value, max(0.0, value - half), min(1.0, value + half), len(credits), count)
 
 
-def blind_score(credits: np.ndarray, clusters: Sequence[Hashable], weights: np.ndarray, bounds: Bounds) -> Score:
-    """Blind accuracy: what the guesser earned, and from what the cells can tell at least to what they may hide.
+def baseline_score(credits: np.ndarray, clusters: Sequence[Hashable], weights: np.ndarray, bounds: Bounds) -> Score:
+    """Question-only accuracy: what the guesser earned, and from what the cells can tell at least to what they may
+    hide.
 
     Without a value (None) where they may hide more than five points: its cells are too small to tell.
     """

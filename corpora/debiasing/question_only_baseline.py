@@ -1,10 +1,10 @@
-"""The blind guesser: what the questions about other records were answered, cross-fitted by record.
+"""The question-only baseline: what the questions about other records were answered, cross-fitted by record.
 
-In: keys (what a blind guesser sees, from broad to exact: template, attribute, paraphrase), answers, clusters (records
-or patients), weights; of questions of one type. Out: the credit of every question. Decided here: how the guesser is
-kept honest near balance. It learns from nine tenths of the records and is asked about the last tenth. From a perfectly
-balanced cell it then sees a lead of the answer that it was not shown: a guesser that followed every lead would be
-wrong more often than chance, and one question more or less would turn the figure over. So
+In: keys (what a question-only baseline sees, from broad to exact: template, attribute, paraphrase), answers, clusters
+(records or patients), weights; of questions of one type. Out: the credit of every question. Decided here: how the
+guesser is kept honest near balance. It learns from nine tenths of the records and is asked about the last tenth. From
+a perfectly balanced cell it then sees a lead of the answer that it was not shown: a guesser that followed every lead
+would be wrong more often than chance, and one question more or less would turn the figure over. So
 - an answer is given up only as far as its shortfall is beyond chance, from one to two standard deviations (cautious);
 - cells that are alike in size may follow smaller leads (bold) as far as that earns more, beyond chance, among them;
 - and what they tell is used at all as far as it earns more than the broader key does.
@@ -16,9 +16,9 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from .blindness import Score, blind_score
 from .cell_evidence import SIZES, bounds
 from .cross_fitting import folds_of, numbers, ramp, trust
+from .scores import Score, baseline_score
 
 FOLDS = 10
 _REPEATS = 5  # of the partition into folds; their mean depends little on where one record falls
@@ -28,13 +28,13 @@ _CAUTION = (None, (1.0, 2.0), (0.0, 0.5))
 _Split = tuple[np.ndarray, np.ndarray]
 
 
-def blind_credits(
+def baseline_credits(
     keys: Sequence[Sequence[Hashable]],
     answers: Sequence[Hashable],
     clusters: Sequence[Hashable] | None = None,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Credit of the blind guesser for every question: the probability that it gives the true answer.
+    """Credit of the question-only baseline for every question: the probability that it gives the true answer.
 
     Args: keys: of every question, from broad to exact; each level is looked up together with those before it.
         clusters: records or patients, in a fold as a whole; None: every question is a record of its own.
@@ -44,16 +44,16 @@ def blind_credits(
     return table.credits(_splits(own, np.arange(len(answers)))) / _REPEATS
 
 
-def blind_accuracy(
+def baseline_accuracy(
     keys: Sequence[Sequence[Hashable]],
     answers: Sequence[Hashable],
     clusters: Sequence[Hashable],
     weights: np.ndarray | None = None,
 ) -> Score:
-    """Blind accuracy of questions of one type, without a value where their cells are too small to tell."""
+    """Question-only accuracy of questions of one type, without a value where their cells are too small to tell."""
     mass = np.ones(len(answers)) if weights is None else np.asarray(weights, dtype=float)
-    credits = blind_credits(keys, answers, clusters, mass)
-    return blind_score(credits, clusters, mass, bounds(keys, answers, clusters, mass, credits))
+    credits = baseline_credits(keys, answers, clusters, mass)
+    return baseline_score(credits, clusters, mass, bounds(keys, answers, clusters, mass, credits))
 
 
 def transfer_credits(
