@@ -10,6 +10,7 @@ AdamW's. Sources: Jordan et al. 2024, "Muon: an optimizer for hidden layers in n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,16 +58,16 @@ class MuonAdamW(torch.optim.Optimizer):
         return loss
 
 
-def muon(model: nn.Module, args: TrainingArguments, decayed: Iterable[str]) -> MuonAdamW:
+def muon(model: nn.Module, args: TrainingArguments, decayed: Callable[[nn.Module], Iterable[str]]) -> MuonAdamW:
     """The optimizer of a model's parameters that learn.
 
-    decayed: names of parameters with weight decay. Raises: ValueError where no linear layer learns.
+    decayed: names of a model's parameters with weight decay. Raises: ECGError where no linear layer learns.
     """
-    decayed, matrices = set(decayed), matrices_of(model)
+    decaying, matrices = set(decayed(model)), matrices_of(model)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((id(parameter) in matrices, name in decayed), []).append(parameter)
+            groups.setdefault((id(parameter) in matrices, name in decaying), []).append(parameter)
     common = {"lr": args.learning_rate}
     made = {
         kind: [
@@ -77,7 +78,10 @@ def muon(model: nn.Module, args: TrainingArguments, decayed: Iterable[str]) -> M
         for kind in (True, False)
     }
     if not made[True]:
-        raise ECGError("optimizer muon is for the weights of linear layers, of which none learns; take adamw")
+        raise ECGError(
+            f"{Path(args.output_dir).name}: optimizer muon is for the weights of linear layers, of which none learns; "
+            "take adamw"
+        )
     # Where everything else is frozen, an empty group stands for it.
     return MuonAdamW(
         made[True],

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils import get_total_norm
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
@@ -61,8 +62,11 @@ class StageTrainer(Trainer):
                 f"{Path(settings.output_dir).name} has no validation examples, and is to be validated on the way; "
                 "take more records, or leave out early_stopping_patience, load_best_model_at_end and eval_strategy."
             )
+        if optimizer == "muon":
+            # A factory of an optimizer that splits the model's parameters itself, as Trainer has it.
+            known = {"args": settings, "decayed": self.get_decay_parameter_names}
+            kwargs["optimizer_cls_and_kwargs"] = (lambda: muon, known)
         super().__init__(*args, **kwargs)
-        self.optimizer_name = optimizer
         if optimizer == "muon" and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise RecipeError(
                 "optimizer muon needs whole matrices, and FSDP and DeepSpeed divide them; take adamw, or train with "
@@ -80,6 +84,7 @@ class StageTrainer(Trainer):
         # Of a validation: examples, their summed losses and their counts of learned tokens, batch by batch.
         self._answers: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._guard = NonFiniteGuard(Path(self.args.output_dir), self.train_dataset.names)
+        self.add_callback(_BeforeTheStep(self))
         use_stage_progress(self)
         self.order: GroupedSampler | None = None
         self.add_callback(_EpochOfData(self))
@@ -87,19 +92,6 @@ class StageTrainer(Trainer):
     def keep_apart(self) -> None:
         """Make training batches as validation batches are made, and leave an example's place to chance."""
         self.together, self._train_collator = 1, self.data_collator
-
-    def create_accelerator_and_postprocess(self) -> None:
-        super().create_accelerator_and_postprocess()
-        clip = self.accelerator.clip_grad_norm_
-
-        def clip_and_check(*args: Any, **kwargs: Any) -> Any:
-            # What every version of Trainer calls between the last backward pass of a batch and the optimizer's step.
-            norm = clip(*args, **kwargs)
-            scaled = self.accelerator.scaler is not None  # fp16, which skips a step whose gradients overflow
-            self._guard.check(self.state.global_step + 1, None if scaled else norm, self._loss_alone())
-            return norm
-
-        self.accelerator.clip_grad_norm_ = clip_and_check
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list, Any]:
         # A run that is over and is taken up again would take one more step before it looks.
@@ -111,14 +103,13 @@ class StageTrainer(Trainer):
         self._guard.add(examples, loss)
         return loss
 
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        if self.optimizer is None and self.optimizer_name == "muon":
-            model = self.model if model is None else model
-            try:
-                self.optimizer = muon(model, self.args, self.get_decay_parameter_names(model))
-            except ValueError as error:
-                raise RecipeError(f"{Path(self.args.output_dir).name}: {error}") from error
-        return super().create_optimizer(model)
+    def check_finite(self) -> None:
+        """Judge the loss and the gradients of a step that is about to be taken. Raises: NonFiniteError."""
+        norm = None
+        if self.accelerator.scaler is None:  # fp16's skips a step whose gradients overflow
+            # Clipped by now, where they are clipped: what was not finite is not finite still.
+            norm = get_total_norm(p.grad for p in self.model.parameters() if p.grad is not None)
+        self._guard.check(self.state.global_step + 1, norm, self._loss_alone())
 
     def _loss_alone(self) -> Callable[[int], float] | None:
         """The loss of one training example; None where processes would have to compute it together."""
@@ -225,6 +216,16 @@ class StageTrainer(Trainer):
             number=len(dataset),
         )
         return self.order
+
+
+class _BeforeTheStep(TrainerCallback):
+    """Lets the trainer judge a step before it is taken."""
+
+    def __init__(self, trainer: StageTrainer):
+        self._trainer = trainer
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._trainer.check_finite()
 
 
 class _EpochOfData(TrainerCallback):

@@ -52,7 +52,7 @@ def step(model: nn.Module, *optimizers: torch.optim.Optimizer) -> None:
 
 
 def made(model: nn.Module, arguments: TrainingArguments) -> torch.optim.Optimizer:
-    return muon(model, arguments, {"embedding.weight", "hidden.weight"})
+    return muon(model, arguments, lambda _: {"embedding.weight", "hidden.weight"})
 
 
 def test_a_copy_goes_on_as_the_original(model, arguments) -> None:
@@ -137,7 +137,7 @@ def test_no_matrix_is_refused(model, arguments) -> None:
 def test_what_stands_for_tokens_is_no_matrix(tied: bool, arguments) -> None:
     sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=11, tie_word_embeddings=tied, **sizes))
-    optimizer = muon(model, arguments, ())
+    optimizer = muon(model, arguments, lambda _: ())
     matrices = {id(parameter) for parameter in optimizer.param_groups[0]["params"]}
     named = {name for name, parameter in model.named_parameters() if id(parameter) in matrices}
     assert len(named) == 7 and all(name.startswith("model.layers.0") for name in named)
