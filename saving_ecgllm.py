@@ -8,9 +8,11 @@ class reaches, and must be saved again whole from there.
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import ModelCardData
 from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save, get_relative_import_files
 
@@ -107,34 +109,36 @@ def _write_model_card(model: CompleteFolder, folder: Path) -> None:
     if card.exists():
         return
     config = model.config
-    encoder = getattr(config, "encoder_config", config)
+    preprocessing = getattr(config, "encoder_config", config).preprocessing or {"unknown": "see the processor"}
     trained_on = getattr(config, "trained_on", None) or "not stated by whoever saved this checkpoint"
-    lines = [
-        "---",
-        "library_name: transformers",
-        "tags: [ecg, electrocardiogram, multimodal, ecgllm]",
-        "pipeline_tag: text-generation",
-        "---",
-        f"# {type(model).__name__}",
-        "",
+    text = model_card(
+        type(model).__name__,
         "An ECG model made with ecgllm (method: arXiv 2411.14795).",
-        "",
-        "## Preprocessing",
-        "",
-        "Done by the processor in this folder; the model refuses ECGs that were prepared in another way.",
-        "",
-        *(f"- {key}: {value}" for key, value in (encoder.preprocessing or {"unknown": "see the processor"}).items()),
-        "",
-        "## Training data",
-        "",
-        f"{trained_on}",
-        "",
-        "## Limits",
-        "",
-        LIMITS,
-        "",
-    ]
-    card.write_text("\n".join(lines), encoding="utf-8")
+        {"Training data": trained_on, "Preprocessing": preprocessing_text(preprocessing), "Limits": LIMITS},
+        answers=hasattr(model, "generate"),
+    )
+    card.write_text(text, encoding="utf-8")
 
 
-__all__ = ["LIMITS", "CompleteFolder", "code_files", "copy_code"]
+def model_card(title: str, text: str, sections: Mapping[str, str], answers: bool) -> str:
+    """A card: what the Hub reads of it, a title, a text, and sections by their headings.
+
+    answers: whether the model answers questions.
+    """
+    data = ModelCardData(
+        library_name="transformers",
+        tags=["ecg", "electrocardiogram", "multimodal", "ecgllm"],
+        pipeline_tag="text-generation" if answers else None,
+    )
+    parts = [f"---\n{data.to_yaml()}\n---\n# {title}", text]
+    parts += [f"## {heading}\n\n{section}" for heading, section in sections.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def preprocessing_text(preprocessing: Mapping[str, Any]) -> str:
+    """A card's section on what the processor does to an ECG."""
+    done = "Done by the processor in this folder; the model refuses ECGs that were prepared in another way.\n"
+    return "\n".join([done, *(f"- {key}: {value}" for key, value in preprocessing.items())])
+
+
+__all__ = ["LIMITS", "CompleteFolder", "code_files", "copy_code", "model_card", "preprocessing_text"]

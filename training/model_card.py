@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..saving_ecgllm import LIMITS
+from ..saving_ecgllm import LIMITS, model_card, preprocessing_text
 from .recipe import QuestionStage
 
 if TYPE_CHECKING:
@@ -21,61 +21,50 @@ _LIMITS = """\
 The figures above come from records of the same source as the training data, and from questions whose answers are the
 source's own labels, errors included. Probabilities of answers are not calibrated."""
 
+_ENCODES = "An ECG and text encoder in one space: `AutoModel.from_pretrained(path, trust_remote_code=True)`."
+_ANSWERS = """\
+```python
+from transformers import pipeline
 
-def model_card(context: StageContext, metrics: dict[str, Any]) -> str:
+pipe = pipeline(model=path, trust_remote_code=True)
+ecg = {"signal": signal, "sampling_rate": 500, "leads": ["I", "II", "III"]}  # [leads, samples] in mV
+pipe("Is there atrial fibrillation?", ecgs=ecg)
+```"""
+
+
+def run_card(context: StageContext, metrics: dict[str, Any]) -> str:
     """Text of the card: data, preprocessing, training, figures, limits, recipe."""
     recipe = context.recipe
-    splits = list(context.corpus["split"])
     last = list(recipe.stages)[-1]
-    title = recipe.description or f"ECG model after the stage {last}"
-    refused, fresh = len(context.signals.refused), context.fresh_records()
-    lines = [
-        "---",
-        "library_name: transformers",
-        "tags: [ecg, electrocardiogram, multimodal, ecgllm]",
-        *([] if last == "pretrain" else ["pipeline_tag: text-generation"]),
-        "---",
-        f"# {title}",
-        "",
-        f"Made with ecgllm (method: arXiv 2411.14795); stages: {', '.join(recipe.stages)}.",
-        *_usage(last),
-        "",
-        "## Training data",
-        "",
+    # Folders are of the machine that trained.
+    values = yaml.safe_dump(_without_paths(recipe.to_dict()), sort_keys=False, allow_unicode=True).strip()
+    used = ", ".join(f"{name} {version}" for name, version in metrics[last]["versions"].items())
+    use = _ENCODES if last == "pretrain" else _ANSWERS
+    asked = f"{_asked(context, last)}, questions in wordings that were not trained on, seed {recipe.seed}."
+    return model_card(
+        recipe.description or f"ECG model after the stage {last}",
+        f"Made with ecgllm (method: arXiv 2411.14795); stages: {', '.join(recipe.stages)}.\n\n{use}",
+        {
+            "Training data": "\n".join(_data(context)),
+            "Preprocessing": preprocessing_text(context.feature_extractor.preprocessing),
+            "Figures": "\n".join([asked, "", *_figures(metrics)]),
+            "Limits": f"{LIMITS}\n{_LIMITS}",
+            "Recipe": f"```yaml\n{values}\n```\n\nVersions: {used}",
+        },
+        answers=last != "pretrain",
+    )
+
+
+def _data(context: StageContext) -> list[str]:
+    splits, fresh, refused = list(context.corpus["split"]), context.fresh_records(), len(context.signals.refused)
+    return [
         f"{context.trained_on()}.",
         "",
         *([f"- made for pretrain, each seen once: {fresh} ECGs"] if fresh else []),
         *(f"- {name}: {splits.count(name)} ECGs" for name in ("train", "validation", "test")),
         *([f"- refused by the feature extractor and left out: {refused}"] if refused else []),
-        "",
         *_start(context),
-        "## Preprocessing",
-        "",
-        "Done by the processor in this folder; the model refuses ECGs that were prepared in another way.",
-        "",
-        *(f"- {key}: {value}" for key, value in context.feature_extractor.preprocessing.items()),
-        "",
-        "## Figures",
-        "",
-        f"{_asked(context, last)}, questions in wordings that were not trained on, seed {recipe.seed}.",
-        "",
-        *_figures(metrics),
-        "",
-        "## Limits",
-        "",
-        LIMITS,
-        _LIMITS,
-        "",
-        "## Recipe",
-        "",
-        "```yaml",
-        # Folders are of the machine that trained.
-        yaml.safe_dump(_without_paths(recipe.to_dict()), sort_keys=False, allow_unicode=True).strip(),
-        "```",
-        "",
-        "Versions: " + ", ".join(f"{name} {version}" for name, version in metrics[last]["versions"].items()),
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _asked(context: StageContext, last: str) -> str:
@@ -90,24 +79,9 @@ def _start(context: StageContext) -> list[str]:
     if start is None:
         return []
     if context.start is not None and not context.start.weights:
-        return [f"Sizes and tokenizer are those of `{start['name']}`; no weight is.", ""]
+        return ["", f"Sizes and tokenizer are those of `{start['name']}`; no weight is."]
     learned = f", which learned from: {start['trained_on']}" if start["trained_on"] else ""
-    return [f"Training started from the checkpoint `{start['name']}` ({start['weights']}){learned}.", ""]
-
-
-def _usage(last: str) -> list[str]:
-    if last == "pretrain":
-        return ["", "An ECG and text encoder in one space: `AutoModel.from_pretrained(path, trust_remote_code=True)`."]
-    return [
-        "",
-        "```python",
-        "from transformers import pipeline",
-        "",
-        "pipe = pipeline(model=path, trust_remote_code=True)",
-        'ecg = {"signal": signal, "sampling_rate": 500, "leads": ["I", "II", "III"]}  # [leads, samples] in mV',
-        'pipe("Is there atrial fibrillation?", ecgs=ecg)',
-        "```",
-    ]
+    return ["", f"Training started from the checkpoint `{start['name']}` ({start['weights']}){learned}."]
 
 
 def _figures(metrics: dict[str, Any]) -> list[str]:
@@ -161,6 +135,9 @@ def _pretraining_figures(metrics: dict[str, Any]) -> list[str]:
 
 def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in values.items() if key not in ("data", "output", "start_from")}
+    for key in ("text_encoder", "language_model"):
+        if kept[key]["name"] and Path(kept[key]["name"]).is_dir():
+            kept[key] |= {"name": Path(kept[key]["name"]).name}
     for stage in kept["stages"].values():
         for settings, key in ((stage["augment"], "noise_source"), (stage.get("questions", {}), "path")):
             if key in settings:

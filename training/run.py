@@ -30,7 +30,7 @@ from ..writing import write_json, write_text, written_whole
 from .data.corpus import load_corpus
 from .data.prepared_signals import PreparedSignals, load_signals, prepare_signals
 from .data.questions import balanced_questions, stage_questions
-from .model_card import model_card
+from .model_card import run_card
 from .pretraining import run_pretrain
 from .recipe import QuestionStage, Recipe, RecipeError
 from .run_folder import RunFolder
@@ -223,7 +223,7 @@ def _finish(context: StageContext) -> None:
     for file in sorted(last.iterdir(), key=lambda file: (file.name == "config.json", file.name)):
         if file.is_file() and file.name != "README.md":
             _link(file, run.folder / file.name)
-    write_text(run.folder / "README.md", model_card(context, metrics))
+    write_text(run.folder / "README.md", run_card(context, metrics))
     write_json(run.folder / "metrics.json", metrics)
 
 
