@@ -11,7 +11,6 @@ from typing import Any
 from accelerate import PartialState
 from transformers import PreTrainedModel, set_seed
 
-from ..configuration_ecgllm import as_encoder_config
 from ..corpora.records.silence import sources_of, stated_by_source
 from .contrastive import ContrastiveModel
 from .data.parquet_windows import ParquetWindows
@@ -27,53 +26,12 @@ from .tuning import freeze_unreached, learn_in_float32, switch_dropout_off
 
 def run_pretrain(context: StageContext, stage: PretrainStage) -> None:
     """Contrastive pre-training of the encoder on reports, statements of findings, or both; saves a dual encoder."""
-    recipe, folder = context.recipe, context.run.stage("pretrain")
-    feature_extractor = context.feature_extractor
-
+    recipe, folder, feature_extractor = context.recipe, context.run.stage("pretrain"), context.feature_extractor
     windows = _windows(context, stage) if stage.stream else None
     statements = _statements(context, stage, windows.stated if windows else {})
-
-    def build() -> tuple[ContrastiveModel, Any]:
-        set_seed(recipe.seed)
-        text_encoder, tokenizer = build_text_encoder(recipe.text_encoder, context.texts)
-        encoder_config = as_encoder_config(recipe.encoder | {"preprocessing": feature_extractor.preprocessing})
-        taken = context.start is not None and context.start.weights
-        set_seed(recipe.seed)
-        model = ContrastiveModel.from_encoder_and_text_encoder(
-            context.start.encoder() if taken else encoder_config,
-            text_encoder,
-            projection_dim=stage.projection_dim,
-            loss_type=stage.loss,
-        )
-        if stage.text != "report":
-            model.learn_statements(statements.names)
-        if recipe.text_encoder.tune == "frozen":
-            model.text_encoder.requires_grad_(False)
-            switch_dropout_off(model.text_encoder)
-        learn_in_float32(model)  # before what nothing reaches is frozen, as it still computes with the rest
-        if recipe.text_encoder.tune != "frozen":
-            few = tokenizer("ECG", return_tensors="pt")
-            features = model.eval().get_text_features(few["input_ids"], few["attention_mask"])
-            freeze_unreached(model.text_encoder, features.pooler_output)
-        if stage.text == "findings":
-            # A parameter that learns and that no loss uses would stop distributed training.
-            for parameter in (model.logit_scale, model.logit_bias):
-                if parameter is not None:
-                    parameter.requires_grad_(False)
-        return model, tokenizer
-
-    model, tokenizer = build()
-    signals, text = context.signals, stage.text
-    train: PretrainingExamples | StreamedExamples
-    if windows is not None:
-        state, augmenter = PartialState(), context.augmenter(stage)
-        batch, share = stage.batch_size // state.num_processes, (state.process_index, state.num_processes)
-        train = StreamedExamples(windows, feature_extractor, batch, *share, text, statements, augmenter)
-    else:
-        train = PretrainingExamples(context.split("train"), signals, text, statements, context.augmenter(stage))
-        what = "findings" if text == "findings" else "report"
-        print_skipped(train.skipped, f"records have no {what} or no usable signal")
-    validation = PretrainingExamples(context.split("validation"), signals, text, statements)
+    model, tokenizer = _model(context, stage, statements)
+    train = _examples(context, stage, statements, windows)
+    validation = PretrainingExamples(context.split("validation"), context.signals, stage.text, statements)
     examples = stage.batch_size if stage.stream else len(train)
     trainer = PretrainingTrainer(
         model=model,
@@ -88,10 +46,59 @@ def run_pretrain(context: StageContext, stage: PretrainStage) -> None:
     )
     metrics = train_stage(trainer, context, "pretrain")
     metrics["zero_shot"] = trainer.zero_shot
-    model = whole_model(trainer, model, lambda: build()[0])
+    model = whole_model(trainer, model, lambda: _model(context, stage, statements)[0])
     if PartialState().is_main_process:
         save_checkpoint(model.dual_encoder(), folder / "model", [feature_extractor, tokenizer])
         context.run.mark_done("pretrain", metrics)
+
+
+def _model(
+    context: StageContext, stage: PretrainStage, statements: StatementTargets | None
+) -> tuple[ContrastiveModel, Any]:
+    """(the model as training begins with it, the tokenizer of its text encoder)."""
+    recipe = context.recipe
+    set_seed(recipe.seed)
+    text_encoder, tokenizer = build_text_encoder(recipe.text_encoder, context.texts)
+    taken = context.start is not None and context.start.weights
+    set_seed(recipe.seed)
+    model = ContrastiveModel.from_encoder_and_text_encoder(
+        context.start.encoder() if taken else context.encoder_config(),
+        text_encoder,
+        projection_dim=stage.projection_dim,
+        loss_type=stage.loss,
+    )
+    if stage.text != "report":
+        model.learn_statements(statements.names)
+    if recipe.text_encoder.tune == "frozen":
+        model.text_encoder.requires_grad_(False)
+        switch_dropout_off(model.text_encoder)
+    learn_in_float32(model)  # before what nothing reaches is frozen, as it still computes with the rest
+    if recipe.text_encoder.tune != "frozen":
+        few = tokenizer("ECG", return_tensors="pt")
+        features = model.eval().get_text_features(few["input_ids"], few["attention_mask"])
+        freeze_unreached(model.text_encoder, features.pooler_output)
+    if stage.text == "findings":
+        # A parameter that learns and that no loss uses would stop distributed training.
+        for parameter in (model.logit_scale, model.logit_bias):
+            if parameter is not None:
+                parameter.requires_grad_(False)
+    return model, tokenizer
+
+
+def _examples(
+    context: StageContext, stage: PretrainStage, statements: StatementTargets | None, windows: Windows | None
+) -> PretrainingExamples | StreamedExamples:
+    """What is learned from: the training records, or those of a stream."""
+    text, augmenter = stage.text, context.augmenter(stage)
+    if windows is not None:
+        state, extractor = PartialState(), context.feature_extractor
+        batch, share = stage.batch_size // state.num_processes, (state.process_index, state.num_processes)
+        return StreamedExamples(windows, extractor, batch, *share, text, statements, augmenter)
+    train = PretrainingExamples(context.split("train"), context.signals, text, statements, augmenter)
+    print_skipped(
+        train.skipped, f"records have no {'findings' if text == 'findings' else 'report'} or no usable signal"
+    )
+    return train
 
 
 def _windows(context: StageContext, stage: PretrainStage) -> Windows:

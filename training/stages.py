@@ -18,7 +18,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, set_seed
+from transformers import PreTrainedConfig, PreTrainedModel, TrainerCallback, TrainingArguments, set_seed
 
 from ..configuration_ecgllm import as_encoder_config
 from ..encoder_adapter_ecgllm import build_encoder
@@ -78,9 +78,8 @@ class StageContext:
         except (ValueError, OSError) as error:
             raise RecipeError(f"augment: {error}") from error
 
-    def untrained_encoder(self) -> PreTrainedModel:
-        preprocessing = {"preprocessing": self.feature_extractor.preprocessing}
-        return build_encoder(as_encoder_config(self.recipe.encoder | preprocessing))
+    def encoder_config(self) -> PreTrainedConfig:
+        return as_encoder_config(self.recipe.encoder | {"preprocessing": self.feature_extractor.preprocessing})
 
     def split(self, name: str) -> Dataset:
         return select_split(self.corpus, name)
@@ -272,7 +271,7 @@ def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditio
         )
     language_model, tokenizer = build_language_model(recipe.language_model, context.texts)
     if encoder is None:
-        encoder = context.untrained_encoder() if start is None else start.encoder()
+        encoder = build_encoder(context.encoder_config()) if start is None else start.encoder()
     model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
         encoder,
         language_model,
