@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModel
@@ -158,6 +159,10 @@ def test_card_says_data_recipe_seed_figures_preprocessing_and_limits(finished_ru
         assert part in card
     assert "tune: lora" in card and "max_steps: 24" in card
     assert str(finished_run.parent) not in card  # folders of the machine that trained are nobody's business
+    data = ModelCard(card).data  # as the Hub reads it
+    assert (data.library_name, data.pipeline_tag) == ("transformers", "text-generation") and "ecg" in data.tags
+    encoders = ModelCard((finished_run / "pretrain" / "model" / "README.md").read_text()).data
+    assert encoders.pipeline_tag is None  # they answer nothing
 
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "versions.json", "metrics.json", "corpus.txt", "README.md"])
