@@ -3,7 +3,7 @@
 In: statements as readers give them (`SNOMED:426783006`, `SCP:NORM:100`, `LUDB:Rhythm: Sinus rhythm`,
 `PTBXL:axis:LAD`, `CODE15:RBBB`, `MIMIC:Left axis deviation`). Out: sorted canonical names from
 `vocabulary.VOCABULARY`, and the statements that nobody has mapped. Decided here: what follows from a finding, when a
-finding is denied, and when it is merely not said (`truth`).
+finding is denied, and when it is merely not said (`label`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ __all__ = [
     "check_findings",
     "describe",
     "findings_from_statements",
-    "group_truth",
+    "group_label",
     "implied",
     "most_specific",
     "severity",
-    "truth",
+    "label",
 ]
 
 # Statements that are understood and add no finding of their own.
@@ -168,7 +168,7 @@ def severity(findings: Iterable[str]) -> int:
     return sum(VOCABULARY[name].abnormal for name in most_specific(findings))
 
 
-def truth(findings: Iterable[str], name: str, stated_by_source: Iterable[str] = VOCABULARY) -> bool | None:
+def label(findings: Iterable[str], name: str, stated_by_source: Iterable[str] = VOCABULARY) -> bool | None:
     """Whether `name` holds of a record with these findings: True, False, or None where the source leaves it open.
 
     Closed world with four exceptions. What the source never states of any record it does not deny either. A specific
@@ -193,7 +193,7 @@ def truth(findings: Iterable[str], name: str, stated_by_source: Iterable[str] = 
     if unremarkable in stated_by_source and finding.category not in {VOCABULARY[other].category for other in present}:
         return None
     unsaid = {parent for other in present for parent in VOCABULARY[other].unsaid} - present
-    answers = {parent not in unsaid and truth(present, parent, stated_by_source) for parent in finding.broader}
+    answers = {parent not in unsaid and label(present, parent, stated_by_source) for parent in finding.broader}
     if False in answers:
         return False
     if None in answers:
@@ -205,7 +205,7 @@ def truth(findings: Iterable[str], name: str, stated_by_source: Iterable[str] = 
     return False
 
 
-def group_truth(findings: Iterable[str], group: str, stated_by_source: Iterable[str] = VOCABULARY) -> bool | None:
+def group_label(findings: Iterable[str], group: str, stated_by_source: Iterable[str] = VOCABULARY) -> bool | None:
     """Whether a record shows any finding of a broad group (`GROUPS`) or "any abnormality"; None where that is open.
 
     A record called normal that bears an abnormal finding all the same (PTB-XL has such) is open for "any abnormality".

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..errors_ecgllm import ECGError
-from .labels import GROUPS, VOCABULARY, group_truth, truth
+from .labels import GROUPS, VOCABULARY, group_label, label
 
 ANY_ABNORMALITY = "any abnormality"
 
@@ -132,7 +132,7 @@ def wordings(name: str, which: str = "train") -> tuple[str, ...]:
 
 
 def holds(findings: Iterable[str], name: str, stated_by_source: Iterable[str]) -> bool | None:
-    """Whether a statement holds of a record: True, False, or None where its source leaves it open (`truth`)."""
+    """Whether a statement holds of a record: True, False, or None where its source leaves it open (`label`)."""
     if name in VOCABULARY:
-        return truth(findings, name, stated_by_source)
-    return group_truth(findings, name, stated_by_source)
+        return label(findings, name, stated_by_source)
+    return group_label(findings, name, stated_by_source)

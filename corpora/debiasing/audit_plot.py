@@ -13,7 +13,7 @@ from ...errors_ecgllm import MissingExtraError
 from ...writing import write_bytes
 from .audit import Audit, Group
 
-_MOST_GROUPS = 15  # of one kind; a hospital has hundreds of recorders, and a table hundreds of templates
+_MOST_GROUPS = 15  # of one kind; a hospital has hundreds of devices, and a table hundreds of templates
 _LONGEST_NAME = 44
 
 Block = list[tuple[str, Group]]

@@ -113,7 +113,7 @@ def _cells(stated: Stated) -> list[_Cell]:
     for name in names:
         sides: dict[tuple[int, bool], list[Facts]] = defaultdict(list)
         for record in stated.records:
-            answer = stated.truth(record, name)
+            answer = stated.label(record, name)
             if answer is not None:
                 sides[min(other_severity(record.findings, name), _HIGHEST), answer].append(record)
         found += [

@@ -1,4 +1,4 @@
-"""What a corpus knows of a record beside its ECG: patient, severity, age, sex, recorder, noise.
+"""What a corpus knows of a record beside its ECG: patient, severity, age, sex, device, noise.
 
 In: a corpus. Out: values by record, banded where they are numbers: what de-biasing matches on and the audit groups
 by. Decided here: which severity a question is compared at (that of the findings it does not ask about).
@@ -156,7 +156,7 @@ def confounders_of(
         raise TypeError(f"match_on is the string {match_on!r}; expected a sequence such as ({match_on!r},)")
     how = dict(match_on) if isinstance(match_on, Mapping) else dict.fromkeys(match_on)
     if len(set(records.column("source").values())) > 1:
-        how.setdefault("source", None)  # each source has labels, patients and recorders of its own
+        how.setdefault("source", None)  # each source has labels, patients and devices of its own
     unknown = [name for name, band in how.items() if not callable(band) and not _is_known(records, name)]
     if unknown:
         raise ECGError(

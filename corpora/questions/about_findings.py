@@ -2,7 +2,7 @@
 
 In: records. Out: rows of the types verify, choose and query. Decided here: which attributes are asked (those that the
 corpus states at all), that a record is only asked what its statements decide, and its silence by what its source ever
-states (`findings.labels.truth`), and how often "none" is an answer.
+states (`findings.labels.label`), and how often "none" is an answer.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ class Stated:
             and vocabulary.VOCABULARY[name].category != "clinical"
         )
         # Records share findings, and those of a source what it states.
-        self._truth = lru_cache(maxsize=None)(vocabulary.truth)
-        self._group_truth = lru_cache(maxsize=None)(vocabulary.group_truth)
+        self._label = lru_cache(maxsize=None)(vocabulary.label)
+        self._group_label = lru_cache(maxsize=None)(vocabulary.group_label)
 
-    def truth(self, record: Facts, name: str) -> bool | None:
+    def label(self, record: Facts, name: str) -> bool | None:
         """Whether a record shows a finding; None where its source leaves that open."""
-        return self._truth(record.findings, name, record.stated)
+        return self._label(record.findings, name, record.stated)
 
-    def group_truth(self, record: Facts, name: str) -> bool | None:
+    def group_label(self, record: Facts, name: str) -> bool | None:
         """Whether a record shows any finding of a group; None where its source leaves that open."""
-        return self._group_truth(record.findings, name, record.stated)
+        return self._group_label(record.findings, name, record.stated)
 
     def asks(self, attribute: str) -> bool:
         """Whether the caller wants questions about it."""
@@ -72,7 +72,7 @@ def verify(stated: Stated, rows: Rows, budget: int) -> None:
     cells = []
     for name in [*stated.findings, *stated.groups]:
         is_group = name in stated.groups
-        decide = stated.group_truth if is_group else stated.truth
+        decide = stated.group_label if is_group else stated.label
         template = (
             "verify-abnormality"
             if name == "any abnormality"
@@ -91,7 +91,7 @@ def verify(stated: Stated, rows: Rows, budget: int) -> None:
 
 
 def choose(stated: Stated, rows: Rows, budget: int) -> None:
-    rng, used, records, truth = rows.rng("choose"), Counter(), stated.records, stated.truth
+    rng, used, records, label = rows.rng("choose"), Counter(), stated.records, stated.label
     names = [
         name for name in stated.findings if vocabulary.VOCABULARY[name].category != "noise" and name != "normal ecg"
     ]
@@ -101,7 +101,7 @@ def choose(stated: Stated, rows: Rows, budget: int) -> None:
     asked, paraphrase = 0, rows.shuffled("choose-finding", "choose")
     for turn, position in enumerate(cycle(rng, len(records), budget * 4)):
         record = records[position]
-        true = [name for name in names if truth(record, name)]
+        true = [name for name in names if label(record, name)]
         # Of five questions three have one right answer, one has two and one has none.
         right = (1, 2, 1, 0, 1)[turn % 5]
         if asked >= budget or used[record.id] > 4 * budget / len(records):
@@ -114,7 +114,7 @@ def choose(stated: Stated, rows: Rows, budget: int) -> None:
             same = [name for name in true if not _related(first, name)] or true
         near = right == 2 or (len(same) > 1 and rng.random() < 0.7)
         second = str(rng.choice(same if near else names))
-        answers = [truth(record, first), truth(record, second)]
+        answers = [label(record, first), label(record, second)]
         if None in answers or sum(answers) != right or _related(first, second):
             continue
         a, b = (first, second) if rng.random() < 0.5 else (second, first)
@@ -124,7 +124,7 @@ def choose(stated: Stated, rows: Rows, budget: int) -> None:
             "choose",
             paraphrase[asked % len(paraphrase)].format(a=a, b=b),
             (record,),
-            [name for name in (first, second) if truth(record, name)],
+            [name for name in (first, second) if label(record, name)],
         )
         asked, used[record.id] = asked + added, used[record.id] + added
 
@@ -162,24 +162,24 @@ def query(stated: Stated, rows: Rows, budget: int) -> None:
 def _query_answer(stated: Stated, record: Facts, category: str) -> tuple[str, ...] | None:
     present = record.findings
     if category == "abnormalities":
-        if stated.group_truth(record, "any abnormality") is None:
+        if stated.group_label(record, "any abnormality") is None:
             return None
         return tuple(name for name in vocabulary.most_specific(present) if vocabulary.VOCABULARY[name].abnormal)
     if category == "stage":
         # An infarction whose stage is not said has one all the same.
         stages = vocabulary.most_specific(present & STAGES) if present & STAGES else ()
         return tuple(name for name in stages if name in STAGES) or (
-            () if stated.truth(record, _INFARCTION) is False else None
+            () if stated.label(record, _INFARCTION) is False else None
         )
     names = [name for name in present if vocabulary.VOCABULARY[name].category == category]
     if category in ("rhythm", "axis"):
         return vocabulary.most_specific(names) or None
     if category == "noise":
-        if stated.group_truth(record, "noise") is None:
+        if stated.group_label(record, "noise") is None:
             return None
         return tuple(sorted(name for name in names if name != "no noise"))
     group = next(group for group, member in vocabulary.GROUPS.items() if member == category)
-    if stated.group_truth(record, group) is None:
+    if stated.group_label(record, group) is None:
         return None
     return vocabulary.most_specific(name for name in names if vocabulary.VOCABULARY[name].abnormal)
 

@@ -23,9 +23,9 @@ def located(stated: Stated) -> list[str]:
 def verify_leads(stated: Stated, rows: Rows, budget: int) -> None:
     cells = []
     for name in located(stated):
-        truths = [(record, stated.truth(record, name)) for record in stated.records]
-        showing = [record for record, truth in truths if truth and name in record.leads]
-        without = [(record,) for record, truth in truths if truth is False]
+        labels = [(record, stated.label(record, name)) for record in stated.records]
+        showing = [record for record, label in labels if label and name in record.leads]
+        without = [(record,) for record, label in labels if label is False]
         for lead in LEADS:
             yes, elsewhere = ([(one,) for one in showing if (lead in one.leads[name]) is has] for has in (True, False))
             rng = rows.rng("lead", name, lead)
@@ -42,7 +42,7 @@ def query_leads(stated: Stated, rows: Rows, budget: int) -> None:
         share = -(-budget // len(names))
         rng, used = rows.rng("query-leads", name), Counter()
         some = draw([(record,) for record in stated.records if name in record.leads], share, rng, used)
-        absent = [(record,) for record in stated.records if stated.truth(record, name) is False]
+        absent = [(record,) for record in stated.records if stated.label(record, name) is False]
         none = draw(absent, min(share // 4, len(some) // 3), rng, used)
         paraphrase = rows.shuffled("query-leads", name)
         for turn, records in enumerate(interleave(some[: share - len(none)], none)):

@@ -28,16 +28,16 @@ _VERIFY, _LIST = 3 / 8, 1 / 8
 def compare(stated: Stated, rows: Rows, budget: int) -> None:
     own, start = own_pairs(stated.records), len(rows)
     # By record, because every finding is looked up in every pair.
-    truths = {name: {record: stated.truth(record, name) for record in stated.records} for name in stated.findings}
+    labels = {name: {record: stated.label(record, name) for record in stated.records} for name in stated.findings}
     for kind in ("comparison", "comparison-irrelevant"):
         share = budget - (len(rows) - start)
         if share <= 0 or (kind == "comparison" and not own):
             continue
-        pairs = own if kind == "comparison" else _pairs_of_others(stated.records, truths, rows, share)
+        pairs = own if kind == "comparison" else _pairs_of_others(stated.records, labels, rows, share)
         for templates in (_CHANGES, _ONE):
             cells = [
-                _compared(truth, rows, template, f"{kind}-verify", name, pairs)
-                for name, truth in truths.items()
+                _compared(label, rows, template, f"{kind}-verify", name, pairs)
+                for name, label in labels.items()
                 if name != "normal ecg"
                 for template in templates
             ]
@@ -55,7 +55,7 @@ def compare(stated: Stated, rows: Rows, budget: int) -> None:
 
 
 def _compared(
-    truth: Mapping[Facts, bool | None], rows: Rows, template: str, kind: str, name: str, pairs: list
+    label: Mapping[Facts, bool | None], rows: Rows, template: str, kind: str, name: str, pairs: list
 ) -> Cell:
     """Those of some pairs that answer a question yes and no.
 
@@ -67,7 +67,7 @@ def _compared(
     """
     order = -1 if template in ("compare-resolved", "compare-first") else 1
     # By what the other ECG shows and what the one asked about shows; where either is open, the pair is not asked.
-    strata = _strata(truth, pairs, rows.rng("pairs", name if template in _ONE else f"{template}{name}"))
+    strata = _strata(label, pairs, rows.rng("pairs", name if template in _ONE else f"{template}{name}"))
     both, gone, come, neither = (
         strata.get(key[::order], []) for key in ((True, True), (True, False), (False, True), (False, False))
     )
@@ -84,28 +84,28 @@ def _compared(
 
 
 def _strata(
-    truth: Mapping[Facts, bool | None], pairs: list, rng: np.random.Generator
+    label: Mapping[Facts, bool | None], pairs: list, rng: np.random.Generator
 ) -> Mapping[tuple[bool | None, bool | None], list[tuple[Facts, Facts]]]:
     """Pairs by whether their first and their second record show a finding, in a seeded order."""
     strata = defaultdict(list)
     for position in rng.permutation(len(pairs)):
         first, second = pair = pairs[position]
-        strata[truth[first], truth[second]].append(pair)
+        strata[label[first], label[second]].append(pair)
     return strata
 
 
 def _pairs_of_others(
-    records: list[Facts], truths: Mapping[str, Mapping[Facts, bool | None]], rows: Rows, share: int
+    records: list[Facts], labels: Mapping[str, Mapping[Facts, bool | None]], rows: Rows, share: int
 ) -> list[tuple[Facts, Facts]]:
     """Pairs of two patients' records for `share` questions: any, and where these hold too few with a finding in both,
     in one or in neither, more such. All findings are asked about in all of them, not each in pairs of its own."""
     pairs = other_pairs(records, records, -(-share // QUESTIONS_PER_PAIR), rows.rng("pairs", "any"))
     # Each kind of pair answers a quarter of a finding's questions, and of frequent findings more are asked.
-    least = 2 + math.ceil(share * _VERIFY / (4 * max(1, len(truths))))
-    for name in sorted(truths, key=lambda name: (list(truths[name].values()).count(True), name)):
-        truth = truths[name]
-        shown = {which: [record for record in records if truth[record] is which] for which in (True, False)}
-        there = Counter((truth[one], truth[other]) for one, other in pairs)
+    least = 2 + math.ceil(share * _VERIFY / (4 * max(1, len(labels))))
+    for name in sorted(labels, key=lambda name: (list(labels[name].values()).count(True), name)):
+        label = labels[name]
+        shown = {which: [record for record in records if label[record] is which] for which in (True, False)}
+        there = Counter((label[one], label[other]) for one, other in pairs)
         for first, second in itertools.product(shown, repeat=2):
             lacking = least - there[first, second]
             if lacking > 0:
@@ -128,7 +128,7 @@ def _difference(stated: Stated, before: Facts, after: Facts) -> tuple[str, ...] 
     if not before.findings or not after.findings:
         return None
     abnormal = [name for name in after.findings if vocabulary.VOCABULARY[name].abnormal]
-    earlier = {name: stated.truth(before, name) for name in abnormal}
+    earlier = {name: stated.label(before, name) for name in abnormal}
     if None in earlier.values():
         return None
     return vocabulary.most_specific(name for name, shown in earlier.items() if not shown)

@@ -14,11 +14,11 @@ from ecgllm.findings.labels import (
     VOCABULARY,
     describe,
     findings_from_statements,
-    group_truth,
+    group_label,
     implied,
+    label,
     most_specific,
     severity,
-    truth,
 )
 from ecgllm.findings.vocabulary import CATEGORIES
 
@@ -208,32 +208,32 @@ def test_severity_counts_no_finding_twice():
     ],
 )
 def test_what_is_not_said_is_not_denied(present, name, expected):
-    assert truth(implied(present), name) is expected
+    assert label(implied(present), name) is expected
 
 
 def test_without_a_named_normal_axis_silence_denies_a_deviation():
-    assert truth(("sinus rhythm",), "left axis deviation", {"sinus rhythm", "left axis deviation"}) is False
+    assert label(("sinus rhythm",), "left axis deviation", {"sinus rhythm", "left axis deviation"}) is False
 
 
 def test_groups():
-    assert group_truth(["first degree av block"], "conduction disturbance") is True
-    assert group_truth(["sinus rhythm"], "conduction disturbance") is False
-    assert group_truth(["normal ecg", "low qrs voltage"], "any abnormality") is None
-    assert group_truth(["normal ecg", "sinus rhythm"], "any abnormality") is False
-    assert group_truth(["sinus rhythm"], "any abnormality", {"sinus rhythm", "atrial fibrillation"}) is False
-    assert group_truth(["no noise"], "noise") is False
+    assert group_label(["first degree av block"], "conduction disturbance") is True
+    assert group_label(["sinus rhythm"], "conduction disturbance") is False
+    assert group_label(["normal ecg", "low qrs voltage"], "any abnormality") is None
+    assert group_label(["normal ecg", "sinus rhythm"], "any abnormality") is False
+    assert group_label(["sinus rhythm"], "any abnormality", {"sinus rhythm", "atrial fibrillation"}) is False
+    assert group_label(["no noise"], "noise") is False
 
 
 def test_what_a_source_never_states_it_does_not_deny():
     stated = {"sinus rhythm", "atrial fibrillation"}
-    assert truth(["sinus rhythm"], "atrial fibrillation", stated) is False
-    assert truth(["sinus rhythm"], "t wave inversion", stated) is None
-    assert truth(["atrial fibrillation"], "normal ecg", stated) is None
-    assert group_truth(["sinus rhythm"], "arrhythmia", stated) is False
-    assert group_truth(["sinus rhythm"], "st-t abnormality", stated) is None
-    assert group_truth(["sinus rhythm"], "noise", {*stated, "no noise"}) is None
-    assert group_truth(["sinus rhythm"], "any abnormality", {"sinus rhythm"}) is None
-    assert group_truth(["sinus rhythm", "normal ecg"], "any abnormality", {"sinus rhythm", "normal ecg"}) is False
+    assert label(["sinus rhythm"], "atrial fibrillation", stated) is False
+    assert label(["sinus rhythm"], "t wave inversion", stated) is None
+    assert label(["atrial fibrillation"], "normal ecg", stated) is None
+    assert group_label(["sinus rhythm"], "arrhythmia", stated) is False
+    assert group_label(["sinus rhythm"], "st-t abnormality", stated) is None
+    assert group_label(["sinus rhythm"], "noise", {*stated, "no noise"}) is None
+    assert group_label(["sinus rhythm"], "any abnormality", {"sinus rhythm"}) is None
+    assert group_label(["sinus rhythm", "normal ecg"], "any abnormality", {"sinus rhythm", "normal ecg"}) is False
 
 
 def test_unknown_findings_are_refused_and_described():
@@ -258,8 +258,8 @@ def test_ptbxl_s_axes_say_what_its_reports_say(shared_data):
     assert found["ALAD"] == ("left axis deviation",) and found["RAD"] == ("right axis deviation",)
     assert severity(found["LAD"]) == severity(found["AXR"]) == 0
     stated = {name for names in found.values() for name in names}
-    assert truth(found["LAD"], "left axis deviation", stated) is None
-    assert truth(found["LAD"], "right axis deviation", stated) is False
+    assert label(found["LAD"], "left axis deviation", stated) is None
+    assert label(found["LAD"], "right axis deviation", stated) is False
 
 
 def test_a_diagnosis_of_the_patient_is_no_finding_of_the_ecg():
@@ -267,15 +267,15 @@ def test_a_diagnosis_of_the_patient_is_no_finding_of_the_ecg():
     assert clinical == {"heart failure", "heart valve disorder", "transient ischemic attack", "coronary heart disease"}
     for name in clinical:
         assert severity([name]) == 0
-        assert group_truth([name], "any abnormality") is None
+        assert group_label([name], "any abnormality") is None
         # coronary disease leaves infarction and ischemia open, and with them whether the ECG is abnormal
         expected = None if name == "coronary heart disease" else False
         assert (
-            group_truth([name, "sinus rhythm"], "any abnormality", {"sinus rhythm", name, "bradycardia"}) is expected
+            group_label([name, "sinus rhythm"], "any abnormality", {"sinus rhythm", name, "bradycardia"}) is expected
         )
-        assert truth(["sinus rhythm"], name) is None and truth([name], "atrial fibrillation") is None
+        assert label(["sinus rhythm"], name) is None and label([name], "atrial fibrillation") is None
         assert describe([name, "sinus rhythm"]) == "Sinus rhythm."
-    assert truth(["coronary heart disease", "sinus rhythm"], "ischemia") is None
+    assert label(["coronary heart disease", "sinus rhythm"], "ischemia") is None
 
 
 def test_the_rate_follows_from_the_rhythm_s_name_or_is_open():
@@ -288,10 +288,10 @@ def test_the_rate_follows_from_the_rhythm_s_name_or_is_open():
     ):
         assert "tachycardia" in implied([fast])
     assert severity(implied(["sinus bradycardia"])) == 1
-    assert truth(["sinus rhythm"], "bradycardia") is False
-    assert truth(["atrial fibrillation"], "bradycardia") is None
-    assert truth(["atrial fibrillation"], "sinus bradycardia") is False
-    assert truth(["bradycardia"], "sinus bradycardia") is None
+    assert label(["sinus rhythm"], "bradycardia") is False
+    assert label(["atrial fibrillation"], "bradycardia") is None
+    assert label(["atrial fibrillation"], "sinus bradycardia") is False
+    assert label(["bradycardia"], "sinus bradycardia") is None
 
 
 def test_a_corpus_of_an_earlier_mapping_is_refused():
@@ -312,8 +312,8 @@ def test_a_group_is_open_where_a_finding_leaves_one_of_its_findings_open():
     """PTB-XL's Linkstyp may lie beyond -30 degrees: whether the axis deviates is not said."""
     stated = {"leftward axis", "left axis deviation", "normal axis", "sinus rhythm", "left ventricular hypertrophy",
               "left ventricular high voltage", "horizontal axis"}  # fmt: skip
-    assert group_truth(["leftward axis", "sinus rhythm"], "axis deviation", stated) is None
-    assert group_truth(["leftward axis", "sinus rhythm"], "any abnormality", stated) is None
-    assert group_truth(["horizontal axis", "sinus rhythm"], "axis deviation", stated) is False
-    assert group_truth(["left ventricular high voltage"], "hypertrophy or enlargement", stated) is None
-    assert group_truth(["left ventricular high voltage"], "any abnormality", stated) is True
+    assert group_label(["leftward axis", "sinus rhythm"], "axis deviation", stated) is None
+    assert group_label(["leftward axis", "sinus rhythm"], "any abnormality", stated) is None
+    assert group_label(["horizontal axis", "sinus rhythm"], "axis deviation", stated) is False
+    assert group_label(["left ventricular high voltage"], "hypertrophy or enlargement", stated) is None
+    assert group_label(["left ventricular high voltage"], "any abnormality", stated) is True

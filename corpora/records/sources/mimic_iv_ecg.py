@@ -1,7 +1,7 @@
 """MIMIC-IV-ECG 1.0 in its own layout: `record_list.csv`, `machine_measurements.csv`, signals under `files/`.
 
 In: the folder. Out: one `Entry` per record with the machine's report (its sentences as they are, joined by ". "), the
-intervals that its wave onsets give, and the cart as the recorder. Leads lie in the files as I, II, III, aVR, aVF, aVL,
+intervals that its wave onsets give, and the cart as the device. Leads lie in the files as I, II, III, aVR, aVF, aVL,
 V1-V6: their names decide, never their position. Missing samples stay NaN. Age and sex are not part of this corpus
 (they are in MIMIC-IV itself). Licence: ODbL 1.0. Source: Gow et al., PhysioNet 2023, doi:10.13026/4nqg-sb35.
 """

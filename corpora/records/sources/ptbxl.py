@@ -1,7 +1,7 @@
 """PTB-XL 1.0.x in its own layout: `ptbxl_database.csv` with `records500/` or `records100/`.
 
 In: the folder. Out: one `Entry` per row with report (as it is, mostly German), SCP statements with their likelihoods,
-heart axis, stage of infarction, extra beats, pacemaker, noise with its leads, recorder, and the recommended split
+heart axis, stage of infarction, extra beats, pacemaker, noise with its leads, device, and the recommended split
 (folds 1-8 train, 9 validation, 10 test). What no finding is made of (site, nurse, height, weight, who validated)
 stays as a statement. Licence: CC BY 4.0. Source: Wagner et al., Scientific Data 7, 154 (2020).
 """

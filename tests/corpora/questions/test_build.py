@@ -18,7 +18,7 @@ from ecgllm.corpora import (
     records_to_corpus,
 )
 from ecgllm.corpora.questions.paraphrases import PARAPHRASES
-from ecgllm.findings.labels import VOCABULARY, most_specific, truth
+from ecgllm.findings.labels import VOCABULARY, label, most_specific
 from ecgllm.signals import ECGRecord
 
 COMMON = [
@@ -70,7 +70,7 @@ def test_answers_are_true(questions, corpus):
     for row in questions:
         sets = [present[name] for name in row["ecg_ids"]]
         if row["template"] in ("verify-finding", "verify-normal"):
-            assert truth(sets[0], row["attribute"], stated) is (row["answers"] == ["yes"])
+            assert label(sets[0], row["attribute"], stated) is (row["answers"] == ["yes"])
         elif row["template"] == "choose-finding":
             options = row["attribute"].split(" or ")
             assert all(option in row["question"] for option in options)

@@ -23,7 +23,7 @@ from ecgllm.corpora import (
 from ecgllm.corpora.questions.rows import facts_of
 from ecgllm.corpora.records.prepare import CORPORA
 from ecgllm.corpora.records.sources.ptbxl import statements_of
-from ecgllm.findings.labels import truth
+from ecgllm.findings.labels import label
 from ecgllm.signals import ECGRecord
 
 
@@ -171,7 +171,7 @@ def test_a_database_of_the_challenge_denies_nothing_that_only_another_states(sha
     for row in questions:
         if row["type"] in ("verify", "comparison-irrelevant-verify") and row["attribute"] in VOCABULARY:
             for name in row["ecg_ids"]:
-                known = truth(facts[name].findings, row["attribute"], facts[name].stated)
+                known = label(facts[name].findings, row["attribute"], facts[name].stated)
                 if known is False:
                     assert row["attribute"] in stated[sources[name]], (row, sources[name])
                     asked[sources[name]] += 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ecgllm.corpora import check_patient_split, prepare_with_report
 from ecgllm.corpora.records.sources.ptbxl import noise_leads, statements_of
-from ecgllm.findings.labels import findings_from_statements, implied, truth
+from ecgllm.findings.labels import findings_from_statements, implied, label
 from ecgllm.findings.ptbxl_text import beats_in, leads_in
 from ecgllm.signal_ecgllm import LEADS
 
@@ -101,9 +101,9 @@ def test_columns_become_findings():
 
 def test_a_stage_between_two_leaves_both_open():
     shown = implied(["subacute to old myocardial infarction"])
-    assert truth(shown, "myocardial infarction") is True
-    assert truth(shown, "acute myocardial infarction") is False
-    assert truth(shown, "subacute myocardial infarction") is truth(shown, "old myocardial infarction") is None
+    assert label(shown, "myocardial infarction") is True
+    assert label(shown, "acute myocardial infarction") is False
+    assert label(shown, "subacute myocardial infarction") is label(shown, "old myocardial infarction") is None
 
 
 def test_a_folder_at_both_rates(write_ptbxl, tmp_path):
