@@ -120,14 +120,7 @@ _add("rhythm", "bradycardia", snomed="426627000", blurs="sinus bradycardia")
 _add("rhythm", "tachycardia")
 # The rate of these rhythms is not part of their name.
 _RATE = "bradycardia, tachycardia"
-_add(
-    "rhythm",
-    "atrial fibrillation",
-    snomed="164889003",
-    scp="AFIB",
-    ludb="Rhythm: Atrial fibrillation",
-    unsaid=_RATE,
-)
+_add("rhythm", "atrial fibrillation", snomed="164889003", scp="AFIB", ludb="Rhythm: Atrial fibrillation", unsaid=_RATE)
 for _name, _code in (("paroxysmal", "282825002"), ("chronic", "426749004"), ("rapid", "314208002")):
     _add("rhythm", f"{_name} atrial fibrillation", snomed=_code, broader="atrial fibrillation", facet=_name)
 _add(
@@ -427,15 +420,7 @@ _IRM = "ischemia_infarction"
 _add(_IRM, _MI, snomed="164865005", blurs=_ISCHEMIA)
 _ACUTE, _SUBACUTE, _OLD = (f"{stage} myocardial infarction" for stage in ("acute", "subacute", "old"))
 _add(_IRM, _ACUTE, snomed="57054005", ptbxl="stadium:I", broader=_MI, facet="stage")
-_add(
-    _IRM,
-    _OLD,
-    snomed="164867002",
-    ptbxl="stadium:III",
-    broader=_MI,
-    facet="stage",
-    ludb=_on_walls("Scar formation"),
-)
+_add(_IRM, _OLD, snomed="164867002", ptbxl="stadium:III", broader=_MI, facet="stage", ludb=_on_walls("Scar formation"))
 # PTB-XL's Stadium II, and what lies between: the two stages on either side are left open, the third is denied.
 _add(_IRM, _SUBACUTE, ptbxl="stadium:II", broader=_MI, facet="stage")
 _add(

@@ -14,11 +14,13 @@ at 0.996 some 2 in 10,000 are missed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 import numpy as np
 from datasets import Dataset
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from ...errors_ecgllm import ECGError
 from .rows import with_column
@@ -120,19 +122,12 @@ _checked: set[str] = set()
 def with_one_split_each(corpus: Dataset, groups: Sequence[Sequence[int]]) -> Dataset:
     """The corpus with copies in the split of the first of them, and all other records of their patients, too."""
     patients, splits = corpus["patient_id"][:], corpus["split"][:]
-    first_of = {patient: patient for patient in patients}
-
-    def first(patient: str) -> str:
-        while first_of[patient] != patient:
-            patient = first_of[patient]
-        return patient
-
-    for group in groups:
-        known = [first(patients[row]) for row in group]
-        earliest = min(known, key=patients.index)
-        first_of.update(dict.fromkeys(known, earliest))
-    split_of = dict(zip(reversed(patients), reversed(splits), strict=True))  # of each patient's first record
-    changed = [split_of[first(patient)] for patient in patients]
+    number = {patient: place for place, patient in enumerate(dict.fromkeys(patients))}
+    pairs = {(number[patients[group[0]]], number[patients[row]]) for group in groups for row in group}
+    together = _components(pairs, len(number))
+    own = [together[number[patient]] for patient in patients]
+    split_of = dict(zip(reversed(own), reversed(splits), strict=True))  # of the first record
+    changed = [split_of[one] for one in own]
     return corpus if changed == splits else with_column(corpus, "split", changed)
 
 
@@ -151,23 +146,23 @@ def without_copies(corpus: Dataset, groups: Sequence[Sequence[int]]) -> tuple[Da
 
 def _alike(prints: np.ndarray) -> list[list[int]]:
     rng = np.random.default_rng(0)
-    parent = list(range(len(prints)))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = row = parent[parent[row]]
-        return row
-
+    pairs: set[tuple[int, int]] = set()
     for _ in range(_TABLES):
         signs = prints @ rng.standard_normal((prints.shape[1], _BITS)).astype(np.float32) > 0
         buckets: dict[int, list[int]] = defaultdict(list)
         for row, key in enumerate(signs @ (1 << np.arange(_BITS))):
             buckets[int(key)].append(row)
         for rows in buckets.values():
-            for one, other in combinations(rows, 2):
-                if root(one) != root(other) and float(prints[one] @ prints[other]) > _ALIKE:
-                    parent[root(other)] = root(one)
+            for pair in combinations(rows, 2):
+                if pair not in pairs and float(prints[pair[0]] @ prints[pair[1]]) > _ALIKE:
+                    pairs.add(pair)
     groups: dict[int, list[int]] = defaultdict(list)
-    for row in range(len(prints)):
-        groups[root(row)].append(row)
+    for row, group in enumerate(_components(pairs, len(prints))):
+        groups[group].append(row)
     return [rows for rows in groups.values() if len(rows) > 1]
+
+
+def _components(pairs: Iterable[tuple[int, int]], n: int) -> list[int]:
+    """For each of `n` things the number of its group, where things that make a pair, or a chain of pairs, are one."""
+    ends = np.array(list(pairs), dtype=np.int32).reshape(-1, 2)
+    return connected_components(coo_array((np.ones(len(ends)), ends.T), shape=(n, n)), directed=False)[1].tolist()
