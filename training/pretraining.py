@@ -32,11 +32,10 @@ def run_pretrain(context: StageContext, stage: PretrainStage) -> None:
     model, tokenizer = _model(context, stage, statements)
     train = _examples(context, stage, statements, windows)
     validation = PretrainingExamples(context.split("validation"), context.signals, stage.text, statements)
-    examples = stage.batch_size if stage.stream else len(train)
     trainer = PretrainingTrainer(
         model=model,
         # No column is called labels: the model computes its loss from the pairs themselves.
-        args=training_arguments(recipe, stage, folder, examples, label_names=[]),
+        args=training_arguments(recipe, stage, folder, len(train), label_names=[]),
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
         data_collator=PretrainingCollator(feature_extractor, tokenizer, _max_text_length(model.text_encoder)),
@@ -91,9 +90,8 @@ def _examples(
     """What is learned from: the training records, or those of a stream."""
     text, augmenter = stage.text, context.augmenter(stage)
     if windows is not None:
-        state, extractor = PartialState(), context.feature_extractor
-        batch, share = stage.batch_size // state.num_processes, (state.process_index, state.num_processes)
-        return StreamedExamples(windows, extractor, batch, *share, text, statements, augmenter)
+        length = stage.batch_size * stage.training["max_steps"]
+        return StreamedExamples(windows, context.feature_extractor, length, text, statements, augmenter)
     train = PretrainingExamples(context.split("train"), context.signals, text, statements, augmenter)
     print_skipped(
         train.skipped, f"records have no {'findings' if text == 'findings' else 'report'} or no usable signal"

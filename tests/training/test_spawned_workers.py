@@ -23,7 +23,7 @@ from ecgllm.training.data.parquet_windows import ParquetWindows
 from ecgllm.training.data.prepared_signals import PreparedSignals, load_signals, prepare_signals
 from ecgllm.training.data.pretraining_examples import PretrainingCollator, PretrainingExamples
 from ecgllm.training.data.statement_targets import StatementTargets
-from ecgllm.training.data.streams import SimulatedWindows, StreamedExamples
+from ecgllm.training.data.streams import SimulatedWindows, StreamedExamples, StreamOrder
 
 ENCODER = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -102,7 +102,8 @@ def test_examples_of_pretraining(
     everyone_trains.to_parquet(tmp_path / "records.parquet")
     for windows in (SimulatedWindows(0, []), ParquetWindows(tmp_path, "report", [], seed=0)):
         stream = StreamedExamples(windows, ECGFeatureExtractor(), 4, text="both", statements=statements)
-        assert same(next(iter(sent(stream))), next(iter(stream)))
+        place = list(StreamOrder(windows, 1, 1, 1))
+        assert same(sent(stream).__getitems__(place)[0], stream.__getitems__(place)[0])
 
 
 def test_spawned_workers_train_what_no_worker_trains(write_recipe: Callable[..., Path]) -> None:
@@ -126,8 +127,9 @@ def test_spawned_workers_train_what_no_worker_trains(write_recipe: Callable[...,
 @pytest.mark.slow  # what is trained from spawned workers is compared above
 def test_a_stream_is_read_by_spawned_workers() -> None:
     stream = StreamedExamples(SimulatedWindows(0, []), ECGFeatureExtractor(), 2, text="report")
-    loader = DataLoader(stream, batch_size=2, num_workers=1, multiprocessing_context="spawn", collate_fn=list)
-    found, expected = next(iter(loader)), [row for row, _ in zip(stream, range(2), strict=False)]
+    order = StreamOrder(stream.windows, 2, 1, 2)
+    loader = DataLoader(stream, 2, sampler=order, num_workers=1, multiprocessing_context="spawn", collate_fn=list)
+    found, expected = next(iter(loader)), stream.__getitems__(list(order))
     assert all(same(*pair) for pair in zip(found, expected, strict=True))
 
 

@@ -7,7 +7,8 @@ follows from the seed, so that any position can be found without reading what li
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,10 @@ import pyarrow.parquet as pq
 from ...corpora import ECG
 from ...corpora.records.silence import stated_by_source
 from ...errors_ecgllm import ECGError
-from .streams import StreamedRecord, Window
+from .streams import StreamedRecord
 
-_COLUMNS = ("id", "patient_id", "ecg", "report", "findings", "split")
 _LEAST_MIXED = 1024  # records that are shuffled together; row groups that are smaller are joined
+_COLUMNS = ("id", "patient_id", "ecg", "report", "findings", "split")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,8 @@ class ParquetWindows:
         source -> every finding that it states in some record of the folder; files without the column source: None.
     Raises: ValueError that names the folder or file, for files without a corpus' columns or nothing usable.
     """
+
+    kept = 2 * _LEAST_MIXED  # all that are shuffled together: groups below that number, joined until they reach it
 
     def __init__(self, folder: str | Path, needed: str, excluded: Iterable[str], seed: int):
         self.folder, self.seed = Path(folder), seed
@@ -66,6 +69,7 @@ class ParquetWindows:
                     rows = _usable(table, needed, patients)
                     self._groups.append(_Group(file, number, total, rows))
                     total += table.num_rows
+        self._starts = [group.first for group in self._groups]
         self._filled = [group for group in self._groups if len(group.rows)]
         self.usable = sum(len(group.rows) for group in self._filled)
         self.left_out = total - self.usable
@@ -75,52 +79,36 @@ class ParquetWindows:
                 "patient outside the validation and test splits."
             )
 
-    def lane(self, lane: int, lanes: int) -> Iterator[tuple[int, Window]]:
-        """See `streams.Windows`. Raises: ValueError where there are fewer row groups than lanes."""
+    def lane(self, lane: int, lanes: int) -> Iterator[tuple[int, Sequence[int]]]:
+        """See `streams.Windows`. Raises: ECGError where there are fewer row groups than lanes."""
         if len(self._filled) < lanes:
             raise ECGError(
                 f"{self.folder} has {len(self._filled)} row groups for {lanes} processes and workers; write smaller "
                 "ones (corpus.to_parquet(file, batch_size=1000)), or take fewer workers."
             )
-        pass_number = 0
-        while True:
+        for pass_number in itertools.count():
             order = np.random.default_rng([self.seed, pass_number, 17]).permutation(len(self._filled))[lane::lanes]
             joined: list[_Group] = []
             for position, index in enumerate(order):
                 joined.append(self._filled[index])
                 if sum(len(group.rows) for group in joined) >= _LEAST_MIXED or position == len(order) - 1:
-                    yield pass_number, _JoinedGroups(tuple(joined), (self.seed, pass_number, joined[0].first))
+                    seed = [self.seed, pass_number, joined[0].first, 19]
+                    numbers = np.concatenate([group.first + group.rows for group in joined])
+                    yield pass_number, np.random.default_rng(seed).permutation(numbers).tolist()
                     joined = []
-            pass_number += 1
 
-    def record(self, number: int) -> StreamedRecord:
-        group = self._group_of(number)
-        return _records(group, [number - group.first])[0]
+    def part_of(self, number: int) -> int:
+        return int(np.searchsorted(self._starts, number, side="right")) - 1
+
+    def read(self, part: int) -> dict[int, StreamedRecord]:
+        """The usable records of a row group."""
+        group = self._groups[part]
+        return {record.number: record for record in _records(group, group.rows)}
 
     def name(self, number: int) -> str:
-        group = self._group_of(number)
+        group = self._groups[self.part_of(number)]
         with pq.ParquetFile(group.file) as opened:
             return opened.read_row_group(group.number, columns=["id"])["id"][number - group.first].as_py()
-
-    def _group_of(self, number: int) -> _Group:
-        starts = [group.first for group in self._groups]
-        return self._groups[int(np.searchsorted(starts, number, side="right")) - 1]
-
-
-@dataclass(frozen=True, eq=False)
-class _JoinedGroups:
-    """Row groups whose rows are shuffled together."""
-
-    groups: tuple[_Group, ...]
-    seed: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        return sum(len(group.rows) for group in self.groups)
-
-    def records(self) -> list[StreamedRecord]:
-        found = [record for group in self.groups for record in _records(group, group.rows)]
-        return [found[position] for position in np.random.default_rng([*self.seed, 19]).permutation(len(found))]
 
 
 def _usable(table: pa.Table, needed: str, excluded: set[str]) -> np.ndarray:

@@ -1,23 +1,23 @@
 """Records that are read or made while they are learned from: more than memory or disk holds.
 
-In: a source of record windows (`SimulatedWindows`, `parquet_windows.ParquetWindows`) and the feature extractor. Out:
-a torch `IterableDataset` of examples for `pretrain`. Decided here: what a process and its workers draw follows from
-their numbers and the step alone, so that no record is drawn by two of them, and a run that is taken up again goes on
-at its record without drawing what came before. No `datasets.IterableDataset` is in between: to write each simulated
-record to Arrow and read it back costs twice the simulation (375 records/s instead of 1,070,
-one core), and its shuffle buffer cannot be resumed exactly.
+In: a source of records (`SimulatedWindows`, `parquet_windows.ParquetWindows`) and the feature extractor. Out: a data
+set whose examples are known by their numbers, and the order in which `pretrain` asks for them: batches, the shares of
+processes and the place where a run goes on are the Trainer's. Decided here: records that are read or made together are
+asked for together, by one worker, which keeps them until others are needed.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
-from torch.utils.data import get_worker_info
+from torch.utils.data import Sampler
 
 from ...findings.labels import implied
 from ...processing_ecgllm import ECGFeatureExtractor
@@ -42,57 +42,71 @@ class StreamedRecord:
     source: str | None
 
 
-class Window(Protocol):
-    """Some records that are read or made together: `size` of them, in the order in which they are drawn."""
-
-    size: int
-
-    def records(self) -> list[StreamedRecord]: ...
-
-
 class Windows(Protocol):
-    """A source of records.
+    """A source of records, each known by its number.
 
-    lane: which share of it, of `lanes` without overlap. Windows come without end; where a source is finite, it begins
-    again in another order, and `pass_number` of a window says how often it did. stated: source -> what it ever states.
+    lane: which share of it, of `lanes` without overlap: numbers of records, window after window without end; where a
+    source is finite, it begins again in another order, and `pass_number` of a window says how often it did. part_of:
+    what is read together with a record; read: its records by their numbers. kept: how many a worker keeps, so that
+    each is read once. stated: source -> what it ever states.
     """
 
     stated: Mapping[str | None, frozenset[str]]
+    kept: int
 
-    def lane(self, lane: int, lanes: int) -> Iterator[tuple[int, Window]]: ...
+    def lane(self, lane: int, lanes: int) -> Iterator[tuple[int, Sequence[int]]]: ...
 
-    def record(self, number: int) -> StreamedRecord: ...
+    def part_of(self, number: int) -> int: ...
+
+    def read(self, part: int) -> dict[int, StreamedRecord]: ...
 
     def name(self, number: int) -> str: ...
 
 
-class StreamedExamples(torch.utils.data.IterableDataset):
-    """Examples of a source; see the module.
+class StreamOrder(Sampler):
+    """Which records come when: (pass, number) of each, a batch of every lane in turn.
 
-    Args: batch_size: of one process. rank, world_size: this process among all. The rest as of `PretrainingExamples`.
-    A record that the feature extractor refuses is left out, and the next one of its window comes twice: positions stay
-    what they are.
+    Batches go to processes and their workers in turn, so that a lane is one worker's, who reads its windows alone.
+    Args: batch_size: of one process. lanes: processes times their workers. length: of all processes together.
+    """
+
+    def __init__(self, windows: Windows, batch_size: int, lanes: int, length: int):
+        self.windows, self.batch_size, self.lanes, self.length = windows, batch_size, lanes, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        lanes = [self._lane(lane) for lane in range(self.lanes)]
+        for batch in range(self.length // self.batch_size):
+            yield from islice(lanes[batch % self.lanes], self.batch_size)
+
+    def _lane(self, lane: int) -> Iterator[tuple[int, int]]:
+        for pass_number, numbers in self.windows.lane(lane, self.lanes):
+            yield from ((pass_number, number) for number in numbers)
+
+
+class StreamedExamples(torch.utils.data.Dataset):
+    """Examples of a source by the places of `StreamOrder`; `length` of them. The rest as of `PretrainingExamples`.
+
+    In place of a record that the feature extractor refuses comes the next one of those that are read with it.
     """
 
     def __init__(
         self,
         windows: Windows,
         feature_extractor: ECGFeatureExtractor,
-        batch_size: int,
-        rank: int = 0,
-        world_size: int = 1,
+        length: int,
         text: str = "report",
         statements: StatementTargets | None = None,
         augmenter: Augmenter | None = None,
     ):
-        self.windows, self.feature_extractor, self.batch_size = windows, feature_extractor, batch_size
-        self.rank, self.world_size = rank, world_size
+        self.windows, self.feature_extractor, self.length = windows, feature_extractor, length
         self.text, self.statements, self.augmenter = text, statements, augmenter
-        self._steps_done = 0
+        self._parts: dict[int, dict[int, StreamedRecord]] = {}
 
-    def start_at(self, step: int) -> None:
-        """Go on as if `step` batches had been drawn."""
-        self._steps_done = step
+    def __len__(self) -> int:
+        return self.length
 
     def names(self, number: int) -> dict[str, Any]:
         """What an example is called."""
@@ -100,36 +114,30 @@ class StreamedExamples(torch.utils.data.IterableDataset):
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         """An example by its number, not varied: for whoever looks at one of a batch."""
-        return self._example(self.windows.record(number), None)
+        return self._example(self._together(number)[number], None)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        worker = get_worker_info()
-        workers, index = (1, 0) if worker is None else (worker.num_workers, worker.id)
-        # Batches come from the workers in turn, and a new loader starts with the first of them: it takes the part of
-        # the one whose turn it was.
-        turn = self._steps_done + index
-        lane = self.rank * workers + turn % workers
-        skipped = turn // workers * self.batch_size
-        for pass_number, window in self.windows.lane(lane, self.world_size * workers):
-            if skipped >= window.size:
-                skipped -= window.size
-                continue
-            yield from self._usable(window.records(), skipped, pass_number)
-            skipped = 0
+    def __getitems__(self, places: list[tuple[int, int]]) -> list[dict[str, Any]]:
+        return [self._usable(pass_number, number) for pass_number, number in places]
 
-    def _usable(self, records: list[StreamedRecord], first: int, pass_number: int) -> Iterator[dict[str, Any]]:
-        for position in range(first, len(records)):
-            # The record itself, or the next one, round the window, that can be used.
-            for record in records[position:] + records[:position]:
-                try:
-                    found = self._example(record, pass_number)
-                except ECGInputError as error:
-                    reason = error
-                    continue
-                yield found
-                break
-            else:
-                raise ECGInputError(f"none of {len(records)} streamed records can be used; the last: {reason}")
+    def _together(self, number: int) -> dict[int, StreamedRecord]:
+        """The records that are read with one, which are kept until so many others were read."""
+        part = self.windows.part_of(number)
+        if part not in self._parts:
+            self._parts[part] = self.windows.read(part)
+            while len(self._parts) > 1 and sum(map(len, self._parts.values())) > self.windows.kept:
+                del self._parts[next(iter(self._parts))]
+        return self._parts[part]
+
+    def _usable(self, pass_number: int, number: int) -> dict[str, Any]:
+        records = self._together(number)
+        numbers = list(records)
+        first = numbers.index(number)
+        for own in numbers[first:] + numbers[:first]:
+            try:
+                return self._example(records[own], pass_number)
+            except ECGInputError as error:
+                reason = error
+        raise ECGInputError(f"none of {len(records)} streamed records can be used; the last: {reason}")
 
     def _example(self, record: StreamedRecord, pass_number: int | None) -> dict[str, Any]:
         (ecg,) = self.feature_extractor.prepare(record.ecg())
@@ -137,26 +145,6 @@ class StreamedExamples(torch.utils.data.IterableDataset):
             ecg = self.augmenter(ecg, pass_number, record.number)
         said = record.report, record.findings, record.source
         return example(record.number, ecg, *said, self.text, self.statements)
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """A chunk of the simulator."""
-
-    seed: int
-    first: int
-    reader_spread: float = 0.0
-    size: int = CHUNK
-
-    def records(self) -> list[StreamedRecord]:
-        made = simulate_ecgs(CHUNK, self.seed, first=self.first, reader_spread=self.reader_spread)
-        return [
-            # As a corpus has them: with the broader findings that follow, which else would count as denied.
-            StreamedRecord(
-                self.first + row, partial(_same, record), record.report, implied(record.findings), _SIMULATED
-            )
-            for row, record in enumerate(made)
-        ]
 
 
 def _same(record: ECGRecord) -> ECGRecord:
@@ -170,6 +158,8 @@ class SimulatedWindows:
     validates is ever trained on, and no record comes twice. reader_spread: as of `simulate_ecgs`.
     """
 
+    kept = CHUNK
+
     def __init__(self, seed: int, known: Iterable[str], reader_spread: float = 0.0):
         self.seed, self.reader_spread = seed, reader_spread
         self.stated = {_SIMULATED: frozenset(implied(FINDINGS))}
@@ -177,14 +167,21 @@ class SimulatedWindows:
         numbers = [int(found.group(1)) for found in map(own.fullmatch, known) if found]
         self.first = -(-(max(numbers, default=-1) + 1) // CHUNK) * CHUNK
 
-    def lane(self, lane: int, lanes: int) -> Iterator[tuple[int, Window]]:
-        first = self.first + lane * CHUNK
-        while True:
-            yield 0, _Chunk(self.seed, first, self.reader_spread)
-            first += lanes * CHUNK
+    def lane(self, lane: int, lanes: int) -> Iterator[tuple[int, Sequence[int]]]:
+        for first in itertools.count(self.first + lane * CHUNK, lanes * CHUNK):
+            yield 0, range(first, first + CHUNK)
 
-    def record(self, number: int) -> StreamedRecord:
-        return _Chunk(self.seed, number // CHUNK * CHUNK, self.reader_spread).records()[number % CHUNK]
+    def part_of(self, number: int) -> int:
+        return number // CHUNK
+
+    def read(self, part: int) -> dict[int, StreamedRecord]:
+        first = part * CHUNK
+        made = simulate_ecgs(CHUNK, self.seed, first=first, reader_spread=self.reader_spread)
+        return {
+            # As a corpus has them: with the broader findings that follow, which else would count as denied.
+            number: StreamedRecord(number, partial(_same, record), record.report, implied(record.findings), _SIMULATED)
+            for number, record in enumerate(made, start=first)
+        }
 
     def name(self, number: int) -> str:
         return f"sim-{self.seed}-{number:06d}"

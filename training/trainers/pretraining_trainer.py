@@ -7,20 +7,17 @@ forward, batch by batch, so that it works however the model is wrapped and in an
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
-from transformers import TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
+from torch.utils.data import DataLoader, Sampler
 from transformers.trainer_utils import EvalLoopOutput
 
 from ...corpora import VOCABULARY
 from ..data.pretraining_examples import PretrainingCollator
 from ..data.statement_targets import UNKNOWN, StatementTargets
-from ..data.streams import StreamedExamples
+from ..data.streams import StreamedExamples, StreamOrder
 from ..pretraining_metrics import retrieval, zero_shot
 from ..recipe import RecipeError
 from .gradient_cache import cached_step
@@ -47,31 +44,12 @@ class PretrainingTrainer(StageTrainer):
         self.zero_shot: dict[str, Any] = {}
         self._embeds: dict[str, list[np.ndarray]] = {}
 
-    def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
-        if isinstance(self.train_dataset, StreamedExamples):
-            # A stream goes on where it was by itself; Trainer would draw everything again to get there.
-            self.args.ignore_data_skip = True
-            if resume_from_checkpoint is not None:
-                state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
-                self.train_dataset.start_at(state.global_step)
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
-
-    def get_train_dataloader(self) -> DataLoader:
-        if not isinstance(self.train_dataset, StreamedExamples):
-            return super().get_train_dataloader()
-        # Not prepared by Accelerate, which would let every process draw everything and keep its share. The generator
-        # of its own leaves the global one, on which dropout depends, as it was.
-        workers = self.args.dataloader_num_workers
-        return DataLoader(
-            self.train_dataset,
-            batch_size=self.train_dataset.batch_size,
-            collate_fn=self.data_collator,
-            num_workers=workers,
-            multiprocessing_context=self.args.dataloader_multiprocessing_context if workers else None,
-            prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
-            pin_memory=self.args.dataloader_pin_memory,
-            generator=torch.Generator().manual_seed(self.args.seed),
-        )
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
+        dataset, args = train_dataset or self.train_dataset, self.args
+        if not isinstance(dataset, StreamedExamples):
+            return super()._get_train_sampler(train_dataset)
+        lanes = args.world_size * max(args.dataloader_num_workers, 1)
+        return StreamOrder(dataset.windows, args.train_batch_size, lanes, len(dataset))
 
     @property
     def _collator(self) -> PretrainingCollator:

@@ -203,8 +203,6 @@ class StageTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        if not hasattr(dataset, "__len__"):
-            return super()._get_train_sampler(train_dataset)
         # The whole batch: a process takes its part of each, however many there are.
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         self.order = GroupedSampler(

@@ -11,17 +11,18 @@ from unittest.mock import Mock, patch
 import numpy as np
 import pytest
 import torch
+from accelerate.data_loader import prepare_data_loader, skip_first_batches
 from datasets import Dataset, concatenate_datasets
 from torch.utils.data import DataLoader
 
-from ecgllm.corpora import prepare, simulated_stream
+from ecgllm.corpora import prepare
 from ecgllm.corpora.records.rows import with_column
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import CHUNK, simulate_ecgs
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.data.augmentations import Augmenter, AugmentRecipe
 from ecgllm.training.data.parquet_windows import ParquetWindows
-from ecgllm.training.data.streams import SimulatedWindows, StreamedExamples, Windows
+from ecgllm.training.data.streams import SimulatedWindows, StreamedExamples, StreamOrder, Windows
 from ecgllm.training.pretraining import _windows
 from ecgllm.training.recipe import PretrainStage, RecipeError
 
@@ -49,13 +50,16 @@ def drawn(
     windows: Windows, batches: int, workers: int = 0, rank: int = 0, world_size: int = 1, start: int = 0
 ) -> list[list[tuple[int, bytes]]]:
     """Batches of (number, values), as a process draws them."""
+    length = (start + batches) * world_size * BATCH
     augmenter = Augmenter(AugmentRecipe(crop=0.2), EXTRACTOR)
-    examples = StreamedExamples(windows, EXTRACTOR, BATCH, rank, world_size, augmenter=augmenter)
-    examples.start_at(start)
-    loader = DataLoader(examples, BATCH, num_workers=workers, collate_fn=list)
+    examples = StreamedExamples(windows, EXTRACTOR, length, augmenter=augmenter)
+    order = StreamOrder(windows, BATCH, world_size * max(workers, 1), length)
+    loader = DataLoader(examples, BATCH, sampler=order, num_workers=workers, collate_fn=list, drop_last=True)
+    # As the Trainer does.
+    loader = prepare_data_loader(loader, num_processes=world_size, process_index=rank, put_on_device=False)
     return [
         [(each["example_id"], each["ecg"]["ecg_values"].tobytes()) for each in batch]
-        for batch in islice(loader, batches)
+        for batch in skip_first_batches(loader, start)
     ]
 
 
@@ -68,7 +72,7 @@ def test_simulated_records_begin_behind_the_corpus(corpus: Dataset) -> None:
     assert windows.first == 2 * CHUNK  # 150 records are in two chunks
     assert SimulatedWindows(4, corpus["id"]).first == 0
     examples = StreamedExamples(windows, EXTRACTOR, BATCH)
-    first = next(iter(examples))
+    first = examples.__getitems__(list(StreamOrder(windows, 1, 1, 1)))[0]
     record = simulate_ecgs(CHUNK, 3, first=2 * CHUNK)[0]
     np.testing.assert_array_equal(first["ecg"]["ecg_values"], EXTRACTOR(record, return_tensors="np")["ecg_values"][0])
     assert first["report"] == record.report
@@ -79,20 +83,18 @@ def test_simulated_records_begin_behind_the_corpus(corpus: Dataset) -> None:
 
 def test_simulated_records_say_what_those_of_a_corpus_say() -> None:
     """Reports and findings, broader ones included: a finding that is left out counts as denied."""
-    streamed = next(SimulatedWindows(5, []).lane(0, 1))[1].records()
-    for record, row in zip(streamed, simulated_stream(5, n=CHUNK), strict=True):
+    streamed = SimulatedWindows(5, []).read(0).values()
+    for record, row in zip(streamed, prepare("simulation", seed=5, limit=CHUNK), strict=True):
         assert list(record.findings) == row["findings"] and record.report == row["report"]
         np.testing.assert_allclose(record.ecg().signal, row["ecg"]["signal"], atol=0.001)  # stored in microvolts
 
 
 def test_a_stream_is_read_by_the_readers_of_a_corpus() -> None:
-    streamed = next(SimulatedWindows(5, [], reader_spread=1.0).lane(0, 1))[1]
+    streamed = SimulatedWindows(5, [], reader_spread=1.0).read(0)
     corpus = prepare("simulation", seed=5, limit=CHUNK, reader_spread=1.0)
-    assert [list(record.findings) for record in streamed.records()] == corpus["findings"][:]
+    assert [list(record.findings) for record in streamed.values()] == corpus["findings"][:]
     plain = prepare("simulation", seed=5, limit=CHUNK)
     assert plain["findings"][:] != corpus["findings"][:]
-    again = SimulatedWindows(5, [], reader_spread=1.0).record(CHUNK - 1)
-    assert again.findings == streamed.records()[-1].findings
 
 
 def test_the_readers_of_a_stream_are_its_own_or_the_corpus(corpus: Dataset) -> None:
@@ -117,19 +119,19 @@ def test_who_validates_or_tests_is_never_streamed(corpus: Dataset, shards: Path)
 
 
 def test_records_say_their_source_and_a_stream_what_its_sources_state(corpus: Dataset, tmp_path: Path) -> None:
-    assert {record.source for record in next(SimulatedWindows(5, []).lane(0, 1))[1].records()} == {"simulation"}
+    assert {record.source for record in SimulatedWindows(5, []).read(0).values()} == {"simulation"}
     other = corpus.select(range(20, 40)).map(lambda row: {"source": "other", "findings": ["sinus rhythm"]})
     joined = concatenate_datasets([corpus.select(range(20)), other])
     joined.to_parquet(tmp_path / "joined" / "a.parquet", batch_size=7)
     windows = ParquetWindows(tmp_path / "joined", "report", [], seed=1)
     sources = dict(zip(joined["id"], joined["source"], strict=True))
-    drawn = next(windows.lane(0, 1))[1].records()
-    assert [record.source for record in drawn] == [sources[windows.name(record.number)] for record in drawn]
+    for number in next(windows.lane(0, 1))[1]:
+        assert windows.read(windows.part_of(number))[number].source == sources[windows.name(number)]
     assert windows.stated["other"] == {"sinus rhythm"}
     assert windows.stated["simulation"] == {name for own in corpus["findings"][:20] for name in own}
     joined.remove_columns("source").to_parquet(tmp_path / "unknown" / "a.parquet")
     windows = ParquetWindows(tmp_path / "unknown", "findings", [], seed=1)
-    assert list(windows.stated) == [None] and windows.record(0).source is None
+    assert list(windows.stated) == [None] and {record.source for record in windows.read(0).values()} == {None}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -137,6 +139,20 @@ def test_processes_and_workers_draw_no_record_twice(workers: int) -> None:
     windows = SimulatedWindows(0, [])
     found = [number for rank in range(2) for number in numbers(drawn(windows, 8, workers, rank, 2))]
     assert len(found) == len(set(found)) == 2 * 8 * BATCH
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_what_is_made_together_is_made_once(lanes: int) -> None:
+    """By the worker whose lane it is in, for all its batches, of which some lie in two chunks."""
+    windows = SimulatedWindows(0, [])
+    places = list(StreamOrder(windows, BATCH, lanes, 12 * lanes * BATCH))
+    batches = [places[start : start + BATCH] for start in range(0, len(places), BATCH)]
+    for lane in range(lanes):
+        examples = StreamedExamples(windows, EXTRACTOR, len(places))
+        with patch.object(windows, "read", wraps=windows.read) as read:
+            found = [each for batch in batches[lane::lanes] for each in examples.__getitems__(batch)]
+        made = [call.args[0] for call in read.call_args_list]
+        assert len(made) == len(set(made)) == 3 and len(found) == 12 * BATCH  # 288 records of chunks of 128
 
 
 @pytest.mark.parametrize(("workers", "rank"), [(0, 0), (2, 1)])
@@ -156,14 +172,14 @@ def test_a_pass_over_files_has_every_usable_record_once(corpus: Dataset, shards:
         if row["split"] == "train" and number % 15 != 7 and row["patient_id"] not in excluded
     }
     assert windows.usable == len(wanted) and windows.left_out == 150 - len(wanted)
-    one = [[record.number for record in window.records()] for _, window in islice(windows.lane(0, 1), 2)]
+    one = [numbers for _, numbers in islice(windows.lane(0, 1), 2)]
     assert {windows.name(number) for number in one[0]} == wanted
     assert sorted(one[0]) == sorted(one[1]) != one[1] and one[0] != one[1]
-    halves = [next(windows.lane(lane, 2))[1].records() for lane in range(2)]
-    assert sorted(record.number for half in halves for record in half) == sorted(one[0])
+    halves = [next(windows.lane(lane, 2))[1] for lane in range(2)]
+    assert sorted(number for half in halves for number in half) == sorted(one[0])
     by_id = {row["id"]: row for row in corpus}
-    for record in halves[0][:5]:
-        row = by_id[windows.name(record.number)]
+    for number in halves[0][:5]:
+        row, record = by_id[windows.name(number)], windows.read(windows.part_of(number))[number]
         np.testing.assert_array_equal(record.ecg()["signal"], row["ecg"]["signal"])
         assert record.report == row["report"] and list(record.findings) == row["findings"]
 
@@ -178,8 +194,9 @@ def test_what_the_feature_extractor_refuses_is_replaced(tmp_path: Path) -> None:
 
     corpus.map(broken, with_indices=True).to_parquet(tmp_path / "all.parquet", batch_size=10)
     windows = ParquetWindows(tmp_path, "report", [], seed=0)
-    examples = StreamedExamples(windows, EXTRACTOR, BATCH)
-    found = [each["example_id"] for each in islice(examples, windows.usable)]
+    examples = StreamedExamples(windows, EXTRACTOR, windows.usable)
+    places = list(StreamOrder(windows, 1, 1, windows.usable))
+    found = [each["example_id"] for each in examples.__getitems__(places)]
     assert bad not in found and len(set(found)) == windows.usable - 1
 
 
