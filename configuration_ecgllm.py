@@ -30,6 +30,14 @@ _LOWEST_BEAT_RATE = 75
 _ENCODER_FIELDS = ("num_leads", "patch_size", "hidden_size", "preprocessing")
 """What a configuration says of an ECG encoder."""
 
+PROJECTOR_FIELDS = {
+    "type": "projector_type",
+    "hidden_size": "projector_hidden_size",
+    "patches_per_token": "patches_per_token",
+    "summary": "projector_summary",
+}
+"""Options of the projector, as a recipe calls them -> fields of `ECGLLMConfig`."""
+
 ECG_TOKEN = "<|ecg|>"
 """The placeholder that stands for one ECG in a text; the processor repeats it once per ECG token."""
 

@@ -34,7 +34,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .beats_ecgllm import ECGBeatEncoder
-from .configuration_ecgllm import ECGLLMConfig, count_tokens
+from .configuration_ecgllm import PROJECTOR_FIELDS, ECGLLMConfig, count_tokens
 from .dual_encoder_ecgllm import ECGTextDualEncoder
 from .encoder_adapter_ecgllm import ECGEncoderAdapter, as_encoder, build_encoder
 from .encoder_ecgllm import ECGEncoder, ECGPreTrainedModel, check_preprocessing, check_values, may_look
@@ -104,11 +104,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         projector: str = "linear",
         *,
         tokenizer: Any = None,
-        patches_per_token: int = 1,
-        projector_hidden_size: int | None = None,
-        projector_summary: bool = False,
-        trained_on: str | None = None,
-        **language_model_kwargs: Any,
+        **arguments: Any,
     ) -> "ECGLLMForConditionalGeneration":
         """Put an ECG encoder in front of a causal language model; only the projector starts untrained.
 
@@ -116,13 +112,14 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
             encoder: any ECG encoder, a dual encoder, the path of a checkpoint of either, or a configuration (random
             weights); see `as_encoder`.
             language_model: name or path for `AutoModelForCausalLM`, or a loaded model.
-            projector: "linear" or "mlp". patches_per_token, projector_hidden_size, projector_summary, trained_on: see
-            `ECGLLMConfig`.
+            projector: "linear" or "mlp".
             tokenizer: the language model's; loaded from `language_model` when that is a name or path. The placeholder
                 token is added to it. The language model keeps its rows: the placeholder needs none.
-            language_model_kwargs: for `AutoModelForCausalLM.from_pretrained`.
+            arguments: of `ECGLLMConfig`, the projector's (`PROJECTOR_FIELDS`) and `trained_on`; all others are for
+                `AutoModelForCausalLM.from_pretrained`.
         Raises: ValueError when no tokenizer is given for a loaded model.
         """
+        own = {key: arguments.pop(key) for key in (*PROJECTOR_FIELDS.values(), "trained_on") if key in arguments}
         if isinstance(language_model, PreTrainedModel):
             if tokenizer is None:
                 raise ECGError(
@@ -131,19 +128,15 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
                 )
         else:
             tokenizer = tokenizer if tokenizer is not None else AutoTokenizer.from_pretrained(language_model)
-            language_model = AutoModelForCausalLM.from_pretrained(language_model, **language_model_kwargs)
+            language_model = AutoModelForCausalLM.from_pretrained(language_model, **arguments)
         ecg_token_id = add_ecg_token(tokenizer)
         encoder = as_encoder(encoder)
         config = ECGLLMConfig(
             encoder_config=encoder.config,
             text_config=language_model.config,
-            projector_type=projector,
-            projector_hidden_size=projector_hidden_size,
-            patches_per_token=patches_per_token,
-            projector_summary=projector_summary,
             ecg_token_id=ecg_token_id,
-            trained_on=trained_on,
             dtype=language_model.dtype,
+            **{"projector_type": projector} | own,
         )
         # The shell is built without memory: both parts exist, and must not be initialised again.
         with torch.device("meta"):

@@ -58,10 +58,9 @@ def _model(
     recipe = context.recipe
     set_seed(recipe.seed)
     text_encoder, tokenizer = build_text_encoder(recipe.text_encoder, context.texts)
-    taken = context.start is not None and context.start.weights
     set_seed(recipe.seed)
     model = ContrastiveModel.from_encoder_and_text_encoder(
-        context.start.encoder() if taken else context.encoder_config(),
+        context.encoder_config() if context.start is None else context.start.encoder(),
         text_encoder,
         projection_dim=stage.projection_dim,
         loss_type=stage.loss,

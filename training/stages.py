@@ -275,12 +275,9 @@ def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditio
     model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
         encoder,
         language_model,
-        recipe.projector.type,
         tokenizer=tokenizer,
-        patches_per_token=recipe.projector.patches_per_token,
-        projector_hidden_size=recipe.projector.hidden_size,
-        projector_summary=recipe.projector.summary,
         trained_on=context.trained_on(),
+        **recipe.projector.fields(),
     )
     return model, ECGProcessor.for_model(model, tokenizer, feature_extractor)
 

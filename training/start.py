@@ -17,7 +17,7 @@ from typing import Any
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from ..answering import check_code
-from ..configuration_ecgllm import ECGLLMConfig, ECGTextDualEncoderConfig
+from ..configuration_ecgllm import PROJECTOR_FIELDS, ECGEncoderConfig, ECGLLMConfig, ECGTextDualEncoderConfig
 from ..encoder_adapter_ecgllm import build_encoder
 from ..errors_ecgllm import CheckpointError
 from ..loading_ecgllm import check_files, read_json
@@ -28,12 +28,6 @@ from .weights import folder_sha256
 
 _OF_FILES = "sha256 "  # what runs of earlier versions noted: the bytes of all files, whatever is in them
 _CONFIGS = {config.model_type: config for config in (ECGLLMConfig, ECGTextDualEncoderConfig)}
-_PROJECTOR = {
-    "type": "projector_type",
-    "hidden_size": "projector_hidden_size",
-    "patches_per_token": "patches_per_token",
-    "summary": "projector_summary",
-}
 
 
 @dataclass
@@ -67,11 +61,8 @@ class Start:
         model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
             self.encoder(),
             AutoModelForCausalLM.from_config(self.config.text_config),
-            self.config.projector_type,
             tokenizer=processor.tokenizer,
-            patches_per_token=self.config.patches_per_token,
-            projector_hidden_size=self.config.projector_hidden_size,
-            projector_summary=self.config.projector_summary,
+            **{field: getattr(self.config, field) for field in PROJECTOR_FIELDS.values()},
         )
         return model, ECGProcessor.for_model(model, processor.tokenizer, processor.feature_extractor)
 
@@ -144,10 +135,14 @@ def with_start(values: Any, where: str) -> Any:
     completed = dict(values)
     parts: dict[str, dict[str, Any]] = {
         "feature_extractor": {key: getattr(extractor, key) for key in _keys("feature_extractor")},
-        "encoder": {key: getattr(start.config.encoder_config, key, None) for key in _keys("encoder")},
     }
+    encoder = start.config.encoder_config
+    if isinstance(encoder, ECGEncoderConfig):
+        parts["encoder"] = {key: getattr(encoder, key, None) for key in _keys("encoder")}
+    elif values.get("encoder"):
+        wrong.append(f"encoder has fields of ECGEncoder and there is an {encoder.model_type!r}")
     if start.has_language_model:
-        parts["projector"] = {key: getattr(start.config, field) for key, field in _PROJECTOR.items()}
+        parts["projector"] = {key: getattr(start.config, field) for key, field in PROJECTOR_FIELDS.items()}
         wrong += _language_model_differences(values.get("language_model"), start.config.text_config)
     for key, own in parts.items():
         stated = values.get(key) or {}

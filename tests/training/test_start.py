@@ -188,3 +188,38 @@ def test_records_are_split_anew_and_those_of_the_test_split_are_asked_about(
     for split in ({"test": 1.5}, {"validation": 0.5, "test": 0.5}, {"holdout": 0.1}):
         with pytest.raises(RecipeError, match="split"):
             load_recipe(write_recipe(split=split))
+
+
+def test_any_encoder_goes_on(
+    tiny_llm: Callable, tiny_tokenizer: Any, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Of a checkpoint whose encoder is none that a recipe has fields for."""
+    from transformers import PatchTSTConfig
+
+    from ecgllm import ECGEncoderAdapter, ECGEncoderAdapterConfig, ECGLLMForConditionalGeneration, ECGProcessor
+
+    whole, processor = tiny_llm()
+    backbone = PatchTSTConfig(d_model=16, ffn_dim=16, num_attention_heads=2, num_hidden_layers=1, context_length=100,
+                              patch_length=20, patch_stride=20, num_input_channels=12)  # fmt: skip
+    encoder = ECGEncoderAdapterConfig(
+        backbone_config=backbone, input_name="past_values", input_layout="samples", window=100, patch_size=20,
+        preprocessing=processor.feature_extractor.preprocessing,
+    )  # fmt: skip
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        encoder, whole.language_model, tokenizer=tiny_tokenizer, patches_per_token=5
+    )
+    model.save_pretrained(tmp_path / "start")
+    ECGProcessor.for_model(model, tiny_tokenizer).save_pretrained(tmp_path / "start")
+    asked = ASKED | {"training": {"max_steps": 3, "learning_rate": 1e-3}, "tune": "full", "tune_encoder": True}
+    changes = {"start_from": str(tmp_path / "start"), "stages": {"finetune": asked}, "limit": 20}
+    with pytest.raises(RecipeError, match="encoder has fields of ECGEncoder and there is an 'ecgllm_encoder_adapter'"):
+        load_recipe(write_recipe(**OPEN | {"encoder": {"hidden_size": 32}}, **changes))
+    recipe = load_recipe(write_recipe(**OPEN, **changes))
+    planned, _ = planned_model(recipe, "finetune")
+    assert sum(p.numel() for p in planned.ecg_encoder.parameters()) == sum(
+        p.numel() for p in model.ecg_encoder.parameters()
+    )
+    trained = ECGLLMForConditionalGeneration.from_pretrained(run_recipe(recipe))
+    assert type(trained.ecg_encoder) is ECGEncoderAdapter
+    pairs = zip(trained.ecg_encoder.parameters(), model.ecg_encoder.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)

@@ -64,7 +64,8 @@ def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:
     choices = recipe.stages[stage]
     if recipe.start_from is not None and find_start(recipe.start_from) is None:
         raise UnknownSizeError(f"start_from is {recipe.start_from}, which is not there.")
-    encoder = as_encoder_config(recipe.encoder)
+    start = None if recipe.start_from is None else read_start(recipe.start_from)
+    encoder = as_encoder_config(recipe.encoder) if start is None else start.config.encoder_config
     if stage == "pretrain":
         found = text_config(recipe.text_encoder, "text_encoder")
         with torch.device("meta"):
@@ -77,20 +78,12 @@ def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:
                 features = model.get_text_features(torch.zeros(1, 1, dtype=torch.long))
                 freeze_unreached(model.text_encoder, features.pooler_output)
         return model, found.source
-    start = None if recipe.start_from is None else read_start(recipe.start_from)
     brought = start is not None and start.has_language_model
     if brought:
         found = TextConfig(start.config.text_config, f"that of {start.folder}")
     else:
         found = text_config(recipe.language_model, "language_model")
-    config = ECGLLMConfig(
-        encoder_config=encoder,
-        text_config=found.config,
-        projector_type=recipe.projector.type,
-        projector_hidden_size=recipe.projector.hidden_size,
-        patches_per_token=recipe.projector.patches_per_token,
-        projector_summary=recipe.projector.summary,
-    )
+    config = ECGLLMConfig(encoder_config=encoder, text_config=found.config, **recipe.projector.fields())
     dtype = torch.float32 if brought else planned_dtype(recipe, found.config)
     with torch.device("meta"):
         model = ECGLLMForConditionalGeneration(config).to(dtype)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from transformers import CONFIG_MAPPING
 
+from ...configuration_ecgllm import PROJECTOR_FIELDS
 from .errors import RecipeError, nearest
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -129,6 +130,10 @@ class ProjectorRecipe(Part):
     hidden_size: Count | None = None
     patches_per_token: Count = 1
     summary: bool = False
+
+    def fields(self) -> dict[str, Any]:
+        """Those of `ECGLLMConfig`."""
+        return {field: getattr(self, key) for key, field in PROJECTOR_FIELDS.items()}
 
 
 class AugmentRecipe(Part):
