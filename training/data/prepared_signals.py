@@ -7,14 +7,15 @@ In: a corpus and a feature extractor. Out: `PreparedSignals`, a mapping from rec
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, Features, List, Value
-from datasets.arrow_writer import ArrowWriter
-from datasets.utils import tqdm
+import torch
+from datasets import Dataset, Features, List, Value, concatenate_datasets
 
 from ...processing_ecgllm import ECGFeatureExtractor
 from ...signal_ecgllm import ECGInputError
@@ -22,6 +23,7 @@ from ...writing import written_whole
 from .record_index import RecordIndex, encoded_ids
 
 _FILE = "signals.arrow"
+_WORTH_A_PROCESS = 2000  # records: fewer are prepared by the time that another process has started
 _FEATURES = Features(
     {
         "id": Value("string"),
@@ -65,23 +67,41 @@ class PreparedSignals(Mapping):
         return int(self._lengths[self._row[record_id]])
 
 
-def prepare_signals(corpus: Dataset, feature_extractor: ECGFeatureExtractor, folder: Path) -> None:
-    """Prepare every record of a corpus and write the table to `folder`, which appears only once it is complete."""
-    with (
-        written_whole(folder) as partial,
-        # Written row by row: `map` would leave a second copy of every signal in its cache.
-        ArrowWriter(features=_FEATURES, path=str(partial / _FILE), writer_batch_size=64) as writer,
-    ):
-        rows = corpus.select_columns(["id", "ecg"])
-        for row in tqdm(rows, total=len(rows), desc="Preparing signals", unit="record"):
-            writer.write(_prepare(row["id"], row["ecg"], feature_extractor))
-        writer.finalize()
+def prepare_signals(
+    corpus: Dataset, feature_extractor: ECGFeatureExtractor, folder: Path, processes: int | None = None
+) -> None:
+    """Prepare every record of a corpus and write the table to `folder`, which appears only once it is complete.
+
+    processes: that work at once; None: one for each CPU, as far as each has enough to do.
+    """
+    rows = corpus.select_columns(["id", "ecg"])
+    processes = processes or min(os.cpu_count() or 1, len(rows) // _WORTH_A_PROCESS)
+    with written_whole(folder) as partial:
+        rows.map(
+            _prepare,
+            with_rank=True,
+            fn_kwargs={"feature_extractor": feature_extractor, "parent": os.getpid()},
+            remove_columns=["ecg"],
+            features=_FEATURES,
+            num_proc=processes if processes > 1 else None,
+            # Where it is read from: in the cache of `datasets` it would be a second copy of every signal.
+            cache_file_name=str(partial / _FILE),
+            writer_batch_size=64,
+            desc="Preparing signals",
+        )
 
 
-def _prepare(record_id: str, ecg: Any, feature_extractor: ECGFeatureExtractor) -> dict[str, Any]:
-    row = {"id": record_id, "preprocessing_id": feature_extractor.preprocessing_id}
+def _prepare(
+    record: dict[str, Any], rank: int | None, feature_extractor: ECGFeatureExtractor, parent: int
+) -> dict[str, Any]:
+    if rank is not None:  # one process of several
+        if os.getppid() != parent:
+            sys.exit(1)  # the run was killed, and its part of the records would go on for minutes
+        # It has a CPU, and threads that were begun before a fork are not there after it.
+        torch.set_num_threads(1)
+    row = {"id": record["id"], "preprocessing_id": feature_extractor.preprocessing_id}
     try:
-        (prepared,) = feature_extractor.prepare(ecg)
+        (prepared,) = feature_extractor.prepare(record["ecg"])
     except ECGInputError as error:
         return row | {"ecg_values": b"", "lead_mask": [], "ecg_length": 0, "refused": str(error)}
     return row | {
@@ -94,4 +114,6 @@ def _prepare(record_id: str, ecg: Any, feature_extractor: ECGFeatureExtractor) -
 
 def load_signals(folder: Path) -> PreparedSignals:
     """Open what `prepare_signals` wrote."""
-    return PreparedSignals(Dataset.from_file(str(folder / _FILE)))
+    # Several processes leave a file each.
+    files = sorted(folder.glob(_FILE.replace(".", "*.")))
+    return PreparedSignals(concatenate_datasets([Dataset.from_file(str(file)) for file in files]))

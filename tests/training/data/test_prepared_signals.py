@@ -62,6 +62,15 @@ def test_refused_records_are_listed_with_the_reason_and_left_out(corpus: Dataset
     assert not {"Not a number.", "Short."} & {pair["report"] for pair in pairs}
 
 
+def test_several_processes_prepare_what_one_does(corpus: Dataset, tmp_path: Path) -> None:
+    for processes in (1, 2):
+        prepare_signals(corpus, ECGFeatureExtractor(), tmp_path / f"by-{processes}", processes)
+    one, two = (load_signals(tmp_path / f"by-{processes}") for processes in (1, 2))
+    assert list(one) == list(two) and one.refused == two.refused
+    assert all((one[name]["ecg_values"] == two[name]["ecg_values"]).all() for name in one)
+    assert len(list((tmp_path / "by-2").iterdir())) == 2  # a file of each, and no copy in a cache
+
+
 def test_another_nan_policy_keeps_the_record(corpus: Dataset, tmp_path: Path) -> None:
     prepare_signals(corpus, ECGFeatureExtractor(nan_policy="interpolate"), tmp_path / "signals")
     assert set(load_signals(tmp_path / "signals").refused) == {"short"}
