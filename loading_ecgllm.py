@@ -105,14 +105,21 @@ class WholeWeights(PreTrainedModel):
         return info
 
 
+_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+
+
 def run_code_of(config_class: type[PreTrainedConfig], name: str | Path, arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `from_pretrained`, with a configuration whose parts have the classes that the folder brings.
 
     For folders that the caller trusts: their code runs here.
     """
-    config = arguments.pop("config", None)
+    config = arguments.get("config")
     if not isinstance(config, PreTrainedConfig):
-        config, arguments = config_class.from_pretrained(config or name, return_unused_kwargs=True, **arguments)
+        if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+            return arguments  # an adapter's
+        hub = {key: arguments[key] for key in _HUB_ARGUMENTS if key in arguments}
+        config = config_class.from_pretrained(config or name, **hub)
+    found = False
     for holder in (config, *encoder_configs(config)):
         for part in ("encoder_config", "backbone_config"):
             inner = getattr(holder, part, None)
@@ -120,7 +127,8 @@ def run_code_of(config_class: type[PreTrainedConfig], name: str | Path, argument
                 own = get_class_from_dynamic_module(inner.auto_map["AutoConfig"], str(name))
                 own.register_for_auto_class()  # whoever saves the model takes this code along
                 setattr(holder, part, own.from_dict(inner.to_dict(), name_or_path=str(name)))
-    return arguments | {"config": config}
+                found = True
+    return arguments | {"config": config} if found else arguments
 
 
 if not hasattr(PreTrainedModel, "_finalize_model_loading"):
