@@ -80,6 +80,34 @@ def test_a_missing_lead_is_not_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ADAPTED)
+def test_leads_that_are_read_one_by_one_are_averaged_where_they_are_there(name: str) -> None:
+    encoder, mask = adapter(name), torch.zeros(2, 12, dtype=torch.bool)
+    mask[0, 3], mask[1, 7] = True, True
+    values = torch.randn(2, 12, 300)  # of two windows
+    alike = torch.stack((values[0, 3], values[1, 7]))[:, None].expand(-1, 12, -1)
+    with torch.no_grad():
+        found, expected = encoder(values, lead_mask=mask), encoder(alike)
+    torch.testing.assert_close(found.last_hidden_state, expected.last_hidden_state, atol=1e-5, rtol=1e-4)
+
+
+def test_tokens_of_a_window_are_averaged_in_their_order() -> None:
+    class Counting(nn.Module):
+        dtype = torch.float32
+
+        def forward(self, input_values: torch.Tensor) -> BaseModelOutputWithPooling:
+            tokens = torch.tensor([100.0, *range(10)]).repeat(len(input_values), 1)  # a class token ahead
+            return BaseModelOutputWithPooling(last_hidden_state=tokens[..., None] + input_values[:, :1, :1])
+
+    config = ECGEncoderAdapterConfig(backbone_config=PATCHTST, window=200, patch_size=40, skipped_tokens=1)
+    encoder = ECGEncoderAdapter(config)
+    encoder.backbone = Counting()
+    values = torch.zeros(1, 12, 390)
+    values[0, 0, 200:] = 50
+    found = encoder(values).last_hidden_state[0, :, 0]
+    assert found.tolist() == [0.5, 2.5, 4.5, 6.5, 8.5, 50.5, 52.5, 54.5, 56.5, 58.5]
+
+
+@pytest.mark.parametrize("name", ADAPTED)
 def test_it_is_trained_and_saved_like_ours(name: str, tiny_tokenizer, text_encoder, make_ecg, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, LlamaConfig
 
