@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, masking_utils
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, OPTConfig, masking_utils
 
 from ecgllm import (
     ECGBeatEncoder,
@@ -388,3 +388,24 @@ def test_a_check_on_a_gpu_is_an_assertion_of_the_device():
         check_values(OnGPU(False), lambda: "why")
     with pytest.raises(ECGError, match="why"):
         check_values(torch.tensor([True, False]), lambda: "why")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GPT2Config(vocab_size=300, n_embd=32, n_layer=1, n_head=2, n_positions=16),
+        OPTConfig(vocab_size=300, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, ffn_dim=32,
+                  max_position_embeddings=16, word_embed_proj_dim=32),
+        llama(max_position_embeddings=16),
+    ],
+    ids=lambda config: config.model_type,
+)  # fmt: skip
+def test_learned_positions_end_and_computed_ones_go_on(tiny_llm, config):
+    model, _ = tiny_llm(config)
+    ids = torch.randint(5, 200, (2, 17))
+    if config.model_type == "llama":
+        assert model(input_ids=ids).logits.isfinite().all()
+    else:
+        with pytest.raises(ECGError, match="The prompt has 17 tokens, .* has positions for 16"):
+            model(input_ids=ids)
+    assert model(input_ids=ids[:, :16]).logits.isfinite().all()
