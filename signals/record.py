@@ -144,6 +144,14 @@ class ECGRecord:
         if self.recorded_at is not None and not isinstance(self.recorded_at, datetime):
             raise TypeError(f"recorded_at is {type(self.recorded_at).__name__}; expected datetime.datetime or None.")
 
+    @classmethod
+    def _proven(cls, **fields: object) -> ECGRecord:
+        """A record of fields that satisfy all of the above because of how they were made; for a reader to whom the
+        checks would be a fifth of its time. Fields that are not given have their defaults."""
+        record = object.__new__(cls)
+        record.__dict__.update(fields)
+        return record
+
     def __repr__(self) -> str:
         parts = [
             f"id={self.id!r}",

@@ -24,6 +24,7 @@ from .tables.csv_tables import read_csv
 from .tables.numpy_arrays import read_numpy
 from .tables.parquet_rows import read_parquet
 from .tables.tabular import Told
+from .wfdb.common import read_common_file
 from .wfdb.reader import read_wfdb
 
 
@@ -60,6 +61,15 @@ def read_ecg(
     Raises: ECGReadError if the file is missing, of an unsupported kind, damaged, too large or contradicts itself; the
         message says what was found, what was expected, and the way out.
     """
+    if (
+        format is None
+        and sampling_rate is None
+        and isinstance(source, (str, os.PathLike))
+        and (path := os.fspath(source)).endswith(".hea")
+    ):
+        record = read_common_file(path, verify_checksum, max_bytes)
+        if record is not None:
+            return record
     told = Told(sampling_rate, unit, leads)
     options = {"allow_truncated": allow_truncated, "verify_checksum": verify_checksum, "max_bytes": max_bytes}
     records = _records(source, _known_format(format), told, keep_identity, options)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...limits import DEFAULT_MAX_BYTES, check_size
 from ...record import ECGReadError, ECGRecord, known_lead_name
+from .common import read_common
 from .header import Segment, WFDBHeader, header_text, read_header, record_name
 from .samples import read_counts
 from .scaling import to_millivolt
@@ -43,7 +44,11 @@ def read_wfdb(
     Raises: ECGReadError as `read_ecg` says.
     """
     path = os.fspath(header_path)
-    header = read_header(path, header_text(path) if text is None else text)
+    text = header_text(path) if text is None else text
+    record = read_common(path, text, signal_file, verify_checksum, max_bytes)
+    if record is not None:
+        return record
+    header = read_header(path, text)
     options = {"allow_truncated": allow_truncated, "verify_checksum": verify_checksum, "max_bytes": max_bytes}
     if header.segments:
         return _read_segments(header, signal_file, options)

@@ -75,7 +75,11 @@ def fold_samples(ufunc: np.ufunc, counts: np.ndarray) -> np.ndarray:
     """
     if counts.flags.c_contiguous:
         return ufunc.reduce(counts, axis=1, dtype=counts.dtype)
-    n_leads, counts = len(counts), counts.ravel(order="K")
+    return fold_interleaved(ufunc, counts.ravel(order="K"), len(counts))
+
+
+def fold_interleaved(ufunc: np.ufunc, counts: np.ndarray, n_leads: int) -> np.ndarray:
+    """`fold_samples` of a flat array in which the leads' samples alternate."""
     whole = counts.size - counts.size % (_FOLD * n_leads)
     rest = counts[whole:].reshape(-1, n_leads)
     if not whole:
@@ -107,7 +111,7 @@ def _scaled(lines: tuple[SignalLine, ...], counts: np.ndarray, amplitudes: set) 
         gains, baselines = (np.array([[getattr(line, name)] for line in lines]) for name in ("gain", "baseline"))
         factors = np.array([[line.millivolts_per_unit or 1.0] for line in lines])
     with np.errstate(over="ignore", invalid="ignore"):  # an absurd gain gives infinity, which ECGRecord refuses
-        if counts.dtype == np.int16 and all(_is_exact_in_float32(*amplitude) for amplitude in amplitudes):
+        if counts.dtype == np.int16 and all(is_exact_in_float32(*amplitude) for amplitude in amplitudes):
             if not any(baseline for _, baseline, _ in amplitudes):
                 return np.divide(counts, np.float32(gains), dtype=np.float32)
             signal = counts.astype(np.float32)
@@ -121,7 +125,7 @@ def _scaled(lines: tuple[SignalLine, ...], counts: np.ndarray, amplitudes: set) 
         return physical.astype(np.float32)
 
 
-def _is_exact_in_float32(gain: float, baseline: int, factor: float | None) -> bool:
+def is_exact_in_float32(gain: float, baseline: int, factor: float | None) -> bool:
     return (factor or 1.0) == 1.0 and abs(baseline) < _LARGEST_EXACT_BASELINE and float(np.float32(gain)) == gain
 
 
