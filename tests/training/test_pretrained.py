@@ -16,6 +16,8 @@ from ecgllm.training.pretrained import MODELS, FetchError, fetch, main
 from ecgllm.training.recipe import STAGES, RecipeError
 from ecgllm.training.weights import folder_sha256
 
+from .conftest import FINDINGS
+
 TEXT_ENCODER, LM = "all-minilm-l6-v2", "smollm2-135m-instruct"
 STEPS = 20
 
@@ -69,6 +71,7 @@ def test_the_papers_form_takes_its_first_steps(tmp_path: Path) -> None:
     few = ["limit=150", "stages.pretrain.batch_size=16"]
     for stage in STAGES[1:]:
         few += [f"stages.{stage}.{key}" for key in ("batch_size=8", "gradient_accumulation_steps=1", "evaluate=4")]
+    few.append(f"stages.finetune.questions={{per_record: 1, types: [verify, query], attributes: {FINDINGS}}}")
     recipe = load_recipe("paper-small", in_folder(models, *few, *short))
     run = run_recipe(recipe)
     metrics = json.loads((run / "metrics.json").read_text())
