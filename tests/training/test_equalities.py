@@ -18,6 +18,7 @@ from ecgllm.training.data import examples
 ASKED = {
     "batch_size": 8,
     "evaluate": 0,
+    "questions_per_row": 8,
     "tune": "full",
     # Answers of one word and of several, so that a mean of means would be another number.
     "questions": {"per_record": 4, "types": ["verify", "query", "comparison"]},
