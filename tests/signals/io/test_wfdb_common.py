@@ -66,10 +66,17 @@ def write(folder, leads=12, samples=1003, suffix=".dat", offset=0, gain="1000(0)
         {"top": (1 << 15) - 1, "samples": 5000},  # every count, among them the one that marks a missing sample
     ],
 )
-def test_equals_the_general_way(tmp_path, monkeypatch, options):
-    fast, general = read_both(write(tmp_path, **options), monkeypatch)
+def test_equals_the_general_way_and_counts_less_baseline_by_gain(tmp_path, monkeypatch, options):
+    path = write(tmp_path, **options)
+    fast, general = read_both(path, monkeypatch)
     assert fast is not None
     assert_same(fast, general)
+    suffix, offset = options.get("suffix", ".dat"), options.get("offset", 0)
+    counts = np.fromfile(path.with_suffix(suffix), "<i2", offset=offset).reshape(-1, options.get("leads", 12)).T
+    gain, _, rest = options.get("gain", "1000(0)/mV").partition("(")
+    baseline = int(rest.partition(")")[0] or 0)
+    millivolts = (counts - float(baseline)) / (float(gain) or 200.0) * (1e-3 if rest.endswith("uV") else 1.0)
+    np.testing.assert_array_equal(fast.signal, np.where(counts == -32768, np.nan, millivolts).astype(np.float32))
 
 
 def test_missing_samples(tmp_path, monkeypatch):
