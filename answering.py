@@ -59,7 +59,7 @@ def check_checkpoint(model: str | Path, trust_remote_code: bool = False) -> None
         if folder.exists() or not trust_remote_code:
             raise CheckpointError(
                 f"{model} is no folder with a checkpoint. `ecgllm train` writes one; a Hub id needs "
-                "--trust-remote-code, since a checkpoint's code is run"
+                "--trust-remote-code, since code that comes with it is not seen before it runs"
             )
         return
     if (folder / "recipe.yaml").is_file() and not (folder / "metrics.json").is_file():

@@ -69,7 +69,7 @@ class WholeWeights(PreTrainedModel):
         try:
             missing = set(loading_info.missing_keys)
             loading_info = super()._finalize_model_loading(model, load_config, loading_info)
-        except (RuntimeError, NotImplementedError) as error:
+        except RuntimeError as error:
             # Of packed weights transformers cannot make random ones, nor a weight without its scale.
             if load_config.hf_quantizer is None:
                 raise

@@ -460,16 +460,21 @@ def _put_in_place(
     return torch.where(mask[..., None], ecg_tokens.flatten(0, 1)[row], inputs_embeds)
 
 
+def _register() -> None:
+    """Let transformers' Auto classes give the classes of this package."""
+    for own in (ECGEncoder, ECGBeatEncoder, ECGEncoderAdapter, ECGTextDualEncoder, ECGLLMForConditionalGeneration):
+        AutoConfig.register(own.config_class.model_type, own.config_class)
+        AutoModel.register(own.config_class, own)
+        AutoFeatureExtractor.register(own.config_class, ECGFeatureExtractor)
+    for auto in (AutoModelForCausalLM, AutoModelForMultimodalLM):
+        auto.register(ECGLLMConfig, ECGLLMForConditionalGeneration)
+    AutoProcessor.register(ECGLLMConfig, ECGProcessor)
+
+
 if __name__ == "ecgllm.modeling_ecgllm":
     # By the installed package only: then every checkpoint gets its classes, trusted or not. The code that travels with
     # a checkpoint must not, or another checkpoint's model would be built of it.
-    for model in (ECGEncoder, ECGBeatEncoder, ECGEncoderAdapter, ECGTextDualEncoder, ECGLLMForConditionalGeneration):
-        AutoConfig.register(model.config_class.model_type, model.config_class)
-        AutoModel.register(model.config_class, model)
-        AutoFeatureExtractor.register(model.config_class, ECGFeatureExtractor)
-    AutoModelForCausalLM.register(ECGLLMConfig, ECGLLMForConditionalGeneration)
-    AutoModelForMultimodalLM.register(ECGLLMConfig, ECGLLMForConditionalGeneration)
-    AutoProcessor.register(ECGLLMConfig, ECGProcessor)
+    _register()
 
 
 __all__ = [

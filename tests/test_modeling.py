@@ -357,17 +357,20 @@ def test_forward_looks_at_no_value_of_a_tensor(tiny_llm, make_ecg, monkeypatch):
 
 
 def test_places_without_an_ecg_may_be_encoded(tiny_llm, make_ecg, monkeypatch):
-    """As on a GPU, where nobody looks which they are."""
+    """As on a GPU, where nobody looks which they are: nothing but their number changes, gradients included."""
     model, processor = tiny_llm(patches_per_token=2)
     texts, ecgs = ["<|ecg|> and <|ecg|>", "<|ecg|>?", "no ECG"], [[make_ecg(1.0), make_ecg(2.0)], [make_ecg(1.5)], []]
     inputs = processor(texts, ecgs, padding=True)
-    with torch.no_grad():
-        expected = model(**inputs)
-        assert len(expected.ecg_hidden_states) == 3
-        monkeypatch.setattr(modeling_ecgllm, "may_look", lambda tensor: False)
-        found = model(**inputs)
-    assert len(found.ecg_hidden_states) == 6
-    torch.testing.assert_close(found.logits, expected.logits, atol=1e-5, rtol=1e-4)
+    outputs, gradients = [], []
+    for look in (True, False):
+        monkeypatch.setattr(modeling_ecgllm, "may_look", lambda tensor, look=look: look)
+        model.zero_grad()
+        outputs.append(model(**inputs, labels=inputs["input_ids"]))
+        outputs[-1].loss.backward()
+        gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    assert [len(output.ecg_hidden_states) for output in outputs] == [3, 6]
+    torch.testing.assert_close(outputs[1].logits, outputs[0].logits, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(gradients[1], gradients[0], atol=1e-5, rtol=1e-4)
 
 
 def test_a_check_on_a_gpu_is_an_assertion_of_the_device():
