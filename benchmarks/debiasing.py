@@ -67,8 +67,8 @@ from ecgllm.training import run_recipe
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.data.examples import QuestionCollator, QuestionExamples
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
-from ecgllm.training.loading import recipe_from_dict
 from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe
+from ecgllm.training.recipe_loading import recipe_from_dict
 from ecgllm.training.text_models import build_language_model
 from ecgllm.training.trainers.trainer import StageTrainer
 from ecgllm.training.tuning import prepare_for_tuning

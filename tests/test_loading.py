@@ -27,7 +27,7 @@ from ecgllm import (
 from ecgllm.errors_ecgllm import CheckpointError
 from ecgllm.loading_ecgllm import _is_finite, check_files
 from ecgllm.training.recipe import RecipeError
-from ecgllm.training.start import read_start
+from ecgllm.training.start_from import read_start
 
 AGAIN = "Copy the checkpoint again"
 

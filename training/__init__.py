@@ -5,9 +5,9 @@ the recipe names, in order, and goes on where a killed run stopped; `dry_run` sa
 rooms: `recipe`, `data`, `trainers`, `planning`; `stages` and `pretraining` put them together.
 """
 
-from .loading import load_recipe
 from .planning.dry_run import dry_run
 from .recipe import Recipe
+from .recipe_loading import load_recipe
 from .run import run_recipe
 
 __all__ = ["Recipe", "dry_run", "load_recipe", "run_recipe"]

@@ -87,7 +87,7 @@ def run_demo(ecg: Path | None = None, training: bool = False, folder: Path = Pat
 
 
 def _train(folder: Path) -> None:
-    from .loading import load_recipe
+    from .recipe_loading import load_recipe
     from .run import run_recipe
 
     started = time.monotonic()

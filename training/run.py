@@ -35,7 +35,7 @@ from .pretraining import run_pretrain
 from .recipe import QuestionStage, Recipe, RecipeError
 from .run_folder import RunFolder
 from .stages import StageContext, run_questions, select_split
-from .start import read_start
+from .start_from import read_start
 from .text_models import check_fetched
 from .trainers.progress import data_bars, quiet_libraries
 

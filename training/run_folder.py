@@ -22,10 +22,10 @@ from .. import __version__
 from ..corpora.records.text_files import read_json
 from ..errors_ecgllm import ECGError
 from ..writing import LOCK, OWNER, PARTIAL, owned, remove_partial, write_json, write_text
-from .loading import recipe_from_dict
 from .recipe import Recipe, RecipeError
-from .recipe.file import read_yaml, to_yaml
-from .start import Start
+from .recipe.yaml_file import read_yaml, to_yaml
+from .recipe_loading import recipe_from_dict
+from .start_from import Start
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scipy")
 

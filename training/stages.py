@@ -33,7 +33,7 @@ from .data.prepared_signals import PreparedSignals
 from .data.shared_ecgs import sharing_is_exact, why_not_shared
 from .recipe import STAGES, QuestionStage, Recipe, RecipeError, StageRecipe
 from .run_folder import RunFolder, versions
-from .start import Start
+from .start_from import Start
 from .text_models import build_language_model
 from .trainers.progress import data_bars
 from .trainers.stopping import stopping_callbacks

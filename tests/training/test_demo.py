@@ -13,7 +13,7 @@ from ecgllm.corpora import VOCABULARY
 from ecgllm.corpora.questions.paraphrases import PARAPHRASES
 from ecgllm.signals import ECGReadError
 from ecgllm.signals.simulation import simulate_ecg
-from ecgllm.training import demo, loading
+from ecgllm.training import demo, recipe_loading
 
 SMALL = [
     "limit=60",
@@ -39,8 +39,8 @@ def file(tmp_path: Path) -> Path:
 def test_it_trains_once_and_asks_about_one_two_and_a_file(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    load = loading.load_recipe
-    monkeypatch.setattr(loading, "load_recipe", lambda name, overrides: load(name, [*overrides, *SMALL]))
+    load = recipe_loading.load_recipe
+    monkeypatch.setattr(recipe_loading, "load_recipe", lambda name, overrides: load(name, [*overrides, *SMALL]))
     demo.run_demo(file, True, tmp_path / "run")
     said = capsys.readouterr().out
     assert said.count("Not a medical device") == 2  # before the answers, and after those about the file

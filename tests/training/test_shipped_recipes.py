@@ -15,7 +15,7 @@ from .swapping import swapped
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 # Enough for one batch of 32.
 RECORDS = 100
-# Their stages, packed rows and start from a checkpoint are those of `test_run` and `test_start`.
+# Their stages, packed rows and start from a checkpoint are those of `test_run` and `test_start_from`.
 SLOW = ("mimic-llama3-8b", "sim-then-real", "anyecg-compatible")
 
 

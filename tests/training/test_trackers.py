@@ -54,6 +54,8 @@ def test_tensorboard_has_the_figures(write_recipe: Callable[..., Path]) -> None:
 def test_a_tracker_that_is_installed_is_accepted(
     name: str, write_recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ecgllm.training.recipe.arguments.get_available_reporting_integrations", lambda: [name])
+    monkeypatch.setattr(
+        "ecgllm.training.recipe.forwarded_arguments.get_available_reporting_integrations", lambda: [name]
+    )
     recipe = load_recipe(write_recipe(stages=STAGES), [f"stages.pretrain.training.report_to={name}"])
     assert recipe.stages["pretrain"].training["report_to"] == name

@@ -14,7 +14,7 @@ from ...corpora.records.prepared_findings import check_prepared_findings
 from ...corpora.records.rows import saved_rows, with_column
 from ...corpora.records.silence import sources_of
 from ..recipe import Recipe, RecipeError
-from ..recipe.corpus import is_prepared
+from ..recipe.corpus_check import is_prepared
 
 
 def load_corpus(recipe: Recipe) -> tuple[Dataset, str]:

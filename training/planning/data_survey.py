@@ -23,7 +23,7 @@ from ...errors_ecgllm import ECGError
 from ..data.corpus import resplit, split_by
 from ..data.questions import balanced_questions, open_questions, stage_questions
 from ..recipe import Recipe
-from ..recipe.corpus import is_prepared
+from ..recipe.corpus_check import is_prepared
 from ..stages import select_split
 
 SPLITS = ("train", "validation", "test")

@@ -19,7 +19,7 @@ from ...errors_ecgllm import ECGError
 from ...modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..pretrained import way_to
 from ..recipe import LanguageModelRecipe, Recipe, TextEncoderRecipe
-from ..start import find_start, read_start
+from ..start_from import find_start, read_start
 from ..tuning import freeze_unreached, prepare_for_tuning
 
 

@@ -1,7 +1,8 @@
 """Recipes: plain values of a YAML file in, a `Recipe` out, checked before anything is spent; no model is loaded.
 
-`file` reads YAML. `recipe` is the whole, `parts`, `stage` and `arguments` are what it is made of, `corpus` looks at
-the data, `argument_effects` knows which arguments would be ignored, `errors` puts into words what is refused.
+`yaml_file` reads the file. `recipe` is the whole; it is made of stages (`stage`), models of its other keys (`parts`)
+and mappings that go to a class or function as they are (`forwarded_arguments`). `corpus_check` looks at the data,
+`ignored_arguments` finds training arguments without effect, `errors` words what is refused.
 """
 
 from .errors import RecipeError

@@ -1,9 +1,9 @@
 """Recipes: one YAML file per training run, checked before anything is spent.
 
-In: plain values (`file` reads them). Out: a `Recipe`, or a `RecipeError` that names the key. Every key is known here
-or in a part (`parts`, `stage`, `arguments`), so a typo is an error that names the nearest key. Decided here: what a
-key may say beside those of other parts. Neither models nor checkpoints are touched; what a recipe takes from the
-checkpoint that it starts from is filled in before (`training/loading.py`).
+In: plain values (`yaml_file`). Out: a `Recipe`, or a `RecipeError` that names the key. Every key is known here
+or in a part (`parts`, `stage`, `forwarded_arguments`), so a typo is an error that names the nearest key. Decided here:
+what a key may say beside those of other parts. Neither models nor checkpoints are touched; what a recipe takes from
+the checkpoint that it starts from is filled in before (`training/recipe_loading.py`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from ...configuration_ecgllm import ECGLLMConfig, as_encoder_config
 from ...feature_extraction_ecgllm import ECGFeatureExtractor
-from .arguments import Encoder, FeatureExtractor, refused
-from .corpus import is_prepared, problems_of_corpus
+from .corpus_check import is_prepared, problems_of_corpus
 from .errors import RecipeError, recipe_error
+from .forwarded_arguments import Encoder, FeatureExtractor, refused
 from .parts import (
     EMPTY,
     Count,
@@ -39,9 +39,10 @@ class Recipe(Part):
     reader_spread: 0 to 1: how far the limits by which simulated ECGs are read differ (`signals.simulate_ecgs`), in the
     corpus and, where a stage does not say otherwise, in its stream.
     split: shares of patients for "validation" and "test", in place of the corpus' own split. start_from: run folder
-    whose checkpoint the first stage starts from (`start`). start_weights: false for its sizes and tokenizer alone.
-    output: the run folder. encoder: fields of `ECGEncoderConfig`. feature_extractor: of `ECGFeatureExtractor`.
-    trained_on: one line for answers and the model card; written from the corpus where it is None.
+    whose checkpoint the first stage starts from (`training/start_from.py`). start_weights: false for its sizes and
+    tokenizer alone. output: the run folder. encoder: fields of `ECGEncoderConfig`. feature_extractor: of
+    `ECGFeatureExtractor`. trained_on: one line for answers and the model card; written from the corpus where it is
+    None.
     """
 
     corpus: str

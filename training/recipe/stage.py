@@ -12,8 +12,8 @@ from typing import Any, Literal
 from pydantic import Field, field_serializer, model_validator
 from typing_extensions import TypedDict
 
-from .argument_effects import ignored_arguments
-from .arguments import Questions, Training, problems_of_questions, problems_of_training
+from .forwarded_arguments import Questions, Training, problems_of_questions, problems_of_training
+from .ignored_arguments import ignored_arguments
 from .parts import STRICT, AugmentRecipe, Count, Part, Share
 
 STAGES = ("pretrain", "debias", "finetune")

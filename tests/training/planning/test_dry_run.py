@@ -14,7 +14,7 @@ from ecgllm.training import dry_run, load_recipe
 from ecgllm.training.planning.estimates import Part, memory_of, text_of_bytes, text_of_seconds
 from ecgllm.training.planning.planned_models import planned_model
 from ecgllm.training.recipe import LanguageModelRecipe
-from ecgllm.training.start import find_start
+from ecgllm.training.start_from import find_start
 from ecgllm.training.text_models import build_language_model
 
 from ..conftest import ROOT

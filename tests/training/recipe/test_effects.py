@@ -25,8 +25,8 @@ from ecgllm.training.recipe import (
     TextEncoderRecipe,
     parse_recipe,
 )
-from ecgllm.training.recipe.argument_effects import ignored_arguments
-from ecgllm.training.recipe.arguments import OWN_TRAINING_ARGUMENTS
+from ecgllm.training.recipe.forwarded_arguments import OWN_TRAINING_ARGUMENTS
+from ecgllm.training.recipe.ignored_arguments import ignored_arguments
 
 TRAINING = Path(run_folder.__file__).parent
 KINDS = {"pretrain": PretrainStage, "debias": DebiasStage, "finetune": QuestionStage}
@@ -194,7 +194,7 @@ def test_an_argument_that_another_leaves_without_effect_is_named(
 
 def test_every_argument_of_trainer_has_been_looked_at() -> None:
     """A field that is new in transformers fails here: does another one leave it without effect?"""
-    looked_at = set(re.findall(r"\w+", (TRAINING / "recipe" / "argument_effects.py").read_text(encoding="utf-8")))
+    looked_at = set(re.findall(r"\w+", (TRAINING / "recipe" / "ignored_arguments.py").read_text(encoding="utf-8")))
     looked_at |= set(OWN_TRAINING_ARGUMENTS) | set(ALWAYS_IN_EFFECT.split())
     fields = {item.name for item in dataclasses.fields(TrainingArguments) if item.init}
     assert fields <= looked_at, f"new: {sorted(fields - looked_at)}"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .recipe import Recipe, parse_recipe
-from .recipe.file import read_values
-from .start import with_start
+from .recipe.yaml_file import read_values
+from .start_from import with_start
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

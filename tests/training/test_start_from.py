@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from ecgllm.training import dry_run, load_recipe, run_recipe
 from ecgllm.training.planning.planned_models import planned_model
 from ecgllm.training.recipe import RecipeError
-from ecgllm.training.start import read_start
+from ecgllm.training.start_from import read_start
 
 from .conftest import RECIPE, ROOT
 
