@@ -59,7 +59,7 @@ from ecgllm.corpora import (
 from ecgllm.corpora.debiasing.confounders import other_severity
 from ecgllm.corpora.debiasing.word_guesser import word_credits
 from ecgllm.corpora.questions.paraphrases import PARAPHRASES, SUSPECTING
-from ecgllm.corpora.questions.rows import in_a_sentence
+from ecgllm.corpora.questions.sampling import in_a_sentence
 from ecgllm.findings.vocabulary import VOCABULARY
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import simulate_ecgs
@@ -72,7 +72,7 @@ from ecgllm.training.recipe_loading import recipe_from_dict
 from ecgllm.training.text_models import build_language_model
 from ecgllm.training.trainers.trainer import StageTrainer
 from ecgllm.training.tuning import prepare_for_tuning
-from ecgllm.training.yes_no import yes_probabilities
+from ecgllm.training.yes_no_probabilities import yes_probabilities
 
 SMALL = {"hidden_size": 96, "num_attention_heads": 4, "intermediate_size": 192}
 ENCODER = SMALL | {"num_hidden_layers": 4, "patch_size": 20, "stem_channels": [32, 48], "stem_strides": [2, 2]}

@@ -42,13 +42,13 @@ from datasets import Dataset, concatenate_datasets
 from ecgllm import ECGFeatureExtractor, ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.corpora import build_questions, debias
 from ecgllm.corpora.questions.paraphrases import PARAPHRASES
-from ecgllm.corpora.questions.rows import in_a_sentence
+from ecgllm.corpora.questions.sampling import in_a_sentence
 from ecgllm.findings.labels import GROUPS
 from ecgllm.signals import measure, read_ecg
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
 from ecgllm.training.pretraining_metrics import zero_shot
-from ecgllm.training.yes_no import opposite_pairs, share, yes_probabilities
+from ecgllm.training.yes_no_probabilities import opposite_pairs, share, yes_probabilities
 
 
 class Answerer:

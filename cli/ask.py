@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..answering import UNDECIDED_BELOW, UNSURE_BELOW
+from ..asking import UNDECIDED_BELOW, UNSURE_BELOW
 from ..errors_ecgllm import ECGError
 from .options import Measuring, reads_ecgs
 
@@ -59,7 +59,7 @@ def ask(
     and axis stand below the answer; they are measured, not asked of the model.
     """
     paths, question, choices = _checked(files, candidates)
-    from ..answering import answer_question, check_checkpoint, load_answerer
+    from ..asking import answer_question, check_checkpoint, load_answerer
     from ..shipped import shipped_checkpoint
 
     model = str(shipped_checkpoint()) if model is None else model

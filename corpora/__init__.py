@@ -10,7 +10,7 @@ from ..findings.stated import finding_stated
 from .debiasing.audit import Audit, audit
 from .debiasing.biased_set import confound
 from .debiasing.debias import DebiasReport, debias, debias_with_report, resampled
-from .questions.answers import answers_in_text, exact_match, set_match
+from .questions.answer_matching import answers_in_text, exact_match, set_match
 from .questions.build import QUESTION_FEATURES, build_questions
 from .questions.ecg_qa import load_ecg_qa
 from .questions.ecg_qa_records import prepare_ecg_qa

@@ -14,8 +14,8 @@ from .record import ECGReadError, ECGRecord
 # Drawing needs matplotlib (extra `plot`), measuring SciPy. Both are slow to import and the first is optional, so they
 # come with first use. These names are not in __all__, so that `from ecgllm.signals import *` works without them.
 _LAZY = {
-    "LeadCheck": "analysis.leads",
-    "check_leads": "analysis.leads",
+    "LeadCheck": "analysis.lead_check",
+    "check_leads": "analysis.lead_check",
     "Quality": "analysis.quality",
     "assess_quality": "analysis.quality",
     "Measurement": "analysis.measurements",

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .analysis.leads import check_leads
+from .analysis.lead_check import check_leads
 from .analysis.quality import assess_quality
 from .quotes import without_quotes
 from .record import ECGRecord

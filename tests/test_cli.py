@@ -13,7 +13,7 @@ import pytest
 import wfdb
 
 from ecgllm import ECGError, __version__
-from ecgllm.answering import answer_question
+from ecgllm.asking import answer_question
 from ecgllm.cli import main
 from ecgllm.cli.ask import _as_answer
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ecgllm import ECGProcessor
-from ecgllm.answering import load_answerer
+from ecgllm.asking import load_answerer
 from ecgllm.corpora import VOCABULARY
 from ecgllm.corpora.questions.paraphrases import PARAPHRASES
-from ecgllm.corpora.questions.rows import in_a_sentence
+from ecgllm.corpora.questions.sampling import in_a_sentence
 from ecgllm.errors_ecgllm import CheckpointError, ECGError
 from ecgllm.pipeline_ecgllm import ECGTextToTextPipeline
 from ecgllm.shipped import shipped_checkpoint

@@ -64,7 +64,7 @@ def run_demo(ecg: Path | None = None, training: bool = False, folder: Path = Pat
     if training:
         _train(folder)
     # Late, because importing it takes seconds that nobody should wait before an error about the file.
-    from ..answering import load_answerer
+    from ..asking import load_answerer
 
     with quiet_libraries():
         pipe = load_answerer(model)

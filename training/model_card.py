@@ -15,7 +15,7 @@ from ..saving_ecgllm import LIMITS, model_card, preprocessing_text
 from .recipe import QuestionStage
 
 if TYPE_CHECKING:
-    from .stages import StageContext
+    from .stage_training import StageContext
 
 _LIMITS = """\
 The figures above come from records of the same source as the training data, and from questions whose answers are the

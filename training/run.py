@@ -21,20 +21,21 @@ from accelerate import PartialState
 from datasets import Dataset, load_from_disk
 from transformers import TrainerCallback
 
+from ..atomic_writing import write_json, write_text, written_whole
 from ..chat_template_ecgllm import plain_text
 from ..conversation_ecgllm import ecg_prompt
 from ..corpora import QUESTION_FEATURES
 from ..corpora.questions.paraphrases import PARAPHRASES
 from ..processing_ecgllm import ECGFeatureExtractor
-from ..writing import write_json, write_text, written_whole
 from .data.corpus import load_corpus
 from .data.prepared_signals import PreparedSignals, load_signals, prepare_signals
 from .data.questions import balanced_questions, stage_questions
 from .model_card import run_card
-from .pretraining import run_pretrain
+from .pretrain_stage import run_pretrain
+from .question_stages import run_questions
 from .recipe import QuestionStage, Recipe, RecipeError
 from .run_folder import RunFolder
-from .stages import StageContext, run_questions, select_split
+from .stage_training import StageContext, select_split
 from .start_from import read_start
 from .text_models import check_fetched
 from .trainers.progress import data_bars, quiet_libraries

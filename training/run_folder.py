@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from .. import __version__
+from ..atomic_writing import LOCK, OWNER, PARTIAL, owned, remove_partial, write_json, write_text
 from ..corpora.records.text_files import read_json
 from ..errors_ecgllm import ECGError
-from ..writing import LOCK, OWNER, PARTIAL, owned, remove_partial, write_json, write_text
 from .recipe import Recipe, RecipeError
 from .recipe.yaml_file import read_yaml, to_yaml
 from .recipe_loading import recipe_from_dict

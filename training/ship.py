@@ -16,10 +16,10 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from ..atomic_writing import new_folder
 from ..errors_ecgllm import ECGError
 from ..loading_ecgllm import check_files
 from ..saving_ecgllm import code_files, copy_code
-from ..writing import new_folder
 
 MOST_BYTES = 20_000_000
 """Of weights: they are in the repository, of which everyone downloads every version."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from ..answering import check_code
+from ..asking import check_code
 from ..configuration_ecgllm import PROJECTOR_FIELDS, ECGEncoderConfig, ECGLLMConfig, ECGTextDualEncoderConfig
 from ..encoder_adapter_ecgllm import build_encoder
 from ..errors_ecgllm import CheckpointError

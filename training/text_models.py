@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from ..errors_ecgllm import ECGError
-from .pretrained import way_to
+from .fetch import way_to
 from .recipe import LanguageModelRecipe, Recipe, RecipeError, TextEncoderRecipe
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+from ...atomic_writing import write_bytes
 from ...errors_ecgllm import MissingExtraError
-from ...writing import write_bytes
 from .audit import Audit, Group
 
 _MOST_GROUPS = 15  # of one kind; a hospital has hundreds of devices, and a table hundreds of templates

@@ -19,7 +19,7 @@ from ...errors_ecgllm import ECGError
 from ...findings.labels import VOCABULARY
 from ..questions.about_findings import Stated
 from ..questions.paraphrases import PARAPHRASES, SUSPECTING
-from ..questions.rows import Facts, Rows, facts_of, in_a_sentence
+from ..questions.sampling import Facts, Rows, facts_of, in_a_sentence
 from .confounders import other_severity
 
 _TEMPLATE = "verify-finding"

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from ...findings import labels as vocabulary
-from .rows import Cell, Facts, Rows, cycle, draw, in_a_sentence, interleave
+from .sampling import Cell, Facts, Rows, cycle, draw, in_a_sentence, interleave
 
 # What a query asks for by category; rhythm and axis have paraphrases of their own.
 _QUERY_NOUNS = {

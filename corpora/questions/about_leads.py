@@ -11,7 +11,7 @@ from collections import Counter
 
 from ...signal_ecgllm import LEADS
 from .about_findings import Stated
-from .rows import Cell, Rows, draw, in_a_sentence, interleave
+from .sampling import Cell, Rows, draw, in_a_sentence, interleave
 
 
 def located(stated: Stated) -> list[str]:

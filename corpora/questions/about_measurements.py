@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .about_findings import Stated
-from .rows import QUESTIONS_PER_PAIR, Cell, Facts, Rows, interleave, other_pairs, own_pairs
+from .sampling import QUESTIONS_PER_PAIR, Cell, Facts, Rows, interleave, other_pairs, own_pairs
 
 ADULT_AGE = 18.0  # years; a record of unknown age counts as an adult's
 RANGES = ("below", "within", "above")

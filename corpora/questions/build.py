@@ -2,7 +2,7 @@
 
 In: a corpus. Out: one row per question with the columns of `QUESTION_FEATURES`. Decided here: which kinds of questions
 there are and how many of each; what they ask is decided in `about_findings`, `comparisons`,
-`about_leads` and `about_measurements`, how rows are drawn and worded in `rows`.
+`about_leads` and `about_measurements`, which records are drawn for them in `sampling`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .about_measurements import (
     verify_measurements,
 )
 from .comparisons import compare
-from .rows import QUESTION_FEATURES, Facts, Rows, facts_of
+from .sampling import QUESTION_FEATURES, Facts, Rows, facts_of
 
 __all__ = ["QUESTION_FEATURES", "TYPES", "build_questions", "questions_per_type"]
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...findings import labels as vocabulary
 from .about_findings import Stated
-from .rows import QUESTIONS_PER_PAIR, Cell, Facts, Rows, draw, in_a_sentence, interleave, other_pairs, own_pairs
+from .sampling import QUESTIONS_PER_PAIR, Cell, Facts, Rows, draw, in_a_sentence, interleave, other_pairs, own_pairs
 
 _CHANGES = ("compare-new", "compare-resolved")
 _ONE = ("compare-first", "compare-second")

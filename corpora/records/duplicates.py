@@ -23,7 +23,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ...errors_ecgllm import ECGError
-from .rows import with_column
+from .arrow_datasets import with_column
 from .silence import sources_of
 
 _LEADS = ("I", "II", "V2")

@@ -26,11 +26,11 @@ from transformers.utils import logging
 
 from ...errors_ecgllm import ECGError
 from ...findings.labels import describe, findings_from_statements, implied, severity
+from .arrow_datasets import dataset_from_rows
 from .duplicates import check_groups, duplicate_rows, with_one_split_each, without_copies
 from .ecg_feature import ECG
 from .entry import Entry, Found
 from .report_lines import counted, listed
-from .rows import dataset_from_rows
 from .sources import cinc2021, code15, folder, ludb, mimic_iv_ecg, ptbxl
 from .splits import check_patient_split, split_of
 

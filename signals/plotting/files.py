@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...atomic_writing import write_bytes
 from ...errors_ecgllm import ECGError
-from ...writing import write_bytes
 from ..io.reading import read_ecg
 
 if TYPE_CHECKING:

@@ -256,7 +256,7 @@ def test_nothing_is_drawn_or_answered_that_names_the_patient(telling, tmp_path, 
             logging.getLogger("answerer").info("asked about %s", ecgs)
             return {"generated_text": "af", "probability": 0.5}
 
-    monkeypatch.setattr("ecgllm.answering.load_answerer", lambda *arguments: Answerer())
+    monkeypatch.setattr("ecgllm.asking.load_answerer", lambda *arguments: Answerer())
     for number, path in enumerate(files(telling)[::2]):
         form = ("--json",) if number % 2 else ()
         code, out, err = run(capfd, "ask", path, "Which rhythm?", "--no-measure", *form)

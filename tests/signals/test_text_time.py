@@ -51,7 +51,7 @@ def _patterns():
     }
     try:
         from ecgllm.signals.io.clinical import (
-            leads as clinical_leads,
+            ecg_channels as clinical_leads,
         )
         from ecgllm.signals.io.clinical import (
             notes as clinical_notes,

@@ -95,7 +95,7 @@ def test_questions_that_share_a_row_teach_what_they_teach_apart(
 
         return counted
 
-    monkeypatch.setattr("ecgllm.training.stages.QuestionCollator", collator)
+    monkeypatch.setattr("ecgllm.training.question_stages.QuestionCollator", collator)
     found = []
     for sharing in (True, False):
         rows.clear()

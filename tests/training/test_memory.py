@@ -20,7 +20,7 @@ from ecgllm.training.data.encoded_signals import EncodedSignals
 from ecgllm.training.data.examples import QuestionExamples
 from ecgllm.training.data.prepared_signals import _FEATURES, load_signals
 from ecgllm.training.data.record_index import encoded_ids
-from ecgllm.writing import write_json
+from ecgllm.atomic_writing import write_json
 from ecgllm.training.trainers.trainer import GroupedSampler
 
 def anonymous():

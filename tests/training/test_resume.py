@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ecgllm.atomic_writing import InUseError
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.recipe import STAGES, RecipeError
 from ecgllm.training.run_folder import RunFolder
-from ecgllm.writing import InUseError
 
 from .conftest import run_train, start_train
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from datasets import Dataset
 
 from ...corpora import prepare_with_report, split_of
+from ...corpora.records.arrow_datasets import saved_rows, with_column
 from ...corpora.records.duplicates import check_duplicates
 from ...corpora.records.prepared_findings import check_prepared_findings
-from ...corpora.records.rows import saved_rows, with_column
 from ...corpora.records.silence import sources_of
 from ..recipe import Recipe, RecipeError
 from ..recipe.corpus_check import is_prepared

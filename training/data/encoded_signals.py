@@ -19,9 +19,9 @@ import torch
 from datasets.utils import tqdm
 from transformers import PreTrainedModel
 
+from ...atomic_writing import write_json, written_whole
 from ...configuration_ecgllm import count_tokens
 from ...processing_ecgllm import ECGFeatureExtractor
-from ...writing import write_json, written_whole
 from ..weights import tensors_sha256
 from .augmentations import Augmenter
 from .prepared_signals import PreparedSignals

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from datasets import Dataset, Features, List, Value, concatenate_datasets
 
+from ...atomic_writing import written_whole
 from ...processing_ecgllm import ECGFeatureExtractor
 from ...signal_ecgllm import ECGInputError
-from ...writing import written_whole
 from .record_index import RecordIndex, encoded_ids
 
 _FILE = "signals.arrow"

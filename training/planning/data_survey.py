@@ -16,15 +16,15 @@ from pathlib import Path
 from datasets import Dataset
 
 from ...corpora import prepare_with_report, split_of
+from ...corpora.records.arrow_datasets import saved_rows
 from ...corpora.records.entry import Entry, Found
 from ...corpora.records.prepare import corpus_of, find_entries
-from ...corpora.records.rows import saved_rows
 from ...errors_ecgllm import ECGError
 from ..data.corpus import resplit, split_by
 from ..data.questions import balanced_questions, open_questions, stage_questions
 from ..recipe import Recipe
 from ..recipe.corpus_check import is_prepared
-from ..stages import select_split
+from ..stage_training import select_split
 
 SPLITS = ("train", "validation", "test")
 SAMPLE = 240

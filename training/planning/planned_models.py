@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from ...configuration_ecgllm import ECGLLMConfig, as_encoder_config
 from ...errors_ecgllm import ECGError
 from ...modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
-from ..pretrained import way_to
+from ..fetch import way_to
 from ..recipe import LanguageModelRecipe, Recipe, TextEncoderRecipe
 from ..start_from import find_start, read_start
 from ..tuning import freeze_unreached, prepare_for_tuning

@@ -1,4 +1,5 @@
 """Clinical formats: a file that `ecgdatakit` can parse in, an ECGRecord out.
 
-`reader` begins; each parser is a file of its own; `leads` and `notes` say what of a file is its ECG, and what it says.
+`reader` begins. Each parser is a file of its own. `ecg_channels` decides which channels are the ECG, `notes` what
+else of the file is kept.
 """

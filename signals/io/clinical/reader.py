@@ -2,7 +2,7 @@
 
 `ecgdatakit` decodes DICOM, GE MUSE, Philips Sierra, HL7 aECG, SCP-ECG, EDF, ISHNE, MFER and Kardia files. Decided
 here: which of the library's warnings mean that samples are missing or damaged (refused), and that nobody's name, birth
-date or number is kept. `leads` decides what of a file is an ECG, `notes` what is said of it;
+date or number is kept. `ecg_channels` decides which channels are the ECG, `notes` what else is kept;
 corrections of the library are in `parsers`, each with its cause.
 """
 
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ...limits import check_rate
 from ...quotes import without_quotes
 from ...record import ECGReadError, ECGRecord, shortened
-from .leads import ecg_leads, lead_name, millivolts
+from .ecg_channels import ecg_leads, lead_name, millivolts
 from .notes import measurements, note_calibration, note_what_is_left_out, statements
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from ecgllm.corpora import QUESTION_FEATURES, confound
 from ecgllm.corpora.debiasing.confounders import other_severity
 from ecgllm.corpora.questions.paraphrases import PARAPHRASES
-from ecgllm.corpora.questions.rows import in_a_sentence
+from ecgllm.corpora.questions.sampling import in_a_sentence
 from ecgllm.findings.labels import implied
 
 NAMES = (

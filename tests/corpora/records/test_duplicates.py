@@ -10,9 +10,9 @@ import pytest
 
 from ecgllm.corpora import audit, build_questions, check_duplicates, debias, find_duplicates, records_to_corpus
 from ecgllm.corpora.debiasing.confounders import Records, confounders_of
+from ecgllm.corpora.records.arrow_datasets import with_column
 from ecgllm.corpora.records.duplicates import fingerprint
 from ecgllm.corpora.records.prepare import _from_records, corpus_of, find_entries
-from ecgllm.corpora.records.rows import with_column
 from ecgllm.signal_ecgllm import resample
 from ecgllm.signals import read_ecg
 from ecgllm.signals.simulation import simulate_ecgs

@@ -20,7 +20,7 @@ from ecgllm.corpora import (
     records_to_corpus,
     split_of,
 )
-from ecgllm.corpora.questions.rows import facts_of
+from ecgllm.corpora.questions.sampling import facts_of
 from ecgllm.corpora.records.prepare import CORPORA
 from ecgllm.corpora.records.sources.ptbxl import statements_of
 from ecgllm.findings.labels import label

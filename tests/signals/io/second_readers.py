@@ -78,7 +78,7 @@ def as_pyedflib(path, own):
     """The signals that ours has taken for an ECG, by name."""
     import pyedflib
 
-    from ecgllm.signals.io.clinical.leads import lead_name
+    from ecgllm.signals.io.clinical.ecg_channels import lead_name
 
     with pyedflib.EdfReader(str(path)) as reader:
         rows = {lead_name(label): row for row, label in enumerate(reader.getSignalLabels())}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
+from ecgllm.atomic_writing import written_whole
 from ecgllm.corpora import build_questions, prepare, records_to_corpus
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals import ECGRecord
@@ -14,7 +15,6 @@ from ecgllm.training.data.examples import QuestionExamples
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
 from ecgllm.training.data.pretraining_examples import PretrainingCollator, PretrainingExamples
 from ecgllm.training.text_models import train_tokenizer
-from ecgllm.writing import written_whole
 
 
 @pytest.fixture

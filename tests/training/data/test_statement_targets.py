@@ -9,8 +9,8 @@ from datasets import Dataset
 
 from ecgllm.training.data.pretraining_examples import PretrainingExamples
 from ecgllm.training.data.statement_targets import StatementTargets
-from ecgllm.training.pretraining import _statements
-from ecgllm.training.stages import select_split
+from ecgllm.training.pretrain_stage import _statements
+from ecgllm.training.stage_training import select_split
 
 SINUS, AF, FLUTTER = ["sinus rhythm"], ["atrial fibrillation"], ["atrial flutter"]
 

@@ -16,14 +16,14 @@ from datasets import Dataset, concatenate_datasets
 from torch.utils.data import DataLoader
 
 from ecgllm.corpora import prepare
-from ecgllm.corpora.records.rows import with_column
+from ecgllm.corpora.records.arrow_datasets import with_column
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import CHUNK, simulate_ecgs
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.data.augmentations import Augmenter, AugmentRecipe
 from ecgllm.training.data.parquet_windows import ParquetWindows
 from ecgllm.training.data.streams import SimulatedWindows, StreamedExamples, StreamOrder, Windows
-from ecgllm.training.pretraining import _windows
+from ecgllm.training.pretrain_stage import _windows
 from ecgllm.training.recipe import PretrainStage, RecipeError
 
 EXTRACTOR = ECGFeatureExtractor()
@@ -113,7 +113,7 @@ def test_who_validates_or_tests_is_never_streamed(corpus: Dataset, shards: Path)
     context = SimpleNamespace(
         recipe=SimpleNamespace(seed=3, reader_spread=0.0), corpus=with_column(corpus, "split", splits)
     )
-    with patch("ecgllm.training.pretraining.PartialState", return_value=Mock(num_processes=1)):
+    with patch("ecgllm.training.pretrain_stage.PartialState", return_value=Mock(num_processes=1)):
         windows = _windows(context, PretrainStage(**STREAMED, stream=str(shards)))
     assert windows.usable == len(kept) - 2
 

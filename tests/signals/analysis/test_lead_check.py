@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecgllm.signals import ECGRecord, check_leads, iter_ecgs
-from ecgllm.signals.analysis.leads import lead_system
+from ecgllm.signals.analysis.lead_check import lead_system
 from ecgllm.signals.simulation import simulate_ecg
 
 

@@ -11,10 +11,10 @@ from datasets import Dataset
 from ecgllm.corpora import records_to_corpus
 from ecgllm.pipeline_ecgllm import ECGTextToTextPipeline
 from ecgllm.signals.simulation import simulate_ecg
-from ecgllm.training.answers import generate_answers
+from ecgllm.training.answer_accuracy import generate_answers
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
-from ecgllm.training.yes_no import opposite_pairs, share, yes_probabilities
+from ecgllm.training.yes_no_probabilities import opposite_pairs, share, yes_probabilities
 
 QUESTIONS = ["Is there atrial fibrillation?", "Is it?", "What is new in the second ECG, and what is gone?", "Is it?"]
 IDS = [["0"], ["1"], ["1", "2"], ["2"]]

@@ -18,7 +18,7 @@ from .data.pretraining_examples import PretrainingCollator, PretrainingExamples
 from .data.statement_targets import StatementTargets
 from .data.streams import SimulatedWindows, StreamedExamples, Windows
 from .recipe import PretrainStage, RecipeError
-from .stages import StageContext, print_skipped, save_checkpoint, train_stage, training_arguments, whole_model
+from .stage_training import StageContext, print_skipped, save_checkpoint, train_stage, training_arguments, whole_model
 from .text_models import build_text_encoder
 from .trainers.pretraining_trainer import PretrainingTrainer
 from .tuning import freeze_unreached, learn_in_float32, switch_dropout_off

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from ecgllm import writing
+from ecgllm import atomic_writing
+from ecgllm.atomic_writing import InUseError, new_folder, owned, unfinished, write_bytes, write_text, written_whole
 from ecgllm.errors_ecgllm import ECGError
-from ecgllm.writing import InUseError, new_folder, owned, unfinished, write_bytes, write_text, written_whole
 
 # Writes a folder of ten files that all say the same word; the file `began` says that it is at work.
 WRITER = """
 import sys, time
 from pathlib import Path
-from ecgllm.writing import new_folder
+from ecgllm.atomic_writing import new_folder
 target, word, pause = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 with new_folder(target, replace=True) as folder:
     print("began", flush=True)
@@ -31,7 +31,7 @@ with new_folder(target, replace=True) as folder:
 REPLACER = """
 import sys
 from pathlib import Path
-from ecgllm.writing import written_whole
+from ecgllm.atomic_writing import written_whole
 print("began", flush=True)
 for number in range(1_000_000):
     with written_whole(Path(sys.argv[1])) as folder:
@@ -41,7 +41,7 @@ for number in range(1_000_000):
 FORKER = """
 import os, sys, time
 from pathlib import Path
-from ecgllm.writing import owned
+from ecgllm.atomic_writing import owned
 with owned(Path(sys.argv[1])):
     if os.fork() == 0:  # which has let go of the lock when it says so
         print("began", flush=True)
@@ -106,10 +106,10 @@ def test_a_fork_of_a_killed_owner_does_not_hold_on(tmp_path: Path) -> None:
 
 def test_a_number_that_another_process_has_by_now_and_a_damaged_record_hold_nothing(tmp_path: Path) -> None:
     for record in (json.dumps({"pid": os.getpid(), "host": "a-container"}), "{", "[]"):
-        (tmp_path / writing.OWNER).write_text(record)
+        (tmp_path / atomic_writing.OWNER).write_text(record)
         with owned(tmp_path):
             pass
-        assert not (tmp_path / writing.OWNER).exists()
+        assert not (tmp_path / atomic_writing.OWNER).exists()
 
 
 def test_after_any_kill_a_folder_is_the_old_or_the_new_whole_one(tmp_path: Path) -> None:

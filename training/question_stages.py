@@ -1,14 +1,12 @@
-"""The stages: what each builds, what of it learns, and what it saves.
+"""The stages `debias` and `finetune`: what they build, what of it learns, and what they save.
 
-In: a `StageContext` and a stage's recipe. Out: `<stage>/model`, a complete checkpoint, and `<stage>/metrics.json`,
-written last. A stage builds its models from the recipe's seed and the checkpoint before it, and nothing else, so that
-it can be killed anywhere and started again.
+In: a `StageContext`, the recipe of the stage and its questions. Out: `<stage>/model`, a complete checkpoint, and
+`<stage>/metrics.json`, written last. A stage builds its models from the recipe's seed and the checkpoint before it,
+and nothing else, so that it can be killed anywhere and started again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,107 +16,36 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PreTrainedConfig, PreTrainedModel, TrainerCallback, TrainingArguments, set_seed
+from transformers import PreTrainedModel, set_seed
 
-from ..configuration_ecgllm import as_encoder_config
+from ..atomic_writing import written_whole
 from ..encoder_adapter_ecgllm import build_encoder
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
-from ..writing import written_whole
-from .answers import answer_metrics
+from .answer_accuracy import answer_metrics
 from .data.augmentations import Augmenter
 from .data.encoded_signals import EncodedSignals, encode_signals, fingerprint
 from .data.examples import QuestionCollator, QuestionExamples
 from .data.prepared_signals import PreparedSignals
 from .data.shared_ecgs import sharing_is_exact, why_not_shared
-from .recipe import STAGES, QuestionStage, Recipe, RecipeError, StageRecipe
-from .run_folder import RunFolder, versions
-from .start_from import Start
+from .recipe import STAGES, QuestionStage, RecipeError
+from .stage_training import (
+    StageContext,
+    print_skipped,
+    save_checkpoint,
+    train_stage,
+    training_arguments,
+    whole_model,
+)
 from .text_models import build_language_model
 from .trainers.progress import data_bars
-from .trainers.stopping import stopping_callbacks
 from .trainers.trainer import EXAMPLE_IDS, StageTrainer
 from .tuning import (
     AdapterCheck,
-    count_parameters,
     parameter_types,
     prepare_for_tuning,
     restore_types,
-    trainable_table,
 )
-
-
-@dataclass
-class StageContext:
-    """What all stages of a run share.
-
-    wait: until all processes have come here. callbacks: of every stage's Trainer. start: the checkpoint that the first
-    stage starts from.
-    """
-
-    recipe: Recipe
-    run: RunFolder
-    corpus: Dataset
-    signals: PreparedSignals
-    texts: list[str] = field(repr=False)
-    wait: Callable[[], None] = field(repr=False, default=lambda: None)
-    callbacks: tuple[TrainerCallback, ...] = ()
-    start: Start | None = None
-
-    @property
-    def feature_extractor(self) -> ECGFeatureExtractor:
-        return ECGFeatureExtractor(**self.recipe.feature_extractor)
-
-    def augmenter(self, stage: StageRecipe) -> Augmenter | None:
-        """What varies a stage's training ECGs; None where nothing does. Raises: RecipeError."""
-        if not stage.augment.stated():
-            return None
-        try:
-            return Augmenter(stage.augment, self.feature_extractor, self.recipe.seed)
-        except (ValueError, OSError) as error:
-            raise RecipeError(f"augment: {error}") from error
-
-    def encoder_config(self) -> PreTrainedConfig:
-        return as_encoder_config(self.recipe.encoder | {"preprocessing": self.feature_extractor.preprocessing})
-
-    def split(self, name: str) -> Dataset:
-        return select_split(self.corpus, name)
-
-    def trained_on(self) -> str:
-        """One line that says what the weights learned from."""
-        if self.recipe.trained_on:
-            return self.recipe.trained_on
-        before = self.start.trained_on if self.start is not None else None
-        return f"{before}; then {self._own_records()}" if before else self._own_records()
-
-    def _own_records(self) -> str:
-        count = self.corpus["split"][:].count("train")
-        # By the records' own word: a prepared corpus may be another than the recipe names.
-        sources = sorted(set(self.corpus["source"]))
-        pretrain = self.recipe.stages.get("pretrain")
-        if pretrain is not None and isinstance(pretrain.stream, str):
-            return f"{count} ECGs of {', '.join(sources)}, and those streamed from {Path(pretrain.stream).name}"
-        count += self.fresh_records()
-        if sources == ["simulation"]:
-            return f"{count} simulated ECGs, no patient's data"
-        return f"{count} ECGs of {', '.join(sources)}"
-
-    def fresh_records(self) -> int:
-        """How many records beside the corpus' a stream of the simulator made for `pretrain`."""
-        pretrain = self.recipe.stages.get("pretrain")
-        if pretrain is None or pretrain.stream is not True:
-            return 0
-        return pretrain.training["max_steps"] * pretrain.batch_size
-
-
-def select_split(corpus: Dataset, name: str) -> Dataset:
-    """The records of one split."""
-    return corpus.select([row for row, split in enumerate(corpus["split"]) if split == name])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# debias, finetune
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 def run_questions(context: StageContext, name: str, stage: QuestionStage, questions: dict[str, Dataset]) -> None:
@@ -295,113 +222,6 @@ def _keep_base(model: ECGLLMForConditionalGeneration, processor: ECGProcessor, f
             save_checkpoint(model, base, [processor])
     # Absolute, because an adapter's base is looked up from wherever it is loaded.
     model.name_or_path = str(base.resolve())
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What stages share
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def training_arguments(
-    recipe: Recipe, stage: StageRecipe, folder: Path, num_examples: int, label_names: list[str]
-) -> TrainingArguments:
-    world_size = PartialState().num_processes
-    parts = world_size * stage.gradient_accumulation_steps
-    if stage.batch_size % parts:
-        raise RecipeError(
-            f"batch_size {stage.batch_size} cannot be divided over {world_size} processes with "
-            f"{stage.gradient_accumulation_steps} accumulation steps; choose a multiple of {parts}."
-        )
-    if num_examples < stage.batch_size:
-        raise RecipeError(
-            f"{folder.name} has {num_examples} training examples, fewer than its batch_size {stage.batch_size}; take "
-            "more records or a smaller batch."
-        )
-    settings = (
-        stage.stopping_arguments()
-        | {
-            "logging_steps": 10,
-            "save_steps": 200,
-            "save_total_limit": 2,
-            "report_to": "none",
-            # This asks the device after each part of a batch, and goes on; `StageTrainer`'s guard does so once a step.
-            "logging_nan_inf_filter": False,
-            "lr_scheduler_type": "cosine",
-            "warmup_steps": 0.1,
-            "weight_decay": 1e-4,
-            "use_cpu": not torch.accelerator.is_available(),
-            # Pinned memory is for copies to a GPU, and warns without one.
-            "dataloader_pin_memory": torch.cuda.is_available(),
-        }
-        | stage.training
-    )
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=stage.batch_size // parts,
-        per_device_eval_batch_size=stage.batch_size // parts,
-        gradient_accumulation_steps=stage.gradient_accumulation_steps,
-        seed=recipe.seed,
-        remove_unused_columns=False,
-        label_names=label_names,
-        # Else the last batch of an epoch would differ with the number of processes, which fill it up to be equal.
-        dataloader_drop_last=True,
-        **settings,
-    )
-    if world_size == 1 and arguments.n_gpu > 1:
-        # Trainer would spread one process over all GPUs (DataParallel) and multiply the batch; torchrun uses them all.
-        arguments._n_gpu = 1
-    return arguments
-
-
-def train_stage(trainer: StageTrainer, context: StageContext, name: str) -> dict[str, Any]:
-    state, stage = PartialState(), context.recipe.stages[name]
-    for callback in (*stopping_callbacks(stage), *context.callbacks):
-        trainer.add_callback(callback)
-    state.print(trainable_table(trainer.model))
-    parameters = count_parameters(trainer.model)  # before FSDP divides them
-    checkpoint = context.run.last_checkpoint(name)
-    if checkpoint is not None:
-        state.print(f"  going on from {checkpoint.name}")
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    metrics = {"train": result.metrics, "world_size": state.num_processes, "versions": versions()}
-    metrics |= {"steps": trainer.state.global_step, "parameters": parameters}
-    per_second = result.metrics.get("train_steps_per_second")
-    metrics["seconds_per_step"] = 1 / per_second if per_second else None
-    if trainer.args.load_best_model_at_end:
-        best = {"step": trainer.state.best_global_step, "value": trainer.state.best_metric}
-        metrics["best"] = best | {"metric": trainer.args.metric_for_best_model}
-        state.print(
-            f"  {metrics['steps']} of {trainer.state.max_steps} steps; kept: the weights of step {best['step']}, with "
-            f"{trainer.args.metric_for_best_model} {best['value']:.4f} on validation"
-        )
-    if trainer.eval_dataset is not None:
-        metrics["validation"] = trainer.evaluate()
-    return metrics | {"log": trainer.state.log_history}
-
-
-def whole_model(trainer: StageTrainer, model: PreTrainedModel, build: Callable[[], PreTrainedModel]) -> Any:
-    """The trained model, where FSDP or DeepSpeed left each process a part of it put together in the main process."""
-    if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
-        return trainer.accelerator.unwrap_model(model)
-    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    if not PartialState().is_main_process:
-        return model
-    whole = build()
-    whole.load_state_dict(state)
-    return whole
-
-
-def save_checkpoint(model: PreTrainedModel, folder: Path, others: list[Any]) -> None:
-    """Save a checkpoint so that the folder appears only once it is complete."""
-    with written_whole(folder) as partial:
-        model.save_pretrained(partial)
-        for other in others:
-            other.save_pretrained(partial)
-
-
-def print_skipped(count: int, what: str) -> None:
-    if count:
-        PartialState().print(f"  {count} {what}; left out")
 
 
 def _print_answers(answers: dict[str, Any], split: str) -> None:

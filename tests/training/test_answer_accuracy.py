@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from ecgllm.training import answers
+from ecgllm.training import answer_accuracy
 from ecgllm.training.data.examples import answer_set, answer_text
 
 
@@ -42,10 +42,10 @@ def test_exact_match_and_the_commonest_answer(monkeypatch: pytest.MonkeyPatch) -
         "ecg_ids": [["r"]] * 6 + [["refused"]],
     }
     monkeypatch.setattr(
-        answers, "generate_answers", lambda model, processor, questions, signals: questions["question"]
+        answer_accuracy, "generate_answers", lambda model, processor, questions, signals: questions["question"]
     )
-    metrics = answers.answer_metrics(None, None, Dataset.from_dict(columns), {"r": None})
+    metrics = answer_accuracy.answer_metrics(None, None, Dataset.from_dict(columns), {"r": None})
     assert metrics["verify"] == {"exact_match": 2 / 3, "commonest_answer": 2 / 3, "questions": 3}
     assert metrics["query"] == {"exact_match": 1 / 3, "commonest_answer": 1 / 3, "questions": 3}
     assert metrics["all"] == {"exact_match": 0.5, "commonest_answer": 2 / 6, "questions": 6}
-    assert answers.answer_metrics(None, None, Dataset.from_dict(columns).select([]), {}) == {}
+    assert answer_accuracy.answer_metrics(None, None, Dataset.from_dict(columns).select([]), {}) == {}

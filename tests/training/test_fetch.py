@@ -14,7 +14,7 @@ from transformers import pipeline
 from ecgllm.cli import main
 from ecgllm.signals.simulation import simulate_ecg
 from ecgllm.training import dry_run, load_recipe, run_recipe
-from ecgllm.training.pretrained import MODELS, FetchError, fetch
+from ecgllm.training.fetch import MODELS, FetchError, fetch
 from ecgllm.training.recipe import STAGES, RecipeError
 from ecgllm.training.weights import folder_sha256
 

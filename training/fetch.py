@@ -20,8 +20,8 @@ from zipfile import ZipFile
 import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from ..atomic_writing import write_json, written_whole
 from ..errors_ecgllm import ECGError
-from ..writing import write_json, written_whole
 from .trainers.progress import quiet_libraries
 from .weights import folder_sha256
 
