@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _MODULE_OF = {
     "ECGError": "errors_ecgllm",
     "ECGBeatEncoderConfig": "configuration_ecgllm",
+    "ECGClassifierConfig": "configuration_ecgllm",
     "ECGEncoderAdapterConfig": "configuration_ecgllm",
     "ECGEncoderConfig": "configuration_ecgllm",
     "ECGLLMConfig": "configuration_ecgllm",
@@ -23,6 +24,7 @@ _MODULE_OF = {
     "ECGEncoder": "encoder_ecgllm",
     "ECGBeatEncoder": "beats_ecgllm",
     "ECGEncoderAdapter": "encoder_adapter_ecgllm",
+    "ECGForSequenceClassification": "classification_ecgllm",
     "ECGLLMForConditionalGeneration": "modeling_ecgllm",
     "ECGTextDualEncoder": "dual_encoder_ecgllm",
     "ECGTextToTextPipeline": "pipeline_ecgllm",

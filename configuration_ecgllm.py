@@ -3,7 +3,8 @@
 `ECGEncoderConfig` describes the ECG encoder and keeps the preprocessing (`ECGFeatureExtractor.preprocessing`) that its
 weights were trained with, `ECGBeatEncoderConfig` one that sees beats, too, and `ECGEncoderAdapterConfig` any other
 model as an ECG encoder; `ECGTextDualEncoderConfig` adds a text encoder for contrastive pre-training; `ECGLLMConfig`
-joins an encoder, the projector and any causal language model. Decided here: what a configuration of an earlier format
+joins an encoder, the projector and any causal language model; `ECGClassifierConfig` puts a head for labels on an
+encoder. Decided here: what a configuration of an earlier format
 means (`migrated`). This file is uploaded with every checkpoint, so it imports nothing but transformers.
 
 What a configuration has to say of an ECG encoder, whatever its model_type: `num_leads`, `patch_size` (input samples
@@ -361,6 +362,47 @@ class ECGTextDualEncoderConfig(_OwnConfig):
             raise ECGError(f"loss_type is {self.loss_type!r}; expected 'infonce' or 'sigmoid'.")
 
 
+class ECGClassifierConfig(_OwnConfig):
+    """Configuration of `ECGForSequenceClassification`: an ECG encoder and a linear head.
+
+    Args:
+        encoder_config: the ECG encoder (`as_encoder_config`).
+        classifier_dropout: of what the head reads.
+        num_labels, id2label, label2id, problem_type: as in transformers. Names give numbers: label2id follows from
+            id2label.
+        trained_on: as in `ECGLLMConfig`.
+    """
+
+    model_type = "ecgllm_classifier"
+    sub_configs = {"encoder_config": AutoConfig}
+
+    encoder_config: dict | PreTrainedConfig | None = None
+    classifier_dropout: float = 0.0
+    initializer_range: float = 0.02
+    trained_on: str | None = None
+
+    def __post_init__(self, **kwargs):
+        self.encoder_config = as_encoder_config(self.encoder_config)
+        super().__post_init__(**kwargs)
+        self.label2id = {name: number for number, name in self.id2label.items()}
+
+    @classmethod
+    def get_config_dict(cls, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As in transformers. Of a folder with another model: what it says of its ECG encoder, and nothing else."""
+        values, kwargs = super().get_config_dict(*args, **kwargs)
+        values = migrated(values) if values else values
+        if values and values.get("model_type") != cls.model_type:
+            kept = {key: values[key] for key in ("dtype", "trained_on") if values.get(key) is not None}
+            values = {"encoder_config": values.get("encoder_config", values), **kept}
+        return values, kwargs
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As in transformers, where names that are passed on come too late for label2id. Errors as of the others."""
+        names = {key: kwargs.pop(key) for key in ("id2label",) if kwargs.get(key) is not None}
+        return super().from_dict(config_dict | names, **kwargs)
+
+
 class ECGLLMConfig(_OwnConfig):
     """Configuration of `ECGLLMForConditionalGeneration`: ECG encoder, projector and any causal language model.
 
@@ -427,6 +469,7 @@ def _without_model_type(values: dict[str, Any] | None) -> dict[str, Any]:
 __all__ = [
     "ECG_TOKEN",
     "ECGBeatEncoderConfig",
+    "ECGClassifierConfig",
     "ECGEncoderAdapterConfig",
     "ECGEncoderConfig",
     "ECGLLMConfig",

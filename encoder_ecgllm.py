@@ -245,7 +245,9 @@ class ECGEncoder(ECGPreTrainedModel):
     main_input_name = "ecg_values"
     _input_embed_layer = "patch_embedding"
     # An encoder loads from the checkpoint of any model that holds one.
-    _left_in_folder = r"(language_model|projector|text_encoder|(ecg|text)_projection)\.|(logit|statement)_\w+$"
+    _left_in_folder = (
+        r"(language_model|projector|classifier|text_encoder|(ecg|text)_projection)\.|(logit|statement)_\w+$"
+    )
     _can_record_outputs = {"hidden_states": ECGEncoderLayer, "attentions": ECGAttention}
 
     def __init__(self, config: ECGEncoderConfig):

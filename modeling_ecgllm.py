@@ -22,6 +22,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMultimodalLM,
+    AutoModelForSequenceClassification,
     AutoProcessor,
     AutoTokenizer,
 )
@@ -34,7 +35,8 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .beats_ecgllm import ECGBeatEncoder
-from .configuration_ecgllm import PROJECTOR_FIELDS, ECGLLMConfig, count_tokens
+from .classification_ecgllm import ECGForSequenceClassification
+from .configuration_ecgllm import PROJECTOR_FIELDS, ECGClassifierConfig, ECGLLMConfig, count_tokens
 from .dual_encoder_ecgllm import ECGTextDualEncoder
 from .encoder_adapter_ecgllm import ECGEncoderAdapter, as_encoder, build_encoder
 from .encoder_ecgllm import ECGEncoder, ECGPreTrainedModel, check_preprocessing, check_values, may_look
@@ -462,12 +464,14 @@ def _put_in_place(
 
 def _register() -> None:
     """Let transformers' Auto classes give the classes of this package."""
-    for own in (ECGEncoder, ECGBeatEncoder, ECGEncoderAdapter, ECGTextDualEncoder, ECGLLMForConditionalGeneration):
+    encoders = (ECGEncoder, ECGBeatEncoder, ECGEncoderAdapter)
+    for own in (*encoders, ECGForSequenceClassification, ECGTextDualEncoder, ECGLLMForConditionalGeneration):
         AutoConfig.register(own.config_class.model_type, own.config_class)
         AutoModel.register(own.config_class, own)
         AutoFeatureExtractor.register(own.config_class, ECGFeatureExtractor)
     for auto in (AutoModelForCausalLM, AutoModelForMultimodalLM):
         auto.register(ECGLLMConfig, ECGLLMForConditionalGeneration)
+    AutoModelForSequenceClassification.register(ECGClassifierConfig, ECGForSequenceClassification)
     AutoProcessor.register(ECGLLMConfig, ECGProcessor)
 
 
@@ -481,6 +485,7 @@ __all__ = [
     "ECGBeatEncoder",
     "ECGEncoder",
     "ECGEncoderAdapter",
+    "ECGForSequenceClassification",
     "ECGLLMForConditionalGeneration",
     "ECGPreTrainedModel",
     "ECGProjector",

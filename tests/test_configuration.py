@@ -8,6 +8,7 @@ from transformers import AutoConfig, GPT2Config, LlamaConfig
 
 from ecgllm import (
     ECGBeatEncoderConfig,
+    ECGClassifierConfig,
     ECGEncoderAdapterConfig,
     ECGEncoderConfig,
     ECGFeatureExtractor,
@@ -27,6 +28,7 @@ BACKBONE = {"model_type": "bert"}
         ECGBeatEncoderConfig(beat_window=(0.3, 0.3)),
         ECGEncoderAdapterConfig(backbone_config={"model_type": "patchtst", "d_model": 24}, num_leads=8),
         ECGTextDualEncoderConfig(encoder_config={"hidden_size": 32}, projection_dim=5, loss_type="sigmoid"),
+        ECGClassifierConfig(encoder_config={"hidden_size": 32}, id2label={0: "NORM", 1: "MI", 2: "CD"}),
         ECGLLMConfig(
             text_config=GPT2Config(n_embd=48),
             projector_type="mlp",
@@ -35,7 +37,7 @@ BACKBONE = {"model_type": "bert"}
             ecg_token_id=7,
         ),
     ],
-    ids=["encoder", "beats", "adapter", "dual encoder", "language model"],
+    ids=["encoder", "beats", "adapter", "dual encoder", "classifier", "language model"],
 )
 def test_round_trip(config, tmp_path):
     config.save_pretrained(tmp_path)

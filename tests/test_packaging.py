@@ -37,6 +37,7 @@ TRAVELS = (  # the ground floor from below: each imports only those before it
     "encoder_ecgllm",
     "beats_ecgllm",
     "encoder_adapter_ecgllm",
+    "classification_ecgllm",
     "dual_encoder_ecgllm",
     "projector_ecgllm",
     "language_model_ecgllm",

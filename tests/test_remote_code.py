@@ -31,6 +31,7 @@ from transformers import (
 from ecgllm import (
     ECGEncoderConfig,
     ECGFeatureExtractor,
+    ECGForSequenceClassification,
     ECGLLMConfig,
     ECGLLMForConditionalGeneration,
     ECGProcessor,
@@ -41,7 +42,8 @@ pytestmark = pytest.mark.smoke
 
 MODEL_FILES = {
     "README.md", "config.json", "generation_config.json", "model.safetensors", "batch_ecgllm.py", "beats_ecgllm.py",
-    "chat_template_ecgllm.py", "configuration_ecgllm.py", "conversation_ecgllm.py", "dual_encoder_ecgllm.py",
+    "chat_template_ecgllm.py", "classification_ecgllm.py", "configuration_ecgllm.py", "conversation_ecgllm.py",
+    "dual_encoder_ecgllm.py",
     "encoder_adapter_ecgllm.py", "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py",
     "heart_ecgllm.py", "language_model_ecgllm.py", "loading_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py",
     "processing_ecgllm.py", "projector_ecgllm.py", "saving_ecgllm.py", "scoring_ecgllm.py", "signal_ecgllm.py",
@@ -55,6 +57,7 @@ ENCODER_FILES = {
 DUAL_ENCODER_FILES = ENCODER_FILES | {
     "beats_ecgllm.py", "dual_encoder_ecgllm.py", "encoder_adapter_ecgllm.py",
 }  # fmt: skip
+CLASSIFIER_FILES = DUAL_ENCODER_FILES - {"dual_encoder_ecgllm.py"} | {"classification_ecgllm.py"}
 PROCESSOR_FILES = {
     "batch_ecgllm.py", "chat_template.jinja", "chat_template_ecgllm.py", "configuration_ecgllm.py",
     "conversation_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
@@ -135,12 +138,12 @@ print("{}")
 """
 
 
-# A process that loads encoder and dual encoder, saves them again, and goes on with what it saved.
+# A process that loads encoder, dual encoder and classifier, saves them again, and goes on with what it saved.
 ENCODERS = """
 import json, pathlib, shutil, sys
 sys.modules["ecgllm"] = None
 import torch
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForSequenceClassification
 work = pathlib.Path(sys.argv[1])
 trust = {"trust_remote_code": True}
 found = {}
@@ -151,7 +154,7 @@ code = other / "encoder_ecgllm.py"
 code.write_text(code.read_text().replace("    main_input_name", "    other = True; main_input_name", 1))
 folders = (work / "encoder", other, work / "encoder")
 found["other"] = [hasattr(type(AutoModel.from_pretrained(folder, **trust)), "other") for folder in folders]
-for name in ("encoder", "dual"):
+for name in ("encoder", "dual", "classifier"):
     saved, again = work / name, work / f"{name}-again"
     AutoModel.from_pretrained(saved, **trust).save_pretrained(again)
     AutoFeatureExtractor.from_pretrained(saved, **trust).save_pretrained(again)
@@ -163,6 +166,10 @@ for name in ("encoder", "dual"):
     ecg = {"signal": torch.load(work / "signal.pt"), "sampling_rate": 500, "leads": ["I", "II", "V1", "V5"]}
     with torch.no_grad():
         torch.save(encoder(**extractor(ecg)).pooler_output, work / f"{name}.pt")
+classifier = AutoModelForSequenceClassification.from_pretrained(again, **trust).eval()
+with torch.no_grad():
+    scores = classifier(**extractor(ecg)).logits.sigmoid()[0].tolist()
+found["scores"] = {classifier.config.id2label[number]: score for number, score in enumerate(scores)}
 print(json.dumps(found))
 """
 
@@ -273,8 +280,13 @@ def test_encoders_need_no_package(
     text_encoder = BertModel(
         BertConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     )
-    models = {"encoder": encoder, "dual": ECGTextDualEncoder.from_encoder_and_text_encoder(encoder, text_encoder)}
-    files = {"encoder": ENCODER_FILES, "dual": DUAL_ENCODER_FILES}
+    classifier = ECGForSequenceClassification.from_encoder(encoder, id2label={0: "NORM", 1: "MI"}).eval()
+    models = {
+        "encoder": encoder,
+        "dual": ECGTextDualEncoder.from_encoder_and_text_encoder(encoder, text_encoder),
+        "classifier": classifier,
+    }
+    files = {"encoder": ENCODER_FILES, "dual": DUAL_ENCODER_FILES, "classifier": CLASSIFIER_FILES}
     for name, model in models.items():
         model.save_pretrained(tmp_path / name)
         alone = {file.name for file in (tmp_path / name).iterdir()}
@@ -284,9 +296,13 @@ def test_encoders_need_no_package(
     torch.save(torch.from_numpy(ecg["signal"]), tmp_path / "signal.pt")
     classes = run_blocked(ENCODERS, tmp_path, tmp_path)
     assert classes.pop("other") == [False, True, False]
+    with torch.no_grad():
+        scores = classifier(**extractor(ecg)).logits.sigmoid()[0].tolist()
+    assert classes.pop("scores") == {"NORM": pytest.approx(scores[0]), "MI": pytest.approx(scores[1])}
     assert classes == {
         "encoder": ["ECGEncoder", "ECGEncoderConfig", "ECGFeatureExtractor"],
         "dual": ["ECGTextDualEncoder", "ECGTextDualEncoderConfig", "ECGFeatureExtractor"],
+        "classifier": ["ECGForSequenceClassification", "ECGClassifierConfig", "ECGFeatureExtractor"],
     }
     with torch.no_grad():
         expected = encoder(**extractor(ecg)).pooler_output
