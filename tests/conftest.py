@@ -10,12 +10,18 @@ import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from .fake_hub import FakeHub, reserve
+
 ROOT = Path(__file__).resolve().parents[1]
+
+# The Hub of these tests: nothing listens there until a test asks for the fixture `hub`.
+_HUB_ADDRESS = reserve()
 
 # Each pytest process gets its own home: two xdist workers that load remote code into one HF_MODULES_CACHE race.
 _HOME = tempfile.mkdtemp(prefix="ecgllm-tests-")
@@ -31,6 +37,9 @@ for _name in (
     os.environ.pop(_name, None)
 os.environ.update(
     HF_HOME=_HOME,
+    HF_ENDPOINT=f"http://127.0.0.1:{_HUB_ADDRESS.getsockname()[1]}",
+    HF_HUB_DISABLE_XET="1",
+    NO_PROXY="127.0.0.1,localhost",
     HF_HUB_OFFLINE="1",
     HF_DATASETS_OFFLINE="1",
     HF_EVALUATE_OFFLINE="1",
@@ -92,6 +101,30 @@ def shared_vendor() -> Path:
     """Folder of real files of recorders and converters, and of wfdb-python's samples: ECGLLM_TEST_VENDOR, or
     `shared/vendor` beside the checkout."""
     return _shared_folder("ECGLLM_TEST_VENDOR", "vendor", "files of recorders and the folder wfdb-samples")
+
+
+@pytest.fixture(scope="session")
+def _served_hub() -> Iterator[FakeHub]:
+    with FakeHub(_HUB_ADDRESS) as served:
+        yield served
+
+
+@pytest.fixture
+def hub(_served_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """An empty Hub of this machine's (`tests/fake_hub.py`), which this process may reach, with caches of its own.
+
+    Nobody is logged in: set HF_TOKEN to `hub.token`, or pass token=.
+    """
+    import datasets.config
+    from huggingface_hub import constants
+
+    for settings_of in (constants, datasets.config):
+        monkeypatch.setattr(settings_of, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets-cache")
+    _served_hub.clear()
+    yield _served_hub
+    assert not _served_hub.unknown, f"the fake Hub does not know {_served_hub.unknown}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
