@@ -27,7 +27,7 @@ from .errors_ecgllm import ECGError, shorten
 from .feature_extraction_ecgllm import ECGFeatureExtractor
 from .saving_ecgllm import copy_code
 from .signal_ecgllm import LEADS, ECGInputError
-from .words_ecgllm import TrainedWords, translated
+from .trained_words_ecgllm import TrainedWords, translated
 
 ECGInput = Any
 """One ECG: a mapping with signal, sampling_rate and leads; an object with these attributes; an array; or a path."""

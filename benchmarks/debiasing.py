@@ -57,7 +57,7 @@ from ecgllm.corpora import (
     resampled,
 )
 from ecgllm.corpora.debiasing.confounders import other_severity
-from ecgllm.corpora.debiasing.word_guesser import word_credits
+from ecgllm.corpora.debiasing.word_baseline import word_credits
 from ecgllm.corpora.questions.paraphrases import PARAPHRASES, SUSPECTING
 from ecgllm.corpora.questions.sampling import in_a_sentence
 from ecgllm.findings.vocabulary import VOCABULARY
@@ -65,8 +65,8 @@ from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training import run_recipe
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
-from ecgllm.training.data.examples import QuestionCollator, QuestionExamples
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
+from ecgllm.training.data.question_examples import QuestionCollator, QuestionExamples
 from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe
 from ecgllm.training.recipe_loading import recipe_from_dict
 from ecgllm.training.text_models import build_language_model

@@ -33,8 +33,8 @@ from ecgllm.findings.vocabulary import VOCABULARY
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
-from ecgllm.training.data.examples import QuestionCollator, QuestionExamples
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
+from ecgllm.training.data.question_examples import QuestionCollator, QuestionExamples
 from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe
 from ecgllm.training.text_models import build_language_model
 from ecgllm.training.trainers.trainer import GroupedSampler, StageTrainer

@@ -24,7 +24,7 @@ NOT_SHIPPED = {"tests", "benchmarks", "docs", "build", "dist", "requirements"}
 TRAVELS = (  # the ground floor from below: each imports only those before it
     "errors_ecgllm",
     "configuration_ecgllm",
-    "words_ecgllm",
+    "trained_words_ecgllm",
     "signal_ecgllm",
     "heart_ecgllm",
     "saving_ecgllm",

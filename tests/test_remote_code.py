@@ -47,7 +47,7 @@ MODEL_FILES = {
     "encoder_adapter_ecgllm.py", "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py",
     "heart_ecgllm.py", "language_model_ecgllm.py", "loading_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py",
     "processing_ecgllm.py", "projector_ecgllm.py", "saving_ecgllm.py", "scoring_ecgllm.py", "signal_ecgllm.py",
-    "words_ecgllm.py",
+    "trained_words_ecgllm.py",
 }  # fmt: skip
 ENCODER_FILES = {
     "README.md", "config.json", "model.safetensors", "preprocessor_config.json",
@@ -62,7 +62,7 @@ PROCESSOR_FILES = {
     "batch_ecgllm.py", "chat_template.jinja", "chat_template_ecgllm.py", "configuration_ecgllm.py",
     "conversation_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
     "preprocessor_config.json", "processing_ecgllm.py", "processor_config.json", "saving_ecgllm.py",
-    "signal_ecgllm.py", "tokenizer.json", "tokenizer_config.json", "words_ecgllm.py",
+    "signal_ecgllm.py", "tokenizer.json", "tokenizer_config.json", "trained_words_ecgllm.py",
 }  # fmt: skip
 QUESTION = "Is there atrial fibrillation?"
 LEADS = ["I", "II", "V1", "V5"]

@@ -14,8 +14,8 @@ from datasets import Dataset
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
 from ..processing_ecgllm import ECGProcessor
 from ..scoring_ecgllm import write_answers
-from .data.examples import answer_set
 from .data.prepared_signals import PreparedSignals
+from .data.question_examples import answer_set
 
 
 def generate_answers(

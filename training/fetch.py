@@ -23,7 +23,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrai
 from ..atomic_writing import write_json, written_whole
 from ..errors_ecgllm import ECGError
 from .trainers.progress import quiet_libraries
-from .weights import folder_sha256
+from .weights_hash import folder_sha256
 
 COMMAND = "ecgllm fetch"
 FOLDER = "pretrained"

@@ -25,8 +25,8 @@ from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from .answer_accuracy import answer_metrics
 from .data.augmentations import Augmenter
 from .data.encoded_signals import EncodedSignals, encode_signals, fingerprint
-from .data.examples import QuestionCollator, QuestionExamples
 from .data.prepared_signals import PreparedSignals
+from .data.question_examples import QuestionCollator, QuestionExamples
 from .data.shared_ecgs import sharing_is_exact, why_not_shared
 from .recipe import STAGES, QuestionStage, RecipeError
 from .stage_training import (

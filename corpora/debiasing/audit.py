@@ -21,11 +21,11 @@ from ...errors_ecgllm import ECGError
 from ..records.duplicates import check_joined
 from .asked_questions import check_columns
 from .audit_groups import HEAD, Group, Tally, bounds_by_type, rows_by
+from .baseline_scores import entropy, information
 from .confounders import CONFOUNDERS, NUMBERS, Records
 from .differences import Differences, differences_of
 from .question_only_baseline import baseline_credits, transfer_credits
-from .scores import entropy, information
-from .word_guesser import held_out_credits, transferred_credits
+from .word_baseline import held_out_credits, transferred_credits
 
 _FEW = 8  # questions of a cell
 _Keys = Sequence[Sequence[Hashable]]
@@ -43,7 +43,7 @@ class Audit:
     how far the severity of records that answer yes is from that of those that answer no, by attribute;
     other_severity_gap: the same of the findings that are not asked about, with a corpus. both_answers: share of
     verify questions whose paraphrase occurs with both answers. across_splits: question-only accuracy on another split
-    of a guesser that saw "train". words, words_across_splits: the same of a classifier of n-grams (`word_guesser`).
+    of a guesser that saw "train". words, words_across_splits: the same of a classifier of n-grams (`word_baseline`).
     patient_leaks, paraphrase_leaks: what "train" shares with other splits. weighted: whether the column weight was
     used. patients_known: else every record counts as a patient. unknown: records asked about that the corpus lacks.
     """

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from .baseline_scores import Score, baseline_score, score
 from .cell_evidence import Bounds, bounds, cell_sizes
 from .confounders import AGE_BANDS
-from .scores import Score, baseline_score, score
 
 _RANKS = {
     "unknown": len(AGE_BANDS),

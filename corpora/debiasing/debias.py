@@ -25,8 +25,8 @@ from ...errors_ecgllm import ECGError
 from ..records.duplicates import check_joined
 from .asked_questions import COLUMNS, asked, check_columns, is_answered_yes_or_no
 from .confounders import MatchOn, Records, confounders_of
+from .debias_report import DebiasReport, Strata
 from .matching import Cell, balancing_weights, most_balanced
-from .report import DebiasReport, Strata
 from .standardisation import standardising_weights
 
 logger = logging.get_logger(__name__)

@@ -16,9 +16,9 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from .baseline_scores import Score, baseline_score
 from .cell_evidence import SIZES, bounds
 from .cross_fitting import folds_of, numbers, ramp, trust
-from .scores import Score, baseline_score
 
 FOLDS = 10
 _REPEATS = 5  # of the partition into folds; their mean depends little on where one record falls

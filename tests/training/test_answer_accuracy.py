@@ -6,7 +6,7 @@ import pytest
 from datasets import Dataset
 
 from ecgllm.training import answer_accuracy
-from ecgllm.training.data.examples import answer_set, answer_text
+from ecgllm.training.data.question_examples import answer_set, answer_text
 
 
 def test_one_set_of_answers_has_one_wording() -> None:

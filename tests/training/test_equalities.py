@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 
 from ecgllm import ECGEncoder
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.data import examples
+from ecgllm.training.data import question_examples
 
 ASKED = {
     "batch_size": 8,
@@ -85,7 +85,7 @@ def test_questions_that_share_a_row_teach_what_they_teach_apart(
     rows = []
 
     def collator(processor: Any, together: int = 1) -> Any:
-        collate = examples.QuestionCollator(processor, together if sharing else 1)
+        collate = question_examples.QuestionCollator(processor, together if sharing else 1)
 
         def counted(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
             collated = collate(batch)

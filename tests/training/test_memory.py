@@ -17,7 +17,7 @@ from datasets.arrow_writer import ArrowWriter
 from ecgllm import ECGProcessor
 from ecgllm.corpora import QUESTION_FEATURES
 from ecgllm.training.data.encoded_signals import EncodedSignals
-from ecgllm.training.data.examples import QuestionExamples
+from ecgllm.training.data.question_examples import QuestionExamples
 from ecgllm.training.data.prepared_signals import _FEATURES, load_signals
 from ecgllm.training.data.record_index import encoded_ids
 from ecgllm.atomic_writing import write_json

@@ -18,10 +18,10 @@ from ecgllm.corpora.records.silence import sources_of, stated_by_source
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.data.augmentations import Augmenter, AugmentRecipe
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
-from ecgllm.training.data.examples import QuestionCollator, QuestionExamples
 from ecgllm.training.data.parquet_windows import ParquetWindows
 from ecgllm.training.data.prepared_signals import PreparedSignals, load_signals, prepare_signals
 from ecgllm.training.data.pretraining_examples import PretrainingCollator, PretrainingExamples
+from ecgllm.training.data.question_examples import QuestionCollator, QuestionExamples
 from ecgllm.training.data.statement_targets import StatementTargets
 from ecgllm.training.data.streams import SimulatedWindows, StreamedExamples, StreamOrder
 

@@ -9,8 +9,8 @@ import pytest
 from datasets import Dataset
 
 from ecgllm.corpora import QUESTION_FEATURES, audit, debias
+from ecgllm.corpora.debiasing.baseline_scores import information, score
 from ecgllm.corpora.debiasing.question_only_baseline import baseline_credits
-from ecgllm.corpora.debiasing.scores import information, score
 
 
 def rows(answers, attribute="x", paraphrase="Is there x?", split="train", start=0):

@@ -11,9 +11,9 @@ from ecgllm.corpora import build_questions, prepare, records_to_corpus
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals import ECGRecord
 from ecgllm.signals.simulation import simulate_ecgs
-from ecgllm.training.data.examples import QuestionExamples
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
 from ecgllm.training.data.pretraining_examples import PretrainingCollator, PretrainingExamples
+from ecgllm.training.data.question_examples import QuestionExamples
 from ecgllm.training.text_models import train_tokenizer
 
 

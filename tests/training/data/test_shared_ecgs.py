@@ -10,7 +10,7 @@ from packaging.version import Version
 from ecgllm import ECGEncoderConfig, ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.scoring_ecgllm import answer_positions
-from ecgllm.training.data.examples import QuestionCollator
+from ecgllm.training.data.question_examples import QuestionCollator
 from ecgllm.training.data.shared_ecgs import share_beginning, sharing_is_exact, why_not_shared
 from ecgllm.training.recipe import LanguageModelRecipe
 from ecgllm.training.text_models import build_language_model

@@ -17,7 +17,7 @@ from ecgllm.errors_ecgllm import CheckpointError, ECGError
 from ecgllm.pipeline_ecgllm import ECGTextToTextPipeline
 from ecgllm.shipped import shipped_checkpoint
 from ecgllm.signals.simulation import simulate_ecgs
-from ecgllm.words_ecgllm import TrainedWords
+from ecgllm.trained_words_ecgllm import TrainedWords
 
 pytestmark = pytest.mark.smoke
 
@@ -114,7 +114,7 @@ def test_the_words_are_saved_and_a_checkpoint_without_any_is_as_before(asked: tu
     assert loaded(TODAY, [])["input_ids"].tolist() == plain(TRAINED, [])["input_ids"].tolist()
     assert not json.loads((tmp_path / "plain" / "processor_config.json").read_text()).get("trained_words")
     assert ECGProcessor.from_pretrained(tmp_path / "plain").trained_words is None
-    assert (tmp_path / "known" / "words_ecgllm.py").is_file()  # which the remote code needs
+    assert (tmp_path / "known" / "trained_words_ecgllm.py").is_file()  # which the remote code needs
 
 
 def test_a_copy_of_what_ships_is_asked_as_it_was_trained(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 
 from ..records.report_lines import listed
 from .asked_questions import asked, is_answered_yes_or_no
+from .baseline_scores import Score
 from .confounders import CONFOUNDERS, MatchOn, Records, confounders_of
 from .differences import Differences, differences_of
 from .question_only_baseline import baseline_accuracy
-from .scores import Score
 from .standardisation import Standardised
 
 Row = dict[str, Any]

@@ -1,7 +1,7 @@
 """Question-only accuracy and information as figures with intervals: what a question tells when nobody looks at the
 ECG.
 
-In: credits of a guesser (`question_only_baseline`, `word_guesser`), clusters (patients), weights, and bounds
+In: credits of a guesser (`question_only_baseline`, `word_baseline`), clusters (patients), weights, and bounds
 (`cell_evidence`). Out: scores. Decided here: when cells are too small to tell, and then no figure is given.
 """
 

@@ -4,7 +4,7 @@ nothing."""
 import numpy as np
 import pytest
 
-from ecgllm.corpora.debiasing.word_guesser import held_out_credits, transferred_credits, word_credits
+from ecgllm.corpora.debiasing.word_baseline import held_out_credits, transferred_credits, word_credits
 
 FINDINGS = [f"finding{i}" for i in range(40)]
 

@@ -1,1 +1,0 @@
-../../words_ecgllm.py
