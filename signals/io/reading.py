@@ -24,7 +24,6 @@ from .tables.csv_tables import read_csv
 from .tables.numpy_arrays import read_numpy
 from .tables.parquet_rows import read_parquet
 from .tables.tabular import Told
-from .wfdb.common import read_common_file
 from .wfdb.reader import read_wfdb
 
 
@@ -61,17 +60,14 @@ def read_ecg(
     Raises: ECGReadError if the file is missing, of an unsupported kind, damaged, too large or contradicts itself; the
         message says what was found, what was expected, and the way out.
     """
-    if (
-        format is None
-        and sampling_rate is None
-        and isinstance(source, (str, os.PathLike))
-        and (path := os.fspath(source)).endswith(".hea")
-    ):
-        record = read_common_file(path, verify_checksum, max_bytes)
-        if record is not None:
-            return record
-    told = Told(sampling_rate, unit, leads)
     options = {"allow_truncated": allow_truncated, "verify_checksum": verify_checksum, "max_bytes": max_bytes}
+    if format is None and sampling_rate is None and isinstance(source, (str, os.PathLike)):
+        path = os.fspath(source)
+        if path.endswith(".hea"):  # which names its format, the commonest, so that the rest need not be asked
+            text, size = _head(path)
+            if text is not None:
+                return read_wfdb(path, text=text if size < HEAD_BYTES else None, **options)
+    told = Told(sampling_rate, unit, leads)
     records = _records(source, _known_format(format), told, keep_identity, options)
     record = next(records, None)
     if record is None or next(records, None) is not None:
@@ -172,7 +168,7 @@ def _head(path: str) -> tuple[bytes | None, int]:
         try:
             status = os.fstat(handle)
             if stat.S_ISREG(status.st_mode):
-                return os.read(handle, HEAD_BYTES), status.st_size
+                return os.read(handle, min(HEAD_BYTES, status.st_size)), status.st_size
         finally:
             os.close(handle)
     except FileNotFoundError:

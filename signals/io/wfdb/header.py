@@ -3,7 +3,7 @@
 Nothing is read but the header. Decided here: which headers are refused before any sample is touched (names that leave
 the record's folder, several rates), the defaults that the format defines, and what of the comments is kept: age, sex
 and diagnostic statements, never a name. Corpora hold hundreds of thousands of these texts, so what repeats from line
-to line (format, gain) is parsed once and remembered.
+to line and from record to record (a record line, the columns of formats and gains) is parsed once and remembered.
 Source: https://physionet.org/physiotools/wag/header-5.htm
 """
 
@@ -38,6 +38,9 @@ _SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 _UNKNOWN = ("", "nan", "unknown", "n/a", "none")
 _SEGMENTS = re.compile(r"^(?P<name>.+)/(?P<segments>\d+)$")
 _MAX_SEGMENTS = 100_000
+# Fields of a signal line that may lack at its end; the name's place is taken by the signal's number.
+_OPTIONAL_FIELDS = ("", "", "0", "0", "0", None, "0")
+_NO_FACTS = (None, None, (), False)  # of a header without comments
 
 
 def unit_in_millivolt(unit: str) -> float | None:
@@ -46,10 +49,9 @@ def unit_in_millivolt(unit: str) -> float | None:
 
 
 class SignalLine(NamedTuple):
-    """One signal of the header. `gain` in adu per `unit`; `millivolts_per_unit` is None where the unit is no
-    voltage."""
+    """What a corpus repeats of a signal line: all but its file and checksum. `gain` in adu per `unit`;
+    `millivolts_per_unit` is None where the unit is no voltage."""
 
-    file: str
     format: int
     skew: int
     byte_offset: int
@@ -58,7 +60,6 @@ class SignalLine(NamedTuple):
     unit: str
     millivolts_per_unit: float | None
     name: str
-    checksum: int | None
 
 
 class Segment(NamedTuple):
@@ -68,18 +69,30 @@ class Segment(NamedTuple):
     n_samples: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class SignalKinds:
+    """All signal lines of a header; records whose columns are alike share one, so that it can be remembered what it
+    means. `notes` are what was noticed in them."""
+
+    lines: tuple[SignalLine, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
 class WFDBHeader:
     """What a .hea file says. `n_samples` is None where it leaves the length to the signal file.
 
-    A record of several segments has `segments` and no `signals`; `n_signals` is what its record line says.
+    `files` and `checksums` (None where it states none) go with the signals, one each. A record of several segments
+    has `segments` and no signals; `n_signals` is what its record line says.
     """
 
     path: str
     sampling_rate: float
     n_samples: int | None
     recorded_at: datetime | None = field(repr=False)
-    signals: tuple[SignalLine, ...]
+    kinds: SignalKinds
+    files: tuple[str, ...]
+    checksums: tuple[int | None, ...]
     age: float | None = field(repr=False)
     sex: str | None = field(repr=False)
     statements: tuple[str, ...] = field(repr=False)
@@ -87,6 +100,13 @@ class WFDBHeader:
     notes: tuple[str, ...]
     n_signals: int = 0
     segments: tuple[Segment, ...] = ()
+
+    @property
+    def signals(self) -> tuple[SignalLine, ...]:
+        return self.kinds.lines
+
+
+_NO_SIGNALS = SignalKinds(())
 
 
 def header_text(path: str) -> bytes:
@@ -101,16 +121,13 @@ def header_text(path: str) -> bytes:
 def read_header(path: str, text: bytes) -> WFDBHeader:
     """Parse the .hea file at `path`, whose content is `text`. Raises: ECGReadError naming the line that does not
     fit."""
-    lines, comments = [], []
-    for line in text.decode("utf-8", errors="replace").splitlines():
-        if "#" not in line:
-            if not line.isspace() and line:
-                lines.append(line)
-            continue
-        # A comment may follow on the line of a signal, as in a header whose line break got lost.
+    head, hash_sign, rest = text.decode("utf-8", errors="replace").partition("#")
+    lines = [line for line in head.splitlines() if line and not line.isspace()]
+    comments: list[str] = []
+    # A comment may follow on the line of a signal, as in a header whose line break got lost.
+    for line in f"#{rest}".splitlines() if hash_sign else ():
         content, hash_sign, comment = line.partition("#")
-        content = content.strip()
-        if content:
+        if content and not content.isspace():
             lines.append(content)
         if hash_sign:
             comments.append(comment)
@@ -119,26 +136,28 @@ def read_header(path: str, text: bytes) -> WFDBHeader:
             f"{path}: holds no record line; expected 'name leads rate samples' first. Is it a WFDB header?"
         )
 
-    record_line = parse_record_line(path, lines[0])
-    notes = list(record_line.notes)
-    n_segments, n_signals, rate, n_samples, recorded_at, _ = record_line
-    if len(lines) - 1 != (n_segments or n_signals):
+    n_segments, n_signals, rate, n_samples, recorded_at, noticed = parse_record_line(path, lines.pop(0))
+    notes = list(noticed)
+    if len(lines) != (n_segments or n_signals):
         kind = "segments" if n_segments else "signals"
         raise ECGReadError(
-            f"{path}: the record line promises {n_segments or n_signals} {kind}, {len(lines) - 1} lines follow. The "
+            f"{path}: the record line promises {n_segments or n_signals} {kind}, {len(lines)} lines follow. The "
             "header is damaged or cut; copy it again."
         )
-    signals: tuple[SignalLine, ...] = ()
     segments: tuple[Segment, ...] = ()
+    kinds = _NO_SIGNALS
+    files: tuple[str, ...] = ()
+    checksums: tuple[int | None, ...] = ()
     if n_segments:
-        segments = tuple(_segment_line(path, line) for line in lines[1:])
+        segments = tuple(_segment_line(path, line) for line in lines)
     else:
-        signals = tuple([_signal_line(path, line, number, notes) for number, line in enumerate(lines[1:])])
+        kinds, files, checksums = _signal_lines(path, lines)
+        notes += kinds.notes
     check_rate(path, rate)  # after the signals: of several samples a frame, the record line gives frames per second
-    age, sex, statements, has_ludb_comments = comment_facts(comments, notes)
+    age, sex, statements, has_ludb_comments = comment_facts(comments, notes) if comments else _NO_FACTS
     return WFDBHeader(
-        path, rate, n_samples, recorded_at, signals, age, sex, statements, has_ludb_comments, tuple(notes),
-        n_signals, segments,
+        path, rate, n_samples, recorded_at, kinds, files, checksums, age, sex, statements, has_ludb_comments,
+        tuple(notes), n_signals, segments,
     )  # fmt: skip
 
 
@@ -180,6 +199,15 @@ class RecordLine(NamedTuple):
 
 def parse_record_line(path: str, line: str) -> RecordLine:
     """Parse a record line. Raises: ECGReadError with `path` where it does not fit."""
+    name, *described = line.split(None, 1)
+    try:
+        return _record_line(line if "/" in name else " ".join(["name", *described]))
+    except ECGReadError as error:
+        raise ECGReadError(f"{path}: {error}") from None
+
+
+@lru_cache(maxsize=256)
+def _record_line(line: str) -> RecordLine:
     fields = line.split()
     several = _SEGMENTS.match(fields[0]) if "/" in fields[0] else None
     try:
@@ -189,17 +217,17 @@ def parse_record_line(path: str, line: str) -> RecordLine:
         n_samples = int(fields[3]) if len(fields) > 3 else 0
     except (IndexError, ValueError):  # whose message may quote a name
         raise ECGReadError(
-            f"{path}: cannot read the record line, {_wrong_field(fields, _RECORD_FIELDS)}; expected 'name leads rate "
+            f"cannot read the record line, {_wrong_field(fields, _RECORD_FIELDS)}; expected 'name leads rate "
             "samples', such as 'a01 12 500 5000'."
         ) from None
     if not 1 <= n_signals <= MAX_LEADS or n_samples < 0:
         raise ECGReadError(
-            f"{path}: the record line gives {n_signals} signals and {n_samples} samples; expected 1 to "
+            f"the record line gives {n_signals} signals and {n_samples} samples; expected 1 to "
             f"{MAX_LEADS:,} signals and no negative length."
         )
     if several and not 1 <= n_segments <= _MAX_SEGMENTS:
         raise ECGReadError(
-            f"{path}: the record line promises {n_segments} segments; expected 1 to {_MAX_SEGMENTS:,}. Read the "
+            f"the record line promises {n_segments} segments; expected 1 to {_MAX_SEGMENTS:,}. Read the "
             "segments by their own headers."
         )
     notes: list[str] = []
@@ -279,43 +307,58 @@ def _is_bare(name: str) -> bool:
     return True
 
 
-def _signal_line(path: str, line: str, number: int, notes: list[str]) -> SignalLine:
-    fields = line.split(None, 8)
-    count = len(fields)
+def _signal_lines(
+    path: str, lines: list[str], first: int = 0
+) -> tuple[SignalKinds, tuple[str, ...], tuple[int | None, ...]]:
+    """(signals, their files, their checksums) of the lines from signal `first` on. They are read column by
+    column, since records of a corpus differ in few of them; where a column does not fit, line by line, to name the
+    one at fault."""
+    rows = [line.split(None, 8) for line in lines]
+    for number, row in enumerate(rows, first):
+        if len(row) < 9:
+            row += (*_OPTIONAL_FIELDS[len(row) - 1 :], f"signal {number}")
+        elif row[8][-1].isspace():
+            row[8] = row[8].rstrip()
+    files, forms, gains, bits, zeros, firsts, sums, blocks, names = zip(*rows, strict=True)
     try:
-        checksum = int(fields[6]) if count > 6 else None
         # Bits, first sample and block size are not used, but one that is no number says that a field got lost, and
         # with it the name its place.
-        if not all(map(str.isdecimal, fields[3:8:4])):
+        if not "".join([*bits, *blocks]).isdecimal():
             raise ECGError("bits or block size")
-        sum(map(int, fields[5:6]))
-        kind, noticed = signal_kind(
-            fields[1],
-            fields[2] if count > 2 else "",
-            fields[4] if count > 4 else "0",
-            fields[8].rstrip() if count > 8 else f"signal {number}",
-        )
-    except (IndexError, ValueError) as error:
+        sum(map(int, firsts))
+        checksums = tuple([None if text is None else int(text) for text in sums])
+        kinds = _signal_kinds(forms, gains, zeros, names)
+        are_bare = all(map(_is_bare, set(files)))
+    except ValueError as error:
+        if len(lines) > 1:
+            for number, line in enumerate(lines, first):
+                _signal_lines(path, [line], number)
         if isinstance(error, ECGReadError):
             raise ECGReadError(f"{path}: {error}") from error
         raise ECGReadError(
-            f"{path}: cannot read the line of signal {number + 1}, which has {count} fields; expected 'file format "
-            "gain(baseline)/unit bits zero first checksum block name', such as 'a01.dat 16 1000(0)/mV 16 0 -9 7045 0 "
-            "II'."
+            f"{path}: cannot read the line of signal {first + 1}, which has {len(lines[0].split(None, 8))} fields; "
+            "expected 'file format gain(baseline)/unit bits zero first checksum block name', such as 'a01.dat 16 "
+            "1000(0)/mV 16 0 -9 7045 0 II'."
         ) from None  # its cause quotes the field, which may be a name
-    if noticed:
-        notes.extend(noticed)
-    file = fields[0]
-    if not _is_bare(file):
-        check_bare_name(path, f"lead {kind[-1]} names a signal file", file)
-    return SignalLine(file, *kind, checksum)
+    if not are_bare:
+        for file, name in zip(files, names, strict=True):
+            check_bare_name(path, f"lead {name} names a signal file", file)
+    return kinds, files, checksums
+
+
+@lru_cache(maxsize=256)
+def _signal_kinds(
+    forms: tuple[str, ...], gains: tuple[str, ...], zeros: tuple[str, ...], names: tuple[str, ...]
+) -> SignalKinds:
+    """The signals with these fields, one item a lead. Raises as `signal_kind`."""
+    kinds = [signal_kind(*fields) for fields in zip(forms, gains, zeros, names, strict=True)]
+    return SignalKinds(tuple([kind for kind, _ in kinds]), tuple([note for _, noticed in kinds for note in noticed]))
 
 
 @lru_cache(maxsize=4096)
-def signal_kind(form_text: str, gain_text: str, zero_text: str, name: str) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    """(format, skew, byte offset, gain, baseline, unit, millivolts per unit, name) of a signal line, and notes.
+def signal_kind(form_text: str, gain_text: str, zero_text: str, name: str) -> tuple[SignalLine, tuple[str, ...]]:
+    """A signal by the fields of its line that say what its counts mean, and notes.
 
-    What a corpus repeats in every header: all of a line but its file, first sample and checksum.
     Raises: ValueError where a number is none, ECGReadError (without the path) where it cannot be right.
     """
     form, per_frame, skew, offset = _layout(form_text)
@@ -345,7 +388,7 @@ def signal_kind(form_text: str, gain_text: str, zero_text: str, name: str) -> tu
         baseline = zero
     if abs(baseline) > 1 << 31:
         raise ECGReadError(f"lead {name} has the baseline {baseline}; expected a 32-bit number of steps.")
-    return (form, skew, offset, gain, baseline, unit, millivolts, name), noticed
+    return SignalLine(form, skew, offset, gain, baseline, unit, millivolts, name), noticed
 
 
 def comment_facts(comments: list[str], notes: list[str]) -> tuple[float | None, str | None, tuple[str, ...], bool]:

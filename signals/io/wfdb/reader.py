@@ -45,10 +45,10 @@ def read_wfdb(
     """
     path = os.fspath(header_path)
     text = header_text(path) if text is None else text
-    record = read_common(path, text, signal_file, verify_checksum, max_bytes)
+    header = read_header(path, text)
+    record = read_common(header, signal_file, verify_checksum, max_bytes)
     if record is not None:
         return record
-    header = read_header(path, text)
     options = {"allow_truncated": allow_truncated, "verify_checksum": verify_checksum, "max_bytes": max_bytes}
     if header.segments:
         return _read_segments(header, signal_file, options)

@@ -17,7 +17,7 @@ import numpy as np
 from ...limits import check_size
 from ...quotes import without_quotes
 from ...record import ECGReadError
-from .header import SignalLine, WFDBHeader, record_name
+from .header import WFDBHeader, record_name
 from .scaling import fold_samples
 
 # Bytes per sample as a fraction (numerator, denominator). Source: https://physionet.org/physiotools/wag/signal-5.htm
@@ -44,13 +44,13 @@ def read_counts(
     Raises: ECGReadError as `read_ecg` says.
     """
     lines = header.signals
-    groups = [list(group) for _, group in groupby(lines, key=_file)]
-    _check_names(header, [group[0].file for group in groups], signal_file)
-    n_samples = _n_samples(header, groups, allow_truncated, notes)
+    parts = _parts(header.files)
+    _check_names(header, [file for file, _ in parts], signal_file)
+    n_samples = _n_samples(header, parts, allow_truncated, notes)
     check_size(header.path, len(lines), n_samples, max_bytes)
     truncated = header.n_samples is not None and n_samples < header.n_samples
-    if all(line.format == 16 and line.skew == 0 for line in lines):
-        files = [_read_format_16(header, group, n_samples).T for group in groups]
+    if {(line.format, line.skew) for line in lines} == {(16, 0)}:
+        files = [_read_format_16(header, file, rows, n_samples).T for file, rows in parts]
         counts = files[0] if len(files) == 1 else np.concatenate(files)  # one file's counts stay in its order
     else:
         counts = np.ascontiguousarray(_read_by_wfdb(header, n_samples, max_bytes).T)
@@ -59,8 +59,16 @@ def read_counts(
     return counts, truncated
 
 
-def _file(line: SignalLine) -> str:
-    return line.file
+def _parts(files: tuple[str, ...]) -> list[tuple[str, slice]]:
+    """(signal file, which signals lie in it) in the order of the header."""
+    if files.count(files[0]) == len(files):
+        return [(files[0], slice(0, len(files)))]
+    parts, start = [], 0
+    for file, group in groupby(files):
+        stop = start + len(list(group))
+        parts.append((file, slice(start, stop)))
+        start = stop
+    return parts
 
 
 def _folder(header: WFDBHeader) -> str:
@@ -94,8 +102,7 @@ def _check_names(header: WFDBHeader, files: list[str], signal_file: str | os.Pat
             )
 
 
-def _size(header: WFDBHeader, name: str) -> int:
-    path = os.path.join(_folder(header), name)
+def _size(header: WFDBHeader, path: str, name: str) -> int:
     try:
         status = os.stat(path)
     except OSError:
@@ -107,22 +114,23 @@ def _size(header: WFDBHeader, name: str) -> int:
     return status.st_size
 
 
-def _n_samples(header: WFDBHeader, groups: list[list[SignalLine]], allow_truncated: bool, notes: list[str]) -> int:
+def _n_samples(header: WFDBHeader, parts: list[tuple[str, slice]], allow_truncated: bool, notes: list[str]) -> int:
     """Samples per lead that can be read, known from file sizes before anything is allocated."""
     available: list[int] = []
-    for lines in groups:
+    for file, rows in parts:
+        lines = header.signals[rows]
         first, leads = lines[0], len(lines)
         if len({(line.format, line.byte_offset) for line in lines}) > 1:
             raise ECGReadError(
-                f"{header.path}: the signals of {first.file} differ in format or offset; expected one of each."
+                f"{header.path}: the signals of {file} differ in format or offset; expected one of each."
             )
-        path = os.path.join(_folder(header), first.file)
-        if first.file == "~":
+        path = os.path.join(_folder(header), file)
+        if file == "~":
             raise ECGReadError(
                 f"{header.path}: names no signal file; it is the layout of a record of several segments. Read that "
                 "record's own header."
             )
-        size = _size(header, first.file)
+        size = _size(header, path, file)
         if first.format in _FLAC:
             limit = size * _FLAC_MAX_SAMPLES_PER_BYTE // leads
             if header.n_samples is None or header.n_samples > limit:
@@ -135,7 +143,7 @@ def _n_samples(header: WFDBHeader, groups: list[list[SignalLine]], allow_truncat
             continue
         if first.format not in _BYTES_PER_SAMPLE:
             raise ECGReadError(
-                f"{header.path}: {first.file} is in format {first.format}; expected one of "
+                f"{header.path}: {file} is in format {first.format}; expected one of "
                 f"{', '.join(map(str, sorted([*_BYTES_PER_SAMPLE, *_FLAC])))}. Convert the record with the WFDB tool "
                 "xform."
             )
@@ -154,24 +162,26 @@ def _n_samples(header: WFDBHeader, groups: list[list[SignalLine]], allow_truncat
                     f"({available[-1] / header.sampling_rate:.2f} s). Copy it again, or pass allow_truncated=True "
                     "(--allow-truncated) to read what is there."
                 )
-            notes.append(
-                f"{first.file} is truncated: {available[-1]} of {header.n_samples} samples; checksums not verified"
-            )
+            notes.append(f"{file} is truncated: {available[-1]} of {header.n_samples} samples; checksums not verified")
         elif first.format in (16, 61) and size > needed:
-            notes.append(
-                f"{first.file} holds {size - needed} bytes more than the header describes; they were not read"
-            )
+            notes.append(f"{file} holds {size - needed} bytes more than the header describes; they were not read")
     n_samples = min([*available, *([header.n_samples] if header.n_samples is not None else [])])
     if n_samples == 0:
         raise ECGReadError(
-            f"{header.path}: no samples in {', '.join(lines[0].file for lines in groups)}; the files are empty."
+            f"{header.path}: no samples in {', '.join(file for file, _ in parts)}; the files are empty."
         )
     return n_samples
 
 
-def _read_format_16(header: WFDBHeader, lines: list[SignalLine], n_samples: int) -> np.ndarray:
-    """Counts int16 [samples, leads] of one file, little-endian and interleaved."""
-    path, offset, size = os.path.join(_folder(header), lines[0].file), lines[0].byte_offset, n_samples * len(lines) * 2
+def _read_format_16(header: WFDBHeader, file: str, rows: slice, n_samples: int) -> np.ndarray:
+    """Counts int16 [samples, leads] of one file, little-endian and interleaved, in memory of their own.
+
+    Their own, because whatever readers share (a buffer kept between reads, a memory map) another process may be
+    writing into: PyTorch's loader, `datasets` and process pools all fork.
+    """
+    path, offset = os.path.join(_folder(header), file), header.signals[rows.start].byte_offset
+    leads = rows.stop - rows.start
+    size = n_samples * leads * 2
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         if offset:
@@ -180,14 +190,14 @@ def _read_format_16(header: WFDBHeader, lines: list[SignalLine], n_samples: int)
     finally:
         os.close(handle)
     if offset and path.endswith(".mat"):
-        _check_mat(path, len(lines), n_samples)
+        _check_mat(path, leads, n_samples)
     if len(content) < size:  # systems read 2 GiB at most at once
         counts = np.fromfile(path, dtype="<i2", count=size // 2, offset=offset)
     else:
         counts = np.frombuffer(content, dtype="<i2")
     if counts.size * 2 < size:
         raise ECGReadError(f"{path}: ended while it was read; is somebody writing to it? Try again.")
-    return counts.reshape(n_samples, len(lines))
+    return counts.reshape(n_samples, leads)
 
 
 def _check_mat(path: str, leads: int, n_samples: int) -> None:
@@ -249,10 +259,10 @@ def _verify_checksums(header: WFDBHeader, counts: np.ndarray, notes: list[str]) 
     sums = fold_samples(np.add, counts).tolist()  # those of int16 wrap around as the checksum does
     damaged = [
         line.name
-        for line, total in zip(header.signals, sums, strict=True)
-        if line.checksum is not None and (total - line.checksum) % 65536
+        for line, total, checksum in zip(header.signals, sums, header.checksums, strict=True)
+        if checksum is not None and (total - checksum) % 65536
     ]
-    if damaged and not any(line.checksum for line in header.signals):
+    if damaged and not any(header.checksums):
         # So say all headers of the CinC Challenge 2017, whatever the samples.
         notes.append("the header's checksums are all 0, as where none was computed; samples were not verified")
     elif damaged:

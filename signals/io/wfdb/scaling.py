@@ -15,7 +15,7 @@ from ...record import ECGReadError, known_lead_name
 from .header import SignalLine
 
 # What marks a missing sample. Source: https://physionet.org/physiotools/wag/signal-5.htm
-_MISSING = {16: -(1 << 15), 24: -(1 << 23), 32: -(1 << 31), 61: -(1 << 15), 80: -(1 << 7), 160: -(1 << 15),
+MISSING = {16: -(1 << 15), 24: -(1 << 23), 32: -(1 << 31), 61: -(1 << 15), 80: -(1 << 7), 160: -(1 << 15),
             212: -(1 << 11), 310: -(1 << 9), 311: -(1 << 9), 508: -(1 << 7), 516: -(1 << 15),
             524: -(1 << 23)}  # fmt: skip
 _LARGEST_EXACT_BASELINE = 1 << 23  # an int16 less such a number is still a whole number of float32
@@ -44,12 +44,15 @@ def to_millivolt(
         that unit.
     Raises: ECGReadError where the gains are wrong in a way whose right value is not known.
     """
-    flat = counts.ravel(order="K")
-    low, high = int(np.minimum.reduce(flat)), int(np.maximum.reduce(flat))
-    is_missing = _missing(lines, counts, low)
     amplitudes = {(line.gain, line.baseline, line.millivolts_per_unit) for line in lines}
+    if len(amplitudes) > 1:
+        lows, highs = fold_samples(np.minimum, counts), fold_samples(np.maximum, counts)  # one number a lead
+    else:
+        lows, highs = (ufunc.reduce(counts.ravel(order="K")) for ufunc in (np.minimum, np.maximum))
+    low, high = int(lows.min()), int(highs.max())
+    is_missing = _missing(lines, counts, low)
     if len(amplitudes) > 1 and _gains_are_wrong(
-        path, lines, counts, (low, high), is_missing, truncated and has_ludb_comments
+        path, lines, counts, (lows, highs), is_missing, truncated and has_ludb_comments
     ):
         notes.append(
             "the header's gains scale every lead to 1 mV peak to peak and contradict II = I + III, which the samples "
@@ -91,9 +94,9 @@ def fold_interleaved(ufunc: np.ufunc, counts: np.ndarray, n_leads: int) -> np.nd
 
 def _missing(lines: tuple[SignalLine, ...], counts: np.ndarray, low: int) -> np.ndarray | None:
     """Which samples are marked as missing; None where none is. `low`: the smallest count."""
-    if counts.dtype == np.int16 and low > _MISSING[16]:
+    if counts.dtype == np.int16 and low > MISSING[16]:
         return None
-    marks = np.array([_MISSING.get(line.format, np.iinfo(np.int64).min) for line in lines])
+    marks = np.array([MISSING.get(line.format, np.iinfo(np.int64).min) for line in lines])
     is_missing = counts == marks[:, None]
     return is_missing if is_missing.any() else None
 
@@ -151,7 +154,7 @@ def _gains_are_wrong(
     path: str,
     lines: tuple[SignalLine, ...],
     counts: np.ndarray,
-    extremes: tuple[int, int],
+    extremes: tuple[np.ndarray, np.ndarray],
     is_missing: np.ndarray | None,
     is_truncated_ludb: bool,
 ) -> bool:
@@ -168,7 +171,8 @@ def _gains_are_wrong(
     if None in limb or len({(lines[row].gain, lines[row].unit) for row in limb}) == 1:
         return False
     steps = [counts[row] for row in limb]
-    if max(abs(count) for count in extremes) > 10_000:  # the sum of three would not fit int16
+    lows, highs = extremes
+    if max(int(highs.max()), -int(lows.min())) > 10_000:  # the sum of three would not fit int16
         steps = [row.astype(np.int32 if counts.dtype == np.int16 else np.int64) for row in steps]
     if is_missing is not None:
         present = ~is_missing[limb].any(axis=0)
@@ -176,9 +180,7 @@ def _gains_are_wrong(
     excess = steps[1] - steps[0] - steps[2]
     if not excess.size or max(int(excess.max()), -int(excess.min())) > _EINTHOVEN_STEPS:
         return False
-    if is_missing is None:
-        lows, highs = fold_samples(np.minimum, counts), fold_samples(np.maximum, counts)
-    else:
+    if is_missing is not None:
         limits = np.iinfo(counts.dtype)
         lows = np.min(counts, axis=1, where=~is_missing, initial=limits.max)
         highs = np.max(counts, axis=1, where=~is_missing, initial=limits.min)
