@@ -16,13 +16,16 @@ from .questions.ecg_qa import load_ecg_qa
 from .questions.ecg_qa_records import prepare_ecg_qa
 from .records.duplicates import check_duplicates, find_duplicates
 from .records.ecg_feature import ECG
+from .records.finding_labels import finding_labels
 from .records.prepare import CORPUS_FEATURES, CorpusReport, prepare, prepare_with_report, records_to_corpus
+from .records.sources.ptbxl_labels import PTBXL_CLASSES, ptbxl_labels
 from .records.splits import check_patient_split, split_of
 
 __all__ = [
     "Audit",
     "CORPUS_FEATURES",
     "ECG",
+    "PTBXL_CLASSES",
     "QUESTION_FEATURES",
     "VOCABULARY",
     "CorpusReport",
@@ -38,12 +41,14 @@ __all__ = [
     "debias_with_report",
     "exact_match",
     "find_duplicates",
+    "finding_labels",
     "finding_stated",
     "findings_from_statements",
     "load_ecg_qa",
     "prepare",
     "prepare_ecg_qa",
     "prepare_with_report",
+    "ptbxl_labels",
     "records_to_corpus",
     "resampled",
     "set_match",
