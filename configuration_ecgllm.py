@@ -16,6 +16,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig
@@ -151,6 +152,10 @@ def encoder_configs(config: PreTrainedConfig) -> Iterator[PreTrainedConfig]:
             yield from encoder_configs(getattr(config, part))
 
 
+def _is_path(name: Any) -> bool:
+    return isinstance(name, str) and (Path(name).is_absolute() or Path(name).exists())
+
+
 class _OwnConfig(PreTrainedConfig):
     """A configuration that is read from a checkpoint of its own type alone; transformers only warns of another's."""
 
@@ -163,6 +168,14 @@ class _OwnConfig(PreTrainedConfig):
             sizes = value if isinstance(value, list | tuple) else [value]
             if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
                 raise ECGError(f"{name} is {value!r}; expected 1 or more (whole numbers).")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in transformers, without the paths of this machine that it notes of the models inside."""
+        values = super().to_dict()
+        for part in values.values():
+            if isinstance(part, dict) and _is_path(part.get("_name_or_path")):
+                del part["_name_or_path"]
+        return values
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -418,6 +431,8 @@ class ECGLLMConfig(_OwnConfig):
             contrastive pre-training laid beside the report; of a single patch it asked nothing.
         ecg_token_id: id of the placeholder token in the language model's vocabulary.
         trained_on: one line that says what the checkpoint learned from; shown with answers and in the model card.
+        language_model_base: of a trained-only checkpoint (`composition_ecgllm`), the language model that it leaves
+            out: name, revision, tensors_sha256, and whether there is an adapter on it. None: it is in the checkpoint.
     """
 
     model_type = "ecgllm"
@@ -434,6 +449,7 @@ class ECGLLMConfig(_OwnConfig):
     tie_word_embeddings: bool = False
     initializer_range: float = 0.02
     trained_on: str | None = None
+    language_model_base: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs):
         self.encoder_config = as_encoder_config(self.encoder_config)

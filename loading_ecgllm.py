@@ -35,7 +35,8 @@ class WholeWeights(PreTrainedModel):
     """
 
     _left_in_folder = r"(?!)"
-    """Pattern of the tensors of a larger model that stay behind where this one is taken out of it; here: none."""
+    """Pattern of the tensors of a larger model that stay behind where this one is taken out of it; here: none. (What
+    transformers has for it, `_keys_to_ignore_on_load_unexpected`, would hold of the larger model, too.)"""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,6 +67,8 @@ class WholeWeights(PreTrainedModel):
             return super()._finalize_model_loading(model, load_config, loading_info)
         if loading_info.mismatched_keys and not load_config.ignore_mismatched_sizes:
             _refuse(model, name, other_shape=[key for key, *_ in loading_info.mismatched_keys])
+        left = {key for key in loading_info.unexpected_keys if re.match(cls._left_in_folder, key)}
+        loading_info.unexpected_keys -= left  # of which no report should warn
         try:
             missing = set(loading_info.missing_keys)
             loading_info = super()._finalize_model_loading(model, load_config, loading_info)
@@ -78,7 +81,7 @@ class WholeWeights(PreTrainedModel):
                 f"{name} is no whole checkpoint of a quantised {type(model).__name__}{lacking} ({error}). {_AGAIN}."
             ) from error
         if not load_config.ignore_mismatched_sizes:
-            unknown = {key for key in loading_info.unexpected_keys if not re.match(cls._left_in_folder, key)}
+            unknown = set(loading_info.unexpected_keys)
             if load_config.hf_quantizer is not None:
                 unknown = {key for key in unknown if not _has_owner(model, key)}
             _refuse(model, name, missing=loading_info.missing_keys, unknown=unknown)
@@ -105,7 +108,7 @@ class WholeWeights(PreTrainedModel):
         return info
 
 
-_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 
 def run_code_of(config_class: type[PreTrainedConfig], name: str | Path, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +120,7 @@ def run_code_of(config_class: type[PreTrainedConfig], name: str | Path, argument
     if not isinstance(config, PreTrainedConfig):
         if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
             return arguments  # an adapter's
-        hub = {key: arguments[key] for key in _HUB_ARGUMENTS if key in arguments}
+        hub = {key: arguments[key] for key in HUB_ARGUMENTS if key in arguments}
         config = config_class.from_pretrained(config or name, **hub)
     found = False
     for holder in (config, *encoder_configs(config)):
@@ -136,6 +139,14 @@ if not hasattr(PreTrainedModel, "_finalize_model_loading"):
         "this release of transformers loads weights in another way than the releases that ecgllm was tested with "
         "(5.18 to 5.24), and checkpoints that are not whole would go unnoticed: pip install 'transformers<5.25'"
     )
+
+
+def refuse_missing(model: nn.Module, name: Any, info: dict[str, Any]) -> None:
+    """Refuse what was loaded without some of its weights. Args: info: transformers' `output_loading_info`.
+
+    Raises: CheckpointError.
+    """
+    _refuse(model, name, missing=info["missing_keys"], other_shape=[key for key, *_ in info["mismatched_keys"]])
 
 
 def _refuse(
@@ -321,4 +332,4 @@ def _promised_size(path: Path) -> int | None:
             return None
 
 
-__all__ = ["CONFIGURATIONS", "WholeWeights", "check_files", "read_json"]
+__all__ = ["CONFIGURATIONS", "HUB_ARGUMENTS", "WholeWeights", "check_files", "read_json", "refuse_missing"]

@@ -9,7 +9,6 @@ Decided here: `forward` looks at no value of a tensor on a GPU (outside `check_v
 it; what depends on values is computed for all places, and masked.
 """
 
-import copy
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,21 +23,19 @@ from transformers import (
     AutoModelForMultimodalLM,
     AutoModelForSequenceClassification,
     AutoProcessor,
-    AutoTokenizer,
 )
 from transformers.cache_utils import Cache
-from transformers.configuration_utils import PreTrainedConfig
 from transformers.generation import GenerationMixin, LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast, ModelOutput
-from transformers.modeling_utils import PreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .beats_ecgllm import ECGBeatEncoder
 from .classification_ecgllm import ECGForSequenceClassification
-from .configuration_ecgllm import PROJECTOR_FIELDS, ECGClassifierConfig, ECGLLMConfig, count_tokens
+from .composition_ecgllm import ComposedModel
+from .configuration_ecgllm import ECGClassifierConfig, ECGLLMConfig, count_tokens
 from .dual_encoder_ecgllm import ECGTextDualEncoder
-from .encoder_adapter_ecgllm import ECGEncoderAdapter, as_encoder, build_encoder
+from .encoder_adapter_ecgllm import ECGEncoderAdapter, build_encoder
 from .encoder_ecgllm import ECGEncoder, ECGPreTrainedModel, check_preprocessing, check_values, may_look
 from .errors_ecgllm import ECGError
 from .feature_extraction_ecgllm import ECGFeatureExtractor
@@ -46,7 +43,7 @@ from .language_model_ecgllm import BesidePlaceholders, embedding_size, named_cac
 
 # Imported so that the pipeline's file travels with the model's, too: a folder has what relative imports reach.
 from .pipeline_ecgllm import ECGTextToTextPipeline
-from .processing_ecgllm import ECGProcessor, add_ecg_token
+from .processing_ecgllm import ECGProcessor
 from .projector_ecgllm import ECGProjector, ECGSummaryProjector, new_projector
 
 
@@ -72,7 +69,7 @@ _OF_THE_LANGUAGE_MODEL = tuple(
 _ECG_ARGUMENTS = ("ecg_values", "ecg_embeds", "ecg_mask", "lead_mask", "ecg_lengths", "preprocessing_id")
 
 
-class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
+class ECGLLMForConditionalGeneration(ComposedModel, GenerationMixin):
     """An ECG encoder and a projector in front of any causal language model.
 
     The prompt holds one placeholder token per ECG token (`ECGProcessor` puts them there); the projected ECG tokens
@@ -98,63 +95,6 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         self.post_init()
         self._suppress_placeholder()
 
-    @classmethod
-    def from_encoder_and_language_model(
-        cls,
-        encoder: PreTrainedModel | PreTrainedConfig | str | Path,
-        language_model: str | Path | PreTrainedModel,
-        projector: str = "linear",
-        *,
-        tokenizer: Any = None,
-        **arguments: Any,
-    ) -> "ECGLLMForConditionalGeneration":
-        """Put an ECG encoder in front of a causal language model; only the projector starts untrained.
-
-        Args:
-            encoder: any ECG encoder, a dual encoder, the path of a checkpoint of either, or a configuration (random
-            weights); see `as_encoder`.
-            language_model: name or path for `AutoModelForCausalLM`, or a loaded model.
-            projector: "linear" or "mlp".
-            tokenizer: the language model's; loaded from `language_model` when that is a name or path. The placeholder
-                token is added to it. The language model keeps its rows: the placeholder needs none.
-            arguments: of `ECGLLMConfig`, the projector's (`PROJECTOR_FIELDS`) and `trained_on`; all others are for
-                `AutoModelForCausalLM.from_pretrained`.
-        Raises: ValueError when no tokenizer is given for a loaded model.
-        """
-        own = {key: arguments.pop(key) for key in (*PROJECTOR_FIELDS.values(), "trained_on") if key in arguments}
-        if isinstance(language_model, PreTrainedModel):
-            if tokenizer is None:
-                raise ECGError(
-                    "language_model is a loaded model and tokenizer is missing; pass tokenizer= so that the ECG "
-                    "placeholder gets an id."
-                )
-        else:
-            tokenizer = tokenizer if tokenizer is not None else AutoTokenizer.from_pretrained(language_model)
-            language_model = AutoModelForCausalLM.from_pretrained(language_model, **arguments)
-        ecg_token_id = add_ecg_token(tokenizer)
-        encoder = as_encoder(encoder)
-        config = ECGLLMConfig(
-            encoder_config=encoder.config,
-            text_config=language_model.config,
-            ecg_token_id=ecg_token_id,
-            dtype=language_model.dtype,
-            **{"projector_type": projector} | own,
-        )
-        # The shell is built without memory: both parts exist, and must not be initialised again.
-        with torch.device("meta"):
-            model = cls(config)
-        model.ecg_encoder, model.language_model = encoder, language_model
-        model.projector = new_projector(config, embedding_size(language_model))
-        model.projector.apply(model._init_weights)
-        for part in (model.ecg_encoder, model.projector):
-            part.to(device=language_model.device, dtype=language_model.dtype)
-        if language_model.generation_config is not None:
-            model.generation_config = copy.deepcopy(language_model.generation_config)
-        if model.generation_config.pad_token_id is None:
-            model.generation_config.pad_token_id = tokenizer.pad_token_id
-        model._suppress_placeholder()
-        return model
-
     def _auto_map(self) -> dict[str, str]:
         model = f"{self._code_module}.{type(self).__name__}"
         return super()._auto_map() | {
@@ -164,7 +104,7 @@ class ECGLLMForConditionalGeneration(ECGPreTrainedModel, GenerationMixin):
         }
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
-        """As `CompleteFolder.save_pretrained`; the folder names its pipeline, too."""
+        """As `ComposedModel.save_pretrained`; the folder names its pipeline, too."""
         self.config.custom_pipelines = {
             "ecg-text-to-text": {
                 "impl": f"pipeline_ecgllm.{ECGTextToTextPipeline.__name__}",

@@ -23,6 +23,7 @@ NOT_SHIPPED = {"tests", "benchmarks", "docs", "build", "dist", "requirements"}
 
 TRAVELS = (  # the ground floor from below: each imports only those before it
     "errors_ecgllm",
+    "weights_ecgllm",
     "configuration_ecgllm",
     "trained_words_ecgllm",
     "signal_ecgllm",
@@ -41,6 +42,8 @@ TRAVELS = (  # the ground floor from below: each imports only those before it
     "dual_encoder_ecgllm",
     "projector_ecgllm",
     "language_model_ecgllm",
+    "language_model_base_ecgllm",
+    "composition_ecgllm",
     "scoring_ecgllm",
     "pipeline_ecgllm",
     "modeling_ecgllm",

@@ -42,8 +42,8 @@ pytestmark = pytest.mark.smoke
 
 MODEL_FILES = {
     "README.md", "config.json", "generation_config.json", "model.safetensors", "batch_ecgllm.py", "beats_ecgllm.py",
-    "chat_template_ecgllm.py", "classification_ecgllm.py", "configuration_ecgllm.py", "conversation_ecgllm.py",
-    "dual_encoder_ecgllm.py",
+    "chat_template_ecgllm.py", "classification_ecgllm.py", "composition_ecgllm.py", "configuration_ecgllm.py",
+    "conversation_ecgllm.py", "dual_encoder_ecgllm.py", "language_model_base_ecgllm.py", "weights_ecgllm.py",
     "encoder_adapter_ecgllm.py", "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py",
     "heart_ecgllm.py", "language_model_ecgllm.py", "loading_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py",
     "processing_ecgllm.py", "projector_ecgllm.py", "saving_ecgllm.py", "scoring_ecgllm.py", "signal_ecgllm.py",

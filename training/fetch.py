@@ -22,8 +22,8 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrai
 
 from ..atomic_writing import write_json, written_whole
 from ..errors_ecgllm import ECGError
+from ..weights_ecgllm import folder_sha256
 from .trainers.progress import quiet_libraries
-from .weights_hash import folder_sha256
 
 COMMAND = "ecgllm fetch"
 FOLDER = "pretrained"

@@ -23,8 +23,8 @@ from ..errors_ecgllm import CheckpointError
 from ..loading_ecgllm import check_files, read_json
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
+from ..weights_ecgllm import folder_sha256
 from .recipe import Recipe, RecipeError
-from .weights_hash import folder_sha256
 
 _OF_FILES = "sha256 "  # what runs of earlier versions noted: the bytes of all files, whatever is in them
 _CONFIGS = {config.model_type: config for config in (ECGLLMConfig, ECGTextDualEncoderConfig)}

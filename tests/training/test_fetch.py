@@ -16,7 +16,7 @@ from ecgllm.signals.simulation import simulate_ecg
 from ecgllm.training import dry_run, load_recipe, run_recipe
 from ecgllm.training.fetch import MODELS, FetchError, fetch
 from ecgllm.training.recipe import STAGES, RecipeError
-from ecgllm.training.weights_hash import folder_sha256
+from ecgllm.weights_ecgllm import folder_sha256
 
 from .conftest import FINDINGS
 

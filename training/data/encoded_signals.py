@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from ...atomic_writing import write_json, written_whole
 from ...configuration_ecgllm import count_tokens
 from ...processing_ecgllm import ECGFeatureExtractor
-from ..weights_hash import tensors_sha256
+from ...weights_ecgllm import tensors_sha256
 from .augmentations import Augmenter
 from .prepared_signals import PreparedSignals
 from .record_index import RecordIndex, encoded_ids

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ecgllm.training.weights_hash import folder_sha256, tensors_sha256
+from ecgllm.weights_ecgllm import folder_sha256, tensors_sha256
 
 TENSORS = {"b.weight": torch.arange(6.0).reshape(2, 3), "a": torch.tensor(1.5, dtype=torch.bfloat16)}
 
