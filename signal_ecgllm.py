@@ -24,8 +24,9 @@ _LEAD_ALIASES = {lead.upper(): lead for lead in LEADS} | {"DI": "I", "DII": "II"
 # No hyphen among the separators: "ECG -aVR" is the inverted lead, not aVR.
 _LEAD_PREFIX = re.compile(r"(?:MDC_ECG_LEAD_|(?:ECG|LEAD)[\s_:]*)+", re.IGNORECASE)
 
-# A limb lead as (weight of I, weight of II). Einthoven 1913 (III), Goldberger 1942 (aVR, aVL, aVF).
-_LIMB_WEIGHTS = {"I": (1, 0), "II": (0, 1), "III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (1, -0.5), "aVF": (-0.5, 1)}
+# A limb lead as (weight of I, weight of II): III = II - I, aVR = -(I + II)/2, aVL = I - II/2, aVF = II - I/2.
+# Source: Einthoven 1913 (III), Goldberger 1942 (aVR, aVL, aVF).
+LIMB_WEIGHTS = {"I": (1, 0), "II": (0, 1), "III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (1, -0.5), "aVF": (-0.5, 1)}
 
 _KAISER_BETA = 5.0
 _HALF_LENGTH = 10  # filter half length in samples of the slower of the two rates, as scipy's resample_poly
@@ -64,16 +65,16 @@ def complete_limb_leads(leads: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
     recomputed. Lead I and II are the source where both are given, else the first two limb leads in the order of
     `LEADS`; fewer than two derive nothing.
     Returns: a new dict with the given and the derived leads.
-    Source: Einthoven 1913, Goldberger 1942; III = II - I, aVR = -(I + II)/2, aVL = I - II/2, aVF = II - I/2.
+    Source: as `LIMB_WEIGHTS`.
     """
     complete = dict(leads)
-    given = [lead for lead in _LIMB_WEIGHTS if lead in leads]
+    given = [lead for lead in LIMB_WEIGHTS if lead in leads]
     if len(given) >= 2:
-        (a, b), (c, d) = (_LIMB_WEIGHTS[lead] for lead in given[:2])
+        (a, b), (c, d) = (LIMB_WEIGHTS[lead] for lead in given[:2])
         first, second = leads[given[0]], leads[given[1]]
         determinant = a * d - b * c  # never 0: no two limb leads are parallel
         limb_i, limb_ii = (d * first - b * second) / determinant, (a * second - c * first) / determinant
-        for lead, (weight_i, weight_ii) in _LIMB_WEIGHTS.items():
+        for lead, (weight_i, weight_ii) in LIMB_WEIGHTS.items():
             complete.setdefault(lead, weight_i * limb_i + weight_ii * limb_ii)
     return complete
 
@@ -227,6 +228,7 @@ def _smoother(samples: int, sampling_rate: float, cutoff: float) -> tuple[np.nda
 __all__ = [
     "LEADS",
     "ECGInputError",
+    "LIMB_WEIGHTS",
     "complete_limb_leads",
     "positive_rate",
     "remove_baseline",

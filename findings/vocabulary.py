@@ -577,7 +577,9 @@ _add("pacing", "p-synchronous pacing", ludb="P-synchrony", broader="ventricular 
 
 # --- quality of the recording, and diagnoses that are not of the ECG ---
 _add("noise", "no noise", abnormal=False, ptbxl="noise:none")
-for _name in ("baseline drift", "static noise", "burst noise", "electrode problems"):
+NOISES = ("baseline drift", "static noise", "burst noise", "electrode problems")
+"""The kinds of noise that make a recording hard to read, as PTB-XL names them."""
+for _name in NOISES:
     _add("noise", _name, abnormal=False, ptbxl=f"noise:{_name.replace(' ', '_')}")
 _add("noise", "suspected arm lead reversal", abnormal=False, snomed="251139008")
 for _name, _code in (

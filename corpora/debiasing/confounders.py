@@ -16,11 +16,12 @@ from datasets import Dataset
 from ...errors_ecgllm import ECGError
 from ...findings.labels import GROUPS, VOCABULARY, implied
 from ...findings.labels import severity as severity_of
+from ...findings.vocabulary import NOISES
 from ..questions.about_measurements import FEATURES
 
 AGE_BANDS = ((40, "under 40"), (60, "40 to 59"), (80, "60 to 79"), (1000, "80 and over"))
 _HIGHEST_SEVERITY = 6  # and more: few records have more findings, and none could be matched
-_NOISE = frozenset(("baseline drift", "static noise", "burst noise", "electrode problems"))
+_NOISE = frozenset(NOISES)
 _MEASURED = {feature.name.lower(): feature.findings for feature in FEATURES.values()}
 _QUARTILES = (0.25, 0.5, 0.75)
 _MOST_VALUES = 8  # a number with more values than these is banded

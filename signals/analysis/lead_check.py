@@ -14,20 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from ...signal_ecgllm import LEADS, complete_limb_leads
+from ...signal_ecgllm import LEADS, LIMB_WEIGHTS, complete_limb_leads
 from ..record import ECGRecord, known_lead_name
 from .calibration import without_calibration
 from .lead_exchanges import NOT_LOOKED_FOR, find_exchange
 
 LIMB_LEADS, CHEST_LEADS = LEADS[:6], LEADS[6:]
 
-# Each sums to zero. Einthoven 1913, Goldberger 1942.
+
+def _terms(lead: str) -> dict[str, float]:
+    """The limb lead less what follows from I and II: lead -> weight, a sum that is zero."""
+    of_one, of_two = LIMB_WEIGHTS[lead]
+    return {lead: 1, "I": -of_one, "II": -of_two}
+
+
+# Each sums to zero.
 _LAWS: dict[str, dict[str, float]] = {
-    "II = I + III": {"II": 1, "I": -1, "III": -1},
+    "II = I + III": _terms("III"),
     "aVR + aVL + aVF = 0": {"aVR": 1, "aVL": 1, "aVF": 1},
-    "aVR = -(I + II)/2": {"aVR": 1, "I": 0.5, "II": 0.5},
-    "aVL = I - II/2": {"aVL": 1, "I": -1, "II": 0.5},
-    "aVF = II - I/2": {"aVF": 1, "II": -1, "I": 0.5},
+    "aVR = -(I + II)/2": _terms("aVR"),
+    "aVL = I - II/2": _terms("aVL"),
+    "aVF = II - I/2": _terms("aVF"),
 }
 # A law is broken where its residual is beyond the noise and beyond 5 % of the leads' own size. Rounding leaves at most
 # 1.8 times the noise and 4 % in 323 real records (docs/measurements.md); a misnamed or inverted lead leaves its size.

@@ -17,6 +17,7 @@ import numpy as np
 
 from ...heart_ecgllm import FLAT_BELOW_MV, find_heart
 from ...signal_ecgllm import LEADS, complete_limb_leads, remove_baseline
+from ..electrodes import ELECTRODES, eight_leads
 from .lead_exchange_weights import EVIDENCE, PRECISIONS, WEIGHTS
 from .lead_shapes import BEAT_LEADS, GRID_S, average, describe
 
@@ -32,7 +33,6 @@ NOT_LOOKED_FOR = (
 )
 """What `check_leads` says nothing about, so that silence is not taken for a finding."""
 
-_ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 # Of what the other two limb leads span from P to T. In 71 records of LUDB lead II spans .52 and more, lead III .29.
 _FLAT = 0.1
 _FLAT_LEADS = {
@@ -140,15 +140,13 @@ def exchanged(first: str, second: str) -> np.ndarray:
     potentials = np.zeros((9, 8))
     potentials[:3, :2] = np.array([[-1, -1], [2, -1], [-1, 2]]) / 3
     potentials[3:, 2:] = np.eye(6)
-    leads = np.zeros((8, 9))
-    leads[:2, :3] = [[-1, 1, 0], [-1, 0, 1]]
-    leads[2:, :3], leads[2:, 3:] = -1 / 3, np.eye(6)
+    leads = eight_leads(np.eye(9)[None])[0]
     order = np.eye(9)
     if "RL" in (first, second):
         moved = second if first == "RL" else first
         if moved != "LL":
-            order[_ELECTRODES.index(moved)] = order[_ELECTRODES.index("LL")]
+            order[ELECTRODES.index(moved)] = order[ELECTRODES.index("LL")]
     else:
-        pair = [_ELECTRODES.index(first), _ELECTRODES.index(second)]
+        pair = [ELECTRODES.index(first), ELECTRODES.index(second)]
         order[pair] = order[pair[::-1]]
     return leads @ order @ potentials

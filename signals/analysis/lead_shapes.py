@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 
-BEAT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+from ...signal_ecgllm import LIMB_WEIGHTS
+from ..electrodes import EIGHT_LEADS
+
+BEAT_LEADS = EIGHT_LEADS
 """The leads of a beat here: the others of twelve follow from them."""
 
 GRID_S = np.arange(-70, 120) / 250
@@ -21,8 +24,8 @@ _QRS, _T = (GRID_S >= -0.06) & (GRID_S <= 0.084), (GRID_S >= 0.12) & (GRID_S < 0
 _BEFORE = (GRID_S >= -0.23) & (GRID_S < -0.06)  # where P is
 _REST = (GRID_S >= -0.072) & (GRID_S < -0.05)  # PR: the zero line
 _P = slice(8, 38)  # of `_BEFORE`: a usual PR
-# I, II, V1-V6, III, aVR, aVL, aVF from the eight. Einthoven 1913, Goldberger 1942.
-_TWELVE = np.vstack([np.eye(8), [[-1, 1, *[0] * 6], [-0.5, -0.5, *[0] * 6], [1, -0.5, *[0] * 6], [-0.5, 1, *[0] * 6]]])
+# I, II, V1-V6, III, aVR, aVL, aVF from the eight.
+_TWELVE = np.vstack([np.eye(8), [[*LIMB_WEIGHTS[lead], *[0] * 6] for lead in ("III", "aVR", "aVL", "aVF")]])
 _PAIRS = np.triu_indices(12, 1)
 
 

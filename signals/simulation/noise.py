@@ -12,9 +12,9 @@ from collections.abc import Collection
 
 import numpy as np
 
+from ...findings.vocabulary import NOISES
 from ...signal_ecgllm import LEADS
-from .plan import NOISES
-from .wave_model import twelve_leads
+from ..electrodes import eight_leads, twelve_leads
 
 _DRIFT, _STATIC, _BURST, _ELECTRODE = NOISES
 
@@ -51,7 +51,7 @@ def draw_noise(
         if not len(rows):
             continue
         noise = makers[kind](rng, spoilt[rows], where[rows], times, rate) * np.float32(level)
-        eight = _in_leads(noise)
+        eight = eight_leads(noise)
         measure = _measured(kind, eight, rate)
         limit = LIMITS[kind]
         if wanted is not None:
@@ -73,13 +73,6 @@ def _affected(rng: np.random.Generator, n: int) -> np.ndarray:
     share = np.where(rng.random((n, 1)) < 0.5, 1.0, rng.random((n, 9)) < 0.2) * rng.lognormal(0, 0.5, (n, 9))
     share[np.arange(n), rng.integers(0, 9, n)] += 1.0
     return share
-
-
-def _in_leads(electrodes: np.ndarray) -> np.ndarray:
-    """[records, 8, samples] in I, II, V1-V6 from the nine electrodes; Wilson's terminal is the mean of the limbs."""
-    ra, la, ll = electrodes[:, 0], electrodes[:, 1], electrodes[:, 2]
-    chest = electrodes[:, 3:] - ((ra + la + ll) / 3)[:, None]
-    return np.concatenate([(la - ra)[:, None], (ll - ra)[:, None], chest], axis=1)
 
 
 def _measured(kind: str, eight: np.ndarray, rate: float) -> np.ndarray:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors_ecgllm import ECGError
+from ...findings.vocabulary import NOISES
 from .wave_model import Batch
 
 NORMAL, SINUS, BRADYCARDIA, TACHYCARDIA = "normal ecg", "sinus rhythm", "sinus bradycardia", "sinus tachycardia"
@@ -20,7 +21,6 @@ FIBRILLATION, FIRST_DEGREE = "atrial fibrillation", "first degree av block"
 RBBB, LBBB = "complete right bundle branch block", "complete left bundle branch block"
 PVC, PAC = "premature ventricular complexes", "premature atrial complexes"
 LEFT_AXIS, RIGHT_AXIS = "left axis deviation", "right axis deviation"
-NOISES = ("baseline drift", "static noise", "burst noise", "electrode problems")
 TERRITORIES = ("anteroseptal", "anterior", "anterolateral", "lateral", "inferior", "inferolateral")
 
 # The unremarkable value of every cause; a wish allows others.

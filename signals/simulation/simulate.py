@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 
 from ...errors_ecgllm import ECGError
+from ...findings.vocabulary import NOISES
 from ...signal_ecgllm import LEADS
+from ..electrodes import twelve_leads
 from ..record import ECGRecord
 from .change import changed_plans, is_intended
 from .criteria import draw_limits
 from .heart import Hearts, draw_hearts, rendered, truth_of
 from .noise import draw_noise
-from .plan import NOISES, NORMAL, checked_findings, draw_plan, may_show
+from .plan import NORMAL, checked_findings, draw_plan, may_show
 from .reports import write_report
 from .rhythm import ATRIAL, VENTRICULAR, seen
 from .truth import Truth
-from .wave_model import twelve_leads
 
 CHUNK = 128  # records drawn and rendered at once: small enough for the cache, large enough for numpy
 _MIN_DURATION = 5.0  # seconds; a premature beat must fit at any rate

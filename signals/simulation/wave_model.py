@@ -14,6 +14,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from ..electrodes import twelve_leads
+
 # Dower 1968 / Dower, Machado, Osborne 1980, rows V1-V6; columns X (to the left), Y (to the feet), Z (to the back).
 DOWER_CHEST = np.array(
     [
@@ -175,13 +177,3 @@ def render(
             part *= np.take_along_axis(gains, index, axis=1)[:, None, :]
         out += part
     return out
-
-
-def twelve_leads(eight: np.ndarray) -> np.ndarray:
-    """[records, 12, samples] in the standard order from [records, 8, samples] in I, II, V1-V6.
-
-    Source: Einthoven, III = II - I; Goldberger 1942, aVR = -(I + II)/2, aVL = I - II/2, aVF = II - I/2.
-    """
-    one, two = eight[:, 0], eight[:, 1]
-    limb = np.stack([one, two, two - one, -(one + two) / 2, one - two / 2, two - one / 2], axis=1)
-    return np.concatenate([limb, eight[:, 2:]], axis=1)

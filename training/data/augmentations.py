@@ -20,8 +20,8 @@ from ...errors_ecgllm import ECGError
 from ...processing_ecgllm import ECGFeatureExtractor
 from ...signal_ecgllm import LEADS, remove_baseline, resample
 from ...signals import iter_ecgs
+from ...signals.electrodes import eight_leads, twelve_leads
 from ...signals.simulation.noise import draw_noise
-from ...signals.simulation.wave_model import twelve_leads
 from ..recipe.parts import SIMULATION, AugmentRecipe
 
 _BANK = 96  # noises to choose from; a random stretch of each, with either sign
@@ -145,7 +145,7 @@ class Augmenter:
                 position = _to_and_fro(start + shift, len(times), channels.shape[1])
                 electrode[:] = channels[rng.integers(len(channels)), position]
             record *= _shares(rng)
-        return _from_electrodes(electrodes)
+        return twelve_leads(eight_leads(electrodes))
 
     def _as_prepared(self, twelve: np.ndarray) -> np.ndarray:
         """A bank in mV [signals, 12, samples] as the feature extractor would give it."""
@@ -187,14 +187,4 @@ def _wander(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
     for low, high in ((0.12, 0.7), (0.12, 0.7), (0.02, 0.12), (0.02, 0.12)):  # Hz
         phase = rng.uniform(low, high, (_BANK, 9, 1)) * times + rng.random((_BANK, 9, 1))
         waves += (rng.random((_BANK, 9, 1)) * np.sin(2 * np.pi * phase)).astype(np.float32)
-    return _from_electrodes(waves / np.maximum(np.abs(waves).max(axis=2, keepdims=True), 1e-6))
-
-
-def _from_electrodes(potentials: np.ndarray) -> np.ndarray:
-    """Twelve leads [signals, 12, samples] from potentials at RA, LA, LL, V1-V6 [signals, 9, samples].
-
-    Source: Einthoven 1913, I = LA - RA, II = LL - RA; Wilson 1934, chest leads against the mean of the limbs.
-    """
-    ra, la, ll = potentials[:, 0], potentials[:, 1], potentials[:, 2]
-    chest = potentials[:, 3:] - ((ra + la + ll) / 3)[:, None]
-    return twelve_leads(np.concatenate([(la - ra)[:, None], (ll - ra)[:, None], chest], axis=1))
+    return twelve_leads(eight_leads(waves / np.maximum(np.abs(waves).max(axis=2, keepdims=True), 1e-6)))
