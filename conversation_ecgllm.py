@@ -2,7 +2,7 @@
 
 In: a question with its ECGs, or turns {"role", "content"} in transformers' form. Out: the turns that ask the question
 (`build_conversation`); turns of plain text with a placeholder for every ECG, and the ECGs in order
-(`flatten_content`). Decided here: the wording around an ECG in a prompt.
+(`flatten_content`). Decided here: the text around an ECG in a prompt.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", 
 
 
 def ecg_prompt(question: str, num_ecgs: int) -> list[dict[str, Any]]:
-    """The parts of a user's turn that introduces `num_ecgs` ECGs and asks a question (wording: arXiv 2411.14795).
+    """The parts of a user's turn that introduces `num_ecgs` ECGs and asks a question (text: arXiv 2411.14795).
 
     Returns: text parts, and parts {"type": "ecg"} where the ECGs go.
     """
@@ -41,7 +41,7 @@ def ecg_prompt(question: str, num_ecgs: int) -> list[dict[str, Any]]:
 def build_conversation(
     question: str, ecgs: Any | Sequence[Any] = (), answer: str | None = None, system: str | None = None
 ) -> list[dict[str, Any]]:
-    """A conversation that asks one question about the given ECGs, in the paper's wording; see `ecg_prompt`.
+    """A conversation that asks one question about the given ECGs, in the words of the paper; see `ecg_prompt`.
 
     Raises: ECGError for a question without words.
     """

@@ -28,7 +28,7 @@ from transformers import AutoTokenizer
 from ecgllm import ECGFeatureExtractor, ECGTextDualEncoder
 from ecgllm.corpora import prepare_with_report
 from ecgllm.findings.labels import implied
-from ecgllm.findings.statement_texts import holds, wordings
+from ecgllm.findings.statement_texts import holds, statement_paraphrases
 from ecgllm.signal_ecgllm import ECGInputError
 from ecgllm.signals.simulation import FINDINGS
 from ecgllm.training.pretraining_metrics import zero_shot
@@ -45,7 +45,7 @@ class Reader:
     @torch.no_grad()
     def statements(self, names: list[str]) -> np.ndarray:
         """[findings, dim] unit vectors of their plain statements."""
-        texts = self.tokenizer([wordings(name)[0] for name in names], padding=True, return_tensors="pt")
+        texts = self.tokenizer([statement_paraphrases(name)[0] for name in names], padding=True, return_tensors="pt")
         return self.model.get_text_embeds(texts["input_ids"], texts["attention_mask"]).numpy()
 
     @torch.no_grad()

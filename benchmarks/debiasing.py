@@ -230,16 +230,16 @@ def with_random_ecgs(questions: Dataset, corpus: Dataset, seed: int) -> Dataset:
     return questions.remove_columns("ecg_ids").add_column("ecg_ids", ids)
 
 
-def truth(questions: Dataset) -> np.ndarray:
+def labels(questions: Dataset) -> np.ndarray:
     return np.array([answer == ["yes"] for answer in questions["answers"]])
 
 
 def share(says_yes: np.ndarray, questions: Dataset) -> float:
-    return float((says_yes == truth(questions)).mean())
+    return float((says_yes == labels(questions)).mean())
 
 
 def both_right(says_yes: np.ndarray, pairs: Dataset) -> float:
-    return float((says_yes == truth(pairs)).reshape(-1, 2).all(axis=1).mean())
+    return float((says_yes == labels(pairs)).reshape(-1, 2).all(axis=1).mean())
 
 
 def words_alone(train: Dataset, test: Dataset) -> float:

@@ -3,10 +3,10 @@
     python benchmarks/shipped.py CHECKPOINT ludb=FOLDER cinc2021=FOLDER ptbxl=FOLDER [-o F.json] [--section F.md]
 
 CHECKPOINT is a run folder of `ecgllm train` that ends in questions, or a checkpoint from one; none of the records may
-have been in its training. Asked, in wordings that no recipe trains on, and answered by the likelier of yes and no:
+have been in its training. Asked, in paraphrases that no recipe trains on, and answered by the likelier of yes and no:
 
-- verify questions, for each wording as many that are answered yes as no, and their pairs: two ECGs, the same question,
-  once yes and once no, right only if both are;
+- verify questions, for each paraphrase as many that are answered yes as no, and their pairs: two ECGs, the same
+  question, once yes and once no, right only if both are;
 - questions about what is new or gone in the second of two ECGs, of two patients where nobody has two;
 - every finding that the simulator knows about every record that decides it: AUROC of P(yes), over all records and
   among those of one source.
@@ -14,7 +14,7 @@ have been in its training. Asked, in wordings that no recipe trains on, and answ
 How sure it says it is, the probability of the likelier answer relative to the other, is held against how often it is
 right.
 
-Beside each, the same with random ECGs in place of the right ones: what the wording alone gives. Intervals are 95 %,
+Beside each, the same with random ECGs in place of the right ones: what the question alone gives. Intervals are 95 %,
 over patients. The heart rate stands beside every answer and is measured (`signals.measure`): how far it is off the
 rate of the beats that LUDB marks. Intervals are held against LUDB's in docs/measurements.md.
 """
@@ -138,19 +138,19 @@ class Asked:
 
 
 def findings_of(answerer: Answerer, corpora: dict[str, Dataset], names: list[str]) -> dict[str, Any]:
-    """`zero_shot` of P(yes) to the first test wording of each finding, over all records that decide it."""
+    """`zero_shot` of P(yes) to the first test paraphrase of each finding, over all records that decide it."""
     targets = np.concatenate([targets_of(corpus, names) for corpus in corpora.values()])
     ids = [record_id for corpus in corpora.values() for record_id in corpus["id"]]
     patients = [patient for corpus in corpora.values() for patient in corpus["patient_id"]]
     sources = [source for source, corpus in corpora.items() for _ in range(len(corpus))]
     scores = np.zeros(targets.shape)
     rows, columns = np.nonzero(targets >= 0)
-    texts = [wording(name) for name in names]
+    texts = [question_about(name) for name in names]
     scores[rows, columns] = answerer.yes([texts[column] for column in columns], [[ids[row]] for row in rows])
     return zero_shot(scores, targets, names, patients, sources=sources)
 
 
-def wording(name: str) -> str:
+def question_about(name: str) -> str:
     """The question after a finding that is asked about every record."""
     if name == "normal ecg":
         return PARAPHRASES["verify-normal"]["test"][0]
@@ -197,9 +197,9 @@ def section(figures: dict[str, Any]) -> str:
     lines = [
         "## On real records that it never saw",
         "",
-        f"Measured by `benchmarks/shipped.py` on {records}, in wordings that were not trained on. Yes is the answer "
-        "as often as no. Intervals are 95 %, over patients. With random ECGs in place of the right ones, the "
-        "wording is all there is to go by.",
+        f"Measured by `benchmarks/shipped.py` on {records}, in paraphrases that were not trained on. Yes is the "
+        "answer as often as no. Intervals are 95 %, over patients. With random ECGs in place of the right ones, the "
+        "question is all there is to go by.",
         "",
         "| asked | right | interval | with random ECGs | number |",
         "|---|---|---|---|---|",
@@ -235,10 +235,10 @@ def section(figures: dict[str, Any]) -> str:
     within, *bounds = found.get("within", [float("nan")] * 3)
     lines += [
         "",
-        f'AUROC of P(yes) to "{wording("atrial fibrillation")}" and the like, over all records whose source decides '
-        "it. Labels of different sources follow different habits: what one calls left axis deviation the other calls "
-        "normal, and no score ranks both rightly. Beside it, therefore, among pairs of records of one source, whose "
-        f"mean is {within:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f}).",
+        f'AUROC of P(yes) to "{question_about("atrial fibrillation")}" and the like, over all records whose source '
+        "decides it. Labels of different sources follow different habits: what one calls left axis deviation the "
+        "other calls normal, and no score ranks both rightly. Beside it, therefore, among pairs of records of one "
+        f"source, whose mean is {within:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f}).",
         "",
         "| finding | AUROC | interval | within a source | with | without |",
         "|---|---|---|---|---|---|",

@@ -52,7 +52,7 @@ ROWS = 32_000  # rows of the embedding, as pretrained language models have them
 
 
 def _texts() -> list[str]:
-    return [wording for template in PARAPHRASES.values() for wording in template["train"]] + list(VOCABULARY)
+    return [text for template in PARAPHRASES.values() for text in template["train"]] + list(VOCABULARY)
 
 
 def build():

@@ -42,7 +42,7 @@ def demo(
         bool, typer.Option("--train", help="Ask a model that is first trained, in minutes; not the one that ships.")
     ] = False,
 ) -> None:
-    """Ask the model that ships about simulated ECGs, whose truth is known, and about a file."""
+    """Ask the model that ships about simulated ECGs, whose labels are known, and about a file."""
     if ecg is not None:
         from ..signals import read_ecg
 

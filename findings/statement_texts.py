@@ -1,8 +1,8 @@
 """Short statements of findings and of groups of findings: what an ECG is held against in statement training.
 
-In: a name of `VOCABULARY` or a group (`GROUPS`, "any abnormality"). Out: its wordings for training and, in other
-sentences, for measuring (`wordings`), and whether it holds of a record (`holds`). Decided here: what findings are
-also called. An abbreviation is listed only where it means one finding on an ECG.
+In: a name of `VOCABULARY` or a group (`GROUPS`, "any abnormality"). Out: its paraphrases for training and, in other
+sentences, for measuring (`statement_paraphrases`), and whether it holds of a record (`holds`). Decided here: the other
+names of findings. An abbreviation is listed only where it means one finding on an ECG.
 """
 
 from __future__ import annotations
@@ -118,11 +118,11 @@ def also_called(name: str) -> tuple[str, ...]:
     return _ALSO_CALLED.get(name, ())
 
 
-def wordings(name: str, which: str = "train") -> tuple[str, ...]:
-    """Wordings of a statement, the plainest first.
+def statement_paraphrases(name: str, which: str = "train") -> tuple[str, ...]:
+    """Paraphrases of a statement, the plainest first.
 
     which: "train": every name of the finding in every sentence; "test": its canonical name in sentences that training
-    does not use, to see how much a figure depends on wordings learned by heart.
+    does not use, to see how much a figure depends on paraphrases learned by heart.
     Raises: ValueError for a name that is neither a finding nor a group.
     """
     if name not in VOCABULARY and name not in GROUPS and name != ANY_ABNORMALITY:

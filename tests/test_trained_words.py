@@ -141,19 +141,19 @@ def test_a_copy_of_what_ships_is_asked_as_it_was_trained(tmp_path: Path) -> None
             assert log_odds(answerer, today) == pytest.approx(expected, abs=1e-3)
 
 
-def test_every_wording_reaches_what_ships_as_it_was_trained() -> None:
-    """A finding's old name in a wording is what today's name becomes, the article before it included."""
+def test_every_paraphrase_reaches_what_ships_as_it_was_trained() -> None:
+    """A finding's old name in a paraphrase is what today's name becomes, the article before it included."""
     words = json.loads((shipped_checkpoint() / "processor_config.json").read_text())["trained_words"]
     translated = TrainedWords(words).to_trained
     for today, trained in words.items():
         if today not in VOCABULARY:
             continue
-        for wordings in PARAPHRASES.values():
-            for wording in (*wordings["train"], *wordings["test"]):
-                if "{finding}" not in wording:
+        for paraphrases in PARAPHRASES.values():
+            for text in (*paraphrases["train"], *paraphrases["test"]):
+                if "{finding}" not in text:
                     continue
                 names = [in_a_sentence(name) | {"lead": "V1"} for name in (today, trained)]
-                assert translated(wording.format_map(_Lenient(names[0]))) == wording.format_map(_Lenient(names[1]))
+                assert translated(text.format_map(_Lenient(names[0]))) == text.format_map(_Lenient(names[1]))
 
 
 class _Lenient(dict):

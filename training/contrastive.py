@@ -112,9 +112,9 @@ class ContrastiveOutput(ModelOutput):
 class ContrastiveModel(ECGTextDualEncoder):
     """A dual encoder that learns from reports, from statements, or from both.
 
-    Statements have a temperature and a bias of their own, and each a learned vector beside its wordings: an untrained
-    text encoder learns over hundreds of steps to tell statements apart, and until then hides from the ECG encoder what
-    it shall see.
+    Statements have a temperature and a bias of their own, and each a learned vector beside its paraphrases: an
+    untrained text encoder learns over hundreds of steps to tell statements apart, and until then hides from the ECG
+    encoder what it shall see.
     """
 
     def __init__(self, config: ECGTextDualEncoderConfig):

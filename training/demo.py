@@ -1,8 +1,8 @@
 """The first run of a newcomer: a small model is asked about simulated ECGs and, by request, about a file.
 
 In: the checkpoint that ships, or one that is first trained; optionally a real file. Out: answers on the screen, each
-beside the truth where it is known, and beside what was measured of the file. Nothing is downloaded and no patient's
-data is used. All wordings are those that no recipe trains on.
+beside the label where there is one, and beside what was measured of the file. Nothing is downloaded and no patient's
+data is used. No recipe trains on its paraphrases.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LBBB = "Is complete left bundle branch block evident on this recording?"
 _SLOW = "Is sinus bradycardia evident on this recording?"
 _NEW = "Has complete right bundle branch block newly developed on the second tracing?"
 
-# (findings of each simulated ECG, question, true answer)
+# (findings of each simulated ECG, question, label)
 _SIMULATED = (
     ([("atrial fibrillation",)], _AF, "yes"),
     ([("sinus rhythm", "sinus bradycardia")], _AF, "no"),
@@ -72,13 +72,13 @@ def run_demo(ecg: Path | None = None, training: bool = False, folder: Path = Pat
         print(f"\n{what_it_is}")
         for title, count in (("About one simulated ECG at a time", 1), ("About two simulated ECGs at a time", 2)):
             print(f"\n{title}, none seen in training ([what they show]):")
-            for index, (shown, question, truth) in enumerate(_SIMULATED):
+            for index, (shown, question, label) in enumerate(_SIMULATED):
                 if len(shown) == count:
                     ecgs = [
                         simulate_ecg(findings, seed=_FIRST_SEED + 10 * index + i) for i, findings in enumerate(shown)
                     ]
                     names = " / ".join(", ".join(findings) for findings in shown)
-                    print(f"  [{names}]\n    {question:<78} {_answer(pipe, ecgs, question)}; truth: {truth}")
+                    print(f"  [{names}]\n    {question:<78} {_answer(pipe, ecgs, question)}; label: {label}")
         if record is not None:
             _ask_about_file(pipe, record, ecg)
             print(f"\n{what_it_is}")
@@ -93,7 +93,7 @@ def _train(folder: Path) -> None:
     started = time.monotonic()
     print("Training on simulated ECGs takes some five minutes on two CPU cores; a second demo takes the same model.")
     run_recipe(load_recipe("sim-demo", [f"output={folder}"]))
-    print(f"\nThe model is in {folder} ({time.monotonic() - started:.0f} s). On held-out ECGs and unseen wordings:")
+    print(f"\nThe model is in {folder} ({time.monotonic() - started:.0f} s). On held-out ECGs and unseen paraphrases:")
     _print_figures(folder)
 
 

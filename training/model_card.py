@@ -40,7 +40,7 @@ def run_card(context: StageContext, metrics: dict[str, Any]) -> str:
     values = yaml.safe_dump(_without_paths(recipe.to_dict()), sort_keys=False, allow_unicode=True).strip()
     used = ", ".join(f"{name} {version}" for name, version in metrics[last]["versions"].items())
     use = _ENCODES if last == "pretrain" else _ANSWERS
-    asked = f"{_asked(context, last)}, questions in wordings that were not trained on, seed {recipe.seed}."
+    asked = f"{_asked(context, last)}, questions in paraphrases that were not trained on, seed {recipe.seed}."
     return model_card(
         recipe.description or f"ECG model after the stage {last}",
         f"Made with ecgllm (method: arXiv 2411.14795); stages: {', '.join(recipe.stages)}.\n\n{use}",

@@ -200,18 +200,18 @@ def _load_questions(run: RunFolder, stage: str, split: str) -> Dataset:
 
 
 def _texts(corpus: Dataset) -> list[str]:
-    """Texts that a tokenizer made for this run is trained on: never the test wordings or other splits' reports."""
+    """Texts that a tokenizer made for this run is trained on: never the test paraphrases or other splits' reports."""
     reports = [
         report for report, split in zip(corpus["report"], corpus["split"], strict=True) if report and split == "train"
     ]
     findings = sorted({finding for findings in corpus["findings"] for finding in findings})
-    wordings = [wording for template in PARAPHRASES.values() for wording in template["train"]]
+    paraphrases = [text for template in PARAPHRASES.values() for text in template["train"]]
     prompts = []
     for number, answer in ((1, "yes"), (2, "no, none, both")):
         said = "".join(part.get("text", "") for part in ecg_prompt("", number)).strip("\n")
         prompts.append(plain_text([{"role": "user", "content": said}, {"role": "assistant", "content": answer}]))
     # As many of these as of reports: a language model learns from questions alone, and few tokens are quick to read.
-    asked = [*findings, *(f"{prompt} {wording}" for prompt in prompts for wording in wordings)]
+    asked = [*findings, *(f"{prompt} {text}" for prompt in prompts for text in paraphrases)]
     return [*reports, *asked * max(1, len(reports) // len(asked))]
 
 

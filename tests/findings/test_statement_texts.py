@@ -1,33 +1,33 @@
-"""Statements: every finding and group can be said, no two say the same, and measuring uses other wordings."""
+"""Statements: every finding and group can be said, no two say the same, and measuring uses other paraphrases."""
 
 import pytest
 
 from ecgllm.corpora import VOCABULARY
 from ecgllm.findings.labels import GROUPS
-from ecgllm.findings.statement_texts import ANY_ABNORMALITY, holds, statement_names, wordings
+from ecgllm.findings.statement_texts import ANY_ABNORMALITY, holds, statement_names, statement_paraphrases
 
 NAMES = [*VOCABULARY, *GROUPS, ANY_ABNORMALITY]
 
 
-def test_no_wording_stands_for_two_statements() -> None:
+def test_no_paraphrase_stands_for_two_statements() -> None:
     owners: dict[str, str] = {}
     for name in NAMES:
-        said = [*wordings(name), *wordings(name, "test")]
+        said = [*statement_paraphrases(name), *statement_paraphrases(name, "test")]
         assert len(said) == len(set(said))
         for text in said:
             assert owners.setdefault(text.lower(), name) == name
 
 
-def test_measuring_and_training_share_no_wording() -> None:
+def test_measuring_and_training_share_no_paraphrase() -> None:
     for name in NAMES:
-        assert not set(wordings(name)) & set(wordings(name, "test"))
-        assert wordings(name)[0] == name and "AFib" not in wordings(name, "test")
-    assert "AFib" in wordings("atrial fibrillation")
+        assert not set(statement_paraphrases(name)) & set(statement_paraphrases(name, "test"))
+        assert statement_paraphrases(name)[0] == name and "AFib" not in statement_paraphrases(name, "test")
+    assert "AFib" in statement_paraphrases("atrial fibrillation")
 
 
 def test_what_is_no_finding_is_refused() -> None:
     with pytest.raises(ValueError, match="'atrial fibrilation' is neither a finding"):
-        wordings("atrial fibrilation")
+        statement_paraphrases("atrial fibrilation")
 
 
 def test_names_are_the_findings_that_occur_and_the_groups() -> None:

@@ -9,7 +9,7 @@ from ecgllm.training import answer_accuracy
 from ecgllm.training.data.question_examples import answer_set, answer_text
 
 
-def test_one_set_of_answers_has_one_wording() -> None:
+def test_one_set_of_answers_is_one_text() -> None:
     assert answer_text(["sinus rhythm", "atrial flutter"]) == "atrial flutter, sinus rhythm"
     assert answer_text(["sinus rhythm", "atrial flutter"]) == answer_text(["atrial flutter", "sinus rhythm"])
 

@@ -1,4 +1,4 @@
-"""The demo says what it is, asks about one ECG, two, and a file in unseen wordings, and by request trains, once."""
+"""The demo says what it is, asks about one ECG, two, and a file in unseen paraphrases, and by request trains, once."""
 
 import re
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def test_it_trains_once_and_asks_about_one_two_and_a_file(
     demo.run_demo(file, True, tmp_path / "run")
     said = capsys.readouterr().out
     assert said.count("Not a medical device") == 2  # before the answers, and after those about the file
-    assert said.count("; truth: yes") == said.count("; truth: no") == 4
+    assert said.count("; label: yes") == said.count("; label: no") == 4
     one, two = said.index("About one simulated ECG at a time"), said.index("About two simulated ECGs at a time")
     assert one < two < said.index(f"About {file} (12 leads, 10 s at 100 Hz)")
     assert re.search(r"learned from \d+ simulated ECGs, no patient's data", said)
@@ -73,7 +73,7 @@ def test_the_model_that_ships_is_asked_and_nothing_trained(
     demo.run_demo(file)
     said = capsys.readouterr().out
     assert said.count("This small model learned from two simulated ECGs.") == said.count("Not a medical device") == 2
-    assert said.count("; truth: yes") == said.count("; truth: no") == 4
+    assert said.count("; label: yes") == said.count("; label: no") == 4
     about = said[said.index(f"About {file}") :]
     assert len(re.findall(r"\?  +(?:yes|no) +\(\d+%\)", about)) == 8
     assert "  measured, not by the model: " in about
@@ -81,10 +81,10 @@ def test_the_model_that_ships_is_asked_and_nothing_trained(
     assert not (tmp_path / "runs").exists()
 
 
-def test_its_wordings_are_not_trained_on() -> None:
-    def pattern(wording: str) -> str:
+def test_its_paraphrases_are_not_trained_on() -> None:
+    def pattern(paraphrase: str) -> str:
         # "{finding}?" fits any question, if anything may stand for a finding.
-        named = re.escape(wording).replace(r"\{finding\}", findings)
+        named = re.escape(paraphrase).replace(r"\{finding\}", findings)
         return re.sub(r"\\{\w+\\}", ".+", named)
 
     findings = f"(?:{'|'.join(map(re.escape, VOCABULARY))})"
@@ -95,7 +95,7 @@ def test_its_wordings_are_not_trained_on() -> None:
             name
             for template in PARAPHRASES.values()
             for name in ("train", "test")
-            if any(re.fullmatch(pattern(wording), question) for wording in template[name])
+            if any(re.fullmatch(pattern(paraphrase), question) for paraphrase in template[name])
         }
         assert sets == {"test"}, question
 

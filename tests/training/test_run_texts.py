@@ -6,7 +6,7 @@ from ecgllm.corpora.questions.paraphrases import PARAPHRASES
 from ecgllm.training.run import _texts
 
 
-def test_a_run_s_tokenizer_sees_no_test_wording_and_no_report_of_another_split() -> None:
+def test_a_run_s_tokenizer_sees_no_test_paraphrase_and_no_report_of_another_split() -> None:
     corpus = Dataset.from_dict(
         {
             "report": ["Sinus rhythm.", "Validated words.", "Tested words.", None],
@@ -18,8 +18,8 @@ def test_a_run_s_tokenizer_sees_no_test_wording_and_no_report_of_another_split()
     assert texts.count("Sinus rhythm.") == 1 and None not in texts
     assert not any("Validated" in text or "Tested" in text for text in texts)
     asked = {text.partition("Assistant: yes ")[2] for text in texts}
-    trained = {wording for wordings in PARAPHRASES.values() for wording in wordings["train"]}
-    tested = {wording for wordings in PARAPHRASES.values() for wording in wordings["test"]} - trained
+    trained = {text for paraphrases in PARAPHRASES.values() for text in paraphrases["train"]}
+    tested = {text for paraphrases in PARAPHRASES.values() for text in paraphrases["test"]} - trained
     assert trained <= asked and tested and not tested & asked
     # The names of all findings, of whatever split: they are the vocabulary's, and asked about in every one.
     assert "atrial flutter" in texts

@@ -24,7 +24,7 @@ from .shared_ecgs import attention_of, share_beginning
 
 
 def answer_text(answers: Sequence[str]) -> str:
-    """How a model says a list of answers: sorted, so that one set has one wording."""
+    """How a model says a list of answers: sorted, so that equal sets are equal texts."""
     return ", ".join(sorted(answers))
 
 

@@ -1,7 +1,7 @@
 """The questions of a stage: built as the recipe says, or taken from a folder, and de-biased.
 
-In: a recipe, a stage, the records of a split. Out: questions. Decided here: training asks in the training wordings and
-validation in the test wordings; the stage debias asks yes/no questions where the recipe says nothing.
+In: a recipe, a stage, the records of a split. Out: questions. Decided here: training asks in the training paraphrases
+and validation in the test paraphrases; the stage debias asks yes/no questions where the recipe says nothing.
 """
 
 from __future__ import annotations

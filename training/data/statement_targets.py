@@ -1,8 +1,8 @@
 """Statements as targets: which texts every ECG of a batch is held against, what holds, and what each answer weighs.
 
 In: the findings of a corpus' records, and what each source ever states. Out: `StatementTargets`: names, a row of
-targets per record, weights, and texts for a training step or for measuring. Decided here: the wordings of a step
-follow from the seed and its number alone, so that all processes, and a run that was taken up again, use the same; and
+targets per record, weights, and texts for a training step or for measuring. Decided here: the paraphrases of a
+step follow from the seed and the number of the step alone, so that all processes, and a resumed run, use the same; and
 how yes and no are balanced.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from ...errors_ecgllm import ECGError
 from ...findings.labels import GROUPS, VOCABULARY
-from ...findings.statement_texts import holds, statement_names, wordings
+from ...findings.statement_texts import holds, statement_names, statement_paraphrases
 
 UNKNOWN = -1
 _RAREST = 0.02
@@ -26,7 +26,7 @@ class StatementTargets:
     Args:
         findings: of the training records, from which the shares of yes and no are counted. stated: source -> every
             finding that it ever states, in any split (`corpora.sources.stated_by_source`); what a source never states
-            is open in its records. seed: of the wordings. sources: of the records of `findings`; None: all of the
+            is open in its records. seed: of the paraphrases. sources: of the records of `findings`; None: all of the
             source None.
     Attributes: names: of the statements that hold of some training record and not of another. weights: float32
         [2, statements], of no (first row) and yes.
@@ -60,8 +60,10 @@ class StatementTargets:
         categories = [VOCABULARY[name].category if name in VOCABULARY else GROUPS.get(name) for name in self.names]
         self._of_noise = np.array([category == "noise" for category in categories], dtype=bool)
         self._no_noise = np.array([name == "no noise" for name in self.names], dtype=bool)
-        self._training = [wordings(name) for name in self.names]
-        self._measuring = [(wordings(name)[0], *wordings(name, "test")) for name in self.names]
+        self._training = [statement_paraphrases(name) for name in self.names]
+        self._measuring = [
+            (statement_paraphrases(name)[0], *statement_paraphrases(name, "test")) for name in self.names
+        ]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -88,13 +90,13 @@ class StatementTargets:
         return np.where(self._of_noise & (targets == 0), UNKNOWN, np.where(self._no_noise, UNKNOWN, targets))
 
     def texts(self, step: int) -> list[str]:
-        """One wording of every statement, for a training step."""
+        """One paraphrase of every statement, for a training step."""
         rng = np.random.default_rng([self.seed, step, 7])
         choice = rng.random(len(self.names))
         return [own[int(share * len(own))] for own, share in zip(self._training, choice, strict=True)]
 
     def measuring_texts(self) -> list[str]:
-        """The wordings for measuring: the plainest of every statement, then each wording that training does not use,
+        """The paraphrases for measuring: the plainest of every statement, then each that training does not use,
         statement by statement; every statement has equally many.
         """
-        return [text for wording in zip(*self._measuring, strict=True) for text in wording]
+        return [text for paraphrases in zip(*self._measuring, strict=True) for text in paraphrases]

@@ -70,7 +70,7 @@ class PretrainingTrainer(StageTrainer):
     def _with_statements(self, inputs: dict[str, Any]) -> dict[str, Any]:
         if "statement_targets" not in inputs:
             return inputs
-        # By step, not by process: all hold their ECGs against the same wordings.
+        # By step, not by process: all hold their ECGs against the same paraphrases.
         return inputs | self._statement_inputs(self.statements.texts(self.state.global_step))
 
     def _statement_inputs(self, texts: list[str]) -> dict[str, torch.Tensor]:
@@ -78,7 +78,7 @@ class PretrainingTrainer(StageTrainer):
         return self._prepare_inputs(encoded | {"statement_weights": torch.from_numpy(self.statements.weights)})
 
     def _measuring_inputs(self, targets: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        """All wordings for measuring, of which the first of each statement alone has targets, and so a loss."""
+        """All paraphrases for measuring, of which the first of each statement alone has targets, and so a loss."""
         texts, count = self.statements.measuring_texts(), len(self.statements)
         inputs = self._statement_inputs(texts)
         if targets is not None:
@@ -139,21 +139,21 @@ class PretrainingTrainer(StageTrainer):
         if "statement" in found and len(self.statements):
             said = ((examples.findings[index] or (), examples.sources[index]) for index in ids)
             targets = np.stack([self.statements.targets(*own) for own in said])
-            measured |= self._told_apart(
+            measured |= self._zero_shot_figures(
                 ecgs, found["statement"], targets, [examples.patients[index] for index in ids]
             )
         return measured
 
-    def _told_apart(
+    def _zero_shot_figures(
         self, ecgs: np.ndarray, statements: np.ndarray, targets: np.ndarray, patients: list[str]
     ) -> dict[str, float]:
-        """How well findings are told apart, in the plainest wording and in those that training does not use."""
+        """How well findings are recognised, in the plainest paraphrase and in those that training does not use."""
         # Not the groups: they are made of findings that are measured one by one.
         names = self.statements.names
         own = [column for column, name in enumerate(names) if name in VOCABULARY]
         texts = statements.reshape(-1, len(names), ecgs.shape[1])[:, own]
         called = [names[column] for column in own]
-        # The mean over wordings, as CLIP's prompts are joined.
+        # The mean over paraphrases, as CLIP's prompts are joined.
         plain, others = (
             zero_shot(ecgs @ texts[part].mean(axis=0).T, targets[:, own], called, patients, self.args.seed)
             for part in (slice(1), slice(1, None))

@@ -1,4 +1,4 @@
-"""Targets of statements: what is known, what is masked, how the sides are balanced, and which wordings a step has."""
+"""Targets of statements: what is known, what is masked, how yes and no are balanced, and the paraphrases of a step."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -86,7 +86,7 @@ def test_a_rare_finding_does_not_weigh_without_bound() -> None:
     assert statements.weights[1, statements.names.index("atrial fibrillation")] == 25
 
 
-def test_wordings_follow_from_seed_and_step() -> None:
+def test_paraphrases_follow_from_seed_and_step() -> None:
     findings, stated = [AF, SINUS, FLUTTER], {None: {*AF, *SINUS, *FLUTTER}}
     statements, same, other = (StatementTargets(findings, stated, seed) for seed in (3, 3, 4))
     assert statements.texts(5) == same.texts(5)
@@ -97,7 +97,7 @@ def test_wordings_follow_from_seed_and_step() -> None:
     assert not used & set(statements.measuring_texts()[len(statements) :])
 
 
-def test_measuring_texts_come_wording_by_wording() -> None:
+def test_measuring_texts_come_paraphrase_by_paraphrase() -> None:
     statements = StatementTargets([AF, SINUS], {None: {*AF, *SINUS}})
     texts, count = statements.measuring_texts(), len(statements)
     assert len(texts) == 3 * count and tuple(texts[:count]) == statements.names
