@@ -1,11 +1,11 @@
-"""An encoder that sees beats (`ECGBeatEncoder`): where the QRS complexes are, and what stands around them.
+"""An encoder that sees beats (`ECGBeatEncoder`): where the QRS complexes are, and the waveform around them.
 
 In: prepared ECGs [ecgs, leads, samples]. Out: [ecgs, patches, hidden], added to the patch embedding. A patch in which
 a beat lies gets that beat: its waveform, aligned at QRS, and its distances to its neighbours. Every patch gets the
-ECG's median beat, its rate and how regular it is. Patches alone cut beats at arbitrary places, so that a transformer
-needs hundreds of thousands of ECGs before it compares two RR intervals or sees that a P wave is missing; aligned beats
-need few (figures in docs/training.md). Decided here: how QRS is found in batches on any device, and which intervals
-are told. This file travels with a checkpoint.
+dominant beat of the ECG, its rate and its regularity. Patches alone cut beats at arbitrary places, so that a
+transformer needs hundreds of thousands of ECGs before it compares two RR intervals or sees that a P wave is missing;
+aligned beats need few (figures in docs/training.md). Decided here: how QRS is found in batches on any device, and
+which intervals are given. This file travels with a checkpoint.
 """
 
 import torch
@@ -31,9 +31,9 @@ _UNKNOWN_RR_S = 1.0
 def find_beats(ecg_values: torch.Tensor, lengths: torch.Tensor, sampling_rate: float) -> torch.Tensor:
     """Where the QRS complexes are: bool [ecgs, samples], True at the middle of each.
 
-    QRS is told from P, T and noise by its energy over all leads, held against the ECG's own QRS level: of two
-    candidates within 420 ms the one with less than half the height is a T or P wave (Pan and Tompkins 1985 use 360 ms
-    for T), and a QRS has at least 0.35 of the usual height. Complexes within 60 ms of an end are cut and left out.
+    QRS is distinguished from P, T and noise by its energy over all leads, compared with the ECG's own QRS level: of
+    two candidates within 420 ms the one with less than half the height is a T or P wave (Pan and Tompkins 1985 use 360
+    ms for T), and a QRS has at least 0.35 of the usual height. Complexes within 60 ms of an end are cut and left out.
     The rules of `heart_ecgllm`, without what cannot be done for a whole batch at once.
 
     Args: ecg_values: [ecgs, leads, samples], zero past an ECG's end and in missing leads. lengths: int [ecgs].
@@ -153,7 +153,7 @@ class ECGBeatEmbedding(nn.Module):
 
 
 class ECGBeatEncoder(ECGEncoder):
-    """An `ECGEncoder` whose patches are told the beats in them, and all of them the ECG's median beat and rhythm."""
+    """An `ECGEncoder` whose patches get the beats in them, and all of them the dominant beat and the rhythm."""
 
     config: ECGBeatEncoderConfig
     config_class = ECGBeatEncoderConfig
@@ -187,7 +187,7 @@ def _positions(found: torch.Tensor, closest: int) -> tuple[torch.Tensor, torch.T
 
 
 def _intervals(seconds: torch.Tensor, is_beat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """([ecgs, beats, 5 bins + 2], [ecgs, 3 bins]): what is told of a beat's RR intervals, and of all in an ECG.
+    """([ecgs, beats, 5 bins + 2], [ecgs, 3 bins]): features of each beat's RR intervals, and of all RR intervals.
 
     Of a beat: RR before and behind it, by themselves, by the ECG's median and by each other; whether they are known.
     Of an ECG: the median, the spread, the root mean square of successive differences. Logarithms to the base 2.

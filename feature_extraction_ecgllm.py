@@ -33,7 +33,7 @@ from .signal_ecgllm import (
 )
 
 # Robust peak-to-peak amplitudes of the median lead in LUDB, PTB-XL, CinC 2021 and CODE-15 % (631 records) lie between
-# 0.4 and 34 mV, the latter a saturated recording; in microvolt the same records start at 400. Recorder noise alone
+# 0.4 and 34 mV, the latter a saturated recording; in microvolt the same records start at 400. Device noise alone
 # exceeds 0.01 mV.
 _MAX_MEDIAN_AMPLITUDE = 50.0
 _MIN_LARGEST_AMPLITUDE = 0.01
@@ -48,8 +48,8 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
     """Turn ECGs into model input; the signal path of a checkpoint, saved with it in `preprocessor_config.json`.
 
     Every ECG alone: order leads by name -> samples that are not finite -> resample (each lead's median taken off
-    before and put back after) -> remove drift -> check amplitudes -> derive missing limb leads -> scale; then pad to
-    the longest.
+    before and put back after) -> remove baseline wander -> check amplitudes -> derive missing limb leads -> scale;
+    then pad to the longest.
 
     Args:
         sampling_rate: rate of the output in Hz.

@@ -2,8 +2,9 @@
 
 Noise has peaks too. What a heart adds is that its QRS complexes stand out of what lies between them, in all leads at
 the same moment, and that they look alike; a signal that shows both has a heart, any other is refused by name. QRS is
-told from P, T and noise by its energy over all leads against the record's own QRS level, not against the half second
-around it: a P wave 225 ms or more before QRS, or one that no QRS follows, stands alone there and would win. Decided
+distinguished from P, T and noise by its energy over all leads, compared with the record's own QRS level. It is not
+compared with the half second around it: a P wave 225 ms or more before QRS, or one that no QRS follows, stands alone
+there and would win. Decided
 here: the bands, how near two beats can be, how large and how distinct a complex must be, and how alike. NumPy alone,
 at any sampling rate: this file travels with a checkpoint, and the reading and measuring of files uses it too.
 """
@@ -15,13 +16,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-# Hz. Candidates are sought where P and T are small; of those that are left, wide ectopic beats are better told from P
-# where their slow part counts, too. From 6 Hz on tall T waves are candidates, from 8 Hz on fewer ectopic beats are.
+# Hz. Candidates are sought where P and T are small. Of those that are left, wide ectopic beats are better
+# distinguished from P where their slow part counts, too. From 6 Hz tall T waves are candidates, from 8 Hz fewer ectopic beats are.
 _SEEK_BAND, _JUDGE_BAND = (7.0, 30.0), (5.0, 30.0)
-_SHAPE_BAND = (
-    1.5,
-    25.0,
-)  # what beats are compared in: QRS and T, neither drift nor hum nor most of the muscles' noise
+# Beats are compared in it: QRS and T, but neither baseline wander nor powerline interference, nor most muscle noise.
+_SHAPE_BAND = (1.5, 25.0)
 _GRID_HZ = 200.0  # nothing above 30 Hz is looked at; the time of a beat is known to 5 ms
 _QRS_S = 0.12  # energy is averaged over the length of a wide complex
 _WINDOW_S = 2.0  # each holds a beat at 30 beats per minute or more; their median is not moved by an artefact
@@ -35,9 +34,9 @@ _SMALLEST = 0.15  # share of the QRS level below which no candidate is looked at
 _UNSURE = (0.25, 0.6)  # shares of the QRS level: below none is a QRS, above each is one, between the record decides
 
 FLAT_BELOW_MV = 0.02
-"""ANSI/AAMI EC11: 20 microvolts peak to valley is the smallest deflection that a recorder has to show."""
+"""ANSI/AAMI EC11: 20 microvolts peak to valley is the smallest deflection that a device has to show."""
 
-# What tells a heart from noise, chosen on half of the records and noises; docs/measurements.md has the other half.
+# What distinguishes a heart from noise, chosen on half of the records and noises; docs/measurements.md has the rest.
 _STANDS_OUT = 2.2  # times the energy between beats; noise of any colour reaches 1.2 to 2
 _STANDS_OUT_ALONE = 5.0  # where too few beats are there to be compared: fewer than two, or six in a short strip
 _FEW_BEATS, _SHORT_S = 6, 5.0
@@ -65,7 +64,7 @@ class Heart:
     found: whether the signal shows the beats of a heart. beats: seconds of the middle of each QRS complex (or of what
     comes nearest to one, where no heart is found). stands_out: energy at the beats by that between them. alike: the
     correlation of beats with each other over all leads, None with fewer than two. alike_in_lead: the same by lead
-    [leads], NaN where it cannot be told. height_mv: QRS from peak to valley by lead [leads], from 5 to 30 Hz, which
+    [leads], NaN where it is not known. height_mv: QRS from peak to valley by lead [leads], from 5 to 30 Hz, which
     leaves half of a wide complex. missing: why it is no heart, None where it is one.
     """
 
@@ -89,7 +88,7 @@ def find_heart(signal: np.ndarray, sampling_rate: float) -> Heart:
     It does if its QRS complexes hold several times the energy of what lies between them and resemble each other. With
     a single beat, or few in less than five seconds, it is enough that they stand out. Neither rate nor regularity
     counts: ventricular tachycardia, fibrillation of the atria, pacing and 20 beats a minute are hearts. Ventricular
-    fibrillation and asystole are not told from noise.
+    fibrillation and asystole are not distinguished from noise.
 
     Args: signal: [leads, samples] in mV, all finite. sampling_rate: Hz.
     """

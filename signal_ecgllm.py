@@ -1,4 +1,4 @@
-"""Signals as arrays: lead names, derived limb leads, band-limited resampling, drift removal.
+"""Signals as arrays: lead names, derived limb leads, band-limited resampling, baseline wander.
 
 In: arrays in mV with lead names and rates. Out: the same, changed as asked. What these functions do to a signal is
 part of what a model saw, so they live in a file that travels with a checkpoint; readers of files use them without a
@@ -135,7 +135,7 @@ def positive_rate(rate: Any) -> float:
     if not (math.isfinite(value) and value > 0):
         raise ECGInputError(
             f"the sampling rate is {rate!r}; expected a positive number in Hz. Pass sampling_rate=... as the "
-            "recorder or the file's header states it; it cannot be guessed from the samples"
+            "device or the file's header states it; it cannot be guessed from the samples"
         )
     return value
 
@@ -178,12 +178,12 @@ def _resample_by_taps(x: np.ndarray, up: int, down: int, samples_out: int) -> np
 
 
 def remove_baseline(signal: np.ndarray, sampling_rate: float, cutoff: float = 0.5) -> np.ndarray:
-    """Remove baseline drift with a zero-phase high-pass.
+    """Remove baseline wander with a zero-phase high-pass.
 
-    The drift that is subtracted is the smoothest curve through the signal (least squares with a penalty on the second
+    The wander that is subtracted is the smoothest curve through the signal (least squares with a penalty on the second
     difference). Inside a record this is, up to discretisation, the gain of a 2nd-order Butterworth high-pass run
     forward and backward, (f/cutoff)^4 / (1 + (f/cutoff)^4): 1/2 at `cutoff`, -3 dB at 1.25 * cutoff. At the ends the
-    drift runs on as a straight line: on 10 s cut from longer real records the first half second then differs from the
+    wander runs on as a straight line: on 10 s cut from longer real records the first half second then differs from the
     uncut record by half of what scipy.signal.filtfilt leaves, because no complex at the edge is mirrored.
 
     Args: signal [..., samples >= 3], any unit; rate and cutoff in Hz. Returns: float32, same shape.
@@ -193,9 +193,9 @@ def remove_baseline(signal: np.ndarray, sampling_rate: float, cutoff: float = 0.
     """
     samples = signal.shape[-1]
     low_pass, ends, correction = _smoother(samples, float(sampling_rate), float(cutoff))
-    drift = _smooth_mirrored(signal.astype(np.float64), low_pass)
-    slopes = np.stack([drift[..., 0] - drift[..., 1], drift[..., -1] - drift[..., -2]], axis=-1)
-    return (signal - drift - (slopes @ correction) @ ends).astype(np.float32)
+    wander = _smooth_mirrored(signal.astype(np.float64), low_pass)
+    slopes = np.stack([wander[..., 0] - wander[..., 1], wander[..., -1] - wander[..., -2]], axis=-1)
+    return (signal - wander - (slopes @ correction) @ ends).astype(np.float32)
 
 
 def _smooth_mirrored(x: np.ndarray, low_pass: np.ndarray) -> np.ndarray:

@@ -60,7 +60,7 @@ def features(record: ECGRecord) -> dict[str, float]:
         - record.signal.mean(axis=1, keepdims=True)
         - remove_baseline(record.signal, record.sampling_rate)
     )
-    found["drift mV"] = float(np.median(np.ptp(slow, axis=1)))
+    found["baseline wander mV"] = float(np.median(np.ptp(slow, axis=1)))
     measured = measure(record)
     peaks = np.array([round(time * RATE) for time in measured.beats], dtype=int)
     if len(peaks) < 3:

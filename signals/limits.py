@@ -1,4 +1,4 @@
-"""What is refused, or doubted, because of its size: bytes that would not fit, rates of no recorder, millivolts that no
+"""What is refused, or doubted, because of its size: bytes that would not fit, rates of no device, millivolts that no
 heart makes.
 
 In: a number of a header, or the extremes of a signal. Out: an error, or a sentence for the record's notes.
@@ -14,14 +14,14 @@ MAX_LEADS = 1024  # of one recording: body surface maps have some 250
 # Bounds that only a wrong gain or unit passes: electrodes on skin give 0.1 to 10 mV of ECG, offsets up to 300 mV.
 HIGHEST_PLAUSIBLE_MV = 500.0
 LOWEST_PLAUSIBLE_MV = 0.01
-# Hz. Below 10 a QRS of 0.1 s is one sample; recorders of high-frequency QRS and pacing spikes stay below 100 kHz.
+# Hz. Below 10 a QRS of 0.1 s is one sample; devices of high-frequency QRS and pacing spikes stay below 100 kHz.
 LOWEST_RATE, HIGHEST_RATE = 10.0, 100_000.0
 # Steps per unit. Wide, as converters write what they like: a real EEG has 2.4e-11.
 SMALLEST_GAIN, LARGEST_GAIN = 1e-15, 1e15
 
 
 def check_rate(where: str, rate: float) -> float:
-    """The rate in Hz. Raises: ECGReadError for one that no recorder of ECGs has, infinity and NaN among them."""
+    """The rate in Hz. Raises: ECGReadError for one that no device of ECGs has, infinity and NaN among them."""
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise ECGReadError(
             f"{where}: the sampling rate is {rate:g} Hz; ECGs have {LOWEST_RATE:g} to {HIGHEST_RATE:,.0f} Hz. The "
@@ -32,7 +32,7 @@ def check_rate(where: str, rate: float) -> float:
 
 def check_size(path: str, leads: int, samples: int, max_bytes: int) -> None:
     """Refuse what would not fit: float32 [leads, samples] above `max_bytes`, said before it is allocated; also more
-    than `MAX_LEADS`, which no recorder has.
+    than `MAX_LEADS`, which no device has.
 
     Raises: ECGReadError with the numbers and the way out.
     """

@@ -65,7 +65,7 @@ class ECGRecord:
         age: years. sex: "female" or "male".
         statements: the source's own codes or sentences, such as "SNOMED:426783006".
         finding_leads: finding -> leads in which it shows, where the source tells, such as {"baseline drift": ("V1",)}.
-        device: the model of the recorder, such as "CS-12".
+        device: the model of the ECG device, such as "CS-12".
         notes: what a reader did or noticed; one of more than 2,000 characters is shortened.
         source: name of the format or generator.
 

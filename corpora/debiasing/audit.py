@@ -43,7 +43,7 @@ class Audit:
     how far the severity of records that answer yes is from that of those that answer no, by attribute;
     other_severity_gap: the same of the findings that are not asked about, with a corpus. both_answers: share of
     verify questions whose paraphrase occurs with both answers. across_splits: question-only accuracy on another split
-    of a guesser that saw "train". words, words_across_splits: the same of a classifier of n-grams (`word_baseline`).
+    of a baseline that saw "train". words, words_across_splits: the same of a classifier of n-grams (`word_baseline`).
     patient_leaks, paraphrase_leaks: what "train" shares with other splits. weighted: whether the column weight was
     used. patients_known: else every record counts as a patient. unknown: records asked about that the corpus lacks.
     """
@@ -194,7 +194,7 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
 
 @dataclass(frozen=True)
 class _Asked:
-    """Questions without their words: what every guesser is asked. Guessers know the type of a question."""
+    """Questions without their words: what every baseline predicts. Baselines know the type of a question."""
 
     types: Sequence[str]
     answers: Sequence[str]
@@ -206,7 +206,7 @@ class _Asked:
         return _Asked(*cut, self.weights[rows])
 
     def tally(self, keys: _Keys, credits_of: Callable[..., np.ndarray]) -> Tally:
-        """What a guesser by these keys earns, cross-fitted, with the bounds of what the keys tell."""
+        """What a baseline by these keys earns, cross-fitted, with the bounds of what the keys tell."""
         credits = np.zeros(len(keys))
         for own in rows_by(self.types).values():
             one = self.of(own)
@@ -217,7 +217,7 @@ class _Asked:
     def across(
         self, keys: _Keys, splits: Sequence[str | None], credits_of: Callable[..., np.ndarray]
     ) -> dict[str, Group]:
-        """Split -> accuracy there of a guesser that saw the train split; of types that it did not see nothing."""
+        """Split -> accuracy there of a baseline that saw the train split; of types that it did not see nothing."""
         rows = rows_by(splits)
         seen = rows_by([self.types[row] for row in rows.get("train", ())])
         asked = [row for row, split in enumerate(splits) if split not in ("train", None) and self.types[row] in seen]
@@ -267,7 +267,7 @@ def _with_confounders(
     confounders: dict[str, list[str]], keys: _Keys, verify: list[int], asked: _Asked
 ) -> dict[str, Group]:
     """Confounder -> accuracy from the question and its value. Paraphrases may be too rare to be looked up with it, so
-    the better of two guessers counts: by the paraphrase, or by the attribute, and the value."""
+    the better of two baselines counts: by the paraphrase, or by the attribute, and the value."""
     found = {}
     for name, values in confounders.items() if verify else ():
         own = [values[row] for row in verify]

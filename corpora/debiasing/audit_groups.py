@@ -27,7 +27,8 @@ class Group:
     """One group of questions: how often a question-only baseline is right. yes: share of "yes" among its verify
     questions.
 
-    cell: how many questions have the key of the median question; None for a guesser that learned from other questions.
+    cell: how many questions have the key of the median question; None for a baseline that learned from other
+    questions.
     """
 
     name: str
@@ -52,9 +53,9 @@ HEAD = f"{'':<34}{'questions':>10}{'cell':>8}{'question-only [95 %]':>29}{'commo
 
 
 class Tally:
-    """Questions with the credits of a guesser, to be grouped.
+    """Questions with the credits of a baseline, to be grouped.
 
-    evidence: bounds of what its keys tell; None for a guesser that learned from other questions than these. sizes: of
+    evidence: bounds of what its keys tell; None for a baseline that learned from other questions than these. sizes: of
         each question's cell.
     """
 

@@ -1,7 +1,7 @@
 """Question-only accuracy and information as figures with intervals: what a question tells when nobody looks at the
 ECG.
 
-In: credits of a guesser (`question_only_baseline`, `word_baseline`), clusters (patients), weights, and bounds
+In: credits of a baseline (`question_only_baseline`, `word_baseline`), clusters (patients), weights, and bounds
 (`cell_evidence`). Out: scores. Decided here: when cells are too small to tell, and then no figure is given.
 """
 
@@ -61,7 +61,7 @@ def score(credits: np.ndarray, clusters: Sequence[Hashable], weights: np.ndarray
 
 
 def baseline_score(credits: np.ndarray, clusters: Sequence[Hashable], weights: np.ndarray, bounds: Bounds) -> Score:
-    """Question-only accuracy: what the guesser earned, and from what the cells can tell at least to what they may
+    """Question-only accuracy: what the baseline earned, and from what the cells can tell at least to what they may
     hide.
 
     Without a value (None) where they may hide more than five points: its cells are too small to tell.

@@ -1,7 +1,7 @@
 """What cells that are too small to guess from may hide: bounds of question-only accuracy from pairs of questions.
 
-In: keys, answers, clusters, weights and the guesser's credits. Out: `Bounds`. Decided here: how much can be known from
-few questions of each key. Two questions say nothing of their own paraphrase, but a thousand paraphrases with two
+In: keys, answers, clusters, weights and the baseline's credits. Out: `Bounds`. Decided here: how much can be known
+from few questions of each key. Two questions say nothing of their own paraphrase, but a thousand paraphrases with two
 questions each say how alike two answers to one paraphrase are. That agreement of pairs estimates the sum of the
 squared probabilities of the answers without bias, from two questions on, and is below chance where the set was
 balanced by design.
@@ -26,7 +26,7 @@ _Z95 = 1.644854  # one-sided
 
 @dataclass(frozen=True)
 class Bounds:
-    """Per question, what the best guesser that knows its key could reach on average: at least, and at most.
+    """Per question, what the best baseline that knows its key could reach on average: at least, and at most.
 
     lumps: what is alike by chance: the cell where its lead may be chance, else the record (numbers).
     """
@@ -55,7 +55,7 @@ def bounds(
 ) -> Bounds:
     """Bounds of what the exact keys tell, of questions of one type.
 
-    Cells with a clear lead are what the guesser earned. Of all others let p be a cell's probabilities of the
+    Cells with a clear lead are what the baseline earned. Of all others let p be a cell's probabilities of the
     answers, q those of the nearest broader key that is large (else all answers alike), and V the variance, the mean
     sum of (p - q)^2. It is the agreement of pairs within cells less that across cells, pooled over cells of about a
     size that have the first part of the key in common, plus 1.64 standard errors. Then

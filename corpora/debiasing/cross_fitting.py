@@ -1,8 +1,8 @@
-"""Cross-fitting by record: what a guesser learned from some records is asked of others, near balance too.
+"""Cross-fitting by record: a baseline learns from some records and is tested on others, near balance too.
 
-In: names of records, credits of guesses. Out: folds, and how far a guess is to be trusted. Decided here: folds hang on
-the record's name alone, so that a question more or less moves no other one; trust grows by and by with what guesses
-earn beyond chance, so that no question decides alone.
+In: names of records, credits of predictions. Out: folds, and how far a prediction is to be trusted. Decided here:
+folds depend on the record's name alone, so that a question more or less moves no other one; trust grows gradually with
+what predictions earn beyond chance, so that no question decides alone.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class DebiasReport:
     answered by yes or no that whoever asked for the report kept all the same. positivity: of method="standardise",
     what was left out as it was never asked in some stratum, in words. distance: there, how far the strata of a
     question are from those of all, before and after. by_attribute: confounder -> the same as balance within each
-    attribute, where opposite differences do not cancel. crossed: how often a guesser that knows attribute, paraphrase
+    attribute, where opposite differences do not cancel. crossed: how often a baseline that knows attribute, paraphrase
     and stratum is right about what was kept; None where nothing is matched on.
     """
 

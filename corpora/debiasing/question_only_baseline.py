@@ -2,8 +2,8 @@
 
 In: keys (what a question-only baseline sees, from broad to exact: template, attribute, paraphrase), answers, clusters
 (records or patients), weights; of questions of one type. Out: the credit of every question. Decided here: how the
-guesser is kept honest near balance. It learns from nine tenths of the records and is asked about the last tenth. From
-a perfectly balanced cell it then sees a lead of the answer that it was not shown: a guesser that followed every lead
+baseline is kept honest near balance. It learns from nine tenths of the records and is asked about the last tenth. From
+a perfectly balanced cell it then sees a lead of the answer that it was not shown: a baseline that followed every lead
 would be wrong more often than chance, and one question more or less would turn the figure over. So
 - an answer is given up only as far as its shortfall is beyond chance, from one to two standard deviations (cautious);
 - cells that are alike in size may follow smaller leads (bold) as far as that earns more, beyond chance, among them;
@@ -60,7 +60,7 @@ def transfer_credits(
     train: tuple[Sequence[Sequence[Hashable]], Sequence[Hashable], Sequence[Hashable], np.ndarray],
     test: tuple[Sequence[Sequence[Hashable]], Sequence[Hashable]],
 ) -> np.ndarray:
-    """Credit on the questions of one split of the guesser that saw another.
+    """Credit on the questions of one split of the baseline that saw another.
 
     Args: train: keys, answers, clusters and weights. test: keys and answers.
     """
@@ -80,7 +80,7 @@ def _splits(clusters: Sequence[Hashable], rows: np.ndarray) -> list[_Split]:
 
 
 class _Table:
-    """Counts of answers by key, on every level, and what is guessed from some of them.
+    """Counts of answers by key, on every level, and what is predicted from some of them.
 
     A cell is what has one key on one level, a pair is one answer of a cell.
     """

@@ -4,8 +4,8 @@ record.
 In: paraphrases, answers, clusters (records or patients). Out: credits on questions about records, or of a split, that
 it was not trained on. It carries to paraphrases never seen, as a language model does, where the table of
 `question_only_baseline` knows only keys. Decided here: near balance it is wrong by construction, as leaving out one
-yes leaves its paraphrase with more no. So it is followed as far as guesses of about its certainty earn more than the
-commonest answer, beyond chance.
+yes leaves its paraphrase with more no. So it is followed as far as predictions of about its certainty earn more than
+the commonest answer, beyond chance.
 """
 
 from __future__ import annotations
@@ -22,8 +22,14 @@ from .question_only_baseline import baseline_credits, transfer_credits
 _FOLDS = 5
 _PARTITION = 100  # another than those of the table of keys
 _TIE = 1e-6  # of probabilities
-_MOST_ANSWERS = 30  # of a query; rarer answer sets are never guessed
-_CERTAINTY = (0.02, 0.05, 0.1, 0.2, 0.4)  # lead in probability of the likeliest answer; guesses between two are alike
+_MOST_ANSWERS = 30  # of a query; rarer answer sets are never predicted
+_CERTAINTY = (
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.4,
+)  # lead in probability of the likeliest answer; predictions between two are alike
 
 Seen = tuple[Sequence[str], Sequence[str], Sequence[Hashable], np.ndarray]  # paraphrases, answers, clusters, weights
 
@@ -47,7 +53,7 @@ def transferred_credits(train: Seen, test: tuple[Sequence[str], Sequence[str]]) 
     broad = baseline_credits([()] * len(train[1]), train[1], train[2], train[3])
     trusted = _cross_fitted(train, broad)[2]
     known = transfer_credits(([()] * len(train[1]), *train[1:]), ([()] * len(test[1]), test[1]))
-    credits, group = _guessed((train[0], train[1], train[3]), test)
+    credits, group = _predicted((train[0], train[1], train[3]), test)
     return known + trusted[group] * (credits - known)
 
 
@@ -56,7 +62,7 @@ def word_credits(
 ) -> np.ndarray:
     """Credit on questions of a classifier that saw others and is always followed: (paraphrases, answers) of both, and
     weights."""
-    return _guessed(train, test)[0]
+    return _predicted(train, test)[0]
 
 
 def _cross_fitted(seen: Seen, broad: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,17 +73,17 @@ def _cross_fitted(seen: Seen, broad: np.ndarray) -> tuple[np.ndarray, np.ndarray
     for one in np.unique(fold):
         own, asked = np.flatnonzero(fold != one), np.flatnonzero(fold == one)
         if len(own):
-            credits[asked], group[asked] = _guessed(
+            credits[asked], group[asked] = _predicted(
                 ([texts[i] for i in own], [answers[i] for i in own], mass[own]),
                 ([texts[i] for i in asked], [answers[i] for i in asked]),
             )
     return credits, group, trust(credits - broad, group, numbers(clusters), mass, len(_CERTAINTY) + 1)
 
 
-def _guessed(
+def _predicted(
     train: tuple[Sequence[str], Sequence[str], np.ndarray], test: tuple[Sequence[str], Sequence[str]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Credits, and the group of certainty of every guess."""
+    """Credits, and the group of certainty of every prediction."""
     # Here, for only audits need what takes a second to import.
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -85,7 +91,7 @@ def _guessed(
 
     counts = Counter(train[1])
     common = [answer for answer, _ in counts.most_common(_MOST_ANSWERS)]
-    if len(common) > 2:  # what was answered once cannot be told from its words
+    if len(common) > 2:  # what was answered once cannot be learned from its words
         common = [answer for answer in common if counts[answer] > 1] or common[:1]
     if len(common) == 1:
         return np.array([float(answer == common[0]) for answer in test[1]]), np.full(len(test[1]), len(_CERTAINTY))

@@ -32,7 +32,8 @@ _PAIRS = np.triu_indices(12, 1)
 def average(signal: np.ndarray, rate: float, beats: np.ndarray) -> np.ndarray | None:
     """The median of beats on `GRID_S`, in mV [leads, samples]; None with fewer than two whole ones.
 
-    Args: signal: [leads, samples] in mV, all finite, its drift removed. rate: Hz. beats: seconds of QRS complexes.
+    Args: signal: [leads, samples] in mV, all finite, its baseline wander removed. rate: Hz. beats: seconds of QRS
+    complexes.
     """
     whole = []
     for beat in beats.tolist():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 _LOWEST_RATE_HZ = 240.0  # below, a spike is as wide as a narrow R wave
-_FLANK_S = 0.006  # a spike is gone after this time on both sides; the recorder's low-pass makes it as wide
+_FLANK_S = 0.006  # a spike is gone after this time on both sides; the device's low-pass makes it as wide
 _SHARP = 1.5  # times what the flanks at 6 ms are high may those at 12 ms be: an R wave grows to three times
 _OUT_OF_REST = 0.5  # of a spike's height may the signal move in the 24 ms before: notches within QRS follow its slope
 _OUT_OF_NOISE, _SMALLEST_MV = 4.0, 0.08

@@ -82,7 +82,7 @@ _KNOWN_MAGIC = (
 
 _INSTEAD = "export DICOM, HL7 aECG, SCP-ECG or EDF instead"
 # They count bytes from 0 where SCP-ECG counts from 1, and pack their samples in a way of their own.
-_HEALFORCE = f"a HealForce recorder's own kind of SCP-ECG ({_INSTEAD})"
+_HEALFORCE = f"a HealForce device's own kind of SCP-ECG ({_INSTEAD})"
 _CONTEC = f"a Contec ECG90A's own .ECG file ({_INSTEAD})"
 # Its name of the case and the time of recording (rigacci.org, "ECG File Format").
 _CONTEC_START = re.compile(rb"[0-9A-Za-z]{1,7}\0[\0-9A-Za-z]{0,6}\0\0\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\0")
@@ -94,11 +94,11 @@ _HERTZ = re.compile(r'^[^,;\n]{1,60}[,;]"?\d{2,4}(?:[.,]\d{1,6})?[ \xa0]hertz', 
 _WATCH = re.compile(r"\bWatch\d{1,2},\d{1,2}\b")  # its model, in the line of the device
 _OTHER_ROOTS = {
     "cardiologyxml": f"GE CardioSoft XML ({_INSTEAD})",
-    "ecg": f"XML with the root <ECG>, as Mortara's ELI recorders write ({_INSTEAD})",
+    "ecg": f"XML with the root <ECG>, as Mortara's ELI devices write ({_INSTEAD})",
 }
 
 _KNOWN_SUFFIX = {
-    ".ecg": f"a recorder's own .ecg file, as Contec and HealForce write ({_INSTEAD})",
+    ".ecg": f"a device's own .ecg file, as Contec and HealForce write ({_INSTEAD})",
     ".scp": f"called SCP-ECG and has no list of sections as EN 1064 wants it; HealForce's files have not ({_INSTEAD})",
     ".acq": f"a BIOPAC AcqKnowledge file ({_INSTEAD})",
     ".arc": f"an archive of EDAN's Holter software ({_INSTEAD})",

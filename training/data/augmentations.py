@@ -93,7 +93,7 @@ class Augmenter:
         return {**ecg, "ecg_values": values, "lead_mask": mask, "noise_added": with_noise}
 
     def _as_recorded_elsewhere(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """By a recorder with other filters, from electrodes a little apart [leads, samples].
+        """By a device with other filters, from electrodes a little apart [leads, samples].
 
         Filters are the same in all leads and limb leads keep their proportions: Einthoven's law stays true.
         """

@@ -28,7 +28,7 @@ class HL7Parser(HL7aECGParser):
     """Refuses a lead without a readable scale or origin. The library reads a scale of "5,0" as none and then counts
     each digit as one microvolt, and an origin in a unit that it does not know as one in the scale's.
 
-    Joins the sequence sets over which recorders spread the leads of a series, such as three leads at a time; the
+    Joins the sequence sets over which devices spread the leads of a series, such as three leads at a time; the
     library reads the first set alone. Notes on that are left in raw_metadata["ecgllm_notes"]."""
 
     def parse(self, file_path: Any) -> Any:

@@ -62,7 +62,7 @@ def note_what_is_left_out(parsed: Any, format: str, leads: list[Any], notes: lis
     if format == "ishne":
         promised, found = parsed.raw_metadata["ecg_size"], parsed.raw_metadata["samples_per_lead"]
         if promised != found:
-            # Recorders write the length in several ways, so that it proves no truncation.
+            # Devices write the length in several ways, so that it proves no truncation.
             notes.append(f"the header promises {promised:,} samples, the file holds {found:,} per lead; it may be cut")
     notes += parsed.raw_metadata.get("ecgllm_notes", ())
     offsets = {lead.annotations.get("LeadTimeOffset", "0") for lead in leads}

@@ -28,7 +28,7 @@ class SCPParser(SCPECGParser):
     """Refuses lengths that the file cannot hold. The library allocates eight bytes for every sample that the header
     promises, up to 34 GB a lead, before it looks for them.
 
-    Reads ranges that start at sample 0, as SCP-ECG 1.3 of some recorders has, where the bytes of the leads say how
+    Reads ranges that start at sample 0, as SCP-ECG 1.3 of some devices has, where the bytes of the leads say how
     many samples are meant; and leads of more than 65,535 bytes, whose length is written modulo 65,536.
 
     Takes a checksum of 0 for none, as writers leave it that compute none. Leads bear their first sample wherever
