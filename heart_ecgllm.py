@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 # Hz. Candidates are sought where P and T are small. Of those that are left, wide ectopic beats are better
-# distinguished from P where their slow part counts, too. From 6 Hz tall T waves are candidates, from 8 Hz fewer ectopic beats are.
+# distinguished from P where their slow part counts, too. From 6 Hz tall T waves are candidates, from 8 Hz fewer
+# ectopic beats are.
 _SEEK_BAND, _JUDGE_BAND = (7.0, 30.0), (5.0, 30.0)
 # Beats are compared in it: QRS and T, but neither baseline wander nor powerline interference, nor most muscle noise.
 _SHAPE_BAND = (1.5, 25.0)
