@@ -78,8 +78,9 @@ def zero_shot(
     patients: Sequence[str],
     seed: int = 0,
     sources: Sequence[str] | None = None,
+    least: int = LEAST,
 ) -> dict[str, Any]:
-    """AUROC of every finding with at least `LEAST` positives and negatives, and their mean (macro).
+    """AUROC of every finding with at least `least` positives and negatives, and their mean (macro).
 
     Args: scores: float [records, findings]. targets: int [records, findings], 1, 0, or -1 where nobody knows: such a
         record does not count for that finding. patients: whose record it is; intervals (95 %, percentile) come from
@@ -90,7 +91,7 @@ def zero_shot(
         finding: among pairs of records of one source; None where no source has both sides.
     """
     counts = [((targets[:, column] == 1).sum(), (targets[:, column] == 0).sum()) for column in range(len(names))]
-    measured = [column for column, (yes, no) in enumerate(counts) if min(yes, no) >= LEAST]
+    measured = [column for column, (yes, no) in enumerate(counts) if min(yes, no) >= least]
     if not measured:
         return {}
     draws = patient_draws(patients, seed)

@@ -1,0 +1,90 @@
+"""Examples of a classifier: what a plain `transformers.Trainer` reads.
+
+In: records with labels (`corpora.ptbxl_labels`, `corpora.finding_labels`, or a column of your own) and a feature
+extractor. Out: a torch data set of prepared ECGs with their labels, and the collator that pads a batch of them to the
+arguments of `ECGForSequenceClassification.forward`. Every record is prepared once (`prepared_signals`); one that the
+feature extractor refuses is left out (`refused`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from ...errors_ecgllm import ECGError
+from ...processing_ecgllm import ECGFeatureExtractor
+from .prepared_signals import PreparedSignals, load_signals, prepare_signals
+
+
+class ClassificationExamples(torch.utils.data.Dataset):
+    """Prepared ECGs with labels.
+
+    Args: labelled: records with the columns id and labels; patient_id, where intervals are wanted. signals: of these
+        records, prepared.
+    Attributes: labels: float32 [examples, labels], or whole numbers [examples] where the column holds them.
+        patients: whose each example is. refused: record id -> why it is left out.
+    """
+
+    def __init__(self, labelled: Dataset, signals: PreparedSignals):
+        lacking = {"id", "labels"} - set(labelled.column_names)
+        if lacking:
+            raise ECGError(
+                f"the data set lacks the column {', '.join(sorted(lacking))}; ptbxl_labels and finding_labels "
+                "(ecgllm.corpora) give a corpus its labels"
+            )
+        plain = labelled.with_format(None)
+        ids = plain["id"][:]
+        usable = [row for row, record_id in enumerate(ids) if record_id in signals]
+        self._signals = signals
+        self.ids = [ids[row] for row in usable]
+        patients = plain["patient_id"][:] if "patient_id" in plain.column_names else ids
+        self.patients = [patients[row] for row in usable]
+        labels = np.asarray(plain["labels"][:])
+        self.labels = labels[usable].astype(np.float32 if labels.dtype.kind == "f" else np.int64)
+        self.refused = {ids[row]: signals.refused[ids[row]] for row in sorted(set(range(len(ids))) - set(usable))}
+
+    @classmethod
+    def prepare(
+        cls, labelled: Dataset, feature_extractor: ECGFeatureExtractor, folder: str | Path | None = None
+    ) -> ClassificationExamples:
+        """Prepare the ECGs of the column `ecg`. folder: where they are kept on disk, new; None: in a temporary one."""
+        if folder is None:
+            with tempfile.TemporaryDirectory(prefix="ecgllm-signals-") as temporary:
+                prepare_signals(labelled, feature_extractor, Path(temporary) / "signals")
+                return cls(labelled, load_signals(Path(temporary) / "signals"))
+        prepare_signals(labelled, feature_extractor, Path(folder))
+        return cls(labelled, load_signals(Path(folder)))
+
+    def select(self, rows: Sequence[int] | np.ndarray) -> ClassificationExamples:
+        """Some of the examples, in this order; the signals are shared."""
+        chosen = object.__new__(type(self))
+        chosen._signals, chosen.refused = self._signals, {}
+        chosen.ids, chosen.patients = [self.ids[row] for row in rows], [self.patients[row] for row in rows]
+        chosen.labels = self.labels[np.asarray(rows, dtype=int)]
+        return chosen
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {**self._signals[self.ids[index]], "labels": self.labels[index]}
+
+
+class ClassificationCollator:
+    """Batch of examples: ecg_values, lead_mask, ecg_lengths, preprocessing_id and, where they have them, labels."""
+
+    def __init__(self, feature_extractor: ECGFeatureExtractor):
+        self.feature_extractor = feature_extractor
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        batch = dict(self.feature_extractor(examples))
+        batch["preprocessing_id"] = torch.tensor([example["preprocessing_id"] for example in examples])
+        if "labels" in examples[0]:
+            batch["labels"] = torch.from_numpy(np.stack([example["labels"] for example in examples]))
+        return batch
