@@ -127,13 +127,13 @@ def _statements(
     Raises: RecipeError when they are to be learned from and there are none.
     """
     train = context.split("train")
-    told = [(own, source) for own, source in zip(train["findings"], sources_of(train), strict=True) if own]
+    labelled = [(own, source) for own, source in zip(train["findings"], sources_of(train), strict=True) if own]
     stated = dict(stated_by_source(context.corpus["findings"], sources_of(context.corpus)))
     for source, names in streamed.items():
         stated[source] = stated.get(source, frozenset()) | names
     statements = None
-    if told:
-        findings, sources = zip(*told, strict=True)
+    if labelled:
+        findings, sources = zip(*labelled, strict=True)
         statements = StatementTargets(findings, stated, context.recipe.seed, sources)
     if stage.text != "report" and not statements:
         raise RecipeError(

@@ -40,7 +40,7 @@ def plot_audit(found: Audit, path: str | Path) -> None:
         axes.plot([group.baseline.low, group.baseline.high], [place, place], color=colour, linewidth=2)
         axes.plot([group.chance] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1)
         axes.plot([group.majority] * 2, [place - 0.25, place + 0.25], color="tab:blue", linewidth=2)
-    told = [
+    known = [
         (group.baseline.value, place)
         for place, (_, group) in zip(places, rows, strict=True)
         if group.baseline.value is not None
@@ -50,8 +50,8 @@ def plot_audit(found: Audit, path: str | Path) -> None:
         below -= len(block)
         axes.axhline(below, color="0.8", linewidth=0.8)
     axes.scatter(
-        [value for value, _ in told],
-        [place for _, place in told],
+        [value for value, _ in known],
+        [place for _, place in known],
         color="tab:red",
         s=16,
         zorder=3,

@@ -23,7 +23,7 @@ from .detection import ALIASES, FORMATS, HEAD_BYTES, describe, described_by_suff
 from .tables.csv_tables import read_csv
 from .tables.numpy_arrays import read_numpy
 from .tables.parquet_rows import read_parquet
-from .tables.tabular import Told
+from .tables.tabular import TableDescription
 from .wfdb.reader import read_wfdb
 
 
@@ -67,8 +67,8 @@ def read_ecg(
             text, size = _head(path)
             if text is not None:
                 return read_wfdb(path, text=text if size < HEAD_BYTES else None, **options)
-    told = Told(sampling_rate, unit, leads)
-    records = _records(source, _known_format(format), told, keep_identity, options)
+    described = TableDescription(sampling_rate, unit, leads)
+    records = _records(source, _known_format(format), described, keep_identity, options)
     record = next(records, None)
     if record is None or next(records, None) is not None:
         raise ECGReadError(
@@ -85,13 +85,15 @@ def read_ecg(
 
 def read_all_ecgs(source: str | os.PathLike[str] | bytes, **options: Any) -> Iterator[ECGRecord]:
     """Read every ECG of one file: the rows of a Parquet file, the one record of any other. Options as `read_ecg`."""
-    told = Told(options.pop("sampling_rate", None), options.pop("unit", None), options.pop("leads", None))
+    described = TableDescription(
+        options.pop("sampling_rate", None), options.pop("unit", None), options.pop("leads", None)
+    )
     format, keep_identity = _known_format(options.pop("format", None)), options.pop("keep_identity", False)
     defaults = {"allow_truncated": False, "verify_checksum": True, "max_bytes": DEFAULT_MAX_BYTES}
     unknown = set(options) - set(defaults)
     if unknown:
         raise TypeError(f"read_ecg has no option {', '.join(sorted(unknown))}")
-    return _records(source, format, told, keep_identity, defaults | options)
+    return _records(source, format, described, keep_identity, defaults | options)
 
 
 def _known_format(format: str | None) -> str | None:
@@ -104,7 +106,7 @@ def _known_format(format: str | None) -> str | None:
 
 
 def _records(
-    source: Any, format: str | None, told: Told, keep_identity: bool, options: dict[str, Any]
+    source: Any, format: str | None, described: TableDescription, keep_identity: bool, options: dict[str, Any]
 ) -> Iterator[ECGRecord]:
     max_bytes = options["max_bytes"]
     if isinstance(source, (str, os.PathLike)):
@@ -157,7 +159,7 @@ def _records(
     else:
         reader = read_csv if format == "csv" else read_numpy
         data = data if data is not None else content.read_bytes()
-        yield _judged(reader(data, told, name=name, record_id=record_id, max_bytes=max_bytes), name)
+        yield _judged(reader(data, described, name=name, record_id=record_id, max_bytes=max_bytes), name)
 
 
 def _head(path: str) -> tuple[bytes | None, int]:

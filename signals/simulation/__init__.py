@@ -1,7 +1,7 @@
 """Simulated 12-lead ECGs whose findings, waves and measurements are known: a seed and wishes in, ECGRecords out.
 
 `simulate` draws a `plan`, has `rhythm`, `qrs` and `repolarization` make hearts of it (`heart`, `wave_model`), adds
-`noise`, and says by published `criteria` what the waves show (`truth`, `reports`). `change` gives two visits of one
+`noise`, and says by published `criteria` what the waves show (`labels`, `reports`). `change` gives two visits of one
 patient.
 """
 
@@ -9,7 +9,7 @@ from .plan import FINDINGS
 from .simulate import (
     CHUNK,
     FollowUp,
-    WaveTruth,
+    WaveAnnotations,
     simulate_ecg,
     simulate_ecgs,
     simulate_follow_ups,
@@ -18,10 +18,13 @@ from .simulate import (
     stream_follow_ups,
 )
 
+WaveTruth = WaveAnnotations  # its former name
+
 __all__ = [
     "CHUNK",
     "FINDINGS",
     "FollowUp",
+    "WaveAnnotations",
     "WaveTruth",
     "simulate_ecg",
     "simulate_ecgs",

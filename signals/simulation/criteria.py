@@ -14,7 +14,7 @@ from ...errors_ecgllm import ECGError
 
 Limits = dict[str, np.ndarray]
 
-# name -> (lowest, published, highest). Published: the sources of `truth`. The others are the limits of
+# name -> (lowest, published, highest). Published: the sources of `labels`. The others are the limits of
 # guidelines, textbooks and programs, where there are any: an axis is left from 30 (where a horizontal one begins), 0
 # (many textbooks) or -45 degrees, right from 80 to 105; a heart is fast from 90 (Spodick, South Med J 1996;89:666) or
 # 100 beats a minute; PR is long over 0.19 to 0.21 s, P over 0.11 s; Sokolow and Lyon's sum is read against 3.0 to

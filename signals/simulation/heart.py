@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .criteria import Limits
+from .labels import Labels, measured_labels
 from .plan import Plan
 from .qrs import LONGEST_FUSED, SLOTS, draw_qrs, draw_ventricular_beats
 from .repolarization import draw_p_waves, draw_pr, draw_qt, draw_repolarization
 from .rhythm import VENTRICULAR, Rhythm, draw_rhythm
-from .truth import Truth, measured_truth
 from .wave_model import Batch, Waves, chest_electrodes, frontal_vectors, render
 
 _SPIKE_WIDTH = 0.0012  # seconds
@@ -68,18 +68,18 @@ def draw_hearts(body: np.random.Generator, visit: np.random.Generator, plan: Pla
     pr = draw_pr(body, plan)
     pr = np.where(plan.conduction == "preexcitation", pr, np.maximum(pr, p_length + 0.02))
     rhythm = draw_rhythm(visit, plan, pr, duration)
-    untold = (plan.rhythm == "ventricular pacing") & np.isnan(rhythm.p).all(axis=1) & (length > LONGEST_FUSED)
-    spike, spike_sway = _spikes(body, untold)
+    wide_paced = (plan.rhythm == "ventricular pacing") & np.isnan(rhythm.p).all(axis=1) & (length > LONGEST_FUSED)
+    spike, spike_sway = _spikes(body, wide_paced)
     return Hearts(
         plan, rhythm, qrs.joined(repolarization), ectopic, p, early, back, spike, spike_sway, length, ectopic_length,
         qt, p_length, electrodes, smoothing, visit.integers(0, 2**63, n),
     )  # fmt: skip
 
 
-def truth_of(hearts: Hearts, duration: float, limits: Limits) -> Truth:
+def labels_of(hearts: Hearts, duration: float, limits: Limits) -> Labels:
     """Findings and measurements of a batch, read off its waves as the recorder passes them, by limits [records]."""
     beat, p = (waves.smoothed(hearts.smoothing) for waves in (hearts.beat, hearts.p))
-    return measured_truth(
+    return measured_labels(
         hearts.plan, hearts.rhythm, beat, SLOTS, hearts.qrs, hearts.qt, p, hearts.p_length, hearts.electrodes,
         duration, limits,
     )  # fmt: skip
@@ -115,19 +115,19 @@ def rendered(hearts: Hearts, times: np.ndarray) -> np.ndarray:
     return eight
 
 
-def _spikes(rng: np.random.Generator, untold: np.ndarray) -> tuple[Waves, np.ndarray]:
+def _spikes(rng: np.random.Generator, wide_paced: np.ndarray) -> tuple[Waves, np.ndarray]:
     """(A pacemaker's spike and its recoil, relative to the wave that it makes; how far its size sways, [records] 0-1).
 
-    untold [records]: where a wide QRS that no P wave leads tells of the pacemaker, too; there recorders may filter the
-    spike away. It is small if bipolar, large if unipolar. The tissue answers 4 to 60 ms later. Half a millisecond is
-    shorter than the distance of samples: what is left of a spike differs from beat to beat, unless the recorder draws
-    it anew.
+    wide_paced [records]: where a wide QRS that no P wave leads tells of the pacemaker, too; there recorders may filter
+    the spike away. It is small if bipolar, large if unipolar. The tissue answers 4 to 60 ms later. Half a millisecond
+    is shorter than the distance of samples: what is left of a spike differs from beat to beat, unless the recorder
+    draws it anew.
     """
-    n = len(untold)
+    n = len(wide_paced)
     size = np.where(rng.random(n) < 0.7, rng.lognormal(np.log(0.5), 0.6, n), rng.lognormal(np.log(2.0), 0.5, n))
     size = np.maximum(size, 0.4)
     angle, around = rng.uniform(-180, 180, n), rng.uniform(-np.pi, np.pi, n)
-    size = np.where(untold & (rng.random(n) < 0.3), rng.uniform(0, 0.1, n), size)
+    size = np.where(wide_paced & (rng.random(n) < 0.3), rng.uniform(0, 0.1, n), size)
     latency = np.exp(rng.uniform(np.log(0.004), np.log(0.06), n))
     sway = np.where(rng.random(n) < 0.5, rng.uniform(0.2, 0.8, n), 0)
     frontal = frontal_vectors(size, angle)

@@ -1,7 +1,7 @@
 """What shall be the matter with a simulated heart: wishes or a random mix in, a `Plan` of a batch of records out.
 
 A plan names causes (a rhythm, a kind of conduction, an infarction), not findings: those are read off the drawn waves
-in `truth`, so that a finding is true of the signal. Decided here: which findings can be asked for and what
+in `labels`, so that a finding is true of the signal. Decided here: which findings can be asked for and what
 each asks of the plan, how often each cause occurs in a mix, and how that grows with age.
 """
 

@@ -1,4 +1,4 @@
-"""Simulated 12-lead ECGs whose truth is known: a seed and wishes in, ECGRecords with findings and report out.
+"""Simulated 12-lead ECGs whose labels are known: a seed and wishes in, ECGRecords with findings and report out.
 
 `simulate_ecgs` draws a broad mix (or records that all bear given findings), `simulate_ecg` gives one,
 `simulate_with_waves` adds where every wave begins and ends, and `simulate_follow_ups` gives pairs of one patient with
@@ -23,12 +23,12 @@ from ..electrodes import twelve_leads
 from ..record import ECGRecord
 from .change import changed_plans, is_intended
 from .criteria import draw_limits
-from .heart import Hearts, draw_hearts, rendered, truth_of
+from .heart import Hearts, draw_hearts, labels_of, rendered
+from .labels import Labels
 from .noise import draw_noise
 from .plan import NORMAL, checked_findings, draw_plan, may_show
 from .reports import write_report
 from .rhythm import ATRIAL, VENTRICULAR, seen
-from .truth import Truth
 
 CHUNK = 128  # records drawn and rendered at once: small enough for the cache, large enough for numpy
 _MIN_DURATION = 5.0  # seconds; a premature beat must fit at any rate
@@ -37,7 +37,7 @@ _MEASUREMENTS = ("heart_rate", "pr", "qrs", "qt", "qtc", "axis")
 
 
 @dataclass(frozen=True, eq=False)
-class WaveTruth:
+class WaveAnnotations:
     """Where the waves of a record begin and end, in seconds; those that lie in the record as a whole.
 
     p, qrs: [waves, 2] onset and offset. t_end: [beats], for each row of `qrs`. kinds: for
@@ -106,7 +106,7 @@ def simulate_ecg(
     return simulate_ecgs(1, seed, findings=findings, heart_rate=heart_rate, **settings)[0]
 
 
-def simulate_with_waves(n: int, seed: int, *settings: Any, **named: Any) -> list[tuple[ECGRecord, WaveTruth]]:
+def simulate_with_waves(n: int, seed: int, *settings: Any, **named: Any) -> list[tuple[ECGRecord, WaveAnnotations]]:
     """The records of `simulate_ecgs`, each with the onsets and offsets of its waves."""
     wanted = _Settings(n, seed, *settings, **named)
     return [(record, _waves(hearts, wanted.duration)) for record, hearts in _simulated(wanted)]
@@ -145,11 +145,11 @@ def stream_follow_ups(
         ]
         # One reader for both visits: another one would see changes where there are none.
         limits = draw_limits(np.random.default_rng([*seeds, 7]), CHUNK, reader_spread)
-        truths = [truth_of(each, duration, limits) for each in hearts]
-        rows = [row for row in range(CHUNK) if is_intended(*(truth.findings(row) for truth in truths), *intended[row])]
+        labels = [labels_of(each, duration, limits) for each in hearts]
+        rows = [row for row in range(CHUNK) if is_intended(*(own.findings(row) for own in labels), *intended[row])]
         rows = np.array(rows[: n - number], dtype=int)
         made = (
-            _records(np.random.default_rng([*seeds, 5 + visit]), hearts[visit][rows], truths[visit][rows], settings)
+            _records(np.random.default_rng([*seeds, 5 + visit]), hearts[visit][rows], labels[visit][rows], settings)
             for visit in range(2)
         )
         start = datetime(2015, 1, 1)
@@ -209,16 +209,16 @@ def _simulated(settings: _Settings) -> Iterator[tuple[ECGRecord, Hearts]]:
     start, end = settings.first, settings.first + settings.n
     for first in range(start, end, CHUNK):
         seeds = [settings.seed, first]
-        hearts, truth = _drawn(seeds, min(CHUNK, end - first), settings)
-        for number, fields in enumerate(_records(np.random.default_rng([*seeds, 9]), hearts, truth, settings), first):
+        hearts, labels = _drawn(seeds, min(CHUNK, end - first), settings)
+        for number, fields in enumerate(_records(np.random.default_rng([*seeds, 9]), hearts, labels, settings), first):
             names = (f"sim-{settings.seed}-{kind}{number:06d}" for kind in ("", "patient-"))
             yield _named(fields, *names), hearts[number - first : number - first + 1]
 
 
-def _drawn(seeds: list[int], count: int, settings: _Settings) -> tuple[Hearts, Truth]:
+def _drawn(seeds: list[int], count: int, settings: _Settings) -> tuple[Hearts, Labels]:
     """`count` hearts; where something was wished, only those whose waves show it and nothing else."""
     wanted, heart_rate, duration = settings.wanted, settings.heart_rate, settings.duration
-    parts: list[tuple[Hearts, Truth]] = []
+    parts: list[tuple[Hearts, Labels]] = []
     missing = count
     shown = must = frozenset()
     if wanted is not None:
@@ -229,12 +229,12 @@ def _drawn(seeds: list[int], count: int, settings: _Settings) -> tuple[Hearts, T
         plan = draw_plan(body, size, wanted, heart_rate)
         hearts = draw_hearts(body, visit, plan, duration)
         limits = draw_limits(np.random.default_rng([*seeds, attempt, 2]), size, settings.reader_spread)
-        truth = truth_of(hearts, duration, limits)
+        labels = labels_of(hearts, duration, limits)
         if wanted is None:
-            return hearts, truth
-        fits = [must <= found <= shown for found in (frozenset(truth.findings(row)) for row in range(size))]
+            return hearts, labels
+        fits = [must <= found <= shown for found in (frozenset(labels.findings(row)) for row in range(size))]
         rows = np.flatnonzero(fits)[:missing]
-        parts.append((hearts[rows], truth[rows]))
+        parts.append((hearts[rows], labels[rows]))
         missing -= len(rows)
         if not missing:
             return _stacked(parts)
@@ -245,18 +245,18 @@ def _drawn(seeds: list[int], count: int, settings: _Settings) -> tuple[Hearts, T
     )
 
 
-def _stacked(parts: list[tuple[Hearts, Truth]]) -> tuple[Hearts, Truth]:
+def _stacked(parts: list[tuple[Hearts, Labels]]) -> tuple[Hearts, Labels]:
     if len(parts) == 1:
         return parts[0]
-    truths = [truth for _, truth in parts]
+    labels = [own for _, own in parts]
     joined = (
-        {name: np.concatenate([getattr(truth, part)[name] for truth in truths]) for name in getattr(truths[0], part)}
+        {name: np.concatenate([getattr(own, part)[name] for own in labels]) for name in getattr(labels[0], part)}
         for part in ("measurements", "holds", "leads")
     )
-    return Hearts.stacked([hearts for hearts, _ in parts]), Truth(*joined)
+    return Hearts.stacked([hearts for hearts, _ in parts]), Labels(*joined)
 
 
-def _records(rng: np.random.Generator, hearts: Hearts, truth: Truth, settings: _Settings) -> list[dict]:
+def _records(rng: np.random.Generator, hearts: Hearts, labels: Labels, settings: _Settings) -> list[dict]:
     """Fields of the records of a batch, without names."""
     n, sampling_rate = len(hearts.qrs), settings.sampling_rate
     times = np.arange(round(settings.duration * sampling_rate)) / sampling_rate
@@ -268,9 +268,9 @@ def _records(rng: np.random.Generator, hearts: Hearts, truth: Truth, settings: _
     signal = twelve_leads(eight)
     records = []
     for i in range(n):
-        findings, leads = truth.findings(i), truth.finding_leads(i) | spoilt[i]
+        findings, leads = labels.findings(i), labels.finding_leads(i) | spoilt[i]
         findings = (*findings, *(kind for kind in NOISES if kind in spoilt[i]))
-        values = {name: float(truth.measurements[name][i]) for name in _MEASUREMENTS}
+        values = {name: float(labels.measurements[name][i]) for name in _MEASUREMENTS}
         records.append(
             {
                 "signal": signal[i],
@@ -294,7 +294,7 @@ def _difference(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[str, .
     return tuple(name for name in after if name not in before and name not in NOISES)
 
 
-def _waves(hearts: Hearts, duration: float) -> WaveTruth:
+def _waves(hearts: Hearts, duration: float) -> WaveAnnotations:
     rhythm = hearts.rhythm
     inside = seen(rhythm.qrs[0], duration)
     onset, kind = rhythm.qrs[0][inside], rhythm.kind[0][inside]
@@ -304,7 +304,7 @@ def _waves(hearts: Hearts, duration: float) -> WaveTruth:
     p = np.concatenate([rhythm.p[0], rhythm.early_p[0], rhythm.retrograde_p[0]])
     p = np.sort(p[(p >= 0) & (p + hearts.p_length[0] <= duration)])  # NaN is neither
     names = {VENTRICULAR: "premature ventricular", ATRIAL: "premature atrial"}
-    return WaveTruth(
+    return WaveAnnotations(
         np.stack([p, p + hearts.p_length[0]], axis=1),
         np.stack([onset, onset + length], axis=1),
         onset + np.where(ectopic, ectopic_end, hearts.qt[0]),

@@ -92,7 +92,7 @@ def read_clinical(
     signal = millivolts(parsed, leads, rate, format, name, max_bytes, notes)
     note_what_is_left_out(parsed, format, leads, notes)
     note_calibration(signal, rate, notes)
-    told = _told(parsed, format, keep_identity, notes)
+    stated = _stated(parsed, format, keep_identity, notes)
     try:
         return ECGRecord(
             signal=signal,
@@ -102,14 +102,14 @@ def read_clinical(
             recorded_at=parsed.recording.date,
             measurements=measurements(parsed) or None,
             source=format,
-            **told,
+            **stated,
             notes=tuple(dict.fromkeys(notes)),
         )
     except (TypeError, ValueError) as error:
         raise ECGReadError(f"{name}: {error}") from error
 
 
-def _told(parsed: ecgdatakit.ECGRecord, format: str, keep_identity: bool, notes: list[str]) -> dict[str, Any]:
+def _stated(parsed: ecgdatakit.ECGRecord, format: str, keep_identity: bool, notes: list[str]) -> dict[str, Any]:
     """What is said of the patient and of the ECG."""
     sentences, report = statements(parsed, format, keep_identity, notes)
     patient = parsed.patient

@@ -17,7 +17,7 @@ from ...quotes import without_quotes
 from ...record import ECGReadError, ECGRecord, known_lead_name
 from ..detection import decode_text, is_comment, is_unit_line, split_unit, table_columns
 from ..wfdb.header import unit_in_millivolt
-from .tabular import Told, table_record
+from .tabular import TableDescription, table_record
 
 _COMMENT_KEY = re.compile(r"[\w ]+")
 _RATE_KEYS = (
@@ -36,19 +36,21 @@ _SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3}
 _MAX_COMMENT_LINES = 1000
 
 
-def read_csv(data: bytes, told: Told, *, name: str, record_id: str | None, max_bytes: int) -> ECGRecord:
+def read_csv(
+    data: bytes, described: TableDescription, *, name: str, record_id: str | None, max_bytes: int
+) -> ECGRecord:
     """Read a table with one column per lead.
 
     Lines that start with # or % may say `sampling_rate: 500` and `unit: mV`. The first other line names the columns;
     a name may bear its unit, "V1 (uV)", or a second line gives the units. A column called time, with s or ms as its
-    unit, gives the rate. Without a header line, `told.leads` names the columns.
+    unit, gives the rate. Without a header line, `described.leads` names the columns.
     """
     text = decode_text(data)
     if text is None:
         raise ECGReadError(f"{name}: is no text; expected a table of numbers with a header of lead names.")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     said, header, body = _comments_and_header(text, name)
-    delimiter, columns, body = _columns(header, body, told, name)
+    delimiter, columns, body = _columns(header, body, described, name)
     check_size(name, len(columns), body.count("\n") + 1, max_bytes)
     below = body.partition("\n")
     units = [split_unit(column)[1] for column in columns]
@@ -72,7 +74,7 @@ def read_csv(data: bytes, told: Told, *, name: str, record_id: str | None, max_b
                 if rate is None:
                     rate, where = clock, "its time column"
             elif time:
-                _check_clock_without_unit(values[row], told.rate(name, rate), name)
+                _check_clock_without_unit(values[row], described.rate(name, rate), name)
             continue
         if not bare and np.isnan(values[row]).all():  # the names end with a delimiter
             continue
@@ -80,28 +82,28 @@ def read_csv(data: bytes, told: Told, *, name: str, record_id: str | None, max_b
         names.append(known_lead_name(bare))
     if not kept:
         raise ECGReadError(f"{name}: none of its {len(columns)} columns is of a lead; expected names such as I or V1.")
-    scale = told.millivolt(name, _unit({units[row] for row in kept}, said, name))
+    scale = described.millivolt(name, _unit({units[row] for row in kept}, said, name))
     unknown = [lead for lead in names if lead not in LEADS]
     notes = (
         [f"columns whose names are no standard lead were read all the same: {', '.join(unknown)}"] if unknown else []
     )
-    return table_record(name, values[kept] * scale, told.rate(name, rate, where), names, record_id, "csv", notes)
+    return table_record(name, values[kept] * scale, described.rate(name, rate, where), names, record_id, "csv", notes)
 
 
-def _columns(header: str, body: str, told: Told, name: str) -> tuple[str, list[str], str]:
+def _columns(header: str, body: str, described: TableDescription, name: str) -> tuple[str, list[str], str]:
     """(delimiter, names of the columns, the lines of numbers), with names from the file or the caller."""
     found = table_columns(header)
-    if found is None and told.leads is None:
+    if found is None and described.leads is None:
         raise ECGReadError(
             f"{name}: the first line names no lead; expected a header such as 'I,II,V1'. Pass "
             "leads=[...] (--leads I,II,...) if the columns have no header."
         )
     if found is None:
         delimiter = max("\t;,", key=header.count)
-        columns, body = list(told.leads), f"{header}\n{body}"
+        columns, body = list(described.leads), f"{header}\n{body}"
     else:
         delimiter, columns = found
-        if told.leads is not None and [known_lead_name(lead) for lead in told.leads] != [
+        if described.leads is not None and [known_lead_name(lead) for lead in described.leads] != [
             known_lead_name(split_unit(column)[0]) for column in columns
         ]:
             raise ECGReadError(

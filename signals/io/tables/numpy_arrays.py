@@ -18,10 +18,12 @@ from ....errors_ecgllm import ECGError
 from ...limits import check_leads
 from ...quotes import without_quotes
 from ...record import ECGReadError, ECGRecord, known_lead_name
-from .tabular import Told, table_record
+from .tabular import TableDescription, table_record
 
 
-def read_numpy(data: bytes, told: Told, *, name: str, record_id: str | None, max_bytes: int) -> ECGRecord:
+def read_numpy(
+    data: bytes, described: TableDescription, *, name: str, record_id: str | None, max_bytes: int
+) -> ECGRecord:
     """Read a .npy or .npz file: [leads, samples], or the transpose where only that fits the number of leads.
 
     An .npz may hold `signal`, `sampling_rate`, `leads` and `unit`; whatever it lacks the caller says.
@@ -37,7 +39,7 @@ def read_numpy(data: bytes, told: Told, *, name: str, record_id: str | None, max
     if signal.dtype.kind not in "fiu":
         kind = signal.dtype if signal.dtype.names is None else "a structure"  # whose fields have names
         raise ECGReadError(f"{name}: holds {kind}; expected numbers, [leads, samples].")
-    leads = told.leads
+    leads = described.leads
     if "leads" in arrays:
         leads = tuple(str(lead) for lead in np.atleast_1d(arrays["leads"]))
     if not leads:
@@ -59,8 +61,8 @@ def read_numpy(data: bytes, told: Told, *, name: str, record_id: str | None, max
     rate, unit = _scalar(arrays, "sampling_rate", name), _scalar(arrays, "unit", name)
     if rate is not None and not isinstance(rate, (int, float)):
         raise ECGReadError(f"{name}: its sampling_rate is {type(rate).__name__}; expected a number of Hz.")
-    scale = told.millivolt(name, None if unit is None else str(unit))
-    rate = told.rate(name, None if rate is None else float(rate))
+    scale = described.millivolt(name, None if unit is None else str(unit))
+    rate = described.rate(name, None if rate is None else float(rate))
     names = [known_lead_name(lead) for lead in leads]
     return table_record(name, signal.astype(np.float64) * scale, rate, names, record_id, source, notes)
 

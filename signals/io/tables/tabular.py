@@ -16,7 +16,7 @@ from ...record import ECGReadError, ECGRecord
 from ..wfdb.header import unit_in_millivolt
 
 
-class Told:
+class TableDescription:
     """What the caller says of a file that does not say it itself."""
 
     def __init__(self, sampling_rate: float | None, unit: str | None, leads: Sequence[str] | None) -> None:

@@ -106,7 +106,7 @@ def test_a_few_questions_are_no_evidence_of_balance() -> None:
     assert accuracy(balanced(1, 5)).value is None
 
 
-def test_intervals_hold_the_truth_where_patients_answer_alike() -> None:
+def test_intervals_hold_the_true_value_where_patients_answer_alike() -> None:
     """Ten questions about one patient have one answer; coverage over 20 sets, nominally 95 %."""
     held = 0
     for seed in range(20):

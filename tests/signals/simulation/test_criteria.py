@@ -7,7 +7,7 @@ from ecgllm.signals.simulation import criteria as simulation_readers
 from ecgllm.signals.simulation import simulate as simulation
 from ecgllm.signals.simulation import simulate_ecgs, simulate_follow_ups
 from ecgllm.signals.simulation.criteria import draw_limits
-from ecgllm.signals.simulation.heart import draw_hearts, truth_of
+from ecgllm.signals.simulation.heart import draw_hearts, labels_of
 from ecgllm.signals.simulation.plan import draw_plan
 
 LEFT = "left axis deviation"
@@ -55,9 +55,9 @@ def test_no_reader_calls_a_block_normal():
             body, visit = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
             hearts.append(draw_hearts(body, visit, plan, 10.0))
             plans.append(draw_limits(np.random.default_rng([seed, 2]), 256, 1.0))
-        truths = [truth_of(heart, 10.0, limits) for heart, limits in zip(hearts, plans, strict=True)]
-        called = np.concatenate([truth.holds[name] for truth in truths])
-        normal = np.concatenate([truth.holds["normal ecg"] for truth in truths])
+        labels = [labels_of(heart, 10.0, limits) for heart, limits in zip(hearts, plans, strict=True)]
+        called = np.concatenate([own.holds[name] for own in labels])
+        normal = np.concatenate([own.holds["normal ecg"] for own in labels])
         assert 0.9 < called.mean() < 1.0  # some are read as lesser ones
         assert not normal.any()
 
@@ -68,9 +68,9 @@ def test_both_visits_have_one_reader(monkeypatch):
 
     def watched(hearts, duration, limits):
         handed.append(limits)
-        return truth_of(hearts, duration, limits)
+        return labels_of(hearts, duration, limits)
 
-    monkeypatch.setattr(simulation, "truth_of", watched)
+    monkeypatch.setattr(simulation, "labels_of", watched)
     simulate_follow_ups(3, 3, reader_spread=1.0)
     assert handed and len(handed) % 2 == 0
     for first, second in zip(handed[::2], handed[1::2], strict=True):

@@ -12,7 +12,7 @@ import pytest
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from ecgllm.signals import ECGRecord
-from ecgllm.signals.simulation import FINDINGS, WaveTruth, simulate_with_waves
+from ecgllm.signals.simulation import FINDINGS, WaveAnnotations, simulate_with_waves
 from ecgllm.signals.simulation.plan import NOISES, NORMAL
 
 RATE = 500.0
@@ -24,7 +24,7 @@ LIMB = ("I", "II", "III", "aVR", "aVL", "aVF")
 class Seen:
     """What the samples of a record at 500 Hz show, given where waves begin and end: nothing that it says of itself."""
 
-    def __init__(self, record: ECGRecord, waves: WaveTruth) -> None:
+    def __init__(self, record: ECGRecord, waves: WaveAnnotations) -> None:
         self.record, self.waves = record, waves
         self.signal = dict(zip(record.leads, record.signal.astype(float), strict=True))
 

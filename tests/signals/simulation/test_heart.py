@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ecgllm.signals.simulation.criteria import draw_limits
-from ecgllm.signals.simulation.heart import Hearts, draw_hearts, rendered, truth_of
+from ecgllm.signals.simulation.heart import Hearts, draw_hearts, labels_of, rendered
 from ecgllm.signals.simulation.plan import draw_plan
 from ecgllm.signals.simulation.rhythm import USUAL
 
@@ -26,8 +26,8 @@ def without_spikes(hearts: Hearts) -> Hearts:
 def test_spikes_are_filtered_away_only_where_qrs_tells_of_the_pacemaker():
     hearts = paced_hearts()
     size = np.linalg.norm(hearts.spike.frontal[:, 0], axis=1)
-    told = np.isnan(hearts.rhythm.p).all(axis=1) & (hearts.qrs > 0.138)
-    assert size[~told].min() > 0.39 and 0.2 < np.mean(size[told] < 0.1) < 0.4
+    wide_paced = np.isnan(hearts.rhythm.p).all(axis=1) & (hearts.qrs > 0.138)
+    assert size[~wide_paced].min() > 0.39 and 0.2 < np.mean(size[wide_paced] < 0.1) < 0.4
     ahead = -hearts.spike.centers[:, 0]
     assert ahead.min() > 0.003 and ahead.max() < 0.061 and np.ptp(np.quantile(ahead, [0.1, 0.9])) > 0.03
 
@@ -71,8 +71,8 @@ def test_paced_qrs_are_broad_waves_or_humps_and_t_is_tall():
 @pytest.mark.parametrize("duration", [5.0, 10.0])
 def test_atria_that_a_pacemaker_of_the_ventricles_does_not_follow_tell_of_a_block(duration):
     hearts = paced_hearts(duration=duration)
-    truth = truth_of(hearts, duration, draw_limits(np.random.default_rng(3), len(hearts.qrs), 0.0))
-    block, rhythm = truth.holds["third degree av block"], hearts.rhythm
+    labels = labels_of(hearts, duration, draw_limits(np.random.default_rng(3), len(hearts.qrs), 0.0))
+    block, rhythm = labels.holds["third degree av block"], hearts.rhythm
     tied = ~np.isnan(rhythm.pr).all(axis=1)
     assert 0.15 < block.mean() < 0.3 and not block[tied].any()
     for row in np.flatnonzero(~tied & ~np.isnan(rhythm.p).all(axis=1)):
@@ -87,7 +87,7 @@ def test_large_atria_are_called_beside_a_pacemaker_too():
     plan = draw_plan(np.random.default_rng(0), 256, frozenset({"ventricular pacing"}), None)
     plan = dataclasses.replace(plan, left_atrium=np.full(256, "large"))
     hearts = draw_hearts(np.random.default_rng(1), np.random.default_rng(2), plan, 10.0)
-    truth = truth_of(hearts, 10.0, draw_limits(np.random.default_rng(3), 256, 0.0))
+    labels = labels_of(hearts, 10.0, draw_limits(np.random.default_rng(3), 256, 0.0))
     own = ~np.isnan(hearts.rhythm.p).all(axis=1) & ~hearts.rhythm.paced_p
-    large = truth.holds["left atrial enlargement"]
+    large = labels.holds["left atrial enlargement"]
     assert large[own].mean() > 0.5 and not large[~own].any()

@@ -94,7 +94,7 @@ def test_rate_and_duration(rate, duration, samples):
 
 
 @pytest.mark.parametrize("rate", [42, 60, 75, 98, 130, 148])
-def test_heart_rate_equals_the_truth(rate):
+def test_heart_rate_equals_its_label(rate):
     for seed in range(4):
         ecg = simulate_ecg(("sinus rhythm",), heart_rate=rate, seed=seed, noise=0.3)
         assert ecg.measurements["heart_rate"] == pytest.approx(rate, rel=0.02)

@@ -40,9 +40,11 @@ def corpus() -> Dataset:
 def shards(corpus: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The corpus in three files of row groups of ten; ten records lack a report."""
     folder = tmp_path_factory.mktemp("shards")
-    told = corpus.map(lambda row, number: {"report": None if number % 15 == 7 else row["report"]}, with_indices=True)
+    reported = corpus.map(
+        lambda row, number: {"report": None if number % 15 == 7 else row["report"]}, with_indices=True
+    )
     for index in range(3):
-        told.shard(3, index).to_parquet(folder / f"part-{index}.parquet", batch_size=10)
+        reported.shard(3, index).to_parquet(folder / f"part-{index}.parquet", batch_size=10)
     return folder
 
 

@@ -58,7 +58,7 @@ for _one, _two in (
 
 
 @dataclass
-class Truth:
+class Labels:
     """Of a batch. measurements: name -> [records], NaN where there is nothing to measure. holds: finding -> whether it
     does [records]. leads: finding -> in which leads, bool [records, 12]."""
 
@@ -70,10 +70,10 @@ class Truth:
         """All findings that hold of record `i`."""
         return tuple(finding for finding, holds in self.holds.items() if holds[i])
 
-    def __getitem__(self, rows: np.ndarray) -> Truth:
-        """The truth of these records only."""
+    def __getitem__(self, rows: np.ndarray) -> Labels:
+        """The labels of these records only."""
         parts = (self.measurements, self.holds, self.leads)
-        return Truth(*({name: values[rows] for name, values in part.items()} for part in parts))
+        return Labels(*({name: values[rows] for name, values in part.items()} for part in parts))
 
     def finding_leads(self, i: int) -> dict[str, tuple[str, ...]]:
         """Finding -> leads of record `i`, for those that hold and are local."""
@@ -120,11 +120,11 @@ def _in_two(shows: np.ndarray) -> np.ndarray:
     return shows & ((shows.astype(np.float32) @ _NEIGHBOURS) > 0)
 
 
-def measured_truth(
+def measured_labels(
     plan: Plan, rhythm: Rhythm, beat: Waves, slots: int, qrs: np.ndarray, qt: np.ndarray, p: Waves,
     p_length: np.ndarray, electrodes: np.ndarray, duration: float, limits: Limits,
-) -> Truth:  # fmt: skip
-    """The truth of a batch.
+) -> Labels:  # fmt: skip
+    """The labels of a batch.
 
     beat: QRS (its first `slots` Gaussians) and repolarization of the normal beat. qrs, qt, p_length: seconds.
     electrodes: as from `chest_electrodes`. duration: of the record, seconds. limits: of whoever reads each record.
@@ -135,7 +135,7 @@ def measured_truth(
     )
     usual = _Beat(qrs, qt, *(template(waves, electrodes, _TIMES) for waves in (depolarization, beat)))
     axis = usual.axis
-    measurements, holds = _rhythm_truth(plan, rhythm, duration, limits)
+    measurements, holds = _rhythm_labels(plan, rhythm, duration, limits)
     rate = measurements["heart_rate"]
     holds |= {
         LEFT_AXIS: (axis < limits["left axis"]) & (axis >= -90),
@@ -143,10 +143,10 @@ def measured_truth(
         "right superior axis": axis < -90,
     }
     measurements |= {"qrs": qrs * 1000, "qt": qt * 1000, "qtc": qt * 1000 * np.sqrt(rate / 60), "axis": axis}
-    holds |= _conduction_truth(plan, usual, limits)
-    holds |= _voltage_truth(plan, usual, limits)
-    holds |= _atrial_truth(plan, rhythm, p, p_length, electrodes, limits)
-    local = _repolarization_truth(plan, usual, limits)
+    holds |= _conduction_labels(plan, usual, limits)
+    holds |= _voltage_labels(plan, usual, limits)
+    holds |= _atrial_labels(plan, rhythm, p, p_length, electrodes, limits)
+    local = _repolarization_labels(plan, usual, limits)
     leads = {finding: rows for finding, rows in local.items() if rows.ndim == 2}
     holds |= {finding: rows.any(axis=1) if rows.ndim == 2 else rows for finding, rows in local.items()}
     # Both corrections must agree: Bazett's alone calls every fast heart's QT long (AHA/ACCF/HRS 2009 part IV).
@@ -164,10 +164,10 @@ def measured_truth(
             abnormal |= rows
     holds[NORMAL] = holds[SINUS] & ~abnormal
     order = [*FINDINGS, *(name for name in holds if name not in FINDINGS)]
-    return Truth(measurements, {name: holds[name] for name in order if name in holds}, leads)
+    return Labels(measurements, {name: holds[name] for name in order if name in holds}, leads)
 
 
-def _rhythm_truth(plan: Plan, rhythm: Rhythm, duration: float, limits: Limits) -> tuple[dict, dict]:
+def _rhythm_labels(plan: Plan, rhythm: Rhythm, duration: float, limits: Limits) -> tuple[dict, dict]:
     kind, rate = plan.rhythm, rhythm.rate
     beats, waves = seen(rhythm.qrs, duration), seen(rhythm.p, duration)
     pvc = (beats & (rhythm.kind == VENTRICULAR)).sum(axis=1)
@@ -231,7 +231,7 @@ def _first(values: np.ndarray) -> np.ndarray:
     return np.where(known.any(axis=1), values[np.arange(len(values)), known.argmax(axis=1)], np.nan)
 
 
-def _conduction_truth(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.ndarray]:
+def _conduction_labels(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.ndarray]:
     qrs, axis = beat.qrs, beat.axis
     phase = _TIMES / qrs[:, None]
     late = np.where((phase > 0.5) & (phase < 1), beat.pure[:, LEADS.index("V1")], -np.inf).max(axis=1)  # R' in V1, mV
@@ -259,7 +259,7 @@ def _conduction_truth(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.n
     }
 
 
-def _voltage_truth(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.ndarray]:
+def _voltage_labels(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.ndarray]:
     r, s = beat.r, beat.s
     narrow = ~plan.wide & ~np.isin(plan.conduction, ("rbbb", "lbbb", "delay"))
     v1, v2, v3, v5, v6 = (LEADS.index(name) for name in ("V1", "V2", "V3", "V5", "V6"))
@@ -281,7 +281,7 @@ def _voltage_truth(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.ndar
     }
 
 
-def _atrial_truth(
+def _atrial_labels(
     plan: Plan, rhythm: Rhythm, p: Waves, length: np.ndarray, electrodes: np.ndarray, limits: Limits
 ) -> dict:
     times = np.arange(-0.02, 0.20, 0.004)
@@ -297,23 +297,23 @@ def _atrial_truth(
     }
 
 
-def _repolarization_truth(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.ndarray]:
+def _repolarization_labels(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.ndarray]:
     """Findings of ST, T and Q, bool [records, 12] or [records]."""
     primary = ~plan.wide[:, None]  # nothing is said of ST and T that follow the QRS
     seen_in = np.tile(np.array(LEADS) != "aVR", (len(beat.qrs), 1))
     own = seen_in.copy()
     own[:, _lead("V1", "V2", "V3")] &= ~(plan.conduction == "rbbb")[:, None]  # there it is the block's
-    segments = _st_truth(plan, beat, limits, seen_in & primary, own & primary)
-    q = _q_truth(plan, beat, limits)
+    segments = _st_labels(plan, beat, limits, seen_in & primary, own & primary)
+    q = _q_labels(plan, beat, limits)
     return {
-        **_infarction_truth(plan, segments["st elevation"], q),
+        **_infarction_labels(plan, segments["st elevation"], q),
         "abnormal q wave": q,
         **segments,
-        **_t_truth(beat, limits, own, primary),
+        **_t_labels(beat, limits, own, primary),
     }
 
 
-def _st_truth(
+def _st_labels(
     plan: Plan, beat: _Beat, limits: Limits, rising: np.ndarray, sinking: np.ndarray
 ) -> dict[str, np.ndarray]:
     """rising, sinking: bool [records, 12], where elevation and depression may be stated."""
@@ -336,7 +336,7 @@ def _st_truth(
     }
 
 
-def _t_truth(beat: _Beat, limits: Limits, own: np.ndarray, primary: np.ndarray) -> dict[str, np.ndarray]:
+def _t_labels(beat: _Beat, limits: Limits, own: np.ndarray, primary: np.ndarray) -> dict[str, np.ndarray]:
     """own: bool [records, 12], leads of which T says something. primary: [records, 1], whether it does in any."""
     after = (_TIMES - beat.qrs[:, None] > 0.09) & (beat.qt[:, None] - _TIMES > -0.03)
     t = np.where(after[:, None], beat.whole, 0)
@@ -352,7 +352,7 @@ def _t_truth(beat: _Beat, limits: Limits, own: np.ndarray, primary: np.ndarray) 
     }
 
 
-def _q_truth(plan: Plan, beat: _Beat, limits: Limits) -> np.ndarray:
+def _q_labels(plan: Plan, beat: _Beat, limits: Limits) -> np.ndarray:
     """Q waves, bool [records, 12]: how long and deep the QRS is negative before it first turns positive; all of it
     where it never does."""
     positive = (beat.pure > _SMALLEST_MV) & (_TIMES > -0.004)
@@ -369,7 +369,7 @@ def _q_truth(plan: Plan, beat: _Beat, limits: Limits) -> np.ndarray:
     return q & ((plan.repolarization == "old infarction") | (q.sum(axis=1) >= 2))[:, None]
 
 
-def _infarction_truth(plan: Plan, up: np.ndarray, q: np.ndarray) -> dict[str, np.ndarray]:
+def _infarction_labels(plan: Plan, up: np.ndarray, q: np.ndarray) -> dict[str, np.ndarray]:
     """Infarctions whose territory shows ST elevation (acute) or Q waves (old) in two leads, bool [records, 12]."""
     holds: dict[str, np.ndarray] = {}
     acute, old = np.zeros(up.shape, dtype=bool), np.zeros(up.shape, dtype=bool)
