@@ -1,10 +1,9 @@
-"""A checkpoint's name to a pipeline that answers, and one question to it with how sure the answer is.
+"""From a checkpoint's name to a pipeline that answers, and one question to it, with the certainty of the answer.
 
 In: a folder, or a Hub id whose code is trusted; records and a question. Out: `ECGTextToTextPipeline`, or a
 `CheckpointError` before anything is run; the answer as `ecgllm ask` gives it. Decided here: a folder is loaded by this
-package's own classes. What it brings beside them, such as an encoder with code of its own, or names elsewhere, is run
-only where a person trusts it in words: a file of another place or another repository is no better known than a
-download.
+package's own classes. Other code, whether in the folder (an encoder with code of its own) or named elsewhere, runs
+only where a person says that it is trusted: it is no better known than a download.
 """
 
 from __future__ import annotations
@@ -22,11 +21,12 @@ if TYPE_CHECKING:
 TASK = "ecg-text-to-text"
 _NAMES_CODE = ("auto_map", "custom_pipelines")
 
-# Of the whole answer, which a model trained by cross-entropy gives as its chance to be the recorded one; not the mean
-# per token, which grows with every repetition of a text that runs in circles ("lead iiiii"). One chance in ten.
+# The probability of the whole answer: a model trained by cross-entropy gives it as the chance that this is the
+# recorded answer. The mean per token would grow with every repetition in a text such as "lead iiiii". One chance in
+# ten.
 UNSURE_BELOW = 0.1
-# Of the likelier of yes and no, relative to the other: where the model that ships gave less about real records, it was
-# right no more often than a coin (the table of certainty in its card).
+# The probability of the likelier of yes and no, relative to the other: below it, the shipped model was right about
+# real records no more often than a coin (see the table of certainty in its card).
 UNDECIDED_BELOW = 0.7
 
 
@@ -50,7 +50,7 @@ def load_answerer(model: str | Path, trust_remote_code: bool = False) -> ECGText
 
 
 def check_checkpoint(model: str | Path, trust_remote_code: bool = False) -> None:
-    """Refuse what is no checkpoint of ours, damaged files, and code that nobody has said to trust.
+    """Refuse anything but a checkpoint of this package, damaged files, and code that nobody has said to trust.
 
     Raises: CheckpointError.
     """
@@ -142,7 +142,7 @@ def answer_question(
     generated = None if candidates is not None else {"text": answer, "probability": probability}
     known, undecided = probability, False  # known: of all the answers that are compared
     if candidates is None and answer.lower() in ("yes", "no"):
-        # In the spelling of the answer, as a model that says "Yes" gives "yes" little.
+        # In the spelling of the answer: a model that says "Yes" gives "yes" a low probability.
         asked = [word.capitalize() if answer[0].isupper() else word for word in ("yes", "no")]
         scored = answerer(question, ecgs=records, candidates=asked, **ecg_options)["candidates"]
         scores = {word.lower(): score for word, score in scored.items()}  # likeliest first

@@ -1,10 +1,10 @@
-"""What is written appears whole, and one process at a time writes it.
+"""Files and folders appear only when they are complete, and one process at a time writes them.
 
-In: the path of a file or folder, and what fills it. Out: the file or folder, there from one moment to the next by a
-rename; until then its parts lie beside it under a name that ends in `.partial`. Decided here: the operating system's
-lock (`filelock`) says whether somebody is at work, so that a lock whose process was killed is free at once, whatever
-became of its number; a record beside it says who, for the message. What a kill leaves is called unfinished and started
-again by whoever comes next.
+In: the path of a file or folder, and what fills it. Out: the file or folder, put in place by a rename. Until then its
+parts lie beside it under a name that ends in `.partial`. Decided here: the operating system's lock (`filelock`) says
+whether a process is writing, so that the lock of a killed process is free at once, even if its process number is in
+use again. A record beside the lock names the process, for the message. What a killed process leaves is called
+unfinished, and the next process starts it again.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def owned(folder: Path, what: str | Path | None = None) -> Iterator[None]:
     Args: what: the name of the folder in messages, where that is another one.
     Raises: InUseError that names process, machine, time and command of who holds it.
 
-    A process that a holder forked does not hold it: killed, it leaves the folder free. Between machines the lock is as
-    good as the file system's (`flock`); some network mounts keep locks to one machine, so that a takeover from another
-    one is said.
+    A process that the holder forked does not hold the lock; if the holder is killed, the folder is free. Between
+    machines the lock is as good as the file system's (`flock`). Some network mounts keep locks to one machine, so that
+    taking over from another machine is reported.
     """
     what = folder if what is None else what
     lock = _acquired(folder, what)
@@ -86,7 +86,7 @@ def new_folder(folder: str | os.PathLike[str], replace: bool = False) -> Iterato
         for left in partial.iterdir():
             if left.name not in (LOCK, OWNER):
                 _remove(left)
-        # A name of its own: where locks do not reach another machine, at least the files are not mixed.
+        # A unique name: where locks do not reach another machine, at least the files are not mixed.
         whole = partial / f"{os.getpid()}-{secrets.token_hex(4)}"
         whole.mkdir()
         try:
@@ -129,7 +129,7 @@ def unfinished(folder: str | os.PathLike[str]) -> str | None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that it is either whole or not there, whoever else writes it at the same time."""
+    """Write a file so that it is either complete or absent, even if others write it at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
     try:
@@ -154,7 +154,7 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove from an `owned` folder what a kill left half written, at any depth."""
+    """Remove half-written files that a killed process left in an `owned` folder, at any depth."""
     for left in list(folder.rglob(f"*{PARTIAL}")):
         _remove(left)
 

@@ -1,8 +1,8 @@
-"""One batch out of several texts with several ECGs each: tokens, labels, padding, nesting.
+"""Several texts with several ECGs each to one batch: tokens, labels, padding, nesting.
 
-In: texts with placeholders, and the ECGs of all texts one after the other. Out: a row of token ids and labels for each
-text; rows of one length [batch, tokens], and ECGs [batch, ecgs, ...] with a mask. Decided here: nothing is truncated,
-and what fills a place is zero, or -100 in labels.
+In: texts with placeholders, and the ECGs of all texts in one list. Out: a row of token ids and labels for each text;
+rows of one length [batch, tokens], and ECGs [batch, ecgs, ...] with a mask. Decided here: nothing is truncated;
+padding is zero, and -100 in labels.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def tokenize(
 
 
 def _learned_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[bool]:
-    """Which tokens stand in one of the spans.
+    """Which tokens lie in one of the spans.
 
-    A token of blanks may have no width, as byte-level tokenizers trim blanks off; it counts when it is inside.
+    A token of whitespace may have no width, as byte-level tokenizers trim it; it counts when it lies inside.
     """
     return [
         any((begin < end and start < stop) if end > start else begin < start < stop for begin, stop in spans)
@@ -84,7 +84,8 @@ def _learned_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[in
 
 
 def repeat_placeholders(row: Mapping[str, list[int]], placeholder: int, counts: list[int]) -> dict[str, list[int]]:
-    """A row of `tokenize` with each placeholder as many times as the next of counts says, never learned."""
+    """A row of `tokenize` with each placeholder repeated as often as the next count says. Placeholders are never
+    learned."""
     ids, left = row["input_ids"], iter(counts)
     repeats = [next(left) if token_id == placeholder else 1 for token_id in ids]
     repeated = {

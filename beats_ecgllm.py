@@ -34,7 +34,7 @@ def find_beats(ecg_values: torch.Tensor, lengths: torch.Tensor, sampling_rate: f
     QRS is distinguished from P, T and noise by its energy over all leads, compared with the ECG's own QRS level: of
     two candidates within 420 ms the one with less than half the height is a T or P wave (Pan and Tompkins 1985 use 360
     ms for T), and a QRS has at least 0.35 of the usual height. Complexes within 60 ms of an end are cut and left out.
-    The rules of `heart_ecgllm`, without what cannot be done for a whole batch at once.
+    The rules are those of `heart_ecgllm`, except what cannot be done for a whole batch at once.
 
     Args: ecg_values: [ecgs, leads, samples], zero past an ECG's end and in missing leads. lengths: int [ecgs].
     """
@@ -75,10 +75,10 @@ def _energy(values: torch.Tensor, lengths: torch.Tensor, band: tuple[float, floa
 
 
 def _usual_height(energy: torch.Tensor, lengths: torch.Tensor, rate: float) -> torch.Tensor:
-    """Height of a usual QRS, [ecgs, rows] of [ecgs, rows, samples].
+    """Height of a typical QRS, [ecgs, rows] from [ecgs, rows, samples].
 
-    The median over windows of two seconds, in each of which is a beat from 30 per minute on, of the largest value; an
-    ECG's last seconds that fill no window do not count, unless there are no others.
+    The largest value of each window of two seconds (which holds a beat from 30 per minute on), and the median of
+    these. The last seconds, which fill no window, count only where there is no other.
     """
     window = round(_WINDOW_S * rate)
     if energy.shape[-1] < window:
@@ -98,7 +98,8 @@ def _maximum(values: torch.Tensor, reach: int) -> torch.Tensor:
 
 
 def _bins(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
-    """[..., bins]: which of evenly spaced values it is near. A linear layer cannot tell a middle value otherwise."""
+    """[..., bins]: how near a value is to each of evenly spaced ones. A linear layer alone cannot single out middle
+    values."""
     centers = torch.linspace(low, high, _BINS, device=values.device)
     return torch.exp(-0.5 * ((values[..., None] - centers) * ((_BINS - 1) / (high - low))) ** 2)
 
@@ -174,8 +175,8 @@ class ECGBeatEncoder(ECGEncoder):
 def _positions(found: torch.Tensor, closest: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Samples of the beats in order [ecgs, most beats], 0 where an ECG has fewer, and bool of the same shape.
 
-    Args: closest: samples between two beats at least. Where counting would mean to wait for the device, there is room
-        for as many as fit.
+    Args: closest: fewest samples between two beats. Where counting the beats would wait for the device, there is room
+    for as many as fit.
     """
     count = found.sum(dim=1)
     most = int(count.max()) if may_look(found) else found.shape[1] // closest + 1
@@ -189,8 +190,9 @@ def _positions(found: torch.Tensor, closest: int) -> tuple[torch.Tensor, torch.T
 def _intervals(seconds: torch.Tensor, is_beat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """([ecgs, beats, 5 bins + 2], [ecgs, 3 bins]): features of each beat's RR intervals, and of all RR intervals.
 
-    Of a beat: RR before and behind it, by themselves, by the ECG's median and by each other; whether they are known.
-    Of an ECG: the median, the spread, the root mean square of successive differences. Logarithms to the base 2.
+    Per beat: RR before and after it, in seconds, relative to the ECG's median and relative to each other; whether they
+    are known. Per ECG: the median, the spread, the root mean square of successive differences. Logarithms are to base
+    2.
     """
     rr = seconds[:, 1:] - seconds[:, :-1]
     known = is_beat[:, 1:]

@@ -1,9 +1,8 @@
-"""Chat templates: conversations to text, and where the assistant's words stand in it.
+"""Chat templates: conversations to text, and where in it the assistant speaks.
 
 In: turns of plain text, as `flatten_content` makes them, and a Jinja template with its tokenizer. Out: one text per
-conversation, and the spans of it that are learned. Decided here: how templates are written to that take strings and
-those that take parts, and that a template in which the assistant's turns cannot be told apart is refused rather than
-guessed at.
+conversation, and the spans of it that are learned. Decided here: how templates that take strings and templates that
+take parts are fed. A template in which the assistant's turns cannot be located is refused; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _GENERATION_TAG = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
 def plain_text(turns: list[dict[str, Any]]) -> str:
-    """Turns as the plain template writes them, but for their ends: texts for a tokenizer that is still to be made."""
+    """Turns as the plain template writes them, without end tokens: texts to train a tokenizer on."""
     (text,), _ = render_jinja_template([turns], chat_template=PLAIN_CHAT_TEMPLATE, eos_token="")
     return text
 
@@ -51,7 +50,8 @@ class ChatTemplate:
 
     @classmethod
     def chosen(cls, templates: str | Mapping[str, str], chosen: str | None, tokenizer: Any) -> ChatTemplate:
-        """The template given as Jinja text, by its name among those of a processor, or not at all."""
+        """The template that is meant: Jinja text, the name of one of a processor's templates, or None for the
+        default."""
         named = templates if isinstance(templates, Mapping) else {"default": templates}
         name = chosen or "default"
         if name not in named and chosen is None:
@@ -65,7 +65,7 @@ class ChatTemplate:
 
     @property
     def needs_bos(self) -> bool:
-        """Whether the tokenizer is to add a start token: a template writes its own, the plain one leaves it out."""
+        """Whether the tokenizer is to add a start token: a model's own template writes it, the plain one does not."""
         return self.text == PLAIN_CHAT_TEMPLATE and _starts_with_bos(self.tokenizer)
 
     def render(self, turns: list[dict[str, Any]], **settings: Any) -> str:
@@ -84,7 +84,7 @@ class ChatTemplate:
     def render_with_spans(self, turns: list[dict[str, Any]], **variables: Any) -> tuple[str, list[tuple[int, int]]]:
         """The text of turns, and where the assistant's stand in it: (start, end) in characters.
 
-        Raises: ECGError where there are none, or where they cannot be told apart.
+        Raises: ECGError where there are none, or where they cannot be located.
         """
         if all(turn["role"] != "assistant" for turn in turns):
             raise ECGError(
@@ -117,8 +117,8 @@ _PROBE = "ecgllm"
 
 @lru_cache(maxsize=32)
 def _reads_parts(template: str) -> bool:
-    """Whether a chat template writes only what stands in parts {"type": "text"}: it loops over them, and of a string
-    would print nothing. Raises: ECGError for a template that writes neither.
+    """Whether a chat template writes only parts {"type": "text"}: it loops over them, and would print nothing of a
+    string. Raises: ECGError for a template that writes neither.
     """
     written = False
     tokens = dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), "")
@@ -153,9 +153,9 @@ def _assistant_spans(
 ) -> list[tuple[int, int]]:
     """Where the assistant's turns stand in the rendered text, end-of-turn token included.
 
-    A turn runs from the generation prompt of what precedes it to the end of the rendering that ends with it, which
-    holds for every template that only appends; another template is refused rather than guessed. Blanks that follow
-    the end-of-turn token (ChatML's newline) are no part of it: generation never comes to them.
+    A turn begins after the generation prompt of the turns before it, and ends where the rendering up to it ends. This
+    holds for every template that only appends; any other is refused. Whitespace after the end-of-turn token (ChatML's
+    newline) does not belong to the turn, as generation stops before it.
     """
     if turns[0]["role"] == "assistant":
         raise ECGError("The conversation starts with the assistant; labels need a user's turn before.")

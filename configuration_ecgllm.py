@@ -1,4 +1,4 @@
-"""Configurations: what a checkpoint must carry to be rebuilt and used right.
+"""Configurations: what a checkpoint must carry to be rebuilt and used correctly.
 
 `ECGEncoderConfig` describes the ECG encoder and keeps the preprocessing (`ECGFeatureExtractor.preprocessing`) that its
 weights were trained with, `ECGBeatEncoderConfig` one that sees beats, too, and `ECGEncoderAdapterConfig` any other
@@ -7,9 +7,9 @@ joins an encoder, the projector and any causal language model; `ECGClassifierCon
 encoder. Decided here: what a configuration of an earlier format
 means (`migrated`). This file is uploaded with every checkpoint, so it imports nothing but transformers.
 
-What a configuration has to say of an ECG encoder, whatever its model_type: `num_leads`, `patch_size` (input samples
-behind a token), `hidden_size` and `preprocessing` (None where it is unknown). What the model has to do is told in
-`encoder_ecgllm`.
+What the configuration of any ECG encoder must state, whatever its model_type: `num_leads`, `patch_size` (input samples
+behind a token), `hidden_size` and `preprocessing` (None where it is unknown). `encoder_ecgllm` states what the model
+must do.
 """
 
 import json
@@ -45,7 +45,7 @@ ECG_TOKEN = "<|ecg|>"
 
 
 def preprocessing_fingerprint(preprocessing: dict[str, Any]) -> int:
-    """Number that identifies a signal path: CRC-32 of its canonical JSON, so that a tensor can carry it along."""
+    """Number that identifies a signal path: CRC-32 of its canonical JSON, which fits into a tensor."""
     return zlib.crc32(json.dumps(preprocessing, sort_keys=True).encode("utf-8"))
 
 
@@ -60,9 +60,10 @@ def describe_difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
 
 
 def count_tokens(lengths: Any, samples_per_token: int) -> Any:
-    """Tokens of ECGs: the one formula, for encoder, language model and processor. A last one that is not full counts.
+    """Number of tokens of ECGs, in one formula for encoder, language model and processor. A last, partial token
+    counts.
 
-    Args: lengths: samples, an int or a tensor of ints. Returns: what `lengths` is, of the same shape.
+    Args: lengths: samples, an int or a tensor of ints. Returns: an int or a tensor, as `lengths` is.
     """
     return (lengths + samples_per_token - 1) // samples_per_token
 
@@ -100,7 +101,7 @@ def migrated(values: dict[str, Any]) -> dict[str, Any]:
 class UntrustedConfig(PreTrainedConfig):
     """The configuration of a model whose code comes with the checkpoint, as it was saved; its code did not run.
 
-    `loading_ecgllm.run_code_of` makes the model's own configuration of it.
+    `loading_ecgllm.run_code_of` turns it into the model's own configuration.
     """
 
 
@@ -157,12 +158,12 @@ def _is_path(name: Any) -> bool:
 
 
 class _OwnConfig(PreTrainedConfig):
-    """A configuration that is read from a checkpoint of its own type alone; transformers only warns of another's."""
+    """A configuration that refuses the checkpoint of another model type; transformers only warns."""
 
     format_version: int = FORMAT_VERSION
 
     def _check_sizes(self, *names: str) -> None:
-        """Raises: ECGError for a size, or one in a list of sizes, that is no whole number from 1 on."""
+        """Raises: ECGError for a size, or one in a list of sizes, that is not a whole number of at least 1."""
         for name in names:
             value = getattr(self, name)
             sizes = value if isinstance(value, list | tuple) else [value]
@@ -170,7 +171,7 @@ class _OwnConfig(PreTrainedConfig):
                 raise ECGError(f"{name} is {value!r}; expected 1 or more (whole numbers).")
 
     def to_dict(self) -> dict[str, Any]:
-        """As in transformers, without the paths of this machine that it notes of the models inside."""
+        """As in transformers, without the local paths of the models inside."""
         values = super().to_dict()
         for part in values.values():
             if isinstance(part, dict) and _is_path(part.get("_name_or_path")):
@@ -262,7 +263,7 @@ class ECGBeatEncoderConfig(ECGEncoderConfig):
 
     Args: those of `ECGEncoderConfig`, and
         beat_sampling_rate: sampling rate of the input in Hz, with which QRS complexes are found.
-        beat_window: seconds of a beat before and behind the middle of its QRS. beat_hidden_size: width of its layers.
+        beat_window: seconds before and after the middle of a QRS. beat_hidden_size: width of its layers.
     """
 
     model_type = "ecgllm_beat_encoder"
@@ -300,13 +301,12 @@ class ECGEncoderAdapterConfig(_OwnConfig):
         backbone_config: the model, which gives `last_hidden_state` [.., tokens, hidden].
         input_name: the argument of its `forward` that takes the signal, such as "input_values" or "past_values".
         input_layout: what it takes there. "leads": [ecgs, leads, samples]; "samples": [ecgs, samples, leads], as
-            models of time series have it; "joined": [ecgs, leads * samples], one lead behind the other; "single":
-            [ecgs * leads, samples], every lead by itself, as models of sound have it.
-        window: samples that the model sees at once; longer ECGs are cut, and a last window that is not full is filled
-            with zeros.
-        patch_size: samples behind one token. The model's tokens of a window, in their order, are averaged to
-            window / patch_size.
-        skipped_tokens: tokens ahead of those of the signal, such as 1 for a class token.
+            time-series models have it; "joined": [ecgs, leads * samples], one lead after the other; "single": [ecgs *
+            leads, samples], every lead by itself, as audio models have it.
+        window: samples that the model sees at once; longer ECGs are cut, and the last window is padded with zeros.
+        patch_size: samples per token. The model's tokens of a window are averaged, in order, to window / patch_size
+            tokens.
+        skipped_tokens: tokens before those of the signal, such as 1 for a class token.
         num_leads, preprocessing: as for `ECGEncoderConfig`.
     """
 
@@ -401,7 +401,7 @@ class ECGClassifierConfig(_OwnConfig):
 
     @classmethod
     def get_config_dict(cls, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """As in transformers. Of a folder with another model: what it says of its ECG encoder, and nothing else."""
+        """As in transformers. From a folder with another model it takes only the part about the ECG encoder."""
         values, kwargs = super().get_config_dict(*args, **kwargs)
         values = migrated(values) if values else values
         if values and values.get("model_type") != cls.model_type:
@@ -427,8 +427,8 @@ class ECGLLMConfig(_OwnConfig):
         projector_hidden_act: activation of the MLP projector.
         patches_per_token: neighbouring patches that are joined into one token for the language model, whose cost grows
             linearly with tokens.
-        projector_summary: whether each token gets the projected mean of the ECG's patches, too. That mean is what
-            contrastive pre-training laid beside the report; of a single patch it asked nothing.
+        projector_summary: whether each token gets the projected mean of the ECG's patches, too. Contrastive
+            pre-training compares that mean with the report, never a single patch.
         ecg_token_id: id of the placeholder token in the language model's vocabulary.
         trained_on: one line that says what the checkpoint learned from; shown with answers and in the model card.
         language_model_base: of a trained-only checkpoint (`composition_ecgllm`), the language model that it leaves
@@ -470,7 +470,7 @@ class ECGLLMConfig(_OwnConfig):
 
     @property
     def max_positions(self) -> int | None:
-        """Tokens that the language model was made for, ECG tokens included; None where it has no end."""
+        """Tokens that the language model was made for, ECG tokens included; None where there is no limit."""
         return getattr(self.text_config.get_text_config(), "max_position_embeddings", None)
 
     def num_ecg_tokens(self, lengths: Any) -> Any:

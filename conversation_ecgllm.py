@@ -64,7 +64,7 @@ def flatten_content(
     """Turns with plain string content, a placeholder for every ECG part, and the ECGs in order.
 
     Args: with_ecgs: refuse an ECG part without "ecg".
-    Raises: ECGError for no turn at all, and what is no turn or part.
+    Raises: ECGError where there is no turn, and for anything that is not a turn or a part.
     """
     if not turns:
         raise ECGError("The conversation is empty; expected turns.")

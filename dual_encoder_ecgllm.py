@@ -1,7 +1,7 @@
 """ECG and text encoder in one space (`ECGTextDualEncoder`): contrastive pre-training, and use without training.
 
-In: ECGs [ecgs, leads, samples] and texts. Out: unit vectors, and logits between them. What it learns by is training's
-(`training.contrastive`), as open_clip has it.
+In: ECGs [ecgs, leads, samples] and texts. Out: unit vectors, and logits between them. Its losses are in
+`training.contrastive`, apart from the model as in open_clip.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
     _code_module = "dual_encoder_ecgllm"
     base_model_prefix = "dual_encoder"
     main_input_name = "input_ids"
-    # What training learned of statements, in the folders of runs that go on, and in those of earlier versions.
+    # What training learned about statements; it stands in folders of unfinished runs and of earlier versions.
     _left_in_folder = r"statement_(scale|bias|prototypes)$"
     input_modalities = ("ecg", "text")
 
@@ -129,7 +129,7 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         encoded = self.text_encoder(
             input_ids=input_ids, attention_mask=attention_mask, **kwargs | {"return_dict": True}
         )
-        # A text encoder may be in another type than what stands behind it, in whose type the mean is taken.
+        # A text encoder may have another dtype than the projection after it, whose dtype the mean takes.
         hidden = encoded.last_hidden_state.to(self.text_projection.weight.dtype)
         if attention_mask is None:
             pooled = hidden.mean(dim=1)
@@ -159,7 +159,7 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         return nn.functional.normalize(features.pooler_output, dim=-1)
 
     def temperature(self, scale: torch.Tensor) -> torch.Tensor:
-        """The inverse temperature of a learned logarithm, 100 at most."""
+        """The inverse temperature from its learned logarithm, 100 at most."""
         return scale.clamp(max=_MAX_SCALE).exp()
 
     @can_return_tuple
@@ -173,7 +173,7 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         preprocessing_id: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> ECGTextDualEncoderOutput:
-        """Embed ECGs [ecgs, leads, samples] and texts [texts, tokens], and hold each against each."""
+        """Embed ECGs [ecgs, leads, samples] and texts [texts, tokens], and compare each ECG with each text."""
         check_preprocessing(self.config.encoder_config, preprocessing_id)
         kwargs = kwargs | {"return_dict": True}
         ecg_output = self.get_ecg_features(ecg_values, lead_mask, ecg_lengths, **kwargs)

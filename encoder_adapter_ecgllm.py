@@ -22,9 +22,9 @@ from .errors_ecgllm import CheckpointError, ECGError
 
 
 class ECGEncoderAdapter(ECGPreTrainedModel):
-    """A model that knows nothing of ECGs as an ECG encoder: cuts them into windows, and averages its tokens.
+    """Makes an ECG encoder of a model that knows nothing of ECGs: cuts them into windows, and averages its tokens.
 
-    Leads that are missing are zeros; where the model reads every lead by itself, they are left out of the mean.
+    Missing leads are zeros; where the model reads each lead by itself, they are left out of the mean.
     """
 
     config: ECGEncoderAdapterConfig
@@ -50,7 +50,7 @@ class ECGEncoderAdapter(ECGPreTrainedModel):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPooling:
-        """As `ECGEncoder.forward`; the attentions and hidden states of the model itself are not passed on.
+        """As `ECGEncoder.forward`; the model's own attentions and hidden states are not passed on.
 
         Raises: ECGError for another shape, and for a model that gives fewer tokens than it was configured to.
         """
@@ -106,7 +106,7 @@ def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def as_encoder(encoder: Any) -> PreTrainedModel:
-    """An ECG encoder of what names one.
+    """The ECG encoder that an argument names.
 
     Args: encoder: an encoder; a model that holds one; the path of a checkpoint of either; a configuration.
     Raises: ECGError for a model that is no ECG encoder.
@@ -137,7 +137,7 @@ def _from_config(config: PreTrainedConfig) -> PreTrainedModel:
             f"the checkpoint's ECG encoder, of type {config.model_type!r}, comes with code of its own, which runs "
             "only where it is trusted: read it, and pass trust_remote_code=True."
         )
-    # Whoever has the configuration's class from a folder has trusted its code.
+    # A configuration whose class comes from a folder was loaded by somebody who trusts its code.
     trusted = type(config).__module__.startswith("transformers_modules.")
     return AutoModel.from_config(config, **({"trust_remote_code": True} if trusted else {}))
 

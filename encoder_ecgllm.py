@@ -1,8 +1,8 @@
 """The ECG encoder: signals to patch tokens (`ECGEncoder`), and what all models here share (`ECGPreTrainedModel`).
 
 In: ECGs [ecgs, leads, samples] as `ECGFeatureExtractor` prepares them. Out: tokens [ecgs, patches, hidden] and their
-mean. Read from the top down: attention -> layer -> patches -> encoder. Decided here: that a padded ECG gives the
-tokens that it gives alone, and that ECGs that were prepared in another way than those of training are refused.
+mean. Read from the top down: attention -> layer -> patches -> encoder. Decided here: a padded ECG gives the same
+tokens as alone, and ECGs that were prepared in another way than in training are refused.
 
 Any model is an ECG encoder whose configuration says what `configuration_ecgllm` asks for, and whose `forward` takes
 `ecg_values`, `lead_mask` and `ecg_lengths` as `ECGEncoder.forward` does and returns, as that does,
@@ -148,9 +148,9 @@ class ECGEncoderLayer(GradientCheckpointingLayer):
 class ECGPatchEmbedding(nn.Module):
     """Convolutions over time, then one token per patch: [ecgs, leads, samples] -> [ecgs, patches, hidden].
 
-    There is no normalisation in the stem, because it would take the amplitude away that voltage criteria need. Samples
-    past a record's length are set to zero after every convolution, so that a padded ECG gives the tokens it gives
-    alone. A missing lead is a zero row plus a learned vector that says which lead is missing.
+    There is no normalisation in the stem: it would remove the amplitude, which voltage criteria need. Samples past a
+    record's length are set to zero after every convolution, so that a padded ECG gives the same tokens as alone. A
+    missing lead is a zero row plus a learned vector that says which lead is missing.
     """
 
     def __init__(self, config: ECGEncoderConfig):
@@ -171,7 +171,7 @@ class ECGPatchEmbedding(nn.Module):
 
     def forward(self, ecg_values: torch.Tensor, lead_mask: torch.Tensor | None, ecg_lengths: torch.Tensor | None):
         hidden, lengths = as_recorded(ecg_values, lead_mask, ecg_lengths)
-        # A last patch that is not full is completed with zeros: no sample is lost.
+        # The last patch is padded with zeros, so that no sample is lost.
         hidden = nn.functional.pad(
             hidden.to(self.patch_convolution.weight.dtype), (0, -hidden.shape[-1] % self.patch_size)
         )
@@ -179,8 +179,8 @@ class ECGPatchEmbedding(nn.Module):
             lengths = count_tokens(lengths, stride)
             hidden = _zero_past(self.activation(convolution(hidden)), lengths)
         tokens = self.patch_convolution(hidden).transpose(1, 2)
-        # Without a mask no lead is missing. The vectors join in with weight zero all the same: a parameter that some
-        # batches leave out of the graph stops distributed training.
+        # Without a mask no lead is missing. The vectors are still used, with weight zero: a parameter that some
+        # batches leave out of the graph would stop distributed training.
         missing = torch.zeros_like(ecg_values[..., 0]) if lead_mask is None else ~lead_mask.bool()
         return tokens + (missing.to(tokens.dtype) @ self.missing_lead_embedding)[:, None]
 
@@ -204,7 +204,7 @@ def _zero_past(hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 
 
 class ECGPreTrainedModel(CompleteFolder, WholeWeights):
-    """What all models here share: declarations, initialisation, loading and saving of whole folders."""
+    """What all models here share: declarations, initialisation, and loading and saving of complete folders."""
 
     supports_gradient_checkpointing = True
     input_modalities = ("ecg",)
@@ -312,13 +312,14 @@ def check_shape(config: PreTrainedConfig, ecg_values: torch.Tensor) -> None:
 
 
 def tokens_within(ecg_lengths: torch.Tensor, config: PreTrainedConfig, tokens: torch.Tensor) -> torch.Tensor:
-    """Which of tokens [ecgs, tokens, ..] are an ECG's own: bool [ecgs, tokens], from lengths [ecgs] in samples."""
+    """Which tokens [ecgs, tokens, ..] belong to an ECG and are not padding: bool [ecgs, tokens], from lengths [ecgs]
+    in samples."""
     counts = count_tokens(ecg_lengths.to(tokens.device), config.patch_size)
     return torch.arange(tokens.shape[1], device=tokens.device) < counts[:, None]
 
 
 def pooled_output(hidden_states: torch.Tensor, token_mask: torch.Tensor | None) -> BaseModelOutputWithPooling:
-    """Tokens [ecgs, tokens, hidden], zero where they are not an ECG's own, and the mean of those that are."""
+    """Tokens [ecgs, tokens, hidden], with padding set to zero, and the mean of the others."""
     if token_mask is None:
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=hidden_states.mean(dim=1))
     weight = token_mask[..., None].to(hidden_states.dtype)
@@ -328,16 +329,16 @@ def pooled_output(hidden_states: torch.Tensor, token_mask: torch.Tensor | None) 
 
 
 def may_look(tensor: torch.Tensor) -> bool:
-    """Whether its values can be looked at for nothing: on a GPU that means to wait for it, in every step."""
+    """Whether the values can be read at no cost. On a GPU, reading them waits for the device in every step."""
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def check_values(holds: torch.Tensor, message: Callable[[], str]) -> None:
-    """Refuse what does not hold everywhere.
+    """Refuse input for which `holds` is not true everywhere.
 
     On a GPU (`may_look`) the check is an assertion of the device, which ends the process. A compiled model is not
     checked.
-    Args: holds: bool tensor. message: called for the error's text, where there is one.
+    Args: holds: bool tensor. message: called for the text of the error, where one is raised.
     Raises: ECGError.
     """
     if torch.compiler.is_compiling() or holds.is_meta:

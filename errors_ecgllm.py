@@ -1,7 +1,8 @@
-"""The one base class of what this package refuses on purpose.
+"""The base class of all errors that this package raises on purpose.
 
 In: nothing. Out: `ECGError`, which the command line shows as one line, without a traceback. Every other exception, a
-library's `ValueError` included, is a defect and keeps its traceback. On the lowest floor, so that all may raise it.
+library's `ValueError` included, is a defect and keeps its traceback. It is on the lowest floor, so that every module
+may raise it.
 """
 
 
@@ -12,15 +13,15 @@ class ECGError(ValueError):
 
 
 class CheckpointError(ECGError):
-    """A checkpoint that is damaged, incomplete, or none of this package; the message names file or tensors."""
+    """A checkpoint that is damaged, incomplete, or not one of this package; the message names file or tensors."""
 
 
 class MissingExtraError(ECGError, ImportError):
-    """A library that only an optional extra brings; the message says how it is installed."""
+    """A library that only an optional extra installs is missing; the message says how to install it."""
 
 
 def shorten(text: str, limit: int = 120) -> str:
-    """A text as an error quotes it: what is over the limit is left out at its end."""
+    """A text as an error quotes it, cut off at the limit."""
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

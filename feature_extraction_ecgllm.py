@@ -2,8 +2,8 @@
 
 In: ECGs (leads x samples in mV) with their sampling rates and lead names. Out: `ecg_values` zero padded at the end,
 with `lead_mask` and `ecg_lengths`. Every decision about what a model sees of a signal lives here, because a checkpoint
-must carry it (`preprocessor_config.json`). Input that does not fit raises `ECGInputError`; nothing is repaired
-unasked.
+must carry it (`preprocessor_config.json`). Input that does not fit raises `ECGInputError`; nothing is repaired without
+being asked for.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _NAN_POLICIES = ("raise", "interpolate", "drop_lead")
 class ECGFeatureExtractor(FeatureExtractionMixin):
     """Turn ECGs into model input; the signal path of a checkpoint, saved with it in `preprocessor_config.json`.
 
-    Every ECG alone: order leads by name -> samples that are not finite -> resample (each lead's median taken off
+    Each ECG by itself: order leads by name -> samples that are not finite -> resample (each lead's median taken off
     before and put back after) -> remove baseline wander -> check amplitudes -> derive missing limb leads -> scale;
     then pad to the longest.
 
@@ -56,7 +56,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         leads: standard lead names, the rows of the output; a lead neither given nor derivable is zeros.
         min_duration, max_duration: accepted durations in s.
         baseline: "highpass" (`remove_baseline` at `baseline_cutoff` Hz) or "none".
-        scaling: "millivolt" (mV * `millivolt_factor`; keeps what amplitude means), "zscore" (each lead to mean 0,
+        scaling: "millivolt" (mV * `millivolt_factor`; amplitudes keep their meaning), "zscore" (each lead to mean 0,
             deviation 1) or "minmax" (each lead to [-1, 1]); a flat lead becomes zeros under the last two.
         nan_policy: what to do with samples that are not finite: "raise", "interpolate" (linear within the lead, ends
             held; refused when fewer than half of a lead's samples are finite) or "drop_lead" (the lead is missing).
@@ -129,7 +129,8 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """What defines the values that a finite ECG becomes; settings without effect are None."""
+        """The settings that define the model input of an ECG without missing samples; settings without effect are
+        None."""
         return {
             "version": 1,  # raised whenever the code of this file changes what a model sees
             "sampling_rate": float(self.sampling_rate),
@@ -188,16 +189,17 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         drop_unknown_leads: bool = False,
         require_heart: bool = False,
     ) -> list[dict[str, Any]]:
-        """ECGs as the model sees them, each of its own length; a call pads them.
+        """ECGs as the model sees them, each of its own length. `__call__` also pads them.
 
         Args:
             ecgs, sampling_rate, leads: as in a call. nan_policy: overrides the setting for this call.
             drop_unknown_leads: leave out leads other than the twelve standard ones (X, V4R) instead of refusing.
-            require_heart: refuse an ECG in which no heart beats (`find_heart`): flat, noise alone, but asystole and
-                ventricular fibrillation, too. Whoever answers a question about one asks for it; whoever trains or
-                compares with noise does not.
-        Returns: for each ECG, as is stored of it and as a call takes it again: `ecg_values` float32 [leads, samples],
-            `lead_mask` bool [leads], `preprocessing_id`. Those that were prepared before are handed on.
+            require_heart: refuse an ECG in which no heart beats (`find_heart`): a flat signal or noise alone, but also
+                asystole and ventricular fibrillation. Set when questions are answered, not in training or in
+                comparisons with noise.
+        Returns: for each ECG a mapping that can be stored, and that `__call__` takes again: `ecg_values` float32
+            [leads, samples], `lead_mask` bool [leads], `preprocessing_id`. ECGs that were prepared before are returned
+            as they are.
         Raises: ECGInputError naming the ECG, what was found, what was expected and the way out.
         """
         policy = self.nan_policy if nan_policy is None else check_choice("nan_policy", nan_policy, _NAN_POLICIES)

@@ -1,12 +1,12 @@
-"""Is there a heart in a signal, and where does it beat: leads x samples in mV in, times and a verdict out.
+"""Whether a signal shows a heartbeat, and where the beats are: leads x samples in mV in, times and a verdict out.
 
-Noise has peaks too. What a heart adds is that its QRS complexes stand out of what lies between them, in all leads at
-the same moment, and that they look alike; a signal that shows both has a heart, any other is refused by name. QRS is
-distinguished from P, T and noise by its energy over all leads, compared with the record's own QRS level. It is not
-compared with the half second around it: a P wave 225 ms or more before QRS, or one that no QRS follows, stands alone
-there and would win. Decided
-here: the bands, how near two beats can be, how large and how distinct a complex must be, and how alike. NumPy alone,
-at any sampling rate: this file travels with a checkpoint, and the reading and measuring of files uses it too.
+Noise has peaks, too. QRS complexes differ from them in two ways: they stand out from the signal between them in all
+leads at the same moment, and they look alike. A signal that shows both has a heartbeat; any other is refused, with the
+reason. QRS is distinguished from P, T and noise by its energy over all leads, compared with the record's own QRS
+level. It is not compared with the half second around it: a P wave 225 ms or more before QRS, or one that no QRS
+follows, stands alone there and would win. Decided here: the bands, how near two beats can be, how large and how
+distinct a complex must be, and how alike. It needs NumPy alone and takes any sampling rate: this file travels with a
+checkpoint, and reading and measuring files uses it, too.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class Heart:
     """What `find_heart` finds.
 
     found: whether the signal shows the beats of a heart. beats: seconds of the middle of each QRS complex (or of what
-    comes nearest to one, where no heart is found). stands_out: energy at the beats by that between them. alike: the
-    correlation of beats with each other over all leads, None with fewer than two. alike_in_lead: the same by lead
-    [leads], NaN where it is not known. height_mv: QRS from peak to valley by lead [leads], from 5 to 30 Hz, which
-    leaves half of a wide complex. missing: why it is no heart, None where it is one.
+    comes nearest to one, where no heart is found). stands_out: energy at the beats divided by that between them.
+    alike: the correlation of beats with each other over all leads, None with fewer than two. alike_in_lead: the same
+    by lead [leads], NaN where it is not known. height_mv: QRS from peak to valley by lead [leads], from 5 to 30 Hz,
+    which leaves half of a wide complex. missing: why no heartbeat is found, None where one is.
     """
 
     found: bool
@@ -78,7 +78,8 @@ class Heart:
     missing: str | None = None
 
     def seen_in_leads(self) -> np.ndarray:
-        """Which leads show the beats that all show together, bool [leads]; a lead of which nothing is known does."""
+        """Which leads show the beats that all leads together show, bool [leads]; True for a lead about which nothing
+        is known."""
         known = np.isfinite(self.alike_in_lead)
         return ~known | ((self.alike_in_lead >= _ALIKE_IN_LEAD) & (self.height_mv >= _VISIBLE_IN_LEAD_MV))
 
@@ -88,7 +89,7 @@ def find_heart(signal: np.ndarray, sampling_rate: float) -> Heart:
 
     It does if its QRS complexes hold several times the energy of what lies between them and resemble each other. With
     a single beat, or few in less than five seconds, it is enough that they stand out. Neither rate nor regularity
-    counts: ventricular tachycardia, fibrillation of the atria, pacing and 20 beats a minute are hearts. Ventricular
+    counts: ventricular tachycardia, atrial fibrillation, pacing and 20 beats a minute are heartbeats. Ventricular
     fibrillation and asystole are not distinguished from noise.
 
     Args: signal: [leads, samples] in mV, all finite. sampling_rate: Hz.
@@ -126,7 +127,7 @@ def find_heart(signal: np.ndarray, sampling_rate: float) -> Heart:
 
 
 def find_qrs(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
-    """Seconds of the middle of each QRS complex, in order, maybe none; whether they are a heart's is not asked.
+    """Seconds of the middle of each QRS complex, in order, possibly none. Whether they are a heartbeat is not checked.
 
     One whose middle lies within 60 ms of an end is cut and left out.
     Args: signal: [leads, samples] in mV, all finite. sampling_rate: Hz.
@@ -144,8 +145,8 @@ class _Bands(list):
 def _banded(signal: np.ndarray, rate: float, limits: tuple[tuple[float, float], ...]) -> _Bands:
     """The leads in several bands, at 200 Hz whatever their rate, by one transform.
 
-    The gain is that of a second-order Butterworth filter run forward and backward. The ends are continued as they are,
-    turned about their last sample, so that none of them makes a step.
+    The gain is that of a second-order Butterworth filter run forward and backward. The signal is continued beyond its
+    ends by point reflection at the last sample, so that no step arises.
     """
     samples = signal.shape[1]
     signal = signal - np.median(signal, axis=1, keepdims=True)
@@ -195,13 +196,13 @@ def _energy(band: np.ndarray) -> np.ndarray:
 
 
 def _level(energy: np.ndarray) -> np.ndarray:
-    """The height of a usual QRS: the median over windows of the largest value, along the last axis."""
+    """The height of a typical QRS: the median, over windows, of the largest value along the last axis."""
     windows = max(1, round(energy.shape[-1] / (_WINDOW_S * _GRID_HZ)))
     return np.median([part.max(axis=-1) for part in np.array_split(energy, windows, axis=-1)], axis=0)
 
 
 def _apart(energy: np.ndarray, reach: int) -> np.ndarray:
-    """Local maxima of which none has a higher one, that is kept itself, nearer than `reach` samples."""
+    """Local maxima, the highest first, without those nearer than `reach` samples to one that is kept."""
     tops = np.flatnonzero((energy[1:-1] > energy[:-2]) & (energy[1:-1] >= energy[2:])) + 1
     taken = np.zeros(len(energy) + 2 * reach, dtype=bool)
     kept = []
@@ -213,8 +214,8 @@ def _apart(energy: np.ndarray, reach: int) -> np.ndarray:
 
 
 def _prominence(energy: np.ndarray, peaks: np.ndarray) -> np.ndarray:
-    """How far each peak stands above the higher of the two valleys to its next higher neighbours; beyond the ends
-    is nothing, or a complex near an end would not be distinct."""
+    """How far each peak stands above the higher of the two valleys between it and its next higher neighbours. The
+    signal is taken as zero beyond its ends, or a complex near an end would not be distinct."""
     found = np.zeros(len(peaks))
     for at, peak in enumerate(peaks.tolist()):
         height = energy[peak]
@@ -233,7 +234,7 @@ def _highest(energy: np.ndarray, reach: int) -> np.ndarray:
 
 
 def _beside_larger(peaks: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Which candidates have a neighbour, within the reach of T, of more than twice their height."""
+    """Which candidates have, within the reach of a T wave, a neighbour of more than twice their height."""
     near = np.diff(peaks) < _T_WAVE_S * _GRID_HZ  # no further neighbour can be so near
     small = np.zeros(len(peaks), dtype=bool)
     small[1:] |= near & (height[1:] < _T_WAVE_SHARE * height[:-1])
@@ -244,8 +245,8 @@ def _beside_larger(peaks: np.ndarray, height: np.ndarray) -> np.ndarray:
 def _limit(height: np.ndarray) -> float:
     """The height above which candidates are QRS: the middle of the widest gap, in logarithms, between unsure ones.
 
-    P, T and noise make one group and beats, also wide or ectopic ones, another; where both lie differs from record to
-    record, so that no fixed share serves all.
+    P, T and noise are one group; beats, including wide or ectopic ones, are another. Where the two lie differs from
+    record to record, so that no fixed share fits all.
     """
     low, high = _UNSURE
     unsure = height[(height > low) & (height < high)]
@@ -263,7 +264,7 @@ def _height(band: np.ndarray, peaks: np.ndarray) -> np.ndarray:
 
 
 def _stands_out(energy: np.ndarray, peaks: np.ndarray) -> float:
-    """Median energy at the beats by the median energy further than 100 ms from any."""
+    """Median energy at the beats, divided by the median energy more than 100 ms from any beat."""
     between, reach = np.ones(len(energy), dtype=bool), round(0.1 * _GRID_HZ)
     for peak in peaks.tolist():
         between[max(0, peak - reach) : peak + reach + 1] = False

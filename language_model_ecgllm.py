@@ -1,7 +1,7 @@
-"""How any causal language model is called: by the names that its forward knows, and around its placeholders.
+"""Calling any causal language model: by the argument names of its forward, and with placeholders in its prompt.
 
-In: inputs under the names that transformers uses today. Out: the same under those of one language model, its outputs,
-or an `ECGError` where it takes no such thing. Nothing here knows a family of models by name: signatures tell.
+In: inputs under the names that transformers uses today. Out: the outputs of a language model that may use other names,
+or an `ECGError` where it lacks such an argument. No family of models is known by name: signatures decide.
 """
 
 import inspect
@@ -17,8 +17,7 @@ from transformers.modeling_utils import PreTrainedModel
 from .errors_ecgllm import ECGError
 
 # What a causal language model calls its cache: `cache` since transformers 5.24; before, `past_key_values` or, in
-# state-space models, `cache_params`. The name of this release and this language model is used towards the inside; all
-# three are taken from the outside.
+# state-space models, `cache_params`. The language model gets the name that it knows; callers may use any of the three.
 CACHE_NAMES = ("cache", "past_key_values", "cache_params")
 # Named arguments of language models that differ between families: given only to a forward that names them.
 _FAMILY_ARGUMENTS = ("position_ids", *CACHE_NAMES, "logits_to_keep", "cache_position")
@@ -42,7 +41,7 @@ def named_cache(language_model: PreTrainedModel, **caches: Cache | None) -> dict
 
 
 def run_language_model(language_model: PreTrainedModel, **inputs: Any) -> ModelOutput:
-    """Its outputs for those inputs that are given and that it takes.
+    """The language model's outputs for those inputs that are given and that it takes.
 
     Raises: ECGError for logits_to_keep that it does not take, and for more tokens than it has positions for.
     """
@@ -62,7 +61,7 @@ _MOST_OFFSET = 8
 
 
 def _has_table_of_positions(language_model: PreTrainedModel, positions: int) -> bool:
-    """Whether each position has a vector of its own; where positions are computed, they go on."""
+    """Whether positions are a learned table, which ends; computed positions have no end."""
     words = language_model.get_input_embeddings()
     return any(
         isinstance(part, nn.Embedding) and part is not words and 0 <= part.num_embeddings - positions <= _MOST_OFFSET
@@ -89,8 +88,8 @@ def _keeps_all(logits_to_keep: int | torch.Tensor) -> bool:
 
 
 class BesidePlaceholders(LogitsProcessorList):
-    """Processors of logits that look up the prompt's tokens in them (repetition penalty), where the placeholder has no
-    logit: they see another token of the same prompt in its place, so that no token is in it that was not.
+    """Logits processors that look up the prompt's tokens in the logits (repetition penalty), where the placeholder has
+    no logit. In its place they see another token of the same prompt, so that no new token is added.
     """
 
     def __init__(self, processors: LogitsProcessorList, placeholder: int):

@@ -81,7 +81,7 @@ class ECGTextToTextPipeline(Pipeline):
             list and else as an iterator: generated_text; probability, of the whole answer (the product over its
             tokens), or with candidates relative to these; candidates {answer: probability}.
         Raises: ValueError for other keys, for a question without ECGs, and (ECGInputError) for an ECG that is flat or
-            noise alone, as asystole and ventricular fibrillation seem to be, too.
+        noise alone; asystole and ventricular fibrillation look the same.
         """
         if isinstance(inputs, str):
             inputs = {"question": inputs, "ecgs": ecgs}
@@ -94,7 +94,7 @@ class ECGTextToTextPipeline(Pipeline):
         elif isinstance(inputs, list | tuple):
             if not inputs:
                 return []
-            # Wrapped, as transformers takes a list of turns for something of its own.
+            # Wrapped, because transformers has another meaning for a list of turns.
             inputs = [{"conversation": item} if _is_conversation(item) else item for item in inputs]
         elif not isinstance(inputs, Mapping | torch.utils.data.Dataset | GeneratorType):
             inputs = (item for item in inputs)  # a datasets.Dataset, an iterator
@@ -103,7 +103,7 @@ class ECGTextToTextPipeline(Pipeline):
     def preprocess(
         self, inputs: Any, candidates: list[str] | None = None, require_heart: bool = True, **ecg_settings: Any
     ) -> dict[str, list[Any]]:
-        """A batch of one question: encoded, with each candidate behind it where there are some, and its ECGs."""
+        """A batch of one question and its ECGs: encoded, and followed by each candidate where there are some."""
         processor, conversation = self.processor, self._as_conversation(inputs)
         _, ecgs = flatten_content(conversation, processor.ecg_token)
         ecgs = processor.feature_extractor.prepare(ecgs, require_heart=require_heart, **ecg_settings)
@@ -192,7 +192,7 @@ def _checked_candidates(candidates: Sequence[str]) -> list[str]:
 
 
 def _asking(conversation: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The conversation, if a user says something in it."""
+    """The conversation, if it has a user turn with text."""
     said = [turn.get("content") for turn in conversation if isinstance(turn, Mapping) and turn.get("role") == "user"]
     texts = [
         part.get("text") if isinstance(part, Mapping) else part

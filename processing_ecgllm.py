@@ -55,9 +55,9 @@ class ECGProcessor(ProcessorMixin):
         samples_per_token: input samples per ECG token of the language model (`ECGLLMConfig.samples_per_token`).
         ecg_token: the placeholder, added to the tokenizer when it is not there.
         max_positions: tokens that the language model has positions for (`ECGLLMConfig.max_positions`), ECG tokens
-            included; longer texts are refused. None where it is unknown, or there is no end.
+            included; longer texts are refused. None where it is unknown, or there is no limit.
         trained_words: today's words -> those that the model was trained in (`TrainedWords`), where they differ. Every
-            text is put into them, and what is decoded is put back.
+            text is translated into them, and what is decoded is translated back.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ECGProcessor(ProcessorMixin):
         if tokenizer.pad_token_id is None:
             if tokenizer.eos_token is None:
                 raise ECGError("The tokenizer has neither a pad nor an eos token; set tokenizer.pad_token first.")
-            # Padded positions are masked, so that the end-of-sequence token can fill them, as is usual.
+            # Padded positions are masked, so that the end-of-sequence token can fill them, as usual.
             tokenizer.pad_token = tokenizer.eos_token
         template = chat_template or getattr(tokenizer, "chat_template", None) or PLAIN_CHAT_TEMPLATE
         if template == PLAIN_CHAT_TEMPLATE and tokenizer.eos_token is None:
@@ -146,7 +146,7 @@ class ECGProcessor(ProcessorMixin):
         return list(dict.fromkeys([*names, "ecg_mask", "preprocessing_id"]))
 
     def check_model(self, model: Any) -> None:
-        """Check that a model (or its configuration) was trained on what this processor makes.
+        """Check that a model (or its configuration) was trained on the input that this processor makes.
 
         Raises: ValueError naming the first difference in leads, preprocessing (all of its fields), samples per token,
             samples trimmed or the ECG token's id.
@@ -236,9 +236,9 @@ class ECGProcessor(ProcessorMixin):
         return self.collate(encoded, prepared, padding_side, padding, max_length, return_tensors)
 
     def check_length(self, tokens: int, of_answer: int = 0) -> None:
-        """Refuse what the language model has no positions for, before it is asked. Raises: ECGError.
+        """Refuse a prompt for which the language model has too few positions, before it runs. Raises: ECGError.
 
-        Args: tokens: of the prompt, ECG tokens included. of_answer: those that must fit behind it.
+        Args: tokens: of the prompt, ECG tokens included. of_answer: tokens that must fit after it.
         """
         if self.max_positions is not None and tokens + of_answer > self.max_positions:
             room = f", and {of_answer} for the answer" if of_answer else ""
@@ -254,14 +254,14 @@ class ECGProcessor(ProcessorMixin):
         add_generation_prompt: bool = False,
         **template_kwargs: Any,
     ) -> dict[str, list[int]]:
-        """Token ids of one conversation, before its ECGs are at hand.
+        """Token ids of one conversation, without its ECGs: their lengths are enough.
 
         Args:
             conversation: as in `apply_chat_template`; ECG parts may be without "ecg". ecg_lengths: samples of its
-                ECGs, in order, as `ECGFeatureExtractor` returns them. add_generation_prompt: of a prompt that is to be
-                answered, which has no labels. template_kwargs: variables of the template.
+                ECGs, in order, as `ECGFeatureExtractor` returns them. add_generation_prompt: for a prompt that is to
+                be answered, which has no labels. template_kwargs: variables of the template.
         Returns: {"input_ids", "labels"}, lists of equal length, to be put together by `collate`.
-        Raises: ECGError as `apply_chat_template`, and for as many ecg_lengths as there are not ECGs.
+        Raises: ECGError as `apply_chat_template`, and where ecg_lengths and ECGs differ in number.
         """
         template = ChatTemplate.chosen(self.chat_template, None, self.tokenizer)
         if add_generation_prompt:
@@ -361,8 +361,8 @@ class ECGProcessor(ProcessorMixin):
             kwargs: arguments of `__call__` from sampling_rate to return_tensors, also taken as processor_kwargs, as
                 transformers passes them (padding_side: by default "right" with labels, for training, and "left"
                 without, for generation); and variables of the template. The rest: see transformers.
-        Raises: ECGError for an unknown argument or part, a placeholder written out in the text, a template that writes
-            nothing of what is said, or one in which the assistant's turns cannot be told apart.
+        Raises: ECGError for an unknown argument or part, a placeholder written out in the text, a template that leaves
+        the turns out, or one in which the assistant's turns cannot be located.
         """
         given = {name: kwargs.pop(name) for name in _BATCH_ARGUMENTS if name in kwargs}
         settings = _joined(given, processor_kwargs or {})
@@ -412,7 +412,7 @@ class ECGProcessor(ProcessorMixin):
         with_ecgs: bool = True,
         **settings: Any,
     ) -> tuple[str, list[ECGInput], Spans | None]:
-        """A conversation's text in the trained words, its ECGs in order, and where the assistant's words stand."""
+        """A conversation's text in the trained words, its ECGs in order, and the spans of the assistant's turns."""
         turns, ecgs = flatten_content(conversation, self.ecg_token, with_ecgs)
         turns = [{**turn, "content": self._words.to_trained(turn["content"])} for turn in turns]
         if not with_spans:
@@ -433,9 +433,9 @@ class ECGProcessor(ProcessorMixin):
 
 
 def _joined(given: Mapping[str, Any], processor_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments given by themselves and in processor_kwargs.
+    """Arguments that are given directly, joined with those in processor_kwargs.
 
-    Raises: ECGError for what is no argument, or is given in both in different ways.
+    Raises: ECGError for an unknown argument, and for one that has two values.
     """
     wrong = [name for name in processor_kwargs if name not in _BATCH_ARGUMENTS]
     if wrong:

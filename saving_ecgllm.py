@@ -4,7 +4,7 @@ In: a model, processor or feature extractor that is saved. Out: in its folder th
 is not installed, the names by which transformers' Auto classes find that code, and a model card. Decided here: the
 code that travels is the file of the class and what its relative imports reach, as transformers' own
 `custom_object_save` has it. There is no list of files: a folder that was loaded as remote code holds only what its
-class reaches, and must be saved again whole from there.
+class reaches, and that must be enough to save it again.
 """
 
 import shutil
@@ -38,7 +38,7 @@ def code_files(module: str) -> list[str]:
 
 
 def copy_code(folder: str | Path, module: str) -> None:
-    """Copy `code_files` into a folder; those that are there as links to the same files stay links."""
+    """Copy `code_files` into a folder; links to the same files stay links."""
     for name in code_files(module):
         source, target = Path(__file__).resolve().parent / name, Path(folder) / name
         if source != target.resolve():
@@ -48,8 +48,8 @@ def copy_code(folder: str | Path, module: str) -> None:
 class CompleteFolder:
     """A model whose `save_pretrained` and `push_to_hub` write a folder that is complete as remote code.
 
-    A mixin before `PreTrainedModel`. Whoever defines a model in a file of its own says so in `_code_module`, and what
-    the folder's other Auto classes give in `_auto_map`; the file must import what it names there.
+    A mixin before `PreTrainedModel`. A class in a file of its own names that file in `_code_module`, and other classes
+    of the folder in `_auto_map`. The file must import what `_auto_map` names.
     """
 
     _code_module: str
@@ -88,10 +88,10 @@ class CompleteFolder:
 
 
 def _copy_code_of_encoder(model: PreTrainedModel, folder: Path) -> None:
-    """Copy the code of an encoder that came with code of its own, and name it in its part of the configuration.
+    """Copy the code of an encoder that has its own, and name it in the encoder's part of the configuration.
 
-    As transformers has it, that is a class for which `register_for_auto_class` was called, by `from_pretrained` or by
-    whoever wrote it.
+    As in transformers, that is a class for which `register_for_auto_class` was called, by `from_pretrained` or by its
+    author.
     """
     for config in encoder_configs(model.config):
         if getattr(config, "_auto_class", None) is None:
@@ -121,7 +121,7 @@ def _write_model_card(model: CompleteFolder, folder: Path) -> None:
 
 
 def model_card(title: str, text: str, sections: Mapping[str, str], answers: bool) -> str:
-    """A card: what the Hub reads of it, a title, a text, and sections by their headings.
+    """A model card: metadata for the Hub, a title, a text, and sections by their headings.
 
     answers: whether the model answers questions.
     """

@@ -1,9 +1,9 @@
-"""Answers and how likely they are: the one scorer, of the pipeline, of training and of whoever compares models.
+"""Answers and how likely they are: one scorer for the pipeline, for training and for comparing models.
 
 In: a model, its processor, questions as `ECGProcessor.encode_conversation` encodes them, and their ECGs, prepared or
 encoded. Out: how likely each of some given answers is (`score_answers`), or what the model answers, and how likely
-that is (`write_answers`). Decided here: the probability is of the whole answer, its end included; ECGs are encoded
-once for all answers to a question; logits are computed where an answer stands and nowhere else, if the model can.
+that is (`write_answers`). Decided here: the probability is that of the whole answer with its end token; ECGs are
+encoded once for all answers to a question; logits are computed only at the positions of answers, if the model can.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Row = Mapping[str, list[int]]
 def encode_answers(
     processor: ECGProcessor, conversation: list[dict[str, Any]], ecg_lengths: Sequence[int], answers: Sequence[str]
 ) -> list[Row]:
-    """A conversation with each of the answers behind it, learned of which is the answer alone: not earlier turns."""
+    """A conversation followed by each of the answers. Only the answer has labels, not earlier turns."""
     prompt = processor.encode_conversation(conversation, ecg_lengths, add_generation_prompt=True)
     # The answer's first letters may be joined with the prompt's last ones in a token.
     start = max(len(prompt["input_ids"]) - 1, 0)
@@ -82,7 +82,7 @@ def write_answers(
     Args: prompts: encoded with add_generation_prompt. ecgs: of each, its ECGs. settings: for `generate`; without
         generation_config the likeliest token is taken each time, 64 of them at most. With num_return_sequences there
         are several answers to a question.
-    Raises: ECGError for prompts behind which the model has no position for an answer.
+    Raises: ECGError for prompts that leave the model no position for an answer.
     """
     inputs = processor.collate(prompts, ecgs, padding_side="left").to(model.device)
     tokens = inputs["input_ids"].shape[1]
@@ -126,11 +126,11 @@ def shifted(labels: torch.Tensor) -> torch.Tensor:
 
 
 def answer_positions(labels: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Where a batch needs logits, as arguments of the model's forward.
+    """The positions at which a batch needs logits, as arguments of the model's forward.
 
     Args: labels int [batch, tokens], -100 where nothing is learned.
-    Returns: logits_to_keep int [kept], the positions whose next token is learned in any row; shift_labels
-        int [batch, kept], what follows them. Of a batch without any label the first position is kept.
+    Returns: logits_to_keep int [kept], the positions whose next token is learned in any row; shift_labels int [batch,
+        kept], what follows them. In a batch without labels the first position is kept.
     """
     following = labels[:, 1:]
     kept = (following != -100).any(dim=0).nonzero().flatten()

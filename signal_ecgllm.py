@@ -1,8 +1,8 @@
 """Signals as arrays: lead names, derived limb leads, band-limited resampling, baseline wander.
 
 In: arrays in mV with lead names and rates. Out: the same, changed as asked. What these functions do to a signal is
-part of what a model saw, so they live in a file that travels with a checkpoint; readers of files use them without a
-model, so that nothing but NumPy is imported before it is needed.
+part of what a model saw, so they live in a file that travels with a checkpoint. Reading files uses them without a
+model, so that torch is imported only where it is needed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ECGInputError(ECGError):
 
 
 def standard_lead_name(name: str) -> str:
-    """Give the standard name (one of `LEADS`) of a lead name as files write it.
+    """The standard name (one of `LEADS`) of a lead name as files write it.
 
     Case and surrounding blanks do not matter; accepted are the standard names, DI, DII, DIII, and either of them after
     "Lead", "ECG" or "MDC_ECG_LEAD_" ("lead_V1", "ECG I", "MDC_ECG_LEAD_AVR").

@@ -1,8 +1,8 @@
-"""The words that a checkpoint was trained in, where they are others than today's.
+"""The words that a checkpoint was trained in, where they differ from today's vocabulary.
 
-In: what people and data say, in today's words. Out: the same text in the words that the model learned, and what the
-model says in today's words. Decided here: a checkpoint carries the list itself (`processor_config.json`), so that
-whoever asks it, by whatever way, need not know which one it is.
+In: questions in today's words, and answers in the words that the model learned. Out: each in the words of the other
+side. Decided here: a checkpoint carries the list itself (`processor_config.json`), so that nobody who asks it needs to
+know how old it is.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .errors_ecgllm import CheckpointError
 class TrainedWords:
     """A translation between today's words and those of a checkpoint.
 
-    Args: words: today's words -> the trained ones, whole words each, in any case. What is written is as the list
-        writes it.
-    Raises: CheckpointError for anything but texts, for two entries that say the same, and for a trained word that
-        holds one of today's: a text could then not be translated twice without harm.
+    Args: words: today's words -> the trained ones, whole words, matched in any case. The replacement is spelled as in
+    the list.
+    Raises: CheckpointError for anything but texts, for two entries with the same word, and for a trained word that
+    contains one of today's: translating a text twice would then change it.
     """
 
     def __init__(self, words: Mapping[str, str]):
@@ -42,7 +42,7 @@ class TrainedWords:
                 )
 
     def to_trained(self, text: str) -> str:
-        """A text in the words of the checkpoint; all else in it as it is."""
+        """A text in the words of the checkpoint; the rest of it is unchanged."""
         return _replace(text, self._trained)
 
     def to_today(self, text: str) -> str:

@@ -23,13 +23,8 @@ _FOLDS = 5
 _PARTITION = 100  # another than those of the table of keys
 _TIE = 1e-6  # of probabilities
 _MOST_ANSWERS = 30  # of a query; rarer answer sets are never predicted
-_CERTAINTY = (
-    0.02,
-    0.05,
-    0.1,
-    0.2,
-    0.4,
-)  # lead in probability of the likeliest answer; predictions between two are alike
+# Lead in probability of the likeliest answer; predictions between two of these are treated alike.
+_CERTAINTY = (0.02, 0.05, 0.1, 0.2, 0.4)
 
 Seen = tuple[Sequence[str], Sequence[str], Sequence[Hashable], np.ndarray]  # paraphrases, answers, clusters, weights
 
