@@ -157,10 +157,8 @@ def main() -> None:
     extractor = ECGFeatureExtractor.from_pretrained(arguments.checkpoint)
     examples = ClassificationExamples.prepare(labelled, extractor)
     published = bool(arguments.task) and len(corpus) > 20_000
-    split = dict(zip(labelled["id"], labelled["split"], strict=True))
-    splits = [split[record_id] for record_id in examples.ids]
-    folds = folds_of(examples.patients, splits, published)
-    validation = np.asarray(splits) == "validation" if published else None
+    folds = folds_of(examples.patients, examples.splits, published)
+    validation = np.asarray(examples.splits) == "validation" if published else None
     how = "PTB-XL's published folds" if published else f"{FOLDS}-fold cross-validation over patients"
     print(f"{len(examples)} records of {len(set(examples.patients))} patients, {len(names)} labels; {how}")
 

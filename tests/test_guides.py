@@ -7,7 +7,7 @@ import pytest
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 # docs/training.md speaks of a corpus of the reader's own.
-ALONE = ("corpora", "encoders", "measurements", "plotting", "questions", "reading", "simulation")
+ALONE = ("classification", "corpora", "encoders", "measurements", "plotting", "questions", "reading", "simulation")
 
 
 @pytest.mark.parametrize("name", ALONE)

@@ -45,6 +45,9 @@ def test_what_is_refused_is_left_out_and_named(examples) -> None:
     some = examples.select([3, 5])
     assert some.ids == [examples.ids[3], examples.ids[5]] and len(some) == 2
     np.testing.assert_array_equal(some[1]["ecg_values"], examples[5]["ecg_values"])
+    parts = {name: examples.of_split(name) for name in ("train", "validation", "test")}
+    assert sorted(own for part in parts.values() for own in part.ids) == sorted(examples.ids)
+    assert set(parts["train"].splits) == {"train"} and len(parts["train"]) > 12
 
 
 def test_labels_of_another_kind_and_without_are_told_apart(examples) -> None:

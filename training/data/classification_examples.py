@@ -25,10 +25,11 @@ from .prepared_signals import PreparedSignals, load_signals, prepare_signals
 class ClassificationExamples(torch.utils.data.Dataset):
     """Prepared ECGs with labels.
 
-    Args: labelled: records with the columns id and labels; patient_id, where intervals are wanted. signals: of these
-        records, prepared.
+    Args: labelled: records with the columns id and labels, and patient_id and split. signals: of these records,
+        prepared.
     Attributes: labels: float32 [examples, labels], or whole numbers [examples] where the column holds them.
-        patients: whose each example is. refused: record id -> why it is left out.
+        patients, splits: of each example; where the records have no such column, each is a patient, and of no split.
+        refused: record id -> why it is left out.
     """
 
     def __init__(self, labelled: Dataset, signals: PreparedSignals):
@@ -44,7 +45,8 @@ class ClassificationExamples(torch.utils.data.Dataset):
         self._signals = signals
         self.ids = [ids[row] for row in usable]
         patients = plain["patient_id"][:] if "patient_id" in plain.column_names else ids
-        self.patients = [patients[row] for row in usable]
+        splits = plain["split"][:] if "split" in plain.column_names else [None] * len(ids)
+        self.patients, self.splits = [patients[row] for row in usable], [splits[row] for row in usable]
         labels = np.asarray(plain["labels"][:])
         self.labels = labels[usable].astype(np.float32 if labels.dtype.kind == "f" else np.int64)
         self.refused = {ids[row]: signals.refused[ids[row]] for row in sorted(set(range(len(ids))) - set(usable))}
@@ -65,9 +67,14 @@ class ClassificationExamples(torch.utils.data.Dataset):
         """Some of the examples, in this order; the signals are shared."""
         chosen = object.__new__(type(self))
         chosen._signals, chosen.refused = self._signals, {}
-        chosen.ids, chosen.patients = [self.ids[row] for row in rows], [self.patients[row] for row in rows]
+        for name in ("ids", "patients", "splits"):
+            setattr(chosen, name, [getattr(self, name)[row] for row in rows])
         chosen.labels = self.labels[np.asarray(rows, dtype=int)]
         return chosen
+
+    def of_split(self, name: str) -> ClassificationExamples:
+        """Those of "train", "validation" or "test"."""
+        return self.select([row for row, split in enumerate(self.splits) if split == name])
 
     def __len__(self) -> int:
         return len(self.ids)
