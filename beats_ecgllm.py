@@ -159,6 +159,7 @@ class ECGBeatEncoder(ECGEncoder):
     config: ECGBeatEncoderConfig
     config_class = ECGBeatEncoderConfig
     _code_module = "beats_ecgllm"
+    _hub_task = "feature-extraction"
 
     def __init__(self, config: ECGBeatEncoderConfig):
         super().__init__(config)

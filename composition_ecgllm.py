@@ -82,11 +82,13 @@ class ComposedModel(ECGPreTrainedModel):
             projector: "linear" or "mlp".
             tokenizer: the language model's; loaded from `language_model` when that is a name or path. The placeholder
                 token is added to it. The language model keeps its rows: the placeholder needs none.
-            arguments: of `ECGLLMConfig`, the projector's (`PROJECTOR_FIELDS`) and `trained_on`, by default what the
-                encoder's checkpoint says of itself; all others are for `AutoModelForCausalLM.from_pretrained`.
+            arguments: of `ECGLLMConfig`, the projector's (`PROJECTOR_FIELDS`), `card_data`, and `trained_on`, by
+                default what the encoder's checkpoint says of itself; all others are for
+                `AutoModelForCausalLM.from_pretrained`.
         Raises: ECGError when no tokenizer is given for a loaded model.
         """
-        own = {key: arguments.pop(key) for key in (*PROJECTOR_FIELDS.values(), "trained_on") if key in arguments}
+        fields = (*PROJECTOR_FIELDS.values(), "trained_on", "card_data")
+        own = {key: arguments.pop(key) for key in fields if key in arguments}
         revision = arguments.get("revision")
         if isinstance(language_model, PreTrainedModel):
             if tokenizer is None:

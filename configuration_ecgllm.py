@@ -161,6 +161,11 @@ class _OwnConfig(PreTrainedConfig):
     """A configuration that refuses the checkpoint of another model type; transformers only warns."""
 
     format_version: int = FORMAT_VERSION
+    trained_on: str | None = None
+    """One line that says what the checkpoint learned from; shown with answers and in the model card."""
+    card_data: dict[str, Any] | None = None
+    """What the model card states beside what is known: license, datasets, language, base_model, ..., as the Hub names
+    them (https://huggingface.co/docs/hub/model-cards#model-card-metadata)."""
 
     def _check_sizes(self, *names: str) -> None:
         """Raises: ECGError for a size, or one in a list of sizes, that is not a whole number of at least 1."""
@@ -383,7 +388,6 @@ class ECGClassifierConfig(_OwnConfig):
         classifier_dropout: of what the head reads.
         num_labels, id2label, label2id, problem_type: as in transformers. Names give numbers: label2id follows from
             id2label.
-        trained_on: as in `ECGLLMConfig`.
     """
 
     model_type = "ecgllm_classifier"
@@ -392,7 +396,6 @@ class ECGClassifierConfig(_OwnConfig):
     encoder_config: dict | PreTrainedConfig | None = None
     classifier_dropout: float = 0.0
     initializer_range: float = 0.02
-    trained_on: str | None = None
 
     def __post_init__(self, **kwargs):
         self.encoder_config = as_encoder_config(self.encoder_config)
@@ -430,7 +433,6 @@ class ECGLLMConfig(_OwnConfig):
         projector_summary: whether each token gets the projected mean of the ECG's patches, too. Contrastive
             pre-training compares that mean with the report, never a single patch.
         ecg_token_id: id of the placeholder token in the language model's vocabulary.
-        trained_on: one line that says what the checkpoint learned from; shown with answers and in the model card.
         language_model_base: of a trained-only checkpoint (`composition_ecgllm`), the language model that it leaves
             out: name, revision, tensors_sha256, and whether there is an adapter on it. None: it is in the checkpoint.
     """
@@ -448,7 +450,6 @@ class ECGLLMConfig(_OwnConfig):
     ecg_token_id: int | None = None
     tie_word_embeddings: bool = False
     initializer_range: float = 0.02
-    trained_on: str | None = None
     language_model_base: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs):

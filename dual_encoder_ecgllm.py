@@ -48,6 +48,7 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
     config: ECGTextDualEncoderConfig
     config_class = ECGTextDualEncoderConfig
     _code_module = "dual_encoder_ecgllm"
+    _hub_task = "feature-extraction"
     base_model_prefix = "dual_encoder"
     main_input_name = "input_ids"
     # What training learned about statements; it stands in folders of unfinished runs and of earlier versions.

@@ -30,6 +30,7 @@ class ECGEncoderAdapter(ECGPreTrainedModel):
     config: ECGEncoderAdapterConfig
     config_class = ECGEncoderAdapterConfig
     _code_module = "encoder_adapter_ecgllm"
+    _hub_task = "feature-extraction"
     base_model_prefix = "ecg_encoder"
     main_input_name = "ecg_values"
     _left_in_folder = ECGEncoder._left_in_folder

@@ -241,6 +241,7 @@ class ECGEncoder(ECGPreTrainedModel):
     config: ECGEncoderConfig
     config_class = ECGEncoderConfig
     _code_module = "encoder_ecgllm"
+    _hub_task = "feature-extraction"
     base_model_prefix = "ecg_encoder"
     main_input_name = "ecg_values"
     _input_embed_layer = "patch_embedding"

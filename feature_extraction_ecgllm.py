@@ -21,7 +21,7 @@ from transformers import BatchFeature, FeatureExtractionMixin
 
 from .configuration_ecgllm import preprocessing_fingerprint
 from .heart_ecgllm import NO_HEART, find_heart
-from .saving_ecgllm import copy_code
+from .saving_ecgllm import PushedWithOwnCard, copy_code
 from .signal_ecgllm import (
     LEADS,
     ECGInputError,
@@ -44,7 +44,7 @@ _SCALINGS = ("millivolt", "zscore", "minmax")
 _NAN_POLICIES = ("raise", "interpolate", "drop_lead")
 
 
-class ECGFeatureExtractor(FeatureExtractionMixin):
+class ECGFeatureExtractor(PushedWithOwnCard, FeatureExtractionMixin):
     """Turn ECGs into model input; the signal path of a checkpoint, saved with it in `preprocessor_config.json`.
 
     Each ECG by itself: order leads by name -> samples that are not finite -> resample (each lead's median taken off

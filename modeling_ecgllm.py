@@ -80,6 +80,8 @@ class ECGLLMForConditionalGeneration(ComposedModel, GenerationMixin):
     config: ECGLLMConfig
     config_class = ECGLLMConfig
     _code_module = "modeling_ecgllm"
+    # Not text-generation, which would be answered without an ECG.
+    _hub_task = "any-to-any"
     base_model_prefix = "language_model"
     main_input_name = "input_ids"
     input_modalities = ("ecg", "text")

@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Mapping, Sequence, Sized
+from pathlib import Path
 from types import GeneratorType
 from typing import Any
 
@@ -16,10 +17,11 @@ from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
 from .conversation_ecgllm import flatten_content
 from .errors_ecgllm import ECGError
+from .saving_ecgllm import PushedWithOwnCard, split_hub_arguments
 from .scoring_ecgllm import encode_answers, score_answers, write_answers
 
 
-class ECGTextToTextPipeline(Pipeline):
+class ECGTextToTextPipeline(PushedWithOwnCard, Pipeline):
     """Ask questions about ECGs.
 
     Examples:
@@ -43,10 +45,16 @@ class ECGTextToTextPipeline(Pipeline):
         if self.processor.max_positions is None:  # saved before processors knew
             self.processor.max_positions = self.model.config.max_positions
 
-    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
+    def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> None:
         """Save a folder that `pipeline` loads again; arguments as in transformers, which leaves the processor out."""
+        hub, kwargs = split_hub_arguments(save_directory, kwargs)
         super().save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory)
+        if push_to_hub:  # as one commit, of model and processor
+            self.push_to_hub(**hub)
+
+    def _write_card(self, folder: Path) -> None:
+        self.model._write_card(folder)
 
     def _sanitize_parameters(
         self,

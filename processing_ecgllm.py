@@ -25,7 +25,7 @@ from .configuration_ecgllm import ECG_TOKEN, count_tokens, describe_difference, 
 from .conversation_ecgllm import build_conversation, ecg_prompt, flatten_content
 from .errors_ecgllm import ECGError, shorten
 from .feature_extraction_ecgllm import ECGFeatureExtractor
-from .saving_ecgllm import copy_code
+from .saving_ecgllm import PushedWithOwnCard, copy_code
 from .signal_ecgllm import LEADS, ECGInputError
 from .trained_words_ecgllm import TrainedWords, translated
 
@@ -46,7 +46,7 @@ def add_ecg_token(tokenizer: Any, ecg_token: str = ECG_TOKEN) -> int:
     return tokenizer.convert_tokens_to_ids(ecg_token)
 
 
-class ECGProcessor(ProcessorMixin):
+class ECGProcessor(PushedWithOwnCard, ProcessorMixin):
     """Text with ECGs to model inputs: feature extractor + tokenizer + prompts.
 
     Args:

@@ -5,15 +5,20 @@ is not installed, the names by which transformers' Auto classes find that code, 
 code that travels is the file of the class and what its relative imports reach, as transformers' own
 `custom_object_save` has it. There is no list of files: a folder that was loaded as remote code holds only what its
 class reaches, and that must be enough to save it again.
+
+Of cards: what is not known stands in none, a licence least of all. A folder's card goes along as long as the weights
+are the folder's, byte for byte; other weights get a new one.
 """
 
+import filecmp
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCardData
+from huggingface_hub import ModelCard, ModelCardData, try_to_load_from_cache
 from transformers import PreTrainedModel
+from transformers.configuration_utils import PreTrainedConfig
 from transformers.dynamic_module_utils import custom_object_save, get_relative_import_files
 
 from .configuration_ecgllm import encoder_configs
@@ -25,7 +30,24 @@ LIMITS = (
 )
 """What every model card says."""
 
-_HUB_ARGUMENTS = ("repo_id", "commit_message", "private", "revision", "create_pr", "tags", "token")
+_HUB_ARGUMENTS = (
+    "repo_id",
+    "commit_message",
+    "commit_description",
+    "private",
+    "revision",
+    "create_pr",
+    "tags",
+    "token",
+)
+
+
+def split_hub_arguments(folder: str | Path, arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(arguments of `push_to_hub`, all others) of `save_pretrained`; a repository is called like the folder if nothing
+    else is said."""
+    hub = {key: value for key, value in arguments.items() if key in _HUB_ARGUMENTS}
+    others = {key: value for key, value in arguments.items() if key not in _HUB_ARGUMENTS}
+    return {"repo_id": Path(folder).name} | hub, others
 
 
 def code_files(module: str) -> list[str]:
@@ -45,7 +67,36 @@ def copy_code(folder: str | Path, module: str) -> None:
             shutil.copyfile(source, target)
 
 
-class CompleteFolder:
+class PushedWithOwnCard:
+    """What is pushed to the Hub with a card of ours, or none, where transformers would put its empty template.
+
+    A mixin before transformers' `PushToHubMixin`. A card that somebody filled in on the Hub is kept.
+    """
+
+    def _write_card(self, folder: Path) -> None:
+        """README.md of what was saved to a folder; by default there is none, for the model's is the repository's."""
+
+    def _upload_modified_files(self, working_dir: str | Path, *args: Any, **kwargs: Any) -> Any:
+        path = Path(working_dir) / "README.md"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if "[More Information Needed]" in text or not ModelCard(text).text.strip():
+            # Tags are the caller's: push_to_hub(tags=...), and PEFT's and Trainer's own.
+            tags = ModelCard(text).data.tags or []
+            path.unlink(missing_ok=True)
+            self._write_card(Path(working_dir))
+            _add_tags(path, tags)
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
+
+
+def _add_tags(path: Path, tags: list[str]) -> None:
+    if not tags:
+        return
+    card = ModelCard(path.read_text(encoding="utf-8") if path.is_file() else "")
+    card.data.tags = list(dict.fromkeys([*(card.data.tags or _TAGS), *tags]))
+    card.save(path)
+
+
+class CompleteFolder(PushedWithOwnCard):
     """A model whose `save_pretrained` and `push_to_hub` write a folder that is complete as remote code.
 
     A mixin before `PreTrainedModel`. A class in a file of its own names that file in `_code_module`, and other classes
@@ -54,6 +105,8 @@ class CompleteFolder:
 
     _code_module: str
     """The file of the class without its ending."""
+    _hub_task: str | None = None
+    """The Hub's task that fits best (https://huggingface.co/tasks); None where each would mislead."""
 
     def _auto_map(self) -> dict[str, str]:
         """Auto class -> "file.Class"."""
@@ -66,8 +119,9 @@ class CompleteFolder:
         """Save weights, configuration and the code files; load with `AutoModel.from_pretrained(...,
         trust_remote_code=True)`. Arguments as in transformers.
         """
-        hub = {key: kwargs.pop(key) for key in _HUB_ARGUMENTS if key in kwargs}
+        hub, kwargs = split_hub_arguments(save_directory, kwargs)
         self.config.auto_map = self._auto_map()
+        self.config.card_data = stated_card_data(self.config) or None
         if kwargs.get("is_main_process", True):
             _copy_code_of_encoder(self, Path(save_directory))
         super().save_pretrained(save_directory, **kwargs)
@@ -75,16 +129,10 @@ class CompleteFolder:
             copy_code(save_directory, self._code_module)
             _write_model_card(self, Path(save_directory))
         if push_to_hub:
-            self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub)
+            self.push_to_hub(**hub)
 
-    def _upload_modified_files(self, working_dir: str | Path, *args: Any, **kwargs: Any) -> Any:
-        # On its way to the Hub, transformers puts its empty template over the card that save_pretrained wrote; a card
-        # that somebody filled in on the Hub is kept.
-        card = Path(working_dir) / "README.md"
-        if not card.is_file() or "[More Information Needed]" in card.read_text(encoding="utf-8"):
-            card.unlink(missing_ok=True)
-            _write_model_card(self, Path(working_dir))
-        return super()._upload_modified_files(working_dir, *args, **kwargs)
+    def _write_card(self, folder: Path) -> None:
+        _write_model_card(self, folder)
 
 
 def _copy_code_of_encoder(model: PreTrainedModel, folder: Path) -> None:
@@ -109,27 +157,101 @@ def _write_model_card(model: CompleteFolder, folder: Path) -> None:
     if card.exists():
         return
     config = model.config
+    source = _card_of_the_same_weights(model, folder)
+    if source is not None:
+        text = source.read_text(encoding="utf-8")
+        found = ModelCard(text, ignore_metadata_errors=True)
+        for key, value in card_data(config, model._hub_task).to_dict().items():
+            if key == "pipeline_tag" or getattr(found.data, key, None) is None:
+                setattr(found.data, key, value)
+        found.save(card)
+        return
     preprocessing = getattr(config, "encoder_config", config).preprocessing or {"unknown": "see the processor"}
     trained_on = getattr(config, "trained_on", None) or "not stated by whoever saved this checkpoint"
     text = model_card(
         type(model).__name__,
         "An ECG model made with ecgllm (method: arXiv 2411.14795).",
         {"Training data": trained_on, "Preprocessing": preprocessing_text(preprocessing), "Limits": LIMITS},
-        answers=hasattr(model, "generate"),
+        card_data(config, model._hub_task),
     )
     card.write_text(text, encoding="utf-8")
 
 
-def model_card(title: str, text: str, sections: Mapping[str, str], answers: bool) -> str:
-    """A model card: metadata for the Hub, a title, a text, and sections by their headings.
+def _card_of_the_same_weights(model: PreTrainedModel, folder: Path) -> Path | None:
+    """The card of the folder, here or from the Hub, from which a model was loaded that is saved unchanged."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors"))
+    there = {name: _file_of(model, name) for name in ("README.md", *names)}
+    if not names or any(path is None for path in there.values()):
+        return None
+    same = all(filecmp.cmp(there[name], folder / name, shallow=False) for name in names)
+    return there["README.md"] if same else None
 
-    answers: whether the model answers questions.
+
+def _file_of(model: PreTrainedModel, name: str) -> Path | None:
+    """A file of the folder or, of the Hub, the download from which a model was loaded; None where it has none here."""
+    source = getattr(model, "name_or_path", "")
+    if not source:
+        return None
+    if Path(source).is_dir():
+        path = Path(source) / name
+        return path if path.is_file() else None
+    return _downloaded(source, name)
+
+
+def _downloaded(repo_id: str, name: str) -> Path | None:
+    """A file of the Hub's in the cache."""
+    if repo_id.count("/") > 1 or Path(repo_id).is_absolute():
+        return None
+    found = try_to_load_from_cache(repo_id, name)
+    return Path(found) if isinstance(found, str) else None
+
+
+_TAGS = ["ecg", "electrocardiogram", "multimodal", "ecgllm"]
+
+
+def stated_card_data(config: PreTrainedConfig) -> dict[str, Any]:
+    """What a configuration states for cards (`card_data`), with the models on the Hub that it was made of.
+
+    Those are known by name when they come from the Hub, and by the card in the folder when they come from one.
     """
-    data = ModelCardData(
-        library_name="transformers",
-        tags=["ecg", "electrocardiogram", "multimodal", "ecgllm"],
-        pipeline_tag="text-generation" if answers else None,
-    )
+    stated = dict(getattr(config, "card_data", None) or {})
+    if "base_model" not in stated:
+        base = getattr(config, "language_model_base", None) or {}
+        known = [base["name"]] if base.get("revision") else []
+        for part in ("text_config", "encoder_config", "backbone_config"):
+            known += _hub_names(getattr(config, part, None))
+        known = list(dict.fromkeys(known))
+        if known:
+            stated["base_model"] = known[0] if len(known) == 1 else known
+    return stated
+
+
+def _hub_names(part: PreTrainedConfig | None) -> list[str]:
+    name = getattr(part, "_name_or_path", "")
+    if not name:
+        return []
+    card = Path(name) / "README.md"
+    if not Path(name).is_dir():  # a name of the Hub's, if it was downloaded by it, and else a path of another machine
+        return [name] if _downloaded(name, "config.json") else []
+    if not card.is_file():
+        return []
+    found = ModelCard.load(card, ignore_metadata_errors=True).data.base_model or []
+    return [found] if isinstance(found, str) else found
+
+
+def card_data(config: PreTrainedConfig, task: str | None, **known: Any) -> ModelCardData:
+    """What the Hub reads of a model card (https://huggingface.co/docs/hub/model-cards#model-card-metadata).
+
+    Args: config: the model's; what its `card_data` states (license, datasets, language, tags, ...) is taken over.
+        task: of the Hub's. known: further fields of `ModelCardData`, such as model_name with eval_results.
+    """
+    stated = stated_card_data(config) | known
+    tags = list(dict.fromkeys([*_TAGS, *(stated.pop("tags", None) or [])]))
+    return ModelCardData(**{"library_name": "transformers", "pipeline_tag": task} | stated, tags=tags)
+
+
+def model_card(title: str, text: str, sections: Mapping[str, str], data: ModelCardData) -> str:
+    """A card: what the Hub reads of it (`card_data`), a title, a text, and sections by their headings."""
     parts = [f"---\n{data.to_yaml()}\n---\n# {title}", text]
     parts += [f"## {heading}\n\n{section}" for heading, section in sections.items()]
     return "\n\n".join(parts) + "\n"
@@ -141,4 +263,15 @@ def preprocessing_text(preprocessing: Mapping[str, Any]) -> str:
     return "\n".join([done, *(f"- {key}: {value}" for key, value in preprocessing.items())])
 
 
-__all__ = ["LIMITS", "CompleteFolder", "code_files", "copy_code", "model_card", "preprocessing_text"]
+__all__ = [
+    "LIMITS",
+    "CompleteFolder",
+    "PushedWithOwnCard",
+    "card_data",
+    "code_files",
+    "copy_code",
+    "model_card",
+    "preprocessing_text",
+    "split_hub_arguments",
+    "stated_card_data",
+]

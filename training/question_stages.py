@@ -190,7 +190,7 @@ def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditio
             model.ecg_encoder = encoder.to(model.dtype)
         if encoder is not None or not start.weights:
             model.name_or_path = ""  # it is no longer that checkpoint, on which an adapter could stand
-        model.config.trained_on = context.trained_on()
+        context.describe(model)
         return model, processor
     if recipe.language_model.name is None and recipe.language_model.config is None:
         raise RecipeError(
@@ -203,9 +203,9 @@ def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditio
         encoder,
         language_model,
         tokenizer=tokenizer,
-        trained_on=context.trained_on(),
         **recipe.projector.fields(),
     )
+    context.describe(model)
     return model, ECGProcessor.for_model(model, tokenizer, feature_extractor)
 
 

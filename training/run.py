@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from datasets import Dataset, load_from_disk
-from transformers import TrainerCallback
+from transformers import AutoConfig, TrainerCallback
 
 from ..atomic_writing import write_json, write_text, written_whole
 from ..chat_template_ecgllm import plain_text
@@ -224,7 +224,7 @@ def _finish(context: StageContext) -> None:
     for file in sorted(last.iterdir(), key=lambda file: (file.name == "config.json", file.name)):
         if file.is_file() and file.name != "README.md":
             _link(file, run.folder / file.name)
-    write_text(run.folder / "README.md", run_card(context, metrics))
+    write_text(run.folder / "README.md", run_card(context, metrics, AutoConfig.from_pretrained(last)))
     write_json(run.folder / "metrics.json", metrics)
 
 

@@ -76,6 +76,16 @@ class StageContext:
         before = self.start.trained_on if self.start is not None else None
         return f"{before}; then {self._own_records()}" if before else self._own_records()
 
+    def describe(self, model: PreTrainedModel) -> None:
+        """Write into a model's configuration what its answers and its card say of it."""
+        model.config.trained_on = self.trained_on()
+        before = (
+            getattr(self.start.config, "card_data", None) if self.start is not None and self.start.weights else None
+        )
+        made_of = {key: value for key, value in (before or {}).items() if key == "base_model"}
+        # Questions, findings and reports are put in English, whatever a language model knows beside it.
+        model.config.card_data = {"language": "en"} | made_of | self.recipe.card
+
     def _own_records(self) -> str:
         count = self.corpus["split"][:].count("train")
         # By the records' own word: a prepared corpus may be another than the recipe names.

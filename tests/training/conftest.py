@@ -32,6 +32,7 @@ RECIPE: dict[str, Any] = {
     "corpus": "simulation",
     "limit": 60,
     "seed": 3,
+    "card": {"license": "mit"},
     "encoder": {
         "hidden_size": 32,
         "num_hidden_layers": 2,

@@ -17,6 +17,8 @@ from transformers import AutoModel
 from ecgllm import ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.signals.simulation import simulate_ecgs
 
+from ..hub_cards import card_errors
+
 pytestmark = pytest.mark.smoke
 
 QUESTION = "Does this ECG show atrial fibrillation?"
@@ -159,10 +161,17 @@ def test_card_says_data_recipe_seed_figures_preprocessing_and_limits(finished_ru
         assert part in card
     assert "tune: lora" in card and "max_steps: 24" in card
     assert str(finished_run.parent) not in card  # folders of the machine that trained are nobody's business
-    data = ModelCard(card).data  # as the Hub reads it
-    assert (data.library_name, data.pipeline_tag) == ("transformers", "text-generation") and "ecg" in data.tags
+    assert not card_errors(card, "model")
+    data = ModelCard(card).data  # as the Hub reads it; text-generation would be answered without an ECG
+    assert (data.library_name, data.pipeline_tag) == ("transformers", "any-to-any") and "ecg" in data.tags
+    assert (data.license, data.language, data.base_model) == ("mit", "en", None)
+    (figure,) = data.eval_results
+    answers = json.loads((finished_run / "metrics.json").read_text())["finetune"]["answers"]["all"]
+    assert (figure.dataset_name, figure.metric_type) == ("simulation, validation records", "exact_match")
+    assert figure.metric_value == pytest.approx(answers["exact_match"], abs=1e-4)
+    assert f"{answers['commonest_answer']:.1%}" in figure.metric_name
     encoders = ModelCard((finished_run / "pretrain" / "model" / "README.md").read_text()).data
-    assert encoders.pipeline_tag is None  # they answer nothing
+    assert (encoders.pipeline_tag, encoders.license) == ("feature-extraction", "mit")
 
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "versions.json", "metrics.json", "corpus.txt", "README.md"])

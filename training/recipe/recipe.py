@@ -42,7 +42,7 @@ class Recipe(Part):
     whose checkpoint the first stage starts from (`training/start_from.py`). start_weights: false for its sizes and
     tokenizer alone. output: the run folder. encoder: fields of `ECGEncoderConfig`. feature_extractor: of
     `ECGFeatureExtractor`. trained_on: one line for answers and the model card; written from the corpus where it is
-    None.
+    None. card: what the model card states beside what is known, in the Hub's words (license, datasets, tags, ...).
     """
 
     corpus: str
@@ -55,6 +55,7 @@ class Recipe(Part):
     start_weights: bool = True
     description: str = ""
     trained_on: str | None = None
+    card: Annotated[dict[str, Any], EMPTY] = Field(default_factory=dict)
     seed: int = 0
     feature_extractor: FeatureExtractor = Field(default_factory=dict)
     encoder: Encoder = Field(default_factory=dict)
