@@ -1,8 +1,8 @@
-"""Training: recipes, stages and run folders, on `transformers.Trainer` (and so on Accelerate).
+"""Training: recipes, stages and run folders, on `transformers.Trainer` and so on Accelerate.
 
-A recipe (YAML) goes in, a run folder comes out whose root is a complete checkpoint. `run_recipe` runs the stages that
-the recipe names, in order, and goes on where a killed run stopped; `dry_run` says beforehand what that would take. The
-rooms are `recipe`, `data`, `trainers` and `planning`; `pretrain_stage` and `question_stages` put them together.
+A recipe (YAML) goes in; a run folder comes out, whose root is a complete checkpoint. `run_recipe` runs the stages that
+the recipe names, in order, and resumes a killed run; `dry_run` says beforehand what that would take. The rooms are
+`recipe`, `data`, `trainers` and `planning`; `pretrain_stage` and `question_stages` put them together.
 """
 
 from .planning.dry_run import dry_run

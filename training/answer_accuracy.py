@@ -1,4 +1,4 @@
-"""How a model answers: exact match on questions with known answers.
+"""Accuracy of generated answers: exact match on questions with known answers.
 
 In: a model, its processor, questions, prepared signals. Out: shares of right answers, over all and by question type.
 Greedy decoding; an answer is right when the set of its comma-separated parts is the set of the expected ones.
@@ -45,7 +45,7 @@ def generate_answers(
 def answer_metrics(
     model: ECGLLMForConditionalGeneration, processor: ECGProcessor, questions: Dataset, signals: PreparedSignals
 ) -> dict[str, Any]:
-    """Exact match over all questions and by type; beside it what always answering the commonest answer would reach.
+    """Exact match over all questions and by type, beside the accuracy of always giving the commonest answer.
 
     Questions about a record without a usable signal are not asked.
     """

@@ -1,9 +1,9 @@
-"""What contrastive pre-training learns by: its losses, the gather over processes, and statements.
+"""Contrastive pre-training: its losses, the gather over processes, and statements.
 
-In: a batch of ECGs with reports, with statements that each ECG is held against, or with both. Out: the loss; the mean
-over processes of equally many pairs is the loss of all of them. The dual encoder itself (`dual_encoder_ecgllm`) knows
-no loss: `ContrastiveModel` is one that learns, with the temperature, bias and vectors of statements that only training
-needs, and `ContrastiveModel.dual_encoder` is what came of it.
+In: a batch of ECGs with reports, with statements that each ECG is compared with, or with both. Out: the loss. With
+equally many pairs per process, the mean over processes is the loss of all pairs. The dual encoder itself
+(`dual_encoder_ecgllm`) has no loss. `ContrastiveModel` is the form in which it is trained, with the temperature, bias
+and vectors of statements that only training needs; `ContrastiveModel.dual_encoder` returns the trained dual encoder.
 """
 
 from collections.abc import Sequence
@@ -82,11 +82,12 @@ def contrastive_loss(
 
 
 def statement_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-    """Sigmoid loss of ECGs against statements, each of which holds of an ECG, does not hold, or is left open.
+    """Sigmoid loss of ECGs and statements. A statement holds for an ECG, does not hold, or is unknown.
 
     Args:
         logits: [ecgs, statements]. targets: int [ecgs, statements], 1 where the statement holds, 0 where it does not,
-        -1 where nobody knows: no loss, no gradient. weights: [2, statements], of targets 0 (first row) and 1; None: 1.
+            -1 where it is unknown: no loss, no gradient. weights: [2, statements], of targets 0 (first row) and 1;
+            None: 1.
     Returns: the sum over statements divided by their number, the mean over ECGs. Nothing is divided by the number of
         known targets, so that the mean over processes of equally many ECGs is the loss of all. Source: the pairwise
         sigmoid loss of arXiv 2303.15343, with more than one positive per ECG.
@@ -113,8 +114,8 @@ class ContrastiveModel(ECGTextDualEncoder):
     """A dual encoder that learns from reports, from statements, or from both.
 
     Statements have a temperature and a bias of their own, and each a learned vector beside its paraphrases: an
-    untrained text encoder learns over hundreds of steps to tell statements apart, and until then hides from the ECG
-    encoder what it shall see.
+    untrained text encoder needs hundreds of steps to distinguish statements, and until then gives the ECG encoder
+    nothing to learn from.
     """
 
     def __init__(self, config: ECGTextDualEncoderConfig):
@@ -124,7 +125,7 @@ class ContrastiveModel(ECGTextDualEncoder):
             self.register_parameter(name, None)
 
     def learn_statements(self, names: Sequence[str]) -> None:
-        """Add what is learned of statements, in the order of their targets."""
+        """Add the learned parameters of statements, in the order of their targets."""
         device = self.logit_scale.device
         self.statement_scale = nn.Parameter(torch.tensor(_STATEMENT_SCALE, device=device))
         self.statement_bias = nn.Parameter(torch.zeros((), device=device))
@@ -155,7 +156,7 @@ class ContrastiveModel(ECGTextDualEncoder):
         """The loss as a function of unit vectors [.., projection_dim] alone: `contrastive_loss` of ECGs and their
         reports, plus `statement_loss` of ECGs against statements and against their vectors, each where it is given.
         """
-        # Of a cosine times a scale of up to 100, bfloat16 leaves two digits; mixed precision would compute it so.
+        # A cosine times a scale of up to 100 keeps two digits in bfloat16, in which mixed precision would compute it.
         with torch.autocast(ecg_embeds.device.type, enabled=False):
             ecg_embeds, text_embeds, statement_embeds = map(
                 _at_least_float32, (ecg_embeds, text_embeds, statement_embeds)
@@ -188,8 +189,8 @@ class ContrastiveModel(ECGTextDualEncoder):
         statement_attention_mask: torch.Tensor | None = None,
         **targets: torch.Tensor,
     ) -> ContrastiveOutput:
-        """Embed ECGs [ecgs, leads, samples] beside their reports [ecgs, tokens], statements [statements, tokens] that
-        every ECG is held against, or both; targets: as for `loss_of_embeds`.
+        """Embed ECGs [ecgs, leads, samples] with their reports [ecgs, tokens], with statements [statements, tokens]
+        that every ECG is compared with, or with both; targets: as for `loss_of_embeds`.
         """
         check_preprocessing(self.config.encoder_config, preprocessing_id)
         ecgs = self.get_ecg_embeds(ecg_values, lead_mask, ecg_lengths)

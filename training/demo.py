@@ -1,8 +1,8 @@
-"""The first run of a newcomer: a small model is asked about simulated ECGs and, by request, about a file.
+"""The first run of a newcomer: a small model is asked about simulated ECGs and, on request, about a file.
 
 In: the checkpoint that ships, or one that is first trained; optionally a real file. Out: answers on the screen, each
-beside the label where there is one, and beside what was measured of the file. Nothing is downloaded and no patient's
-data is used. No recipe trains on its paraphrases.
+with the label where there is one, and the measurements of the file. Nothing is downloaded and no patient's data is
+used. No recipe trains on its paraphrases.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ _FIRST_SEED = 900_000  # far from the seeds of the training corpus
 
 
 def run_demo(ecg: Path | None = None, training: bool = False, folder: Path = Path("runs/demo")) -> None:
-    """Ask the model that ships or, `training`, one that is trained in `folder` (once; a second demo takes the same).
+    """Ask the model that ships or, with `training`, one that is trained in `folder` (once; a second demo uses it
+    again).
 
     Args: ecg: a file for `read_ecg`, asked about at the end.
     Raises: ECGReadError for the file, and FileNotFoundError for the model that ships, before anything is done.
@@ -63,7 +64,7 @@ def run_demo(ecg: Path | None = None, training: bool = False, folder: Path = Pat
     model = folder if training else shipped_checkpoint()
     if training:
         _train(folder)
-    # Late, because importing it takes seconds that nobody should wait before an error about the file.
+    # Imported late: it takes seconds, and an error about the file should come first.
     from ..asking import load_answerer
 
     with quiet_libraries():

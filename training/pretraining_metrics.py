@@ -1,8 +1,8 @@
-"""What a dual encoder can do, measured: finding the report of an ECG and back, and telling findings from statements.
+"""Evaluation of a dual encoder: retrieval of reports by ECGs and back, and zero-shot classification of findings.
 
 In: unit vectors of ECGs and texts, reports as text, targets of statements. Out: recall and median rank both ways
 (`retrieval`), AUROC per finding with bootstrap intervals (`zero_shot`). Decided here: ECGs with word-for-word the same
-report are right for each other, ties count half, and intervals are over patients.
+report count as matches of each other's report, ties count half, and intervals are over patients.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ROWS = 1024
 
 
 def normalised(report: str) -> str:
-    """A report as it is compared: blanks joined, case folded. "ß" and "ss", "É" and "é" are the same then."""
+    """A report as it is compared: whitespace joined, case folded. "ß" and "ss", "É" and "é" are the same then."""
     return " ".join(report.split()).casefold()
 
 
@@ -51,7 +51,7 @@ def retrieval(ecgs: np.ndarray, texts: np.ndarray, reports: Sequence[str]) -> di
     for start in range(0, len(ecgs), _ROWS):
         part, right = slice(start, start + _ROWS), own[start : start + _ROWS]
         similarity = ecgs[part] @ different.T
-        # Other ECGs with the same report compete with nobody.
+        # Other ECGs with the same report do not compete.
         similarity[np.arange(len(right)), right] = -np.inf
         to_ecg += (similarity > best).sum(axis=0) + 0.5 * (similarity == best).sum(axis=0)
     return {
@@ -82,13 +82,13 @@ def zero_shot(
 ) -> dict[str, Any]:
     """AUROC of every finding with at least `least` positives and negatives, and their mean (macro).
 
-    Args: scores: float [records, findings]. targets: int [records, findings], 1, 0, or -1 where nobody knows: such a
+    Args: scores: float [records, findings]. targets: int [records, findings], 1, 0, or -1 where it is unknown: such a
         record does not count for that finding. patients: whose record it is; intervals (95 %, percentile) come from
-        resampling patients with replacement, the same draws for all findings. sources: who decided a record's targets;
-        habits of sources differ, and where one calls early what another calls late, no score ranks both rightly.
+        resampling patients with replacement, the same draws for all findings. sources: who labelled a record. Sources
+        differ in their criteria: if one labels a finding earlier than another, no score ranks both correctly.
     Returns: {"macro": [auroc, low, high], "findings": {name: {"auroc", "low", "high", "positives", "negatives"}}};
         empty where no finding is frequent enough. With sources also "within", as "macro", and "within" of each
-        finding: among pairs of records of one source; None where no source has both sides.
+        finding: among pairs of records of one source; None where no source has positives and negatives.
     """
     counts = [((targets[:, column] == 1).sum(), (targets[:, column] == 0).sum()) for column in range(len(names))]
     measured = [column for column, (yes, no) in enumerate(counts) if min(yes, no) >= least]
@@ -126,7 +126,7 @@ def zero_shot(
 def _mean(points: list[float], resampled: list[np.ndarray]) -> list[float]:
     """[mean over findings, low, high]."""
     drawn = np.stack(resampled)
-    # A resample in which no finding has both sides has no mean.
+    # A resample in which no finding has positives and negatives has no mean.
     return [float(np.mean(points)), *interval(np.nanmean(drawn[:, ~np.isnan(drawn).all(axis=0)], axis=0))]
 
 
@@ -152,7 +152,7 @@ def auroc(
 
 
 def _won(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(Pairs [draws] in which the positive record is ahead, pairs in all)."""
+    """(Pairs [draws] in which the positive record has the higher score, all pairs)."""
     order = np.argsort(scores, kind="stable")
     ordered = scores[order]
     first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # where each group of equal scores begins
@@ -172,5 +172,5 @@ def patient_draws(patients: Sequence[str], seed: int) -> np.ndarray:
 
 def interval(values: np.ndarray) -> list[float]:
     known = values[~np.isnan(values)]
-    # A resample that lacks one side says nothing; if all do, neither does the interval.
+    # A resample without positives or without negatives gives NaN; if all do, the interval is NaN, too.
     return [float(value) for value in np.percentile(known, [2.5, 97.5])] if len(known) else [0.0, 1.0]

@@ -1,4 +1,4 @@
-"""The stages `debias` and `finetune`: what they build, what of it learns, and what they save.
+"""The stages `debias` and `finetune`: what they build, what learns, and what they save.
 
 In: a `StageContext`, the recipe of the stage and its questions. Out: `<stage>/model`, a complete checkpoint, and
 `<stage>/metrics.json`, written last. A stage builds its models from the recipe's seed and the checkpoint before it,
@@ -84,7 +84,7 @@ def run_questions(context: StageContext, name: str, stage: QuestionStage, questi
         together=stage.questions_per_row,
         optimizer=stage.optimizer,
     )
-    # Now that the model is where it will be trained.
+    # Only now is the model on the device on which it is trained.
     if stage.questions_per_row > 1 and not _can_share(model, train, processor):
         trainer.keep_apart()
     if isinstance(model, PeftModel):
@@ -111,9 +111,8 @@ def run_questions(context: StageContext, name: str, stage: QuestionStage, questi
 
 
 def _can_share(model: Any, examples: QuestionExamples, processor: ECGProcessor) -> bool:
-    """Whether questions about the same ECGs can share a row: whether there are such, and the model can do it.
-
-    Found out by the main process, so that all have the same order of examples.
+    """Whether questions about the same ECGs can share a row: whether there are such questions, and whether the model
+    can do it. The main process finds out, so that all processes have the same order of examples.
     """
     found = [_shares(model, examples, processor) if PartialState().is_main_process else None]
     return broadcast_object_list(found)[0]
@@ -144,8 +143,7 @@ def _encoded(
     augmenter: Augmenter | None,
 ) -> dict[str, PreparedSignals | EncodedSignals]:
     """Split -> the records that its questions are about, encoded by the main process unless an earlier stage did it.
-
-    Those of train are varied first, where there is an augmenter."""
+    With an augmenter, the records of train are varied first."""
     splits = {"train": augmenter, "validation": None}
     folders = {
         split: context.run.folder / "encoded" / fingerprint(encoder, feature_extractor, vary)
@@ -210,10 +208,9 @@ def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditio
 
 
 def _keep_base(model: ECGLLMForConditionalGeneration, processor: ECGProcessor, folder: Path, save: bool) -> None:
-    """Make sure that the checkpoint on which a stage's adapter stands is on disk, and that the adapter names it.
-
-    A stage that starts from the one before it stands on that stage's checkpoint; the first question stage stands on a
-    model that was just put together, which is saved to `<stage>/base`.
+    """Make sure that the base checkpoint of a stage's adapter is on disk, and that the adapter names it. If a stage
+    starts from the one before it, the base is that stage's checkpoint. The base of the first question stage is a newly
+    built model, which is saved to `<stage>/base`.
     """
     base = Path(model.name_or_path) if model.name_or_path else None
     if base is None or not (base / "processor_config.json").is_file():

@@ -2,8 +2,8 @@
 
 In: a `Recipe`. Out: the run folder. Stages: `pretrain` (encoder and text encoder, ECG-report pairs, contrastive),
 `debias` (projector and language model on the de-biased set, encoder frozen), `finetune` (the same on all questions).
-Every stage starts from the checkpoint on disk of the one before, so that a run that was killed and taken up again does
-what an uninterrupted one does. Of several processes the main one prepares and saves, in a folder that all can read.
+Every stage starts from the saved checkpoint of the one before, so that a run that was killed and resumed does the same
+as an uninterrupted one. The main process prepares and saves, in a folder that all processes can read.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from .trainers.progress import data_bars, quiet_libraries
 
 
 def run_recipe(recipe: Recipe, callbacks: Sequence[TrainerCallback] = ()) -> Path:
-    """Run a recipe, or go on with the run that its output folder holds.
+    """Run a recipe, or resume the run that its output folder holds.
 
     callbacks: of every stage's Trainer, beside the trackers that `report_to` names.
     Returns: the run folder; `pipeline(model=folder, trust_remote_code=True)` loads it.
-    Raises: RecipeError and what corpora and files raise, before anything is trained.
+    Raises: RecipeError, and the errors of corpora and files, before anything is trained.
     """
     with quiet_libraries():
         return _run(recipe, tuple(callbacks))
@@ -55,7 +55,7 @@ def run_recipe(recipe: Recipe, callbacks: Sequence[TrainerCallback] = ()) -> Pat
 def _run(recipe: Recipe, callbacks: tuple[TrainerCallback, ...]) -> Path:
     state = start_processes(recipe)
     run = RunFolder(recipe.output)
-    # For all processes of a run one holds its folder, the one that prepares and saves.
+    # One process holds the folder for all: the one that prepares and saves.
     with run.held() if state.is_main_process else nullcontext():
         return _run_in(run, recipe, callbacks, state)
 
@@ -95,7 +95,7 @@ def _run_in(run: RunFolder, recipe: Recipe, callbacks: tuple[TrainerCallback, ..
 
 
 def start_processes(recipe: Recipe) -> PartialState:
-    """Join the processes that a launcher started. Raises: RecipeError when they do not find each other."""
+    """Connect the processes that a launcher started. Raises: RecipeError when they do not find each other."""
     use_cpu = any(stage.training.get("use_cpu", False) for stage in recipe.stages.values())
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if not use_cpu and torch.cuda.is_available() and here > torch.cuda.device_count():
@@ -118,7 +118,7 @@ def start_processes(recipe: Recipe) -> PartialState:
 
 
 def _patient_barrier(state: PartialState) -> Callable[[], None]:
-    """A barrier that outlasts hours of work in the main process alone, which the usual limits (minutes) would end."""
+    """A barrier that waits for days: the main process may work alone for hours, and the usual limits are minutes."""
     if state.num_processes == 1:
         return lambda: None
     group = torch.distributed.new_group(backend="gloo", timeout=timedelta(days=7))
@@ -173,7 +173,7 @@ def _prepare_questions(
         try:
             questions, report = balanced_questions(recipe, stage, questions, usable)
         except ValueError as error:
-            # A handful of validation records may answer every question alike; training needs a balanced set.
+            # A few validation records may give every question the same answer; training needs a balanced set.
             if split == "train":
                 raise
             questions, report = questions.select([]), str(error)
@@ -200,7 +200,7 @@ def _load_questions(run: RunFolder, stage: str, split: str) -> Dataset:
 
 
 def _texts(corpus: Dataset) -> list[str]:
-    """Texts that a tokenizer made for this run is trained on: never the test paraphrases or other splits' reports."""
+    """Texts on which a new tokenizer of this run is trained: never the test paraphrases or reports of other splits."""
     reports = [
         report for report, split in zip(corpus["report"], corpus["split"], strict=True) if report and split == "train"
     ]
@@ -210,7 +210,7 @@ def _texts(corpus: Dataset) -> list[str]:
     for number, answer in ((1, "yes"), (2, "no, none, both")):
         said = "".join(part.get("text", "") for part in ecg_prompt("", number)).strip("\n")
         prompts.append(plain_text([{"role": "user", "content": said}, {"role": "assistant", "content": answer}]))
-    # As many of these as of reports: a language model learns from questions alone, and few tokens are quick to read.
+    # As many of these as of reports: a language model learns from questions alone, and few tokens are fast.
     asked = [*findings, *(f"{prompt} {text}" for prompt in prompts for text in paraphrases)]
     return [*reports, *asked * max(1, len(reports) // len(asked))]
 
@@ -220,7 +220,7 @@ def _finish(context: StageContext) -> None:
     run, recipe = context.run, context.recipe
     metrics: dict[str, Any] = {name: run.stage_metrics(name) for name in recipe.stages}
     last = run.stage(list(recipe.stages)[-1]) / "model"
-    # What makes it a checkpoint to those who load it comes last, lest they load a half.
+    # config.json, by which a folder counts as a checkpoint, comes last, so that nobody loads an incomplete one.
     for file in sorted(last.iterdir(), key=lambda file: (file.name == "config.json", file.name)):
         if file.is_file() and file.name != "README.md":
             _link(file, run.folder / file.name)
@@ -229,7 +229,7 @@ def _finish(context: StageContext) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under another name, so that a large model is on disk once; a copy where links are not possible."""
+    """A hard link, so that a large model is on disk once; a copy where links are not possible."""
     partial = target.with_name(target.name + ".partial")
     partial.unlink(missing_ok=True)
     try:

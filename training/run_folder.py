@@ -1,9 +1,9 @@
-"""Run folder: what a run leaves behind, and how a killed run is taken up again.
+"""The run folder: what a run leaves behind, and how a killed run is resumed.
 
 Layout: the root is the checkpoint of the last stage (complete remote code) with `recipe.yaml` (resolved),
 `versions.json` and `metrics.json`; `corpus/`, `signals/`, `questions/`; one folder per stage with its checkpoints.
-Decided here: nothing is ever visible half written, so that whatever exists can be used; one process at a time runs in
-a folder. A stage is over when its `metrics.json` exists, which is written last, and so is a run.
+Decided here: nothing is visible before it is complete, so that whatever exists can be used; one run at a time works in
+a folder. A stage is finished when its `metrics.json` exists, which is written last; so is a run.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the folder as the only process that runs in it, and clear away what a killed one left half written.
+        """Hold the folder as the only run in it, and remove what a killed one left incomplete.
 
         Raises: RecipeError when the folder holds something else; InUseError that names who holds it.
         """
@@ -66,23 +66,24 @@ class RunFolder:
             raise RecipeError(f"{self.folder} is not empty and holds no run; choose another output.")
 
     def open(self, recipe: Recipe) -> list[str]:
-        """Create the folder, or check that it holds a run of this very recipe, which is then continued.
+        """Create the folder, or check that it holds a run of the same recipe, which is then resumed.
 
-        Returns: what is worth saying, such as packages that changed since the run began.
+        Returns: remarks for the user, such as packages that changed since the run began.
         Raises: RecipeError when the folder holds something else.
         """
         resolved = self.folder / "recipe.yaml"
         if resolved.is_file():
             return self._reopen(recipe, resolved)
         self._check_ours()
-        # First of all files: its presence says that the folder is a run's.
+        # Written first: its presence marks the folder as that of a run.
         write_text(resolved, to_yaml(recipe.to_dict()))
         write_json(self.folder / "versions.json", versions())
         return []
 
     def _reopen(self, recipe: Recipe, resolved: Path) -> list[str]:
         if not (self.folder / "corpus").is_dir():
-            # The run ended before it did anything, say for a wrong path: the corrected recipe takes its place.
+            # The run ended before it did anything, for instance because of a wrong path: the corrected recipe replaces
+            # its recipe.
             write_text(resolved, to_yaml(recipe.to_dict()))
             write_json(self.folder / "versions.json", versions())
             return []
@@ -110,7 +111,7 @@ class RunFolder:
         return []
 
     def note_start(self, start: Start) -> None:
-        """Write down which checkpoint the run starts from. Raises: RecipeError when it is no longer the same."""
+        """Record which checkpoint the run starts from. Raises: RecipeError when it is no longer the same."""
         began = self.start()
         if began is None:
             write_json(self.folder / "start.json", start.identity())
@@ -126,7 +127,7 @@ class RunFolder:
         return read_json(file) if file.is_file() else None
 
     def last_checkpoint(self, stage: str) -> Path | None:
-        """The newest complete checkpoint of a stage: a kill while one is being written leaves it without its state."""
+        """The newest complete checkpoint of a stage: one that was being written at a kill lacks its state."""
         found = []
         for folder in self.stage(stage).glob("checkpoint-*"):
             number = re.fullmatch(r"checkpoint-(\d+)", folder.name)
@@ -136,7 +137,8 @@ class RunFolder:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python, this package and those that decide results; None where one is not installed."""
+    """Versions of Python, of this package and of the packages on which results depend; None where one is not
+    installed."""
     found: dict[str, str | None] = {"python": platform.python_version(), "ecgllm": __version__}
     for name in _PACKAGES:
         try:

@@ -1,9 +1,9 @@
-"""What of a finished run becomes the checkpoint that ships: `python -m ecgllm.training.ship RUN FOLDER`.
+"""From a finished run to the checkpoint that ships: `python -m ecgllm.training.ship RUN FOLDER`.
 
 In: a run folder, and the folder to write, such as checkpoints/ecgllm-tiny. Out: that folder, complete as remote code.
-Decided here: what a user needs of a run (no optimizer, log, corpus or question); that code inside the package is a
-link to the package's own, so that the two cannot drift apart; and what may not ship: more than 20 MB of weights, other
-types than float32, a run that is not finished, and a model that does not say what it learned from.
+Decided here: which files of a run a user needs (no optimizer, log, corpus or question); code inside the package is
+linked to the package's own, so that the two cannot differ; and what may not ship: more than 20 MB of weights, other
+types than float32, an unfinished run, and a model that does not say what it learned from.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 
 def ship(run: str | Path, folder: str | Path, section: str | None = None) -> None:
-    """Write the checkpoint at the root of a run to `folder`, which is replaced whole.
+    """Write the checkpoint at the root of a run to `folder`, which is replaced as a whole.
 
     Args: section: Markdown, added to the card before its limits, such as what `benchmarks/shipped.py` writes.
     Code is linked where `folder` lies in the package, and copied elsewhere.

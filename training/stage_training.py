@@ -1,8 +1,8 @@
 """What all stages share: their context, the arguments of a Trainer, the training itself, and the saved checkpoint.
 
 In: a run, and the recipe of a stage. Out: a trained model and its metrics. `pretrain_stage` and `question_stages` say
-what each stage builds and what of it learns. Decided here: which training arguments every stage has, and that a
-checkpoint appears only when it is complete.
+what each stage builds and what learns. Decided here: which training arguments every stage has, and that a checkpoint
+appears only when it is complete.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from .tuning import (
 class StageContext:
     """What all stages of a run share.
 
-    wait: until all processes have come here. callbacks: of every stage's Trainer. start: the checkpoint that the first
-    stage starts from.
+    wait: a barrier for all processes. callbacks: of every stage's Trainer. start: the checkpoint that the first stage
+    starts from.
     """
 
     recipe: Recipe
@@ -88,7 +88,7 @@ class StageContext:
 
     def _own_records(self) -> str:
         count = self.corpus["split"][:].count("train")
-        # By the records' own word: a prepared corpus may be another than the recipe names.
+        # From the records, not from the recipe: a prepared corpus may come from elsewhere than the recipe says.
         sources = sorted(set(self.corpus["source"]))
         pretrain = self.recipe.stages.get("pretrain")
         if pretrain is not None and isinstance(pretrain.stream, str):
@@ -99,7 +99,7 @@ class StageContext:
         return f"{count} ECGs of {', '.join(sources)}"
 
     def fresh_records(self) -> int:
-        """How many records beside the corpus' a stream of the simulator made for `pretrain`."""
+        """How many records a stream of the simulator made for `pretrain`, beside those of the corpus."""
         pretrain = self.recipe.stages.get("pretrain")
         if pretrain is None or pretrain.stream is not True:
             return 0
@@ -133,7 +133,8 @@ def training_arguments(
             "save_steps": 200,
             "save_total_limit": 2,
             "report_to": "none",
-            # This asks the device after each part of a batch, and goes on; `StageTrainer`'s guard does so once a step.
+            # This would wait for the device after each part of a batch, and not stop; `StageTrainer`'s guard checks
+            # once a step.
             "logging_nan_inf_filter": False,
             "lr_scheduler_type": "cosine",
             "warmup_steps": 0.1,
@@ -152,7 +153,7 @@ def training_arguments(
         seed=recipe.seed,
         remove_unused_columns=False,
         label_names=label_names,
-        # Else the last batch of an epoch would differ with the number of processes, which fill it up to be equal.
+        # Otherwise the last batch of an epoch would depend on the number of processes, which pad it to equal parts.
         dataloader_drop_last=True,
         **settings,
     )
@@ -189,7 +190,8 @@ def train_stage(trainer: StageTrainer, context: StageContext, name: str) -> dict
 
 
 def whole_model(trainer: StageTrainer, model: PreTrainedModel, build: Callable[[], PreTrainedModel]) -> Any:
-    """The trained model, where FSDP or DeepSpeed left each process a part of it put together in the main process."""
+    """The trained model. Where FSDP or DeepSpeed left a part of it in each process, the main process gets the
+    whole."""
     if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         return trainer.accelerator.unwrap_model(model)
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)

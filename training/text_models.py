@@ -1,7 +1,7 @@
 """Text models of a run: pretrained ones by name, or small untrained ones with a tokenizer of their own.
 
 In: a recipe's language model or text encoder and the texts of the run. Out: tokenizer and model. A small model built
-from a configuration needs no download, which is what tests, demos and machines without a network use.
+from a configuration needs no download; tests, demos and machines without a network use it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 
 
 def check_fetched(recipe: Recipe) -> None:
-    """Raises: RecipeError for a model that a stage needs and a command fetches, before hours go into stages ahead."""
+    """Raises: RecipeError for a missing model that `ecgllm fetch` fetches, before hours are spent on earlier
+    stages."""
     for key in {"text_encoder", "language_model"} - set(recipe.unused_parts()):
         name = getattr(recipe, key).name
         if name is not None and (way := way_to(name)):

@@ -1,8 +1,8 @@
 """What learns in a question stage: the language model (all, a LoRA adapter, nothing), the projector, the encoder.
 
 In: a model and a stage's choices. Out: the same model with `requires_grad` set, wrapped by PEFT for LoRA, and a table
-that says what learns. Encoder weights are never part of an adapter. Decided here: what learns is float32, whatever the
-rest of the model is.
+that says what learns. Encoder weights are never part of an adapter. Decided here: trainable parameters are float32,
+whatever the rest of the model is.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def prepare_for_tuning(
 
 
 def learn_in_float32(model: torch.nn.Module) -> torch.nn.Module:
-    """Keep what learns in float32, in place; the rest stays as it is. Returns: the model.
+    """Convert trainable parameters to float32, in place; the rest stays as it is. Returns: the model.
 
-    bfloat16 has 8 bits of precision: a weight that is to change by less than some 1/512 of itself stays what it was,
-    and others jump. Source: Micikevicius et al. 2018, "Mixed precision training", arXiv 1710.03740, section 3.1 (a
-    master copy of the weights).
+    bfloat16 has 8 bits of precision: an update below some 1/512 of a weight is lost, and larger ones are rounded.
+    Source: Micikevicius et al. 2018, "Mixed precision training", arXiv 1710.03740, section 3.1 (a master copy of the
+    weights).
     """
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
@@ -67,20 +67,19 @@ def parameter_types(model: torch.nn.Module) -> dict[str, torch.dtype]:
 
 
 def restore_types(model: torch.nn.Module, types: dict[str, torch.dtype]) -> None:
-    """Bring parameters back to the types that they had, in place.
-
-    A checkpoint loads in one type, so that what is saved, and measured before, shall be what is loaded.
+    """Convert parameters back to their earlier types, in place. A checkpoint is loaded in one type; the model that is
+    evaluated and saved must be the one that is loaded.
     """
     for name, parameter in model.named_parameters():
         parameter.data = parameter.data.to(types[name])
 
 
 def switch_dropout_off(part: torch.nn.Module) -> None:
-    """A frozen encoder is one function of its ECG or text; what learns behind it has dropout of its own."""
+    """A frozen encoder must give the same output for the same input; the parts after it have their own dropout."""
     for module in part.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-        # Attention takes the number itself, by a name that differs between families.
+        # Attention holds the number itself, under a name that differs between families.
         for name, value in vars(module).items():
             if "drop" in name and isinstance(value, float):
                 setattr(module, name, 0.0)
@@ -107,8 +106,8 @@ class AdapterCheck(TrainerCallback):
     """Refuses adapters that no forward pass goes through, before the first step is taken.
 
     Some language models (Mamba's `dt_proj`) use a layer's weight without calling the layer: its adapter would learn
-    nothing, and merging it would change the model. Nothing is run for it: hooks watch the first batch of training,
-    wherever the model was put and however it was wrapped.
+    nothing, and merging it would change the model. No extra forward pass is needed: hooks watch the first batch of
+    training, whatever the device and wrapping.
     Raises: RecipeError naming the layers.
     """
 
@@ -140,16 +139,16 @@ class AdapterCheck(TrainerCallback):
 
 
 def place_of(name: str) -> str:
-    """A module's or parameter's name without numbers: the same for all layers, and for experts of which a batch goes
-    through a few."""
+    """A module's or parameter's name without numbers: the same for all layers, and for all experts, of which a batch
+    uses a few."""
     return re.sub(r"\d+", "#", name)
 
 
 def freeze_unreached(module: torch.nn.Module, output: torch.Tensor) -> list[str]:
-    """Let only those parameters learn that an output depends on, such as not a pooler behind it.
+    """Freeze the parameters on which an output does not depend, such as those of a pooler after it.
 
-    A parameter that learns and that no loss reaches stops distributed training, and decays where weights decay.
-    Args: output: of the module, with a graph. Returns: the names of the others.
+    A trainable parameter that no loss reaches stops distributed training, and shrinks by weight decay.
+    Args: output: of the module, with a graph. Returns: the names of those that were frozen.
     """
     reached = _behind(output)
     places = {place_of(name) for name, parameter in module.named_parameters() if id(parameter) in reached}
@@ -160,7 +159,7 @@ def freeze_unreached(module: torch.nn.Module, output: torch.Tensor) -> list[str]
 
 
 def _behind(output: torch.Tensor) -> set[int]:
-    """Ids of the leaves that a tensor was computed from."""
+    """Ids of the leaves from which a tensor was computed."""
     seen, waiting, leaves = set(), [output.grad_fn], set()
     while waiting:
         node = waiting.pop()
@@ -174,9 +173,10 @@ def _behind(output: torch.Tensor) -> set[int]:
 
 
 def count_parameters(model: torch.nn.Module) -> dict[str, tuple[int, int]]:
-    """Part of the model, or "all" -> (parameters, trainable ones); adapters count to the part they are in."""
+    """Part of the model, or "all" -> (parameters, trainable ones); adapters count towards the part that they are
+    in."""
     base = model.get_base_model() if isinstance(model, PeftModel) else model
-    # PEFT keeps an untouched copy of what an adapter replaces, which is no part of the model.
+    # PEFT keeps an untouched copy of the module that an adapter replaces; it is not part of the model.
     parameters = {name: p for name, p in base.named_parameters() if ".original_module." not in name}
     rows: dict[str, list[torch.nn.Parameter]] = {name: [] for name, _ in base.named_children()}
     for name, parameter in parameters.items():

@@ -1,8 +1,8 @@
-"""How likely a model answers yes: P(yes) against P(no) for many questions at once, and shares of right answers.
+"""P(yes) relative to P(no) for many questions at once, and shares of right answers with their intervals.
 
-In: a model, its processor, questions and signals that are prepared or encoded. Out: one probability a question, the
+In: a model, its processor, questions and signals that are prepared or encoded. Out: one probability per question, the
 same as the pipeline's with candidates=["yes", "no"]; shares with intervals over patients. Decided here: questions of
-like length share a batch, with both their answers, and resampling takes whole patients, not questions.
+similar length share a batch, with both their answers, and the bootstrap resamples patients, not questions.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def yes_probabilities(
     """P(yes) relative to P(no), float64 [questions], each the probability of the whole answer.
 
     Args: questions, ecg_ids: what is asked, and the records that it is asked about. signals: holds all of them;
-        encoded ones (`encode_signals`) cost one pass of the encoder a record instead of one a question.
+        encoded ones (`encode_signals`) cost one pass of the encoder per record instead of one per question.
     """
 
     @lru_cache(maxsize=100_000)
@@ -78,7 +78,8 @@ def share(right: Sequence[bool] | np.ndarray, patients: Sequence[Sequence[str]],
 
 
 def opposite_pairs(questions: Mapping[str, Sequence[Any]]) -> list[tuple[int, int]]:
-    """Positions (yes, no) of questions of the same words that are answered by yes and by no, each in one pair at most.
+    """Positions (yes, no) of two questions with the same words, one answered yes and one no; each is in one pair at
+    most.
 
     Args: questions: columns "question" and "answers", as of `build_questions`.
     """

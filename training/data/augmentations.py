@@ -1,10 +1,10 @@
-"""Augmentations: how a prepared ECG is varied on the fly while an encoder learns.
+"""Augmentations: how prepared ECGs are varied while an encoder is trained.
 
-In: a prepared ECG (`prepared_signals`) and numbers that name it. Out: the same ECG with leads missing, cut shorter,
-louder or softer, sharper or blunter, noisier, on a wandering baseline. Decided here: what happens follows from (seed,
-epoch, numbers) alone, so that a run can be repeated and taken up again; noise arises at electrodes, so that
-Einthoven's and Goldberger's laws stay true; and what is added went through the model's own high-pass, as it would
-have with the ECG.
+In: a prepared ECG (`prepared_signals`) and numbers that identify it. Out: the same ECG with leads missing, cut
+shorter, louder or softer, sharper or blunter, noisier, on a wandering baseline. Decided here: the variation follows
+from (seed, epoch, numbers) alone, so that a run can be repeated and resumed; noise arises at electrodes, so that
+Einthoven's and Goldberger's laws stay true; and noise passes through the model's own high-pass, as it would with the
+ECG.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LEAST_SECONDS = 2.0  # of a noise record
 
 
 class Augmenter:
-    """Calls vary prepared ECGs as a recipe says.
+    """Called with a prepared ECG, varies it as a recipe says.
 
     Raises: RecipeError as `AugmentRecipe.check_scaling`; ECGError for a folder of noise without a usable record;
         ECGReadError where there is no such folder.
@@ -39,7 +39,7 @@ class Augmenter:
     def __init__(self, recipe: AugmentRecipe, feature_extractor: ECGFeatureExtractor, seed: int = 0):
         recipe.check_scaling(feature_extractor.scaling)
         self.recipe, self.feature_extractor, self.seed = recipe, feature_extractor, seed
-        # Shared, so that workers which live through epochs hear of the next one.
+        # Shared memory, so that persistent workers learn of the next epoch.
         self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
         self._noise = self._wander = None
         rng = np.random.default_rng([seed, 11])
@@ -49,7 +49,8 @@ class Augmenter:
             self._wander = self._as_prepared(_wander(rng, self._times()) * np.float32(recipe.baseline))
 
     def identity(self) -> bytes:
-        """What copies depend on: the seed, the recipe, and the noise itself, as the files of a folder may change."""
+        """What the copies depend on: the seed, the recipe and the noise itself, since the files of a folder may
+        change."""
         settings = json.dumps([self.seed, self.recipe.model_dump()]).encode()
         return settings if self._noise is None else settings + hashlib.sha256(self._noise.tobytes()).digest()
 
@@ -58,17 +59,17 @@ class Augmenter:
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """What was varied in one way is varied in another from here on."""
+        """From here on, the same ECG is varied in another way."""
         self._epoch.fill_(epoch)
 
     def __call__(self, ecg: dict[str, Any], *key: int) -> dict[str, Any]:
         """A varied copy of a prepared ECG {"ecg_values" float32 [leads, samples], "lead_mask", "preprocessing_id"}.
 
-        key: numbers that name the ECG among those of an epoch. Returns: the copy; "noise_added" says whether it holds
-        more noise than the record had.
+        key: numbers that identify the ECG in an epoch. Returns: the copy; "noise_added" says whether it holds more
+        noise than the record had.
         """
         recipe, rng = self.recipe, np.random.default_rng([self.seed, int(self._epoch), *key, 13])
-        # Every number is drawn whatever the recipe, so that one setting does not change what another one does.
+        # All numbers are drawn whatever the recipe, so that one setting does not change the effect of another.
         chances, gain, cut = rng.random(len(ecg["lead_mask"])), rng.uniform(-1, 1), rng.random(2)
         with_noise = bool(rng.random() < recipe.noise)
         mask, values = ecg["lead_mask"], np.array(ecg["ecg_values"])
@@ -93,7 +94,8 @@ class Augmenter:
         return {**ecg, "ecg_values": values, "lead_mask": mask, "noise_added": with_noise}
 
     def _as_recorded_elsewhere(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """By a device with other filters, from electrodes a little apart [leads, samples].
+        """The ECG as another device would record it, with other filters and slightly moved electrodes [leads,
+        samples].
 
         Filters are the same in all leads and limb leads keep their proportions: Einthoven's law stays true.
         """
@@ -122,7 +124,7 @@ class Augmenter:
         return values
 
     def _stretch(self, bank: np.ndarray, rng: np.random.Generator, samples: int) -> np.ndarray:
-        """A random stretch of one of a bank's signals [leads, samples]; longer than the bank it runs to and fro."""
+        """A random stretch of one signal of a bank [leads, samples]; beyond the signal's ends it is reflected."""
         position = _to_and_fro(int(rng.integers(2 * bank.shape[2])), samples, bank.shape[2])
         return bank[rng.integers(len(bank))][:, position] * np.float32(rng.choice((-1, 1)))
 
@@ -137,7 +139,7 @@ class Augmenter:
         traces = _noise_traces(self.recipe.noise_source, self.feature_extractor.sampling_rate)
         electrodes = np.empty((_BANK, 9, len(times)), dtype=np.float32)
         for record in electrodes:
-            # Of one recording's noise, so that electrodes go together as they did there.
+            # Channels of one recording, so that the noise of electrodes is correlated as it was there.
             channels = traces[rng.integers(len(traces))]
             start = int(rng.integers(channels.shape[1]))
             for electrode in record:
@@ -156,7 +158,7 @@ class Augmenter:
 
 
 def _to_and_fro(start: int, count: int, length: int) -> np.ndarray:
-    """`count` positions in a signal of `length` samples, which turn round at its ends, so that nothing jumps."""
+    """`count` positions in a signal of `length` samples, reflected at its ends, so that there are no jumps."""
     position = (start + np.arange(count)) % (2 * length)
     return np.minimum(position, 2 * length - 1 - position)
 
@@ -175,14 +177,15 @@ def _noise_traces(folder: str, rate: float) -> list[np.ndarray]:
 
 
 def _shares(rng: np.random.Generator) -> np.ndarray:
-    """How much each of the nine electrodes suffers: all to some degree, or a few alone [9, 1]."""
+    """The noise level of each of the nine electrodes [9, 1]: of all to some degree, or of a few alone."""
     some = np.ones(9) if rng.random() < 0.5 else (rng.random(9) < 0.2).astype(float)
     some[rng.integers(9)] += 1.0
     return (some * rng.lognormal(0, 0.4, 9))[:, None].astype(np.float32)
 
 
 def _wander(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
-    """Wander of nine electrodes in the twelve leads, each electrode's largest excursion 1: breath and slower sways."""
+    """Baseline wander of nine electrodes in the twelve leads: respiration and slower movement. Each electrode's
+    largest excursion is 1."""
     waves = np.zeros((_BANK, 9, len(times)), dtype=np.float32)
     for low, high in ((0.12, 0.7), (0.12, 0.7), (0.02, 0.12), (0.02, 0.12)):  # Hz
         phase = rng.uniform(low, high, (_BANK, 9, 1)) * times + rng.random((_BANK, 9, 1))

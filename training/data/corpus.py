@@ -1,7 +1,7 @@
-"""The corpus of a run: from its folder, a prepared one, or the simulator, in the splits that the recipe wants.
+"""The corpus of a run: published, prepared or simulated, in the splits that the recipe asks for.
 
-In: a recipe. Out: the corpus and what was lost on the way. Decided here: whose records train and whose test may be
-chosen anew (`split`), always by patient.
+In: a recipe. Out: the corpus, and a report on what was left out. Decided here: a recipe may split the patients anew
+(`split`); a patient is always in one split.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..recipe.corpus_check import is_prepared
 
 
 def load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
-    """(corpus, report). Raises: RecipeError where the data are missing, and what corpora raise."""
+    """(corpus, report). Raises: RecipeError where the data are missing, and the errors of corpora."""
     if is_prepared(recipe.data):
         corpus = saved_rows(recipe.data)
         check_prepared_findings(corpus)

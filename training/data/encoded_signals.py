@@ -1,9 +1,9 @@
 """Encoded signals: every record through a frozen encoder once, on disk, memory-mapped.
 
 In: an encoder and prepared signals. Out: `EncodedSignals`, a mapping from record id to what `ECGProcessor.collate`
-takes in place of a signal. Decided here: the folder's name is a fingerprint of the encoder's weights and of the
-preprocessing, and of how records were varied before, so that nothing encoded by other weights can be taken for these;
-and a frozen encoder costs one pass over the records instead of one per step.
+takes in place of a signal. Decided here: the folder's name is a fingerprint of the encoder's weights, of the
+preprocessing and of the augmentation, so that signals encoded by other weights are never used by mistake. A frozen
+encoder then costs one pass over the records instead of one per step.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .record_index import RecordIndex, encoded_ids
 
 _VALUES, _INDEX, _IDS, _ROWS = "patches.bin", "index.json", "ids.npy", "rows.npy"
 _FORMAT = b"2"  # of the folder: raised when older ones can no longer be read
-# A new encoder's settings have no dtype and a loaded one's have; that of the weights is in their bytes.
+# A new encoder's settings have no dtype, a loaded one's do; the dtype of the weights shows in their bytes.
 _NOT_OF_THE_FUNCTION = ("_name_or_path", "architectures", "auto_map", "dtype", "transformers_version")
 
 
@@ -46,7 +46,7 @@ class EncodedSignals(Mapping):
         self._values = np.memmap(folder / _VALUES, dtype="<f4", mode="r", shape=shape)
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
-        # For workers that are spawned: a memory-mapped array would be sent with all that it maps.
+        # For spawned workers: a memory-mapped array would be pickled with all its data.
         return type(self), (self.folder,)
 
     def __getitem__(self, record_id: str) -> dict[str, Any]:
@@ -74,7 +74,8 @@ class EncodedSignals(Mapping):
 def fingerprint(
     encoder: PreTrainedModel, feature_extractor: ECGFeatureExtractor, augmenter: Augmenter | None = None
 ) -> str:
-    """16 hex digits that change with any weight or setting of the encoder, the preprocessing, and what varies ECGs."""
+    """16 hex digits that change with any weight or setting of the encoder, of the preprocessing and of the
+    augmentation."""
     digest = hashlib.sha256(_FORMAT + str(feature_extractor.preprocessing_id).encode())
     if augmenter is not None:
         digest.update(augmenter.identity())
@@ -96,8 +97,8 @@ def encode_signals(
 ) -> None:
     """Encode records and write them to `folder`, which appears only once it is complete.
 
-    augmenter: varies each record once, before it is encoded. Records are taken in the order of their length, so that
-    little is padded; each is stored without padding.
+    augmenter: varies each record once, before it is encoded. Records are encoded in order of length, so that little is
+    padded; each is stored without padding.
     """
     ids = sorted(set(record_ids), key=lambda record_id: (signals.length(record_id), record_id))
     training = encoder.training
@@ -111,7 +112,7 @@ def encode_signals(
             if augmenter is not None:
                 prepared = [augmenter(ecg, _number(own)) for own, ecg in zip(batch, prepared, strict=True)]
             features = feature_extractor(prepared, return_tensors="pt")
-            # Not the fingerprint of the preprocessing, which is the model's to check, not the encoder's.
+            # Without the preprocessing's fingerprint: the model checks it, not the encoder.
             inputs = {name: features[name].to(encoder.device) for name in ("ecg_values", "lead_mask", "ecg_lengths")}
             encoded = encoder(**inputs).last_hidden_state.float().cpu().numpy().astype("<f4", copy=False)
             counts = count_tokens(features["ecg_lengths"], encoder.config.patch_size).tolist()
@@ -134,5 +135,5 @@ def encode_signals(
 
 
 def _number(record_id: str) -> int:
-    """What names a record to an augmenter: the same whichever records are encoded with it."""
+    """The number of a record for an augmenter: the same whichever records are encoded with it."""
     return int.from_bytes(hashlib.blake2b(record_id.encode(), digest_size=8).digest(), "big")

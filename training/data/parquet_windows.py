@@ -1,8 +1,8 @@
 """A folder of Parquet files with the columns of a corpus, as a source of `streams`.
 
-In: files that `corpus.to_parquet` wrote. Out: windows of records. Decided here: what is usable is found from the small
-columns when the folder is opened, a row group is the least that is read, and every pass has an order of its own that
-follows from the seed, so that any position can be found without reading what lies before it.
+In: files that `corpus.to_parquet` wrote. Out: windows of records. Decided here: usable records are found from the
+small columns when the folder is opened; a row group is the smallest unit that is read; and every pass has its own
+order, which follows from the seed, so that any position can be found without reading the records before it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COLUMNS = ("id", "patient_id", "ecg", "report", "findings", "split")
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """A row group. rows: of it that are usable. first: number of its first row among all of the folder."""
+    """A row group. rows: its usable rows. first: number of its first row among all rows of the folder."""
 
     file: Path
     number: int
@@ -42,7 +42,8 @@ class ParquetWindows:
     Args: needed: "report" or "findings", which a record must have. excluded: patients who must not be trained on.
     Attributes: usable: records; left_out: those without `needed`, of other splits or of excluded patients. stated:
         source -> every finding that it states in some record of the folder; files without the column source: None.
-    Raises: ValueError that names the folder or file, for files without a corpus' columns or nothing usable.
+    Raises: ValueError that names the folder or file, for files without the columns of a corpus or without a usable
+    record.
     """
 
     kept = 2 * _LEAST_MIXED  # all that are shuffled together: groups below that number, joined until they reach it

@@ -1,8 +1,8 @@
 """Prepared signals: every record of a corpus through the feature extractor once, on disk, memory-mapped.
 
 In: a corpus and a feature extractor. Out: `PreparedSignals`, a mapping from record id to a prepared ECG that
-`ECGFeatureExtractor` and `ECGProcessor` take as it is. Records that the feature extractor refuses are kept in
-`refused` with the reason, never trained on and never a crash.
+`ECGFeatureExtractor` and `ECGProcessor` take as it is. Records that the feature extractor refuses are listed in
+`refused` with the reason. They are not trained on, and do not stop the run.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def prepare_signals(
 ) -> None:
     """Prepare every record of a corpus and write the table to `folder`, which appears only once it is complete.
 
-    processes: that work at once; None: one for each CPU, as far as each has enough to do.
+    processes: how many work in parallel; None: one per CPU, or fewer where there is little to do.
     """
     rows = corpus.select_columns(["id", "ecg"])
     processes = processes or min(os.cpu_count() or 1, len(rows) // _WORTH_A_PROCESS)
@@ -84,7 +84,7 @@ def prepare_signals(
             remove_columns=["ecg"],
             features=_FEATURES,
             num_proc=processes if processes > 1 else None,
-            # Where it is read from: in the cache of `datasets` it would be a second copy of every signal.
+            # Written where it is read from: in the cache of `datasets` there would be a second copy of every signal.
             cache_file_name=str(partial / _FILE),
             writer_batch_size=64,
             desc="Preparing signals",
@@ -97,7 +97,7 @@ def _prepare(
     if rank is not None:  # one process of several
         if os.getppid() != parent:
             sys.exit(1)  # the run was killed, and its part of the records would go on for minutes
-        # It has a CPU, and threads that were begun before a fork are not there after it.
+        # Each process has one CPU, and threads that were started before a fork do not exist after it.
         torch.set_num_threads(1)
     row = {"id": record["id"], "preprocessing_id": feature_extractor.preprocessing_id}
     try:

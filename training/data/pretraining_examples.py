@@ -23,11 +23,11 @@ from .statement_targets import StatementTargets
 
 
 class PretrainingExamples(torch.utils.data.Dataset):
-    """ECGs of a corpus with what they are held against; see `text` of `StageRecipe`.
+    """ECGs of a corpus with the texts that they are compared with; see `text` of `PretrainStage`.
 
     Records without a usable signal, and those without a report (or, for "findings", without findings) are left out:
     `skipped` counts them. With "both", a record without findings has its report and no target. augmenter: varies the
-    ECGs; those to which it adds noise are not held to be without noise.
+    ECGs; where it adds noise, the statement that there is no noise becomes unknown.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ def example(
     text: str,
     statements: StatementTargets | None,
 ) -> dict[str, Any]:
-    """An ECG with what it is held against: `report`, `targets`, or both."""
+    """An ECG with its `report`, its `targets`, or both."""
     found: dict[str, Any] = {"ecg": ecg, "example_id": number}
     if text != "findings":
         found["report"] = report
@@ -91,7 +91,7 @@ def example(
 
 
 class PretrainingCollator:
-    """Batch of examples for `ECGTextDualEncoder`; `example_ids` are for whoever measures."""
+    """Batch of examples for `ECGTextDualEncoder`; `example_ids` are for evaluation."""
 
     def __init__(self, feature_extractor: ECGFeatureExtractor, tokenizer: Any, max_length: int):
         self.feature_extractor = feature_extractor

@@ -34,7 +34,7 @@ def answer_set(text: str) -> frozenset[str]:
 
 
 class QuestionExamples(torch.utils.data.Dataset):
-    """Questions with answers, as token ids and labels; those over a refused record are left out (`skipped`).
+    """Questions with answers, as token ids and labels; those about a refused record are left out (`skipped`).
 
     signals: prepared ones, or encoded ones where the encoder is frozen. augmenter: varies prepared ones, anew in each
         epoch and once for all questions about the same ECGs, so that these can share a row.
@@ -48,7 +48,7 @@ class QuestionExamples(torch.utils.data.Dataset):
         augmenter: Augmenter | None = None,
     ):
         self.signals, self.processor, self.augmenter = signals, processor, augmenter
-        # Rows stay on the disk, where there may be more of them than memory has room for.
+        # Rows stay on disk; there may be more of them than fit into memory.
         usable = [row for row, (ids,) in enumerate(_rows(questions, "ecg_ids")) if all(own in signals for own in ids)]
         self.questions = questions.select(usable)
         self.skipped = len(questions) - len(usable)
@@ -61,7 +61,7 @@ class QuestionExamples(torch.utils.data.Dataset):
         self._encode = lru_cache(maxsize=100_000)(partial(_encoded, self.processor))
 
     def __getstate__(self) -> dict[str, Any]:
-        # For workers that are spawned: each remembers what it encoded itself.
+        # For spawned workers: each caches what it encoded itself.
         return {name: value for name, value in vars(self).items() if name not in ("_encode", "_varied")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ class QuestionExamples(torch.utils.data.Dataset):
         return {"question_id": row["question_id"], "question": row["question"], "records": row["ecg_ids"]}
 
     def lengths(self) -> torch.Tensor:
-        """int [examples], tokens of every example, ECGs included and whole, even where an augmenter will cut them."""
+        """int [examples], tokens of every example with its ECGs, counted before an augmenter cuts them."""
         lengths = torch.empty(len(self), dtype=torch.int32)
         for row, (question, answers, ids) in enumerate(_rows(self.questions, "question", "answers", "ecg_ids")):
             lengths[row] = len(self._encode(question, answer_text(answers), self._samples(ids))["input_ids"])
@@ -85,7 +85,7 @@ class QuestionExamples(torch.utils.data.Dataset):
 
     def groups(self) -> np.ndarray:
         """int32 [examples], the same number for questions about the same ECGs in the same order."""
-        # By 8 bytes of a digest: texts of all records, held at once, would be most of a stage's memory.
+        # By 8 bytes of a hash: the texts of all records would take most of a stage's memory.
         digests = np.empty(len(self), dtype=np.int64)
         for row, (ids,) in enumerate(_rows(self.questions, "ecg_ids")):
             digests[row] = int.from_bytes(blake2b("\n".join(ids).encode(), digest_size=8).digest(), "big", signed=True)
@@ -106,11 +106,11 @@ class QuestionExamples(torch.utils.data.Dataset):
         return {**encoded, "ecgs": ecgs, "records": tuple(ids), "example_id": index}
 
     def _whole_tokens(self, samples: int) -> int:
-        """The most samples with as many tokens: crops of any length shall not fill the memory of encoded questions."""
+        """The largest number of samples that gives as many tokens, so that crops of any length share a cache entry."""
         return self.processor.num_ecg_tokens(samples) * self.processor.samples_per_token
 
     def _vary(self, group: int, ids: Sequence[str]) -> list[dict[str, Any]]:
-        # By the epoch, too: workers that live through epochs have this cache each.
+        # By epoch, too: persistent workers keep this cache across epochs.
         key = self.augmenter.epoch, group
         if self._varied[0] != key:
             varied = [self.augmenter(self.signals[own], group, position) for position, own in enumerate(ids)]
@@ -123,13 +123,14 @@ class QuestionExamples(torch.utils.data.Dataset):
 
 
 def _rows(questions: Dataset, *columns: str) -> Iterator[tuple[Any, ...]]:
-    """The values of some columns, row by row; read many rows at a time, for one at a time costs more than all else."""
+    """The values of some columns, row by row; read in chunks, since reading single rows would take most of the
+    time."""
     for batch in questions.select_columns(columns).iter(batch_size=1000):
         yield from zip(*(batch[name] for name in columns), strict=True)
 
 
 def _encoded(processor: ECGProcessor, question: str, answer: str, lengths: tuple[int, ...]) -> dict[str, list[int]]:
-    # The ECGs themselves join in the collator: here only their number and lengths matter.
+    # The collator adds the ECGs; here only their number and lengths matter.
     conversation = processor.build_conversation(question, [{}] * len(lengths), answer=answer)
     return processor.encode_conversation(conversation, lengths)
 
@@ -137,8 +138,8 @@ def _encoded(processor: ECGProcessor, question: str, answer: str, lengths: tuple
 class QuestionCollator:
     """Batch of questions for `ECGLLMForConditionalGeneration`; `example_ids` are for the trainer.
 
-    together: put so many questions about the same ECGs at most into one row (`shared_ecgs`). A batch that holds no two
-        such questions is as it would be without.
+    together: how many questions about the same ECGs share a row at most (`shared_ecgs`). A batch without two such
+    questions is unchanged.
     """
 
     def __init__(self, processor: ECGProcessor, together: int = 1):

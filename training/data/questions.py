@@ -35,8 +35,8 @@ def balanced_questions(
 ) -> tuple[Dataset, DebiasReport]:
     """The de-biased set of a stage's questions. Raises: ValueError when no yes/no question is left.
 
-    In `debias` it is all there is. Another stage keeps the questions that are not answered by yes or no: a model that
-    shall choose and name findings has to be asked to.
+    In `debias` there are no other questions. Another stage keeps those that are not answered by yes or no: a model
+    must be asked to choose and name findings to learn it.
     """
     match_on = recipe.stages[stage].match_on
     known = records if match_on or len(set(sources_of(records))) > 1 else None

@@ -1,7 +1,7 @@
 """RecordIndex: from a record's id to its row, in a few bytes per record.
 
-In: the ids of a table's rows. Out: a mapping from id to row number. Decided here: ids are kept as bytes in one array,
-in sorted order: a dictionary of strings costs some 200 bytes a record, which is gigabytes for millions of them.
+In: the ids of a table's rows. Out: a mapping from id to row number. Decided here: ids are bytes in one sorted array. A
+dictionary of strings takes some 200 bytes per record, which is gigabytes for millions of records.
 """
 
 from __future__ import annotations

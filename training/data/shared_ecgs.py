@@ -1,12 +1,11 @@
 """Questions about the same ECGs in one row: the ECGs go through the language model once, not once per question.
 
-In: conversations of a batch that begin alike (`ECGProcessor.encode_conversation`). Out: rows in which that beginning
-stands once, followed by what is different; `position_ids` and an attention mask by which every question sees the
-beginning and itself, and no other question. Losses and gradients are those of one row per question: no question can be
-answered by what another one gave away, which in a conversation of several turns it could.
-Decided here: answers stand at the start of a row, so that the positions whose logits are needed are the same in all
-rows; attention takes its order from the mask, not from the place. `sharing_is_exact` finds out by trial whether a
-language model does so too.
+In: conversations of a batch with the same beginning (`ECGProcessor.encode_conversation`). Out: rows in which that
+beginning occurs once, followed by the parts that differ; `position_ids` and an attention mask by which every question
+sees the beginning and itself, and no other question. Losses and gradients are those of one row per question: no
+question sees the answer to another, as it would in a conversation of several turns. Decided here: answers are at the
+start of a row, so that all rows need logits at the same positions; attention must depend on the mask alone, not on the
+order of tokens. `sharing_is_exact` tests whether that is true of a language model.
 """
 
 from __future__ import annotations
@@ -27,14 +26,15 @@ def share_beginning(encoded: Sequence[Mapping[str, list[int]]]) -> dict[str, lis
     """One row of several conversations.
 
     Args: encoded: their {"input_ids", "labels"}.
-    Returns: {"input_ids", "labels", "position_ids", "segments"}: 0 is what they share, from 1 the conversations. First
-        come the answers of all, each with the token before it; then what they share; then the rest.
+    Returns: {"input_ids", "labels", "position_ids", "segments"}: 0 is the shared beginning, 1 and up are the
+    conversations. First come the answers of all, each with the token before it; then the shared beginning; then the
+    rest.
     """
     shared = _shared_length(encoded)
     first, last = [], []
     for number, one in enumerate(encoded, start=1):
         length = len(one["input_ids"])
-        # From the token that foretells the first learned one.
+        # From the token that predicts the first one with a label.
         start = next((place for place, label in enumerate(one["labels"]) if label != -100), length) - 1
         start = max(start, shared)
         first += [(number, one, place) for place in range(start, length)]
@@ -50,7 +50,7 @@ def share_beginning(encoded: Sequence[Mapping[str, list[int]]]) -> dict[str, lis
 
 
 def _shared_length(encoded: Sequence[Mapping[str, list[int]]]) -> int:
-    """Tokens at the start that are the same in all and that nothing is learned of, one less than the shortest has."""
+    """How many tokens at the start are the same in all and without labels, at most one less than the shortest has."""
     columns = zip(*(one["input_ids"] for one in encoded), strict=False)
     alike = sum(1 for _ in itertools.takewhile(lambda tokens: len(set(tokens)) == 1, columns))
     for one in encoded:
@@ -61,7 +61,7 @@ def _shared_length(encoded: Sequence[Mapping[str, list[int]]]) -> int:
 
 
 def attention_of(rows: Sequence[Mapping[str, list[int]]], length: int) -> dict[str, torch.Tensor]:
-    """What a model is told of rows padded on the right to `length` tokens.
+    """Position ids and attention mask of rows padded on the right to `length` tokens.
 
     Returns: position_ids int [rows, tokens]; attention_mask bool [rows, 1, tokens, tokens], true where a token (third
         dimension) sees another (fourth).
@@ -79,7 +79,7 @@ def attention_of(rows: Sequence[Mapping[str, list[int]]], length: int) -> dict[s
 
 
 def why_not_shared(model: Any, longest: int) -> str | None:
-    """Why a language model cannot be let try, by its configuration; None where it can.
+    """Why a language model cannot be tested, by its configuration; None where it can.
 
     Args: longest: tokens of the longest conversation.
     """
@@ -93,20 +93,19 @@ def why_not_shared(model: Any, longest: int) -> str | None:
     for name in ("sliding_window", "attention_chunk_size"):
         window = getattr(config, name, None)
         if window is not None and longest > window:
-            # A mask of our own would not respect it.
+            # Our mask would not respect it.
             return f"its {name} is {window} tokens and the longest conversation has {longest}"
     return None
 
 
 @torch.no_grad()
 def sharing_is_exact(model: Any, apart: Mapping[str, Any], together: Mapping[str, Any]) -> bool:
-    """Whether a language model foretells the same answers of the same conversations with and without sharing.
+    """Whether a language model predicts the same answers with and without sharing.
 
-    Args: apart, together: batches with `labels`, whose conversations stand in the same order.
-    False for models whose attention is not a sum over what the mask shows in whatever order: state space models,
-    positions that are told by the place (ALiBi), attention that takes no mask of true and false ("eager").
-    Raises: what the model raises about rows of their own, and what has nothing to do with the mask, such as want of
-        memory.
+    Args: apart, together: batches with `labels`, whose conversations stand in the same order. False for models that
+    depend on more than the mask: state space models, positions taken from the order of tokens (ALiBi), attention that
+    takes no boolean mask ("eager"). Raises: errors of the model with unshared rows, and errors that do not concern the
+    mask, such as lack of memory.
     """
     training = model.training
     model.eval()
@@ -128,7 +127,7 @@ def sharing_is_exact(model: Any, apart: Mapping[str, Any], together: Mapping[str
 
 
 def _is_of_the_machine(error: Exception) -> bool:
-    """Whether an error tells of memory or of the device, and so nothing of the model."""
+    """Whether an error is about memory or the device, and so says nothing about the model."""
     return isinstance(error, torch.OutOfMemoryError | torch.AcceleratorError) or should_reduce_batch_size(error)
 
 

@@ -1,4 +1,4 @@
-"""Statements as targets: which texts every ECG of a batch is held against, what holds, and what each answer weighs.
+"""Statements as targets: the texts that every ECG of a batch is compared with, which of them hold, and their weights.
 
 In: the findings of a corpus' records, and what each source ever states. Out: `StatementTargets`: names, a row of
 targets per record, weights, and texts for a training step or for measuring. Decided here: the paraphrases of a
@@ -26,16 +26,15 @@ class StatementTargets:
     Args:
         findings: of the training records, from which the shares of yes and no are counted. stated: source -> every
             finding that it ever states, in any split (`corpora.sources.stated_by_source`); what a source never states
-            is open in its records. seed: of the paraphrases. sources: of the records of `findings`; None: all of the
-            source None.
-    Attributes: names: of the statements that hold of some training record and not of another. weights: float32
-        [2, statements], of no (first row) and yes.
+            is unknown in its records. seed: of the paraphrases. sources: of the records of `findings`; None: all of
+            the source None.
+    Attributes: names: of the statements that hold for some training record and not for another. weights: float32 [2,
+        statements], of no (first row) and yes.
 
-    Weights: the shares of a statement are those of all records, p that hold and q that do not (what is open counts to
-    neither); yes weighs 1/(2p), no 1/(2q). So each statement weighs the same in expectation, half of it on either
-    side: atrial fibrillation in 2 % of the records is not drowned by the 98 % without, and one bias, shared by all
-    statements, can be right for each. Shares under 2 % are taken as 2 %: a record that counted hundreds of times would
-    make the gradient follow single ECGs.
+    Weights: of all records, a statement holds for the share p and does not hold for the share q; the rest is unknown.
+    Yes has the weight 1/(2p), no 1/(2q). So every statement has the same expected weight, half of it for yes and half
+    for no. Atrial fibrillation in 2 % of the records is not outweighed by the 98 % without it, and one bias fits all
+    statements. Shares below 2 % count as 2 %: with larger weights, single ECGs would dominate the gradient.
     """
 
     def __init__(
@@ -69,9 +68,9 @@ class StatementTargets:
         return len(self.names)
 
     def targets(self, findings: Iterable[str], source: str | None = None) -> np.ndarray:
-        """int8 [statements]: 1 where the statement holds, 0 where it does not, -1 where the source leaves it open.
+        """int8 [statements]: 1 where the statement holds, 0 where it does not, -1 where the source leaves it unknown.
 
-        Raises: ValueError for a source of which it is not known what it states.
+        Raises: ValueError for a source that is not in `stated`.
         """
         if source not in self._stated:
             raise ECGError(f"source is {source!r}; expected one of {', '.join(map(repr, self._stated))}")
@@ -80,13 +79,13 @@ class StatementTargets:
         if row is None:
             answers = (holds(key[0], name, self._stated[source]) for name in self.names)
             row = np.array([UNKNOWN if answer is None else int(answer) for answer in answers], dtype=np.int8)
-            # Records share findings; a stream of ever new ones must not fill the memory.
+            # Records share findings; a stream of ever new combinations must not fill the memory.
             if len(self._rows) < 200_000:
                 self._rows[key] = row
         return row
 
     def open_about_noise(self, targets: np.ndarray) -> np.ndarray:
-        """Targets of an ECG to which noise was added: nobody knows that it is without noise."""
+        """Targets of an ECG to which noise was added: whether it has noise becomes unknown."""
         return np.where(self._of_noise & (targets == 0), UNKNOWN, np.where(self._no_noise, UNKNOWN, targets))
 
     def texts(self, step: int) -> list[str]:

@@ -1,9 +1,9 @@
-"""Records that are read or made while they are learned from: more than memory or disk holds.
+"""Records that are read or simulated during training: more than memory or disk holds.
 
-In: a source of records (`SimulatedWindows`, `parquet_windows.ParquetWindows`) and the feature extractor. Out: a data
-set whose examples are known by their numbers, and the order in which `pretrain` asks for them: batches, the shares of
-processes and the place where a run goes on are the Trainer's. Decided here: records that are read or made together are
-asked for together, by one worker, which keeps them until others are needed.
+In: a source of records (`SimulatedWindows`, `parquet_windows.ParquetWindows`) and the feature extractor. Out: a
+map-style data set, and the order in which `pretrain` asks for its examples. The Trainer makes the batches, divides
+them among processes and resumes a run. Decided here: records that are read or simulated together are asked for
+together, by one worker, which keeps them until others are needed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SIMULATED = "simulation"  # the source, as `prepare` calls it
 
 @dataclass(frozen=True)
 class StreamedRecord:
-    """A record on its way. number: its own, in every pass. ecg: gives what `ECGFeatureExtractor` takes."""
+    """A record of a stream. number: the same in every pass. ecg: returns what `ECGFeatureExtractor` takes."""
 
     number: int
     ecg: Callable[[], Any]
@@ -45,10 +45,10 @@ class StreamedRecord:
 class Windows(Protocol):
     """A source of records, each known by its number.
 
-    lane: which share of it, of `lanes` without overlap: numbers of records, window after window without end; where a
-    source is finite, it begins again in another order, and `pass_number` of a window says how often it did. part_of:
-    what is read together with a record; read: its records by their numbers. kept: how many a worker keeps, so that
-    each is read once. stated: source -> what it ever states.
+    lane: which share of it, of `lanes` without overlap: numbers of records, window after window without end; a finite
+    source begins again in another order, and `pass_number` of a window counts how often. part_of: what is read
+    together with a record; read: its records by their numbers. kept: how many a worker keeps, so that each is read
+    once. stated: source -> what it ever states.
     """
 
     stated: Mapping[str | None, frozenset[str]]
@@ -64,9 +64,9 @@ class Windows(Protocol):
 
 
 class StreamOrder(Sampler):
-    """Which records come when: (pass, number) of each, a batch of every lane in turn.
+    """The order of records: (pass, number) of each, one batch of every lane in turn.
 
-    Batches go to processes and their workers in turn, so that a lane is one worker's, who reads its windows alone.
+    Batches go to processes and their workers in turn, so that one worker has one lane and alone reads its windows.
     Args: batch_size: of one process. lanes: processes times their workers. length: of all processes together.
     """
 
@@ -89,7 +89,7 @@ class StreamOrder(Sampler):
 class StreamedExamples(torch.utils.data.Dataset):
     """Examples of a source by the places of `StreamOrder`; `length` of them. The rest as of `PretrainingExamples`.
 
-    In place of a record that the feature extractor refuses comes the next one of those that are read with it.
+    A record that the feature extractor refuses is replaced by the next one of its window.
     """
 
     def __init__(
@@ -113,14 +113,14 @@ class StreamedExamples(torch.utils.data.Dataset):
         return {"records": [self.windows.name(number)]}
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        """An example by its number, not varied: for whoever looks at one of a batch."""
+        """An example by its number, without augmentation: to look at one of a batch."""
         return self._example(self._together(number)[number], None)
 
     def __getitems__(self, places: list[tuple[int, int]]) -> list[dict[str, Any]]:
         return [self._usable(pass_number, number) for pass_number, number in places]
 
     def _together(self, number: int) -> dict[int, StreamedRecord]:
-        """The records that are read with one, which are kept until so many others were read."""
+        """The records of the same window, which are kept until enough others were read."""
         part = self.windows.part_of(number)
         if part not in self._parts:
             self._parts[part] = self.windows.read(part)
@@ -154,8 +154,8 @@ def _same(record: ECGRecord) -> ECGRecord:
 class SimulatedWindows:
     """Fresh simulated records, those of `simulate_ecgs(..., seed)` that a corpus does not hold.
 
-    known: ids of the corpus' records; the stream begins behind the last that the same seed made, so that nothing that
-    validates is ever trained on, and no record comes twice. reader_spread: as of `simulate_ecgs`.
+    known: ids of the corpus' records; the stream begins after the last of them, so that no validation record is
+    trained on, and no record comes twice. reader_spread: as of `simulate_ecgs`.
     """
 
     kept = CHUNK
@@ -178,7 +178,7 @@ class SimulatedWindows:
         first = part * CHUNK
         made = simulate_ecgs(CHUNK, self.seed, first=first, reader_spread=self.reader_spread)
         return {
-            # As a corpus has them: with the broader findings that follow, which else would count as denied.
+            # As in a corpus, with the broader findings that follow; otherwise they would count as denied.
             number: StreamedRecord(number, partial(_same, record), record.report, implied(record.findings), _SIMULATED)
             for number, record in enumerate(made, start=first)
         }

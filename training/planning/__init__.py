@@ -1,1 +1,1 @@
-"""What a run would take, said before it is spent: a recipe in, counts, memory and time out (`dry_run`)."""
+"""What a run would need: a recipe in, counts, memory and time out (`dry_run`), before anything is trained."""

@@ -1,8 +1,8 @@
-"""What data a recipe would train on, found without reading them all: for `ecgllm train --dry-run`.
+"""The data on which a recipe would train, found without reading all of them: for `ecgllm train --dry-run`.
 
 In: a recipe. Out: a `DataSurvey`: records by split, a sample of records that questions are built from, questions by
-stage, split and type. Decided here: what can be counted from tables is counted, what needs signals is scaled up from
-a sample of records, and says so; data that are not there are a remark, not an error.
+stage, split and type. Decided here: what tables state is counted; what needs signals is scaled up from a sample of
+records, which the output says; missing data give a remark, not an error.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ SAMPLE = 240
 class DataSurvey:
     """records: by split; None where the data are not there, which `missing` then explains.
 
-    sample: some of the records, to build questions and batches from. whole: whether they are all of them. exact:
-    whether the splits were counted.
-    questions: stage -> split -> type -> number. sampled: training examples of a stage among the sample's.
-    notes: what could not be counted, and why.
+    sample: some of the records, for questions and batches. whole: whether it is all records. exact: whether the splits
+    were counted. questions: stage -> split -> type -> number. sampled: training examples of a stage among the
+    sample's. notes: what could not be counted, and why.
     """
 
     records: Counter[str] | None = None
@@ -147,7 +146,7 @@ def _count_questions(recipe: Recipe, stage: str, survey: DataSurvey) -> None:
     for split in ("train", "validation"):
         try:
             if path is not None:
-                # Of all records: which of them are in the sample is not looked up.
+                # All records: the sample is not excluded.
                 given = open_questions(path)
                 rows = zip(given["split"], given["type"], strict=True)
                 found[split] = Counter(kind for own, kind in rows if own == split)

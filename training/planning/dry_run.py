@@ -51,7 +51,7 @@ _CHARACTERS_PER_TOKEN = 4
 
 @dataclass
 class _Plan:
-    """What is known of one stage. steps, memory, flops: None where sizes or data are not known."""
+    """What is known about one stage. steps, memory, flops: None where sizes or data are unknown."""
 
     name: str
     lines: list[str]
@@ -145,7 +145,7 @@ def _steps(stage: StageRecipe, examples: int | None) -> int | None:
 
 
 def _parts(recipe: Recipe, name: str, model: Any, survey: DataSurvey, at_once: int) -> list[Part]:
-    """The transformers of a stage and the tokens that each sees of `at_once` examples."""
+    """The transformers of a stage, and how many tokens of `at_once` examples each processes."""
     stage = recipe.stages[name]
     extractor = ECGFeatureExtractor(**recipe.feature_extractor)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -224,7 +224,7 @@ def _step_seconds(
     try:
         if survey.records is not None:
             return _measured_seconds(recipe, survey, known), "three steps measured on this machine"
-        # What a step costs hardly depends on whose ECGs they are.
+        # The time of a step hardly depends on which ECGs are used.
         stand_in = recipe.model_copy(update={"corpus": "simulation", "data": None, "limit": SAMPLE})
         seconds = _measured_seconds(stand_in, survey_data(stand_in), known)
     except (ValueError, OSError) as error:  # too few records in the sample, for example
@@ -235,8 +235,8 @@ def _step_seconds(
 def _measured_seconds(recipe: Recipe, survey: DataSurvey, plans: list[_Plan]) -> dict[str, float]:
     """Take three steps of every stage on the sample; the first, which warms up, does not count.
 
-    A stage of whose batch the sample has a small part only takes the rate of the others, where there are some: what a
-    step costs whatever its size would be multiplied.
+    If the sample holds only a small part of a stage's batch, the stage takes the rate of the others, where there are
+    any: the fixed cost of a step would be multiplied.
     """
     small = copy.deepcopy(recipe)
     scale = {}

@@ -1,4 +1,4 @@
-"""Memory and work of a training step, by formula: what a dry run says before anything is spent.
+"""Memory and operations of a training step, by formula, for a dry run.
 
 In: a model (on any device, also "meta") and how many tokens a step has. Out: bytes and floating-point operations.
 Decided here: formulas that a reader can check, with their source; they are estimates, right within a factor of two.
@@ -42,7 +42,7 @@ class Memory:
 class Part:
     """A transformer in a step. tokens: of the part of the batch that is worked off at once, padding left out.
 
-    frozen_below: nothing before it learns, so that a frozen part needs no backward pass.
+    frozen_below: nothing before it is trainable, so that a frozen part needs no backward pass.
     """
 
     model: PreTrainedModel
@@ -97,8 +97,7 @@ def memory_of(
     checkpointed: bool,
     optimizer: str = "adamw",
 ) -> Memory:
-    """A gradient and two moments for every number that learns, each of the weight's type; one moment of what Muon
-    moves."""
+    """A gradient and two moments for every trainable number, each of the weight's type; one moment under Muon."""
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     learning = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     activations = sum(part.activations(bytes_per_number, checkpointed) for part in parts)

@@ -2,10 +2,11 @@
 
 In: a dual encoder, a batch, the size of a chunk. Out: the loss, and gradients in the parameters, equal to those of one
 pass over the whole batch. Every embedding is computed once without a graph; the loss' gradient with respect to the
-embeddings is kept; then every chunk is run again with a graph and takes its part of that gradient back. Memory is that
-of one chunk, time about that of a forward pass more. Source: Gao et al. 2021 (GradCache, arXiv 2101.06983).
-Decided here: a chunk that is run again finds the random numbers that it found before, so that dropout is the same;
-and gradients are averaged over processes here, once, past DDP's wrapper, which wants a forward pass for each backward.
+embeddings is kept; then every chunk is run again with a graph and takes its part of that gradient back. It needs the
+memory of one chunk, and the time of about one forward pass more. Source: Gao et al. 2021 (GradCache, arXiv
+2101.06983). Decided here: a chunk is run again with the same random numbers, so that dropout is the same; and
+gradients are averaged over processes here, once, without DDP's wrapper, which expects a forward pass before each
+backward pass.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _BUCKET = 2**24  # elements whose gradients are averaged in one message
 
 @dataclass(frozen=True, eq=False)
 class _Tower:
-    """What embeds one kind of input: the encoder's method and its arguments, each [examples, ...]."""
+    """The embedding of one kind of input: the encoder's method and its arguments, each [examples, ...]."""
 
     embed: Callable[..., torch.Tensor]
     inputs: dict[str, torch.Tensor]
@@ -93,7 +94,7 @@ def _towers(model: ContrastiveModel, inputs: dict[str, torch.Tensor]) -> dict[st
 
 
 class _RandomState:
-    """What dropout will draw from, on the CPU and on the model's device."""
+    """The state of the random generators that dropout uses, on the CPU and on the model's device."""
 
     def __init__(self, device: torch.device):
         self._cpu = torch.get_rng_state()

@@ -1,9 +1,9 @@
-"""The guard against losses and gradients that are no numbers: a run ends before one of them reaches a weight.
+"""The guard against losses and gradients that are not finite: a run ends before one of them reaches a weight.
 
 In: what a Trainer computes in a step. Out: nothing, or a `NonFiniteError` that names stage, step and examples, and
-`<stage>/non_finite.json` that lists them. Decided here: the device is asked once per optimizer step, before the
-optimizer's, in place of Trainer's own question after every part of a batch (`logging_nan_inf_filter`); of a single
-process each example is then tried alone, so that one bad record is told from a diverged model.
+`<stage>/non_finite.json` that lists them. Decided here: the values are read once, before each optimizer step, in place
+of Trainer's own check after every part of a batch (`logging_nan_inf_filter`). A single process then tries each example
+alone, which distinguishes a bad record from a diverged model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class NonFiniteError(ECGError):
 
 
 class NonFiniteGuard:
-    """Remembers the parts of a batch between two steps of the optimizer, and judges them before the second.
+    """Keeps the parts of a batch between two steps of the optimizer, and checks them before the second.
 
     names: what an example is called, by its number in the data set; see `QuestionExamples.names`.
     """
@@ -37,7 +37,7 @@ class NonFiniteGuard:
         self._loss: torch.Tensor | None = None
 
     def add(self, example_ids: torch.Tensor | None, loss: torch.Tensor) -> None:
-        """A part of the batch and its loss; asks the device nothing."""
+        """Add a part of the batch and its loss, without waiting for the device."""
         if example_ids is not None:
             self._examples.append(example_ids)
         # A sum is not finite as soon as one of its terms is not.
@@ -46,7 +46,7 @@ class NonFiniteGuard:
     def check(
         self, step: int, gradient_norm: torch.Tensor | float | None, loss_alone: Callable[[int], float] | None
     ) -> None:
-        """Judge what was added since the last call.
+        """Check the parts that were added since the last call.
 
         gradient_norm: None where it may be infinite, as with the scaled losses of fp16. loss_alone: the loss of one
         example by its number, where it can be computed.
@@ -83,7 +83,7 @@ class NonFiniteGuard:
             file = file.with_name(f"non_finite-{torch.distributed.get_rank()}.json")
         write_json(
             file,
-            # JSON has no word for what is not a number.
+            # JSON has no NaN.
             {"step": step, "loss": str(loss), "gradient_norm": str(norm), "batch": batch, "not_finite_alone": alone},
         )
         if alone:

@@ -1,10 +1,10 @@
-"""Muon: an optimizer that needs fewer steps than AdamW, for the matrices of a model; the rest has AdamW.
+"""Muon, an optimizer that needs fewer steps than AdamW, for the matrices of a model, and AdamW for the rest.
 
 In: a model and `TrainingArguments`. Out: one optimizer for Trainer, its scheduler and its checkpoints. Both halves are
-torch's. Decided here: matrices are the weights of linear layers but for those tied to embeddings, since what stands
-for one token is learned when that token comes; one learning rate is for all, as Muon's steps are scaled to the size of
-AdamW's. Sources: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the scale: Liu et al.
-2025, arXiv 2502.16982, section 2.2.
+torch's. Decided here: matrices are the weights of linear layers, except those tied to embeddings, whose rows learn
+only when their token occurs; one learning rate serves both, as Muon's steps are scaled to the size of AdamW's.
+Sources: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the scale: Liu et al. 2025,
+arXiv 2502.16982, section 2.2.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class MuonAdamW(torch.optim.Optimizer):
 
 
 def muon(model: nn.Module, args: TrainingArguments, decayed: Callable[[nn.Module], Iterable[str]]) -> MuonAdamW:
-    """The optimizer of a model's parameters that learn.
+    """The optimizer of a model's trainable parameters.
 
-    decayed: names of a model's parameters with weight decay. Raises: ECGError where no linear layer learns.
+    decayed: names of the parameters with weight decay. Raises: ECGError where no linear layer is trainable.
     """
     decaying, matrices = set(decayed(model)), matrices_of(model)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}

@@ -1,8 +1,9 @@
-"""PretrainingTrainer: the Trainer of `pretrain`, which adds statements to every batch and measures what was learned.
+"""PretrainingTrainer: the Trainer of `pretrain`, which adds statements to every batch and evaluates retrieval and
+zero-shot AUROC.
 
 In: what `StageTrainer` takes, and the statements. Out: at every evaluation, beside the loss, retrieval of reports and
-AUROC per finding of the validation split (`pretraining_metrics`). Decided here: measuring goes through the model's own
-forward, batch by batch, so that it works however the model is wrapped and in any number of processes.
+AUROC per finding of the validation split (`pretraining_metrics`). Decided here: evaluation uses the model's own
+forward, batch by batch, so that it works with any wrapper and in any number of processes.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class PretrainingTrainer(StageTrainer):
     ) -> EvalLoopOutput:
         self._embeds = {}
         output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
-        # Among the loss, so that trackers, early stopping and the choice of the best checkpoint can take any of them.
+        # Beside the loss, so that trackers, early stopping and the choice of the best checkpoint can use any of them.
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in self._measured().items()})
         self._embeds = {}
         return output

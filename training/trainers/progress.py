@@ -1,4 +1,4 @@
-"""What a user sees of a run: one progress bar at a time, one line per figure, nothing of the libraries' own bars.
+"""What a user sees of a run: one progress bar at a time and lines of figures, without the libraries' own bars.
 
 In: a Trainer's events. Out: lines on stdout (through the bar where there is one); the bar goes to stderr and only
 where a person watches. The figures themselves are kept in the stage's `metrics.json`.
@@ -71,7 +71,7 @@ def use_stage_progress(trainer: Trainer) -> None:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Without the bars and remarks of libraries that a user can do nothing about; restored afterwards."""
+    """Silences bars and remarks of libraries that a user cannot act on; restored afterwards."""
     transformers_bars, datasets_bars = logging.is_progress_bar_enabled(), datasets.are_progress_bars_disabled()
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
@@ -96,13 +96,13 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def _says_more_than_tied(record: Any) -> bool:
-    """Not that tied weights, which are one tensor, are in a checkpoint once."""
+    """False for the remark that tied weights, which are one tensor, are saved once."""
     return not record.getMessage().startswith("There were missing keys in the checkpoint model loaded")
 
 
 @contextmanager
 def data_bars() -> Iterator[None]:
-    """With the bars of `datasets`, where a person watches: for what takes minutes (reading, preparing signals)."""
+    """Shows the bars of `datasets` on a terminal, for work that takes minutes (reading, preparing signals)."""
     disabled = datasets.are_progress_bars_disabled()
     if sys.stderr.isatty():
         datasets.enable_progress_bars()

@@ -1,7 +1,7 @@
 """When a stage ends and which of its checkpoints it keeps, also after it was killed.
 
-In: a stage's recipe and a Trainer's events. Out: the callbacks. Decided here: a run that was killed after
-its last step, or moved, ends as if it had not been.
+In: a stage's recipe and a Trainer's events. Out: the callbacks. Decided here: a run that was killed after its last
+step, or moved, ends as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ..recipe import StageRecipe
 
 
 def stopping_callbacks(stage: StageRecipe) -> list[TrainerCallback]:
-    """Early stopping where the recipe asks for it, and the end of runs that were taken up again."""
+    """Early stopping where the recipe asks for it, and the right end of resumed runs."""
     if stage.early_stopping_patience is None:
         return [TakenUp()]
     return [EarlyStopping(stage.early_stopping_patience, stage.early_stopping_threshold), TakenUp()]
 
 
 class EarlyStopping(EarlyStoppingCallback):
-    """transformers' early stopping, which a run that had stopped before it was killed does not forget."""
+    """transformers' early stopping, which also holds for a run that had stopped before it was killed."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         super().on_train_begin(args, state, control, **kwargs)
@@ -31,9 +31,9 @@ class EarlyStopping(EarlyStoppingCallback):
 
 
 class TakenUp(TrainerCallback):
-    """Takes no further step where the last one was taken before the kill, and finds the best checkpoint after a move.
+    """Takes no further step if the last one was taken before the kill, and finds the best checkpoint after a move.
 
-    `StageTrainer.get_batch_samples` gives out no batch once training is to stop; Trainer would take one more step.
+    `StageTrainer.get_batch_samples` returns no batch once training is to stop; Trainer would take one more step.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
-"""StageTrainer: `transformers.Trainer` with what question training needs to be fast and even.
+"""StageTrainer: `transformers.Trainer` with what question training needs to be fast and reproducible.
 
-In: a model, data and arguments, as for Trainer. Decided here: logits are computed for answer tokens only, examples of
-like length share a batch, every validation example counts, the same order comes from any number of processes and
-after a restart, and no step is taken by gradients that are not finite.
+In: a model, data and arguments, as for Trainer. Decided here: logits are computed for answer tokens only; examples of
+similar length share a batch; every validation example counts; the order is the same with any number of processes and
+after a restart; and no step uses gradients that are not finite.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .non_finite import NonFiniteGuard
 from .optimizer import muon
 from .progress import use_stage_progress
 
-# Lengths that differ by less are not told apart, so that a batch is not made of one kind of question.
+# Smaller differences of length are ignored, so that a batch is not made of one kind of question.
 _LENGTH_STEP = 16
 _BATCHES_SORTED_TOGETHER = 16
 
@@ -63,7 +63,7 @@ class StageTrainer(Trainer):
                 "take more records, or leave out early_stopping_patience, load_best_model_at_end and eval_strategy."
             )
         if optimizer == "muon":
-            # A factory of an optimizer that splits the model's parameters itself, as Trainer has it.
+            # In Trainer's terms a factory: the optimizer splits the model's parameters itself.
             known = {"args": settings, "decayed": self.get_decay_parameter_names}
             kwargs["optimizer_cls_and_kwargs"] = (lambda: muon, known)
         super().__init__(*args, **kwargs)
@@ -90,11 +90,11 @@ class StageTrainer(Trainer):
         self.add_callback(_EpochOfData(self))
 
     def keep_apart(self) -> None:
-        """Make training batches as validation batches are made, and leave an example's place to chance."""
+        """Make training batches like validation batches, in random order."""
         self.together, self._train_collator = 1, self.data_collator
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list, Any]:
-        # A run that is over and is taken up again would take one more step before it looks.
+        # A finished run that is resumed would take one more step before it checks.
         return ([], None) if self.control.should_training_stop else super().get_batch_samples(*args, **kwargs)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -104,10 +104,10 @@ class StageTrainer(Trainer):
         return loss
 
     def check_finite(self) -> None:
-        """Judge the loss and the gradients of a step that is about to be taken. Raises: NonFiniteError."""
+        """Check the loss and the gradients of the next step. Raises: NonFiniteError."""
         norm = None
         if self.accelerator.scaler is None:  # fp16's skips a step whose gradients overflow
-            # Clipped by now, where they are clipped: what was not finite is not finite still.
+            # Gradients may be clipped by now; if they were not finite, they still are not.
             norm = get_total_norm(p.grad for p in self.model.parameters() if p.grad is not None)
         self._guard.check(self.state.global_step + 1, norm, self._loss_alone())
 
@@ -146,7 +146,8 @@ class StageTrainer(Trainer):
         return total / ((labels != -100).sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
 
     def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
-        # A temperature of zero is no simpler one; CLIP's does not decay either (arXiv 2103.00020, section 2.5).
+        # Decay towards zero makes no temperature simpler; CLIP's does not decay either (arXiv 2103.00020, section
+        # 2.5).
         return [name for name in super().get_decay_parameter_names(model) if not name.endswith(_TEMPERATURES)]
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -217,7 +218,7 @@ class StageTrainer(Trainer):
 
 
 class _BeforeTheStep(TrainerCallback):
-    """Lets the trainer judge a step before it is taken."""
+    """Lets the trainer check a step before it is taken."""
 
     def __init__(self, trainer: StageTrainer):
         self._trainer = trainer
@@ -229,8 +230,7 @@ class _BeforeTheStep(TrainerCallback):
 class _EpochOfData(TrainerCallback):
     """Tells the training data and their order which epoch begins.
 
-    Accelerate tells a sampler, too, but not one below the layers that several processes and a run that is taken up
-    again put around it.
+    Accelerate tells a sampler, too, but not through the layers that several processes and a resumed run put around it.
     """
 
     def __init__(self, trainer: StageTrainer):
