@@ -52,8 +52,8 @@ class Wheel:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model in a wheel. inside: its file (GGUF) or folder in the wheel. tensors: hash of its tensors. hub: name of the
-    model of which it is a copy, quantised or not."""
+    """A model in a wheel. inside: its file (GGUF) or folder in the wheel. tensors: hash of its tensors. hub: name of
+    the model of which it is a copy, quantised or not."""
 
     wheel: Wheel
     inside: str
