@@ -30,16 +30,32 @@ UNSURE_BELOW = 0.1
 UNDECIDED_BELOW = 0.7
 
 
-def load_answerer(model: str | Path, trust_remote_code: bool = False) -> ECGTextToTextPipeline:
-    """The pipeline of a checkpoint. Raises: CheckpointError as `check_checkpoint`, and where it cannot be loaded."""
+def load_answerer(
+    model: str | Path,
+    trust_remote_code: bool = False,
+    language_model: str | None = None,
+    allow_other_language_model: bool = False,
+) -> ECGTextToTextPipeline:
+    """The pipeline of a checkpoint.
+
+    Args: language_model, allow_other_language_model: of a trained-only checkpoint, see
+        `ECGLLMForConditionalGeneration.from_pretrained`; its adapter is merged.
+    Raises: CheckpointError as `check_checkpoint`, and where it cannot be loaded.
+    """
     check_checkpoint(model, trust_remote_code)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    given = {"language_model": language_model, "allow_other_language_model": allow_other_language_model}
+    options |= {name: value for name, value in given.items() if value}
     try:
+        from .composition_ecgllm import leaves_language_model_out
         from .modeling_ecgllm import ECGLLMForConditionalGeneration
         from .pipeline_ecgllm import ECGTextToTextPipeline
         from .processing_ecgllm import ECGProcessor
 
+        if leaves_language_model_out(model):
+            options["adapter"] = "merge"
         return ECGTextToTextPipeline(
-            model=ECGLLMForConditionalGeneration.from_pretrained(model, trust_remote_code=trust_remote_code),
+            model=ECGLLMForConditionalGeneration.from_pretrained(model, **options),
             processor=ECGProcessor.from_pretrained(model, trust_remote_code=trust_remote_code),
             task=TASK,
         )

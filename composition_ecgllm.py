@@ -242,6 +242,11 @@ def _provenance(encoder: Any) -> str | None:
     return None if found is None else f"ECG encoder: {found.removeprefix('ECG encoder: ')}"
 
 
+def leaves_language_model_out(name: str | Path, **hub: Any) -> bool:
+    """Whether a folder or Hub name holds a trained-only checkpoint."""
+    return _named_language_model(name, hub) is not None
+
+
 def _named_language_model(name: Any, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
     """What a checkpoint's configuration says of a language model that it leaves out."""
     config = kwargs.get("config")
@@ -272,7 +277,12 @@ def _trained_tensors(
     adapter = _peft().get_peft_model_state_dict(model, state_dict=state, adapter_name=adapters[0])
     whole = {key for key in adapter if key.startswith(("ecg_encoder.", "projector.")) and key in own}
     own |= {key: adapter.pop(key) for key in whole}
-    return own, adapter
+    # A checkpoint loads in one type; what is trained may have been held in a finer one.
+    return {key: _of_type(value, model.language_model.dtype) for key, value in own.items()}, adapter
+
+
+def _of_type(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return value.to(dtype) if value.is_floating_point() else value
 
 
 def _save_adapter(model: Any, folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -330,4 +340,4 @@ def _peft() -> Any:
     return peft
 
 
-__all__ = ["ADAPTER_FOLDER", "ComposedModel", "TrainedParts"]
+__all__ = ["ADAPTER_FOLDER", "ComposedModel", "TrainedParts", "leaves_language_model_out"]

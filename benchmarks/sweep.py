@@ -49,7 +49,9 @@ def combinations(over: list[str]) -> list[list[str]]:
 def tokens_per_ecg(recipe: Recipe) -> int:
     """Tokens that the language model reads of an ECG of ten seconds."""
     samples = math.ceil(SECONDS * ECGFeatureExtractor(**recipe.feature_extractor).sampling_rate)
-    return count_tokens(samples, as_encoder_config(recipe.encoder).patch_size * recipe.projector.patches_per_token)
+    return count_tokens(
+        samples, as_encoder_config(recipe.encoder_fields).patch_size * recipe.projector.patches_per_token
+    )
 
 
 def row(recipe: Recipe) -> str:

@@ -20,7 +20,7 @@ from .corpora import prepare, simulate
 from .errors import is_the_users, message_of
 from .files import info, plot
 from .questions import audit, confound, debias, questions
-from .training import demo, fetch, train
+from .training import demo, fetch, merge, train
 
 app = typer.Typer(
     name="ecgllm",
@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_COMMANDS = (info, plot, ask, prepare, questions, debias, confound, audit, simulate, fetch, train, demo)
+_COMMANDS = (info, plot, ask, prepare, questions, debias, confound, audit, simulate, fetch, train, merge, demo)
 for _command in _COMMANDS:
     app.command()(_command)
 

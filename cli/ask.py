@@ -13,7 +13,7 @@ import typer
 
 from ..asking import UNDECIDED_BELOW, UNSURE_BELOW
 from ..errors_ecgllm import ECGError
-from .options import Measuring, reads_ecgs
+from .options import LanguageModel, Measuring, OtherLanguageModel, reads_ecgs
 
 if TYPE_CHECKING:
     from ..signals import ECGRecord
@@ -43,6 +43,8 @@ def ask(
         bool,
         typer.Option("--trust-remote-code", help="Run code that comes with the checkpoint, such as an encoder's."),
     ] = False,
+    language_model: LanguageModel = None,
+    allow_other_language_model: OtherLanguageModel = False,
     nan_policy: Annotated[
         str | None, typer.Option(help="What to do with missing samples: interpolate, or drop_lead.")
     ] = None,
@@ -69,7 +71,8 @@ def ask(
     records, doubts = _read(paths, reading)  # before the model, which takes longer to find out
     ecg_options = {"drop_unknown_leads": drop_unknown_leads} | ({"nan_policy": nan_policy} if nan_policy else {})
     with _quiet():
-        answer = answer_question(load_answerer(model, trust_remote_code), records, question, choices, **ecg_options)
+        answerer = load_answerer(model, trust_remote_code, language_model, allow_other_language_model)
+        answer = answer_question(answerer, records, question, choices, **ecg_options)
         measurements = [measured(record) for record in records] if measuring else []
     result = {
         "files": paths,

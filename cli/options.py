@@ -21,6 +21,16 @@ MatchOn = Annotated[
     typer.Option(help="Confounders in which yes and no shall be alike: severity,age,sex,device,noise or a column."),
 ]
 Measuring = Annotated[bool, typer.Option("--measure/--no-measure", help="Measure rate, intervals and axis.")]
+LanguageModel = Annotated[
+    str | None,
+    typer.Option(help="Where the language model lies that a trained-only checkpoint names: a folder or Hub id."),
+]
+OtherLanguageModel = Annotated[
+    bool,
+    typer.Option(
+        "--allow-other-language-model", help="Take other weights than the checkpoint names; nobody measured them."
+    ),
+]
 AllStatements = Annotated[
     bool,
     typer.Option(

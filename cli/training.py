@@ -1,4 +1,4 @@
-"""`fetch`, `train` and `demo`."""
+"""`fetch`, `train`, `merge` and `demo`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors_ecgllm import ECGError
+from .options import LanguageModel, OtherLanguageModel, OutputFolder
 
 
 def fetch(
@@ -34,6 +35,34 @@ def train(
         raise ECGError("--processes is for --dry-run; a training's processes are the launcher's (torchrun)")
     planning = [*(["--dry-run"] if dry_run else []), *([f"--processes={processes}"] if processes else [])]
     run_recipe([str(recipe), *(overrides or []), *planning])
+
+
+def merge(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a trained-only checkpoint.")],
+    output: OutputFolder,
+    language_model: LanguageModel = None,
+    allow_other_language_model: OtherLanguageModel = False,
+) -> None:
+    """Write a trained-only checkpoint whole: its language model in it, LoRA added to the weights."""
+    from ..asking import check_checkpoint
+    from ..atomic_writing import new_folder
+    from ..composition_ecgllm import leaves_language_model_out
+    from ..modeling_ecgllm import ECGLLMForConditionalGeneration
+    from ..processing_ecgllm import ECGProcessor
+
+    check_checkpoint(checkpoint)
+    if not leaves_language_model_out(checkpoint):
+        raise ECGError(f"{checkpoint} is no trained-only checkpoint: its language model is in it already")
+    model = ECGLLMForConditionalGeneration.from_pretrained(
+        checkpoint,
+        adapter="merge",
+        language_model=language_model,
+        allow_other_language_model=allow_other_language_model,
+    )
+    with new_folder(output) as partial:
+        for part in (model, ECGProcessor.from_pretrained(checkpoint)):
+            part.save_pretrained(partial)
+    typer.echo(f"{output}: the whole model")
 
 
 def demo(

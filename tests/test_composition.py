@@ -194,3 +194,35 @@ def test_provenance_survives_a_change_of_language_model(folder: Path, language_m
     model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(folder, language_model)
     assert model.config.trained_on == "ECG encoder: nothing"
     assert "UNEXPECTED" not in caplog.text
+
+
+def test_the_command_line_asks_and_merges(
+    folder: Path, joined, trained, language_model: Path, tmp_path: Path, shared_data: Path, capsys, inputs
+) -> None:
+    from ecgllm.cli import main
+
+    joined[1].save_pretrained(folder)
+    elsewhere = tmp_path / "elsewhere" / "lm"
+    shutil.move(language_model, elsewhere)
+    whole, record = tmp_path / "whole", next((shared_data / "ludb").rglob("*.hea"))
+    for arguments, code, said in (
+        (["merge", folder, "-o", whole], 2, "language_model=PATH (--language-model)"),
+        (["merge", folder, "-o", whole, "--language-model", elsewhere], 0, ""),
+        (["merge", whole, "-o", tmp_path / "again"], 2, "no trained-only checkpoint"),
+        (["ask", record, "Is it?", "-m", folder, "--language-model", elsewhere], 0, ""),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        assert (end.value.code or 0) == code and said in printed.err, printed
+    assert torch.allclose(_logits(AutoModel.from_pretrained(whole), inputs), trained[1], atol=1e-5)
+
+
+def test_an_8b_model_writes_megabytes_a_stage(capsys) -> None:
+    """By the plan: nothing of that size is built here."""
+    from ecgllm.training import dry_run, load_recipe
+
+    for overrides, unit in (([], "MB"), (["language_model.merge=true"], "GB")):
+        dry_run(load_recipe("mimic-llama3-8b", [*overrides, "corpus=simulation", "data=null", "limit=30"]))
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  writes: ")]
+        assert len(lines) == 3 and all(f" {unit} of weights" in line for line in lines[1:]), lines

@@ -7,6 +7,7 @@ and nothing else, so that it can be killed anywhere and started again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformers import PreTrainedModel, set_seed
 
 from ..atomic_writing import written_whole
 from ..encoder_adapter_ecgllm import build_encoder
+from ..language_model_base_ecgllm import weight_files
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from .answer_accuracy import answer_metrics
@@ -28,7 +30,7 @@ from .data.encoded_signals import EncodedSignals, encode_signals, fingerprint
 from .data.prepared_signals import PreparedSignals
 from .data.question_examples import QuestionCollator, QuestionExamples
 from .data.shared_ecgs import sharing_is_exact, why_not_shared
-from .recipe import STAGES, QuestionStage, RecipeError
+from .recipe import STAGES, QuestionStage, Recipe, RecipeError
 from .stage_training import (
     StageContext,
     print_skipped,
@@ -37,6 +39,7 @@ from .stage_training import (
     training_arguments,
     whole_model,
 )
+from .start_from import Start, read_start
 from .text_models import build_language_model
 from .trainers.progress import data_bars
 from .trainers.trainer import EXAMPLE_IDS, StageTrainer
@@ -49,20 +52,26 @@ from .tuning import (
 
 
 def run_questions(context: StageContext, name: str, stage: QuestionStage, questions: dict[str, Dataset]) -> None:
-    """Train on questions with answers; saves an ECG language model (and the adapter alone, where there is one)."""
+    """Train on questions with answers; saves an ECG language model.
+
+    A language model by name that stays as it is is left out of it (`composition_ecgllm`); beside a whole one, the
+    adapter is saved alone, too.
+    """
     recipe, folder = context.recipe, context.run.stage(name)
     tune = stage.tune or recipe.language_model.tune
 
-    def build() -> tuple[PreTrainedModel | PeftModel, ECGProcessor, dict[str, torch.dtype]]:
+    def build() -> tuple[PreTrainedModel | PeftModel, ECGProcessor, dict[str, torch.dtype], bool]:
         set_seed(recipe.seed + STAGES.index(name))
-        model, processor = _starting_model(context, name)
-        types = parameter_types(model)
-        if tune == "lora":
-            _keep_base(model, processor, folder, save=PartialState().is_main_process)
-        learning = {"encoder": stage.tune_encoder, "projector": stage.tune_projector}
-        return prepare_for_tuning(model, tune, recipe.lora, **learning), processor, types
+        goes_on = tune == "lora" and not recipe.language_model.merge
+        begun = _starting_model(context, name, goes_on)
+        model, types = begun.model, parameter_types(begun.model)
+        apart = begun.by_name and tune != "full" and not recipe.language_model.merge
+        if tune == "lora" and not apart:
+            _keep_base(model, begun.processor, folder, save=PartialState().is_main_process)
+        learning = {"encoder": stage.tune_encoder, "projector": stage.tune_projector, "adapter": begun.adapter}
+        return prepare_for_tuning(model, tune, recipe.lora, **learning), begun.processor, types, apart
 
-    model, processor, types = build()
+    model, processor, types, apart = build()
     signals: dict[str, PreparedSignals | EncodedSignals] = dict.fromkeys(("train", "validation"), context.signals)
     augmenter = context.augmenter(stage)
     if stage.cache_encoder is not False and not stage.tune_encoder:
@@ -94,11 +103,15 @@ def run_questions(context: StageContext, name: str, stage: QuestionStage, questi
     if not PartialState().is_main_process:
         return
     if isinstance(model, PeftModel):
-        with written_whole(folder / "adapter") as partial:
-            model.save_pretrained(partial)
+        if apart:
+            save_checkpoint(model.get_base_model(), folder / "model", [processor], trained_only=True)
+        else:
+            with written_whole(folder / "adapter") as partial:
+                model.save_pretrained(partial)
         model = model.merge_and_unload()
     restore_types(model, types)
-    save_checkpoint(model, folder / "model", [processor])
+    if not (folder / "model").is_dir():
+        save_checkpoint(model, folder / "model", [processor], trained_only=apart)
     metrics["answers"] = {}
     if len(questions.get(stage.evaluate_split, ())) and stage.evaluate:
         # Shuffled, because questions come type by type.
@@ -169,27 +182,42 @@ def _encoded(
     return {split: EncodedSignals(own) if own.is_dir() else context.signals for split, own in folders.items()}
 
 
-def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditionalGeneration, ECGProcessor]:
+@dataclass
+class _Begun:
+    """What a stage begins with.
+
+    adapter: of the language model, which learns on; it is not in the model yet. by_name: whether the language model is
+    as it is under its name, so that a checkpoint may leave it out.
+    """
+
+    model: ECGLLMForConditionalGeneration
+    processor: ECGProcessor
+    adapter: Path | None = None
+    by_name: bool = False
+
+
+def _starting_model(context: StageContext, name: str, goes_on: bool) -> _Begun:
     """The model of the question stage before; else that of the checkpoint to start from, or a new one, around the
-    pre-trained encoder (else the checkpoint's, else an untrained one)."""
+    pre-trained encoder (else the checkpoint's, else an untrained one).
+
+    goes_on: whether an adapter learns on; else it is added to the language model's weights.
+    """
     recipe, run = context.recipe, context.run
     before = [stage for stage in STAGES[: STAGES.index(name)] if stage in recipe.stages]
     if before and before[-1] != "pretrain":
-        folder = run.stage(before[-1]) / "model"
-        processor = ECGProcessor.from_pretrained(folder)
-        return ECGLLMForConditionalGeneration.from_pretrained(folder), processor
+        return _loaded(read_start(str(run.stage(before[-1]) / "model")), recipe, goes_on)
     feature_extractor, start = context.feature_extractor, context.start
     encoder = None
     if before:
         encoder = ECGTextDualEncoder.from_pretrained(run.stage("pretrain") / "model").ecg_encoder
     if start is not None and start.has_language_model:
-        model, processor = start.model()
+        begun = _loaded(start, recipe, goes_on)
         if encoder is not None:
-            model.ecg_encoder = encoder.to(model.dtype)
+            begun.model.ecg_encoder = encoder.to(begun.model.dtype)
         if encoder is not None or not start.weights:
-            model.name_or_path = ""  # it is no longer that checkpoint, on which an adapter could stand
-        context.describe(model)
-        return model, processor
+            begun.model.name_or_path = ""  # it is no longer that checkpoint, on which an adapter could stand
+        context.describe(begun.model)
+        return begun
     if recipe.language_model.name is None and recipe.language_model.config is None:
         raise RecipeError(
             f"start_from is {recipe.start_from}, an encoder without a language model; add a language_model."
@@ -204,7 +232,17 @@ def _starting_model(context: StageContext, name: str) -> tuple[ECGLLMForConditio
         **recipe.projector.fields(),
     )
     context.describe(model)
-    return model, ECGProcessor.for_model(model, tokenizer, feature_extractor)
+    processor = ECGProcessor.for_model(model, tokenizer, feature_extractor)
+    by_name = recipe.language_model.name is not None and bool(weight_files(recipe.language_model.name))
+    return _Begun(model, processor, by_name=by_name)
+
+
+def _loaded(start: Start, recipe: Recipe, goes_on: bool) -> _Begun:
+    adapter = start.adapter()
+    handling = "keep" if adapter is None else "leave" if goes_on else "merge"
+    model, processor = start.model(adapter=handling, language_model=recipe.language_model.name)
+    by_name = model.config.language_model_base is not None
+    return _Begun(model, processor, adapter if handling == "leave" else None, by_name)
 
 
 def _keep_base(model: ECGLLMForConditionalGeneration, processor: ECGProcessor, folder: Path, save: bool) -> None:

@@ -36,7 +36,7 @@ from .question_stages import run_questions
 from .recipe import QuestionStage, Recipe, RecipeError
 from .run_folder import RunFolder
 from .stage_training import StageContext, select_split
-from .start_from import read_start
+from .start_from import start_of
 from .text_models import check_fetched
 from .trainers.progress import data_bars, quiet_libraries
 
@@ -63,7 +63,7 @@ def _run(recipe: Recipe, callbacks: tuple[TrainerCallback, ...]) -> Path:
 def _run_in(run: RunFolder, recipe: Recipe, callbacks: tuple[TrainerCallback, ...], state: PartialState) -> Path:
     check_fetched(recipe)
     wait = _patient_barrier(state)
-    start = None if recipe.start_from is None else read_start(recipe.start_from, recipe.start_weights)
+    start = start_of(recipe)
     if state.is_main_process:
         for note in run.open(recipe):
             print(note)
@@ -221,15 +221,16 @@ def _finish(context: StageContext) -> None:
     metrics: dict[str, Any] = {name: run.stage_metrics(name) for name in recipe.stages}
     last = run.stage(list(recipe.stages)[-1]) / "model"
     # config.json, by which a folder counts as a checkpoint, comes last, so that nobody loads an incomplete one.
-    for file in sorted(last.iterdir(), key=lambda file: (file.name == "config.json", file.name)):
+    for file in sorted(last.rglob("*"), key=lambda file: (file.name == "config.json", file.name)):
         if file.is_file() and file.name != "README.md":
-            _link(file, run.folder / file.name)
+            _link(file, run.folder / file.relative_to(last))
     write_text(run.folder / "README.md", run_card(context, metrics, AutoConfig.from_pretrained(last)))
     write_json(run.folder / "metrics.json", metrics)
 
 
 def _link(source: Path, target: Path) -> None:
     """A hard link, so that a large model is on disk once; a copy where links are not possible."""
+    target.parent.mkdir(exist_ok=True)
     partial = target.with_name(target.name + ".partial")
     partial.unlink(missing_ok=True)
     try:

@@ -64,7 +64,7 @@ class StageContext:
             raise RecipeError(f"augment: {error}") from error
 
     def encoder_config(self) -> PreTrainedConfig:
-        return as_encoder_config(self.recipe.encoder | {"preprocessing": self.feature_extractor.preprocessing})
+        return as_encoder_config(self.recipe.encoder_fields | {"preprocessing": self.feature_extractor.preprocessing})
 
     def split(self, name: str) -> Dataset:
         return select_split(self.corpus, name)
@@ -202,10 +202,10 @@ def whole_model(trainer: StageTrainer, model: PreTrainedModel, build: Callable[[
     return whole
 
 
-def save_checkpoint(model: PreTrainedModel, folder: Path, others: list[Any]) -> None:
-    """Save a checkpoint so that the folder appears only once it is complete."""
+def save_checkpoint(model: PreTrainedModel, folder: Path, others: list[Any], **options: Any) -> None:
+    """Save a checkpoint so that the folder appears only once it is complete. options: of `save_pretrained`."""
     with written_whole(folder) as partial:
-        model.save_pretrained(partial)
+        model.save_pretrained(partial, **options)
         for other in others:
             other.save_pretrained(partial)
 

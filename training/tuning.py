@@ -8,11 +8,13 @@ whatever the rest of the model is.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import load_file
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel, TrainerCallback
 
@@ -26,9 +28,11 @@ def prepare_for_tuning(
     lora: LoraRecipe,
     encoder: bool = False,
     projector: bool = True,
+    adapter: Path | None = None,
 ) -> PreTrainedModel | PeftModel:
     """Set what learns: the language model by `tune` ("frozen", "lora", "full"), encoder and projector by flag.
 
+    adapter: folder of the one with which LoRA goes on; a new one begins where there is none.
     With "lora" the result is a PEFT model whose adapter folder holds the adapter and, where it learns, the projector;
     encoder weights are never part of an adapter.
     Raises: RecipeError when nothing would learn, or the encoder is to learn beside LoRA.
@@ -41,7 +45,11 @@ def prepare_for_tuning(
     if tune == "lora":
         if encoder:
             raise RecipeError("tune_encoder goes with tune: full or frozen; an adapter holds no encoder weights.")
-        return learn_in_float32(get_peft_model(model, lora_config(lora, projector)))
+        config = lora_config(lora, projector) if adapter is None else _adapter_config(adapter, lora, projector)
+        model = get_peft_model(model, config)
+        if adapter is not None:
+            _set_adapter(model, adapter)
+        return learn_in_float32(model)
     model.language_model.requires_grad_(tune == "full")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise RecipeError("Nothing learns in this stage: tune is frozen, tune_encoder and tune_projector are false.")
@@ -100,6 +108,21 @@ def lora_config(lora: LoraRecipe, projector: bool = True) -> LoraConfig:
         task_type=None,
         **targets,
     )
+
+
+def _adapter_config(adapter: Path, lora: LoraRecipe, projector: bool) -> LoraConfig:
+    """That of an adapter, which goes on learning: beside the projector, with the recipe's dropout."""
+    config = LoraConfig.from_pretrained(str(adapter))
+    config.modules_to_save = [*(config.modules_to_save or ()), *(["projector"] if projector else [])] or None
+    config.lora_dropout, config.inference_mode = lora.dropout, False
+    return config
+
+
+def _set_adapter(model: PeftModel, adapter: Path) -> None:
+    """Put an adapter's weights into a model; what it learns beside them keeps its values."""
+    state = load_file(adapter / "adapter_model.safetensors")
+    state |= {key: value for key, value in get_peft_model_state_dict(model).items() if ".lora_" not in key}
+    set_peft_model_state_dict(model, state)
 
 
 class AdapterCheck(TrainerCallback):

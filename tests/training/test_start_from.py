@@ -131,7 +131,7 @@ def test_what_contradicts_it_is_refused(
 def test_what_is_no_checkpoint_is_refused(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
     file = write_recipe(stages={"finetune": ASKED})
     recipe = load_recipe(file, [f"start_from={tmp_path / 'nowhere'}"])  # there may be one by the time it runs
-    with pytest.raises(RecipeError, match="nowhere, which is no folder; expected the run folder"):
+    with pytest.raises(RecipeError, match="nowhere, which is no folder; expected a finished run"):
         run_recipe(recipe)
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecipeError, match="holds no config.json"):
@@ -212,7 +212,7 @@ def test_any_encoder_goes_on(
     ECGProcessor.for_model(model, tiny_tokenizer).save_pretrained(tmp_path / "start")
     asked = ASKED | {"training": {"max_steps": 3, "learning_rate": 1e-3}, "tune": "full", "tune_encoder": True}
     changes = {"start_from": str(tmp_path / "start"), "stages": {"finetune": asked}, "limit": 20}
-    with pytest.raises(RecipeError, match="encoder has fields of ECGEncoder and there is an 'ecgllm_encoder_adapter'"):
+    with pytest.raises(RecipeError, match="encoder has fields of ECGEncoder .* there is an 'ecgllm_encoder_adapter'"):
         load_recipe(write_recipe(**OPEN | {"encoder": {"hidden_size": 32}}, **changes))
     recipe = load_recipe(write_recipe(**OPEN, **changes))
     planned, _ = planned_model(recipe, "finetune")

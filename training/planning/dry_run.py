@@ -130,8 +130,25 @@ def _plan(recipe: Recipe, name: str, survey: DataSurvey, processes: int) -> _Pla
     plan.memory = memory_of(model, in_parts, number, checkpointed, stage.optimizer)
     plan.flops = sum(part.flops() for part in in_parts) * parts * (4 / 3 if checkpointed else 1)
     plan.lines += _memory_lines(plan.memory, processes)
+    plan.lines.append(_written(recipe, name, model))
     plan.lines.append(f"  work: {plan.flops / 1e12:.3g} TFLOP a step")
     return plan
+
+
+def _written(recipe: Recipe, name: str, model: Any) -> str:
+    """How large the weights of a stage's checkpoint are, and why."""
+    language = recipe.language_model
+    tune = getattr(recipe.stages[name], "tune", None) or language.tune
+    apart = name != "pretrain" and language.name is not None and tune != "full" and not language.merge
+    sizes = {
+        parameter: value.numel() * value.element_size()
+        for parameter, value in model.named_parameters()
+        if ".original_module." not in parameter  # PEFT's copy of the projector before training
+    }
+    if apart:
+        own = sum(size for key, size in sizes.items() if "language_model." not in key or ".lora_" in key)
+        return f"  writes: {text_of_bytes(own)} of weights (what is trained; the language model stays {language.name})"
+    return f"  writes: {text_of_bytes(sum(size for key, size in sizes.items() if '.lora_' not in key))} of weights"
 
 
 def _steps(stage: StageRecipe, examples: int | None) -> int | None:

@@ -19,7 +19,7 @@ from ...errors_ecgllm import ECGError
 from ...modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..fetch import way_to
 from ..recipe import LanguageModelRecipe, Recipe, TextEncoderRecipe
-from ..start_from import find_start, read_start
+from ..start_from import find_start, start_of
 from ..tuning import freeze_unreached, prepare_for_tuning
 
 
@@ -62,10 +62,11 @@ def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:
     Raises: UnknownSizeError; RecipeError for what `prepare_for_tuning` refuses.
     """
     choices = recipe.stages[stage]
-    if recipe.start_from is not None and find_start(recipe.start_from) is None:
-        raise UnknownSizeError(f"start_from is {recipe.start_from}, which is not there.")
-    start = None if recipe.start_from is None else read_start(recipe.start_from)
-    encoder = as_encoder_config(recipe.encoder) if start is None else start.config.encoder_config
+    for key, name in (("start_from", recipe.start_from), ("encoder.from", recipe.encoder.get("from"))):
+        if name is not None and find_start(name) is None:
+            raise UnknownSizeError(f"{key} is {name}, which is not there.")
+    start = start_of(recipe)
+    encoder = as_encoder_config(recipe.encoder_fields) if start is None else start.config.encoder_config
     if stage == "pretrain":
         found = text_config(recipe.text_encoder, "text_encoder")
         with torch.device("meta"):

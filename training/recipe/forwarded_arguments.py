@@ -48,9 +48,16 @@ def refused(call: Callable[..., Any], *arguments: Any, **named: Any) -> Iterator
 
 
 _BEATS = dict.fromkeys(ECGBeatEncoderConfig.__annotations__, Any)
-Encoder = Annotated[_arguments(ECGEncoderConfig, but=["preprocessing"], **_BEATS), EMPTY]
+_CHECKPOINT = {"from": str, "trust_remote_code": bool}
+"""Keys of `encoder` that are no field of its configuration: a checkpoint, and whether its own code may run."""
+Encoder = Annotated[_arguments(ECGEncoderConfig, but=["preprocessing"], **_BEATS, **_CHECKPOINT), EMPTY]
 FeatureExtractor = Annotated[_arguments(ECGFeatureExtractor), EMPTY]
 Questions = Annotated[_arguments(build_questions, but=["corpus", "paraphrases", "phrasings", "seed"], path=str), EMPTY]
+
+
+def encoder_fields(encoder: dict[str, Any]) -> dict[str, Any]:
+    """Of what a recipe says of its encoder, what a configuration takes."""
+    return {key: value for key, value in encoder.items() if key not in _CHECKPOINT}
 
 
 def problems_of_questions(questions: dict[str, Any]) -> Iterator[str]:

@@ -96,16 +96,21 @@ def _problems_of_config(key: str, config: dict[str, Any] | None) -> Iterator[str
 class LanguageModelRecipe(TextModelRecipe):
     """Which language model, and how much of it learns.
 
-    tune: "frozen", "lora" (the paper) or "full". dtype: of a pretrained model, e.g. "bfloat16".
+    tune: "frozen", "lora" (the paper) or "full". dtype: of a pretrained model, e.g. "bfloat16". merge: whether
+    checkpoints hold the whole language model, LoRA added to its weights; else one by name is left out of them unless
+    it is tuned in full (`composition_ecgllm`).
     """
 
     tune: Literal["frozen", "lora", "full"] = "lora"
     dtype: str = "auto"
+    merge: bool = False
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
         if self.name is None and self.dtype != "auto":
             yield "dtype has no effect without name: an untrained model is float32; leave it out."
+        if self.config is not None and self.merge:
+            yield "merge has no effect on a model of a config, which is always in its checkpoints; leave it out."
 
 
 class TextEncoderRecipe(TextModelRecipe):

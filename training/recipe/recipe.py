@@ -17,7 +17,7 @@ from ...configuration_ecgllm import ECGLLMConfig, as_encoder_config
 from ...feature_extraction_ecgllm import ECGFeatureExtractor
 from .corpus_check import is_prepared, problems_of_corpus
 from .errors import RecipeError, recipe_error
-from .forwarded_arguments import Encoder, FeatureExtractor, refused
+from .forwarded_arguments import Encoder, FeatureExtractor, encoder_fields, refused
 from .parts import (
     EMPTY,
     Count,
@@ -75,6 +75,11 @@ class Recipe(Part):
         """Plain values with every default, of which `parse_recipe` makes the same recipe."""
         return self.model_dump()
 
+    @property
+    def encoder_fields(self) -> dict[str, Any]:
+        """Fields of the encoder's configuration."""
+        return encoder_fields(self.encoder)
+
     def unused_parts(self) -> list[str]:
         """Parts that the recipe describes and none of its stages uses; a run says so."""
         asked = [stage for stage in self.stages.values() if isinstance(stage, QuestionStage)]
@@ -94,7 +99,7 @@ class Recipe(Part):
             yield f"split is {self.split}; expected shares of patients from 0 whose sum is below 1."
         yield from self._problems_of_data()
         yield from self._problems_of_models()
-        if self.start_from is None:  # else the keys are the checkpoint's, used or not
+        if self.start_from is None and "from" not in self.encoder:  # else the keys are the checkpoint's, used or not
             yield from self._without_effect()
 
     def _problems_of_data(self) -> Iterator[str]:
@@ -125,9 +130,15 @@ class Recipe(Part):
                 yield f"{key} needs either a name or a config, not both and not neither."
             if part.config is None and "vocab_size" in part.stated():
                 yield f"{key}.vocab_size has no effect without config: a model by name has its own; leave it out."
-        whole = {"encoder_config": self.encoder, "patches_per_token": self.projector.patches_per_token}
+        whole = {"encoder_config": self.encoder_fields, "patches_per_token": self.projector.patches_per_token}
+        if self.start_from is not None and "from" in self.encoder:
+            yield "start_from and encoder.from are both given; a run starts from one checkpoint: leave one out."
+        if not self.start_weights and self.start_from is None:
+            yield "start_weights has no effect without start_from; name a checkpoint."
+        if "trust_remote_code" in self.encoder and "from" not in self.encoder:
+            yield "encoder.trust_remote_code has no effect without encoder.from; leave it out."
         for key, kind, arguments in (
-            ("encoder", as_encoder_config, {"value": self.encoder}),
+            ("encoder", as_encoder_config, {"value": self.encoder_fields}),
             ("projector", ECGLLMConfig, whole),
             ("feature_extractor", ECGFeatureExtractor, self.feature_extractor),
         ):
@@ -139,8 +150,6 @@ class Recipe(Part):
                 yield f"stages.{name}.augment: {problem}"
 
     def _without_effect(self) -> Iterator[str]:
-        if not self.start_weights:
-            yield "start_weights has no effect without start_from; name a checkpoint."
         kind = self.projector.type
         if self.projector.hidden_size is not None and kind != "mlp":
             yield f"projector.hidden_size has no effect with type: {kind}; set type: mlp, or leave it out."
