@@ -79,9 +79,9 @@ class StageContext:
     def describe(self, model: PreTrainedModel) -> None:
         """Write into a model's configuration what its answers and its card say of it."""
         model.config.trained_on = self.trained_on()
-        before = (
-            getattr(self.start.config, "card_data", None) if self.start is not None and self.start.weights else None
-        )
+        start = self.start
+        goes_on = start is not None and start.weights and not start.encoder_only
+        before = getattr(start.config, "card_data", None) if goes_on else None
         made_of = {key: value for key, value in (before or {}).items() if key == "base_model"}
         # Questions, findings and reports are put in English, whatever a language model knows beside it.
         model.config.card_data = {"language": "en"} | made_of | self.recipe.card
