@@ -95,7 +95,9 @@ def simulate(
     heart_rate: Annotated[float | None, typer.Option(help="Beats per minute of every ECG.")] = None,
     reader_spread: Annotated[
         float,
-        typer.Option(help="0 for findings by published limits, to 1: each read by the limits of another reader."),
+        typer.Option(
+            help="0 for findings by published limits, to 1: the diagnostic criteria vary from record to record."
+        ),
     ] = 0.0,
     follow_ups: Annotated[
         bool, typer.Option("--follow-ups", help="Write pairs: two ECGs of one patient, of which a third is unchanged.")
