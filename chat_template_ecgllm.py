@@ -2,7 +2,8 @@
 
 In: turns of plain text, as `flatten_content` makes them, and a Jinja template with its tokenizer. Out: one text per
 conversation, and the spans of it that are learned. Decided here: how templates that take strings and templates that
-take parts are fed. A template in which the assistant's turns cannot be located is refused; nothing is guessed.
+take parts are fed. A template in which the assistant's turns cannot be located is refused; nothing is guessed. Every
+template refuses an ECG that no processor has read (`guarded`).
 """
 
 from __future__ import annotations
@@ -16,19 +17,53 @@ from transformers.utils.chat_template_utils import _get_template_variables, rend
 
 from .errors_ecgllm import ECGError
 
+_GUARD = (
+    "{% macro refuse_ecg() %}{{ raise_exception('this conversation holds an ECG that was not read: a tokenizer knows "
+    "text alone. Give it to the processor (processor.apply_chat_template), or use the pipeline ecg-text-to-text') }}"
+    "{% endmacro %}"
+    "{% for message in messages %}{% set content = message['content'] %}"
+    "{% if content is mapping or message['ecg'] | default(none) is not none"
+    " or message['ecgs'] | default(none) is not none %}{{ refuse_ecg() }}"
+    "{% elif content is iterable and content is not string %}{% for part in content %}"
+    "{% if part is mapping and (part['type'] != 'text' or part['ecg'] | default(none) is not none) %}"
+    "{{ refuse_ecg() }}{% endif %}{% endfor %}{% endif %}{% endfor %}{{ '' }}"
+)
+
 # For language models without a chat template. The newline opens a turn, so that an answer ends with the
 # end-of-sequence.
-PLAIN_CHAT_TEMPLATE = (
+_PLAIN = (
+    "{% macro words(content) %}{% if content is string %}{{ content }}{% else %}"
+    "{% for part in content %}{{ part['text'] }}{% endfor %}{% endif %}{% endmacro %}"
     "{% for message in messages %}{% if not loop.first %}{{ '\n' }}{% endif %}"
-    "{% if message['role'] == 'system' %}{{ message['content'] }}"
-    "{% elif message['role'] == 'user' %}User: {{ message['content'] }}"
-    "{% elif message['role'] == 'assistant' %}Assistant: {{ message['content'] }}{{ eos_token }}"
+    "{% if message['role'] == 'system' %}{{ words(message['content']) }}"
+    "{% elif message['role'] == 'user' %}User: {{ words(message['content']) }}"
+    "{% elif message['role'] == 'assistant' %}Assistant: {{ words(message['content']) }}{{ eos_token }}"
     "{% else %}{{ raise_exception('roles are system, user and assistant; found ' + message['role']) }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '\nAssistant:' }}{% endif %}"
 )
+PLAIN_CHAT_TEMPLATE = _GUARD + _PLAIN
+_PLAIN_OF_BEFORE = re.sub(r"words\((.*?)\)", r"\1", _PLAIN[_PLAIN.index("{% for message in messages") :])
+"""That of checkpoints whose template took strings alone."""
 
 # A template with these tags says itself what the assistant's words are.
 _GENERATION_TAG = re.compile(r"\{%-?\s*generation\s*-?%\}")
+
+
+def guarded(template: str | Mapping[str, str]) -> Any:
+    """A chat template, or several by name, that refuses an ECG which no processor has read.
+
+    Whatever renders a conversation by the tokenizer alone, such as transformers' pipeline text-generation or TRL,
+    would write an ECG part as text, or leave it out, and the model would answer about an ECG that it never got. The
+    processor takes ECGs out before it renders. Text, as a string or in parts, is rendered as the template has it.
+    """
+    if isinstance(template, Mapping):
+        return {name: guarded(each) for name, each in template.items()}
+    if is_plain(template):
+        return PLAIN_CHAT_TEMPLATE
+    if template.startswith(_GUARD):
+        return template
+    # Jinja strips blanks before a block at the start of a line, where this one no longer stands.
+    return _GUARD + re.sub(r"^[ \t]+(?=\{[%#][^+])", "", template)
 
 
 def plain_text(turns: list[dict[str, Any]]) -> str:
@@ -66,7 +101,7 @@ class ChatTemplate:
     @property
     def needs_bos(self) -> bool:
         """Whether the tokenizer is to add a start token: a model's own template writes it, the plain one does not."""
-        return self.text == PLAIN_CHAT_TEMPLATE and _starts_with_bos(self.tokenizer)
+        return is_plain(self.text) and _starts_with_bos(self.tokenizer)
 
     def render(self, turns: list[dict[str, Any]], **settings: Any) -> str:
         """The text of turns. Raises: ECGError for what the template itself refuses."""
@@ -104,6 +139,11 @@ class ChatTemplate:
             return text, spans[0]
         special = tuple(token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
         return text, _assistant_spans(turns, text, render, special)
+
+
+def is_plain(template: Any) -> bool:
+    """Whether a template is the plain one, today's or that of earlier checkpoints."""
+    return isinstance(template, str) and template.removeprefix(_GUARD) in (_PLAIN, _PLAIN_OF_BEFORE)
 
 
 def _starts_with_bos(tokenizer: Any) -> bool:
@@ -179,4 +219,4 @@ def _assistant_spans(
     return spans
 
 
-__all__ = ["PLAIN_CHAT_TEMPLATE", "ChatTemplate", "plain_text"]
+__all__ = ["PLAIN_CHAT_TEMPLATE", "ChatTemplate", "guarded", "is_plain", "plain_text"]

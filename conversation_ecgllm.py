@@ -76,9 +76,16 @@ def flatten_content(
                 f'Found the turn {shorten(repr(turn))}; expected {{"role": ..., "content": ...}} with a string or a '
                 "list of parts as content."
             )
+        if beside := [key for key in ("ecg", "ecgs") if turn.get(key) is not None]:
+            raise ECGError(
+                f"A {turn['role']} turn has {beside[0]!r} beside its content, where nobody reads it. Give ECGs as "
+                'parts of the content, {"type": "ecg", "ecg": ...}.'
+            )
         pieces = []
         for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
             kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            if kind == "text" and part.get("ecg") is not None:
+                raise ECGError(f'A {turn["role"]} turn holds a text with an "ecg"; expected parts of their own.')
             if kind == "text" and isinstance(part.get("text"), str):
                 pieces.append(part["text"])
                 if ecg_token in part["text"]:

@@ -20,7 +20,7 @@ from transformers.configuration_utils import PreTrainedConfig
 from transformers.processing_utils import ProcessorMixin
 
 from .batch_ecgllm import as_batch, nest_ecgs, pad_tokens, repeat_placeholders, stack_encoded, tokenize, where_learned
-from .chat_template_ecgllm import PLAIN_CHAT_TEMPLATE, ChatTemplate
+from .chat_template_ecgllm import PLAIN_CHAT_TEMPLATE, ChatTemplate, guarded, is_plain
 from .configuration_ecgllm import ECG_TOKEN, count_tokens, describe_difference, preprocessing_fingerprint
 from .conversation_ecgllm import build_conversation, ecg_prompt, flatten_content
 from .errors_ecgllm import ECGError, shorten
@@ -39,10 +39,15 @@ _BATCH_ARGUMENTS += ("sampling_rate", "leads", "nan_policy", "drop_unknown_leads
 
 
 def add_ecg_token(tokenizer: Any, ecg_token: str = ECG_TOKEN) -> int:
-    """Add the ECG placeholder to a tokenizer as a special token, once, and return its id."""
+    """Add the ECG placeholder to a tokenizer as a special token, once, and return its id.
+
+    Its chat template, where it has one, refuses ECGs from now on (`guarded`): they are the processor's.
+    """
     # Being in the vocabulary is not enough: only an added token is never split. It keeps the id that it has there.
     if ecg_token not in tokenizer.get_added_vocab():
         tokenizer.add_tokens([AddedToken(ecg_token, special=True, normalized=False)], special_tokens=True)
+    if getattr(tokenizer, "chat_template", None):
+        tokenizer.chat_template = guarded(tokenizer.chat_template)
     return tokenizer.convert_tokens_to_ids(ecg_token)
 
 
@@ -83,12 +88,14 @@ class ECGProcessor(PushedWithOwnCard, ProcessorMixin):
                 raise ECGError("The tokenizer has neither a pad nor an eos token; set tokenizer.pad_token first.")
             # Padded positions are masked, so that the end-of-sequence token can fill them, as usual.
             tokenizer.pad_token = tokenizer.eos_token
-        template = chat_template or getattr(tokenizer, "chat_template", None) or PLAIN_CHAT_TEMPLATE
-        if template == PLAIN_CHAT_TEMPLATE and tokenizer.eos_token is None:
+        template = guarded(chat_template or getattr(tokenizer, "chat_template", None) or PLAIN_CHAT_TEMPLATE)
+        if is_plain(template) and tokenizer.eos_token is None:
             raise ECGError(
                 "The tokenizer has neither a chat template nor an eos token, so that an answer would have no end; set "
                 "tokenizer.eos_token, or pass chat_template=."
             )
+        # The tokenizer by itself, which is what many pipelines and trainers take, writes what the processor writes.
+        tokenizer.chat_template = template
         super().__init__(feature_extractor, tokenizer, chat_template=template)
 
     def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:

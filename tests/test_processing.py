@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import BatchFeature, PreTrainedTokenizerFast, PythonBackend
 
 from ecgllm import ECGEncoderConfig, ECGError, ECGFeatureExtractor, ECGLLMConfig, ECGProcessor, ECGRecord
+from ecgllm.chat_template_ecgllm import guarded
 from ecgllm.processing_ecgllm import LEADS, PLAIN_CHAT_TEMPLATE, add_ecg_token, ecg_prompt
 from ecgllm.saving_ecgllm import code_files
 
@@ -753,7 +754,7 @@ def test_saving_and_loading_keeps_everything(tmp_path: Path, template: str | Non
     loaded = ECGProcessor.from_pretrained(tmp_path)
     assert loaded.samples_per_token == 40
     assert loaded.ecg_token_id == processor.ecg_token_id
-    assert loaded.chat_template == (template or PLAIN_CHAT_TEMPLATE)
+    assert loaded.chat_template == loaded.tokenizer.chat_template == guarded(template or PLAIN_CHAT_TEMPLATE)
     assert loaded.feature_extractor.to_dict() == extractor.to_dict()
     settings: dict[str, Any] = {"tokenize": True, "return_labels": True}
     assert_equal(loaded.apply_chat_template(MIXED, **settings), processor.apply_chat_template(MIXED, **settings))
