@@ -10,7 +10,7 @@ import typer
 from ..atomic_writing import new_folder
 from ..errors_ecgllm import ECGError
 from .folders import save
-from .options import AllStatements, OutputFolder, Seed, names
+from .options import AllStatements, OutputFolder, Parquet, Seed, names
 
 
 def prepare(
@@ -43,6 +43,7 @@ def prepare(
     drop_copies: Annotated[
         bool, typer.Option("--drop-copies", help="Of a recording that stands in it more than once keep one record.")
     ] = False,
+    parquet: Parquet = False,
 ) -> None:
     """Turn a public ECG corpus, or your own folder, into a `datasets` folder with one vocabulary of findings.
 
@@ -52,7 +53,9 @@ def prepare(
     options = {option: value for option, value in own.items() if value is not None}
     if name == "ecg-qa":
         options |= {"wording": wording, "split": split, "keep_missing": keep_missing}
-        _prepare_ecg_qa(output, source, records, all_statements, min_likelihood=min_likelihood or 0.0, **options)
+        _prepare_ecg_qa(
+            output, source, records, all_statements, parquet, min_likelihood=min_likelihood or 0.0, **options
+        )
         return
     if records is not None or wording is not None or split is not None or keep_missing:
         raise ECGError("--records, --wording, --split and --keep-missing are options of ecg-qa")
@@ -62,11 +65,11 @@ def prepare(
         from ..corpora import prepare_with_report
 
         corpus, report = prepare_with_report(name, source, seed=seed, min_likelihood=min_likelihood or 0.0, **options)
-        save(corpus, folder, output, "records", report, all_statements)
+        save(corpus, folder, output, "records", report, all_statements, parquet)
 
 
 def _prepare_ecg_qa(
-    output: Path, source: Path | None, records: Path | None, all_statements: bool, **options: Any
+    output: Path, source: Path | None, records: Path | None, all_statements: bool, parquet: bool, **options: Any
 ) -> None:
     if source is None:
         raise ECGError("ecg-qa needs its folder: ecgllm prepare ecg-qa FOLDER -o OUT")
@@ -74,9 +77,9 @@ def _prepare_ecg_qa(
         from ..corpora.questions.ecg_qa_records import prepare_ecg_qa
 
         found = prepare_ecg_qa(source, records, **options)
-        save(found.questions, folder, output, "questions", found, all_statements)
+        save(found.questions, folder, output, "questions", found, all_statements, parquet)
         if found.records is not None:
-            save(found.records, folder / "records", output / "records", "records")
+            save(found.records, folder / "records", output / "records", "records", parquet=parquet)
 
 
 def simulate(
@@ -102,6 +105,7 @@ def simulate(
     follow_ups: Annotated[
         bool, typer.Option("--follow-ups", help="Write pairs: two ECGs of one patient, of which a third is unchanged.")
     ] = False,
+    parquet: Parquet = False,
 ) -> None:
     """Write a corpus of simulated 12-lead ECGs with known findings, leads, measurements and reports.
 
@@ -126,4 +130,5 @@ def simulate(
         else:
             wanted = None if findings is None else names(findings)
             records = stream_ecgs(count, seed, **options, findings=wanted, heart_rate=heart_rate)
-        save(records_to_corpus(records, source="simulation", seed=seed), folder, output, "records")
+        corpus = records_to_corpus(records, source="simulation", seed=seed)
+        save(corpus, folder, output, "records", parquet=parquet)

@@ -29,11 +29,11 @@ def load_questions(folder: Path) -> Dataset:
 def _load(folder: Path, column: str, refused: str, command: str) -> Dataset:
     from datasets import Dataset
 
-    from ..corpora.records.arrow_datasets import saved_rows
+    from ..corpora.records.dataset_folders import is_saved, saved_rows
 
-    if not (folder / "dataset_info.json").is_file():
+    if not is_saved(folder):
         raise FileNotFoundError(
-            f"{refused}: {unfinished(folder) or f'no dataset_info.json in it. `ecgllm {command}` writes one'}"
+            f"{refused}: {unfinished(folder) or f'no data set in it. `ecgllm {command}` writes one'}"
         )
     found = saved_rows(folder)
     if not isinstance(found, Dataset) or column not in found.column_names:
@@ -42,11 +42,19 @@ def _load(folder: Path, column: str, refused: str, command: str) -> Dataset:
 
 
 def save(
-    dataset: Dataset, folder: Path, output: Path, noun: str, report: Any = None, all_statements: bool = False
+    dataset: Dataset,
+    folder: Path,
+    output: Path,
+    noun: str,
+    report: Any = None,
+    all_statements: bool = False,
+    parquet: bool = False,
 ) -> None:
     """Write a data set to `folder`, which becomes `output`, and its report (with a method `text`) whole beside it, of
     which the screen shows less. all_statements: the screen alone shows statements that are no finding, too."""
-    dataset.save_to_disk(str(folder))
+    from ..corpora.records.dataset_folders import save_rows
+
+    save_rows(dataset, folder, "parquet" if parquet else "arrow")
     if report is not None:
         (folder / REPORT).write_text(report.text() + "\n", encoding="utf-8")
         more = {"statements": True} if all_statements else {}

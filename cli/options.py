@@ -31,6 +31,9 @@ OtherLanguageModel = Annotated[
         "--allow-other-language-model", help="Take other weights than the checkpoint names; nobody measured them."
     ),
 ]
+Parquet = Annotated[
+    bool, typer.Option("--parquet", help="Write Parquet files, for the Hub and other programs, instead of Arrow.")
+]
 AllStatements = Annotated[
     bool,
     typer.Option(

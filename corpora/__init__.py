@@ -1,8 +1,8 @@
 """Corpora of ECGs and questions about them, as `datasets`.
 
 Folders of public corpora, or records, come in; a corpus (`prepare`, `records_to_corpus`), its questions
-(`build_questions`) and the de-biased set (`debias`) go out. Importing this package registers the `ECG` feature,
-without which `datasets` cannot open a saved corpus.
+(`build_questions`) and the de-biased set (`debias`) go out. `save_corpus` writes what `datasets` opens without this
+package, ECGs as a plain struct; `load_corpus`, or a cast to the `ECG` feature, gives signals.
 """
 
 from ..findings.labels import VOCABULARY, Finding, findings_from_statements, severity
@@ -14,10 +14,12 @@ from .questions.answer_matching import answers_in_text, exact_match, set_match
 from .questions.build import QUESTION_FEATURES, build_questions
 from .questions.ecg_qa import load_ecg_qa
 from .questions.ecg_qa_records import prepare_ecg_qa
+from .records.dataset_folders import load_corpus, save_corpus
 from .records.duplicates import check_duplicates, find_duplicates
 from .records.ecg_feature import ECG
 from .records.finding_labels import finding_labels
 from .records.prepare import CORPUS_FEATURES, CorpusReport, prepare, prepare_with_report, records_to_corpus
+from .records.sharing import for_sharing
 from .records.sources.ptbxl_labels import PTBXL_CLASSES, ptbxl_labels
 from .records.splits import check_patient_split, split_of
 
@@ -43,7 +45,9 @@ __all__ = [
     "find_duplicates",
     "finding_labels",
     "finding_stated",
+    "for_sharing",
     "findings_from_statements",
+    "load_corpus",
     "load_ecg_qa",
     "prepare",
     "prepare_ecg_qa",
@@ -51,6 +55,7 @@ __all__ = [
     "ptbxl_labels",
     "records_to_corpus",
     "resampled",
+    "save_corpus",
     "set_match",
     "severity",
     "split_of",

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
 from transformers import AutoConfig, TrainerCallback
 
 from ..atomic_writing import write_json, write_text, written_whole
@@ -26,6 +26,7 @@ from ..chat_template_ecgllm import plain_text
 from ..conversation_ecgllm import ecg_prompt
 from ..corpora import QUESTION_FEATURES
 from ..corpora.questions.paraphrases import PARAPHRASES
+from ..corpora.records.dataset_folders import save_rows, saved_rows
 from ..processing_ecgllm import ECGFeatureExtractor
 from .data.corpus import load_corpus
 from .data.prepared_signals import PreparedSignals, load_signals, prepare_signals
@@ -73,7 +74,7 @@ def _run_in(run: RunFolder, recipe: Recipe, callbacks: tuple[TrainerCallback, ..
             run.note_start(start)
         _prepare_data(recipe, run)
     wait()
-    corpus = load_from_disk(run.folder / "corpus")
+    corpus = saved_rows(run.folder / "corpus")
     signals = load_signals(run.folder / "signals")
     context = StageContext(recipe, run, corpus, signals, _texts(corpus), wait, callbacks, start)
     for number, (name, stage) in enumerate(recipe.stages.items(), start=1):
@@ -132,8 +133,8 @@ def _prepare_data(recipe: Recipe, run: RunFolder) -> None:
             corpus, report = load_corpus(recipe)
         write_text(run.folder / "corpus.txt", report + "\n")
         with written_whole(corpus_folder) as partial:
-            corpus.save_to_disk(partial)
-    corpus = load_from_disk(corpus_folder)
+            save_rows(corpus, partial)
+    corpus = saved_rows(corpus_folder)
     if not signals_folder.is_dir():
         with data_bars():
             prepare_signals(corpus, ECGFeatureExtractor(**recipe.feature_extractor), signals_folder)
@@ -188,7 +189,7 @@ def _prepare_questions(
         print(f"{stage}: no question about the {len(usable)} {split} records; it is not {what}")
     with written_whole(folder) as partial:
         if len(questions):
-            questions.save_to_disk(partial)
+            save_rows(questions, partial)
 
 
 def _load_questions(run: RunFolder, stage: str, split: str) -> Dataset:
@@ -196,7 +197,7 @@ def _load_questions(run: RunFolder, stage: str, split: str) -> Dataset:
     # A data set without a row cannot be read back; its folder is left empty.
     if not any(folder.iterdir()):
         return Dataset.from_dict({name: [] for name in QUESTION_FEATURES}, features=QUESTION_FEATURES)
-    return load_from_disk(folder)
+    return saved_rows(folder)
 
 
 def _texts(corpus: Dataset) -> list[str]:

@@ -1,27 +1,21 @@
 """Rows, made one by one, to a `datasets.Dataset` on disk: a corpus or a question set need not fit in memory.
 
 In: an iterator of rows and their features. Out: a data set that memory-maps a temporary Arrow file; the file lives
-until the process ends, `save_to_disk` makes it last, and `saved_rows` reads that again.
+until the process ends, and `dataset_folders` makes it last.
 """
 
 from __future__ import annotations
 
 import atexit
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, Features, load_from_disk
+from datasets import Dataset, Features
 from datasets.arrow_writer import ArrowWriter
-
-from ...errors_ecgllm import ECGError
-
-_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # of an Arrow IPC stream; without it rows may be missing
 
 
 def dataset_from_rows(rows: Iterable[dict[str, Any]], features: Features, batch_size: int = 1000) -> Dataset:
@@ -62,36 +56,3 @@ def with_column(dataset: Dataset, name: str, values: Sequence[Any]) -> Dataset:
     changed = changed.select_columns(list(features))
     changed.info.description = description
     return changed
-
-
-def saved_rows(folder: str | os.PathLike[str]) -> Dataset | DatasetDict:
-    """What `save_to_disk` wrote. Raises: FileNotFoundError if it is no such folder, ValueError that names the file if
-    one is missing, cut off or damaged."""
-    folder = Path(folder)
-    again = "copy the folder again, or write it again by the command that made it"
-    for path in _arrow_files(folder):
-        if not path.is_file():
-            raise ECGError(f"{path} is missing, a part of the data by {folder / 'state.json'}; {again}")
-        with open(path, "rb") as file:
-            file.seek(max(0, path.stat().st_size - len(_END_OF_STREAM)))
-            if file.read() != _END_OF_STREAM:
-                raise ECGError(
-                    f"{path} is cut off: it holds {path.stat().st_size:,} bytes and does not end as an Arrow file "
-                    f"does; {again}"
-                )
-    try:
-        return load_from_disk(str(folder))
-    except FileNotFoundError:
-        raise
-    except (ValueError, OSError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise ECGError(f"{folder} is damaged and cannot be read ({what}); {again}") from error
-
-
-def _arrow_files(folder: Path) -> list[Path]:
-    """The data files that the folder's own list names; none where there is no such list, or it cannot be read."""
-    try:
-        named = json.loads((folder / "state.json").read_text(encoding="utf-8"))["_data_files"]
-        return [folder / entry["filename"] for entry in named]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # then `load_from_disk` says what is wrong
-        return []

@@ -9,17 +9,17 @@ from __future__ import annotations
 from datasets import Dataset
 
 from ...corpora import prepare_with_report, split_of
-from ...corpora.records.arrow_datasets import saved_rows, with_column
+from ...corpora.records.arrow_datasets import with_column
+from ...corpora.records.dataset_folders import is_saved, saved_rows
 from ...corpora.records.duplicates import check_duplicates
 from ...corpora.records.prepared_findings import check_prepared_findings
 from ...corpora.records.silence import sources_of
 from ..recipe import Recipe, RecipeError
-from ..recipe.corpus_check import is_prepared
 
 
 def load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
     """(corpus, report). Raises: RecipeError where the data are missing, and the errors of corpora."""
-    if is_prepared(recipe.data):
+    if is_saved(recipe.data):
         corpus = saved_rows(recipe.data)
         check_prepared_findings(corpus)
         joined = len(set(sources_of(corpus))) > 1

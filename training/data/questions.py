@@ -12,7 +12,7 @@ from pathlib import Path
 from datasets import Dataset, concatenate_datasets
 
 from ...corpora import QUESTION_FEATURES, DebiasReport, build_questions, debias_with_report, resampled
-from ...corpora.records.arrow_datasets import saved_rows
+from ...corpora.records.dataset_folders import saved_rows
 from ...corpora.records.silence import sources_of
 from ..recipe import Recipe, RecipeError
 

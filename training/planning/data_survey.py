@@ -16,14 +16,13 @@ from pathlib import Path
 from datasets import Dataset
 
 from ...corpora import prepare_with_report, split_of
-from ...corpora.records.arrow_datasets import saved_rows
+from ...corpora.records.dataset_folders import is_saved, saved_rows
 from ...corpora.records.entry import Entry, Found
 from ...corpora.records.prepare import corpus_of, find_entries
 from ...errors_ecgllm import ECGError
 from ..data.corpus import resplit, split_by
 from ..data.questions import balanced_questions, open_questions, stage_questions
 from ..recipe import Recipe
-from ..recipe.corpus_check import is_prepared
 from ..stage_training import select_split
 
 SPLITS = ("train", "validation", "test")
@@ -95,7 +94,7 @@ def survey_data(recipe: Recipe) -> DataSurvey:
 def _find_records(recipe: Recipe, survey: DataSurvey) -> None:
     prepared = [Path(recipe.output) / "corpus", *([Path(recipe.data)] if recipe.data else [])]
     for folder in prepared:
-        if is_prepared(folder):
+        if is_saved(folder):
             corpus = saved_rows(folder)
             if recipe.limit is not None:
                 corpus = corpus.select(range(min(recipe.limit, len(corpus))))

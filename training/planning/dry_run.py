@@ -22,6 +22,7 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
 from ...configuration_ecgllm import count_tokens
+from ...corpora.records.dataset_folders import save_rows
 from ...errors_ecgllm import ECGError
 from ...processing_ecgllm import ECGFeatureExtractor, ecg_prompt
 from ..recipe import PretrainStage, QuestionStage, Recipe, StageRecipe
@@ -279,7 +280,7 @@ def _measured_seconds(recipe: Recipe, survey: DataSurvey, plans: list[_Plan]) ->
         stage.training = {key: value for key, value in stage.training.items() if key not in left_out} | own
     clock = _Clock()
     with tempfile.TemporaryDirectory(prefix="ecgllm-dry-run-") as folder:
-        survey.sample.save_to_disk(Path(folder) / "sample")
+        save_rows(survey.sample, Path(folder) / "sample")
         small.data, small.limit, small.output = str(Path(folder) / "sample"), None, str(Path(folder) / "run")
         with redirect_stdout(io.StringIO()):
             run_recipe(small, [clock])

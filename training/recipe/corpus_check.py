@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...corpora import QUESTION_FEATURES
+from ...corpora.records.dataset_folders import is_saved, saved_columns
 from ...corpora.records.prepare import CORPORA
-from ...corpora.records.text_files import read_json
 from ...errors_ecgllm import ECGError
 from .errors import nearest
 
@@ -15,17 +15,12 @@ from .errors import nearest
 _RECORDS = ("id", "patient_id", "ecg", "report", "findings", "split", "source")
 
 
-def is_prepared(folder: str | Path | None) -> bool:
-    """Whether a folder holds a data set that `datasets` saved, as `ecgllm prepare` does."""
-    return folder is not None and (Path(folder) / "dataset_info.json").is_file()
-
-
 def problems_of_corpus(corpus: str, data: str | None, output: str) -> Iterator[str]:
     """Whether the corpus is known, and whether data are what they look like."""
-    if is_prepared(data):
+    if is_saved(data):
         yield from _problems_of_records(data)
     # A run that has begun keeps its corpus, whatever became of the folder that it came from.
-    elif corpus not in CORPORA and not is_prepared(Path(output) / "corpus"):
+    elif corpus not in CORPORA and not is_saved(Path(output) / "corpus"):
         found = "is not given" if data is None else f"is {data}, which holds none"
         yield (
             f"corpus is {corpus!r}, which is no known corpus{nearest(corpus, CORPORA)} Any other name is for a corpus "
@@ -36,11 +31,10 @@ def problems_of_corpus(corpus: str, data: str | None, output: str) -> Iterator[s
 def _problems_of_records(folder: str) -> Iterator[str]:
     """A set of questions, or anything else that `datasets` saved, looks like a prepared corpus from outside."""
     try:
-        info = read_json(Path(folder) / "dataset_info.json")
+        columns = saved_columns(folder)
     except ECGError as error:
         yield f"data is {folder}, which is damaged: {error}"
         return
-    columns = (info.get("features") if isinstance(info, dict) else None) or {}
     missing = ", ".join(name for name in _RECORDS if name not in columns)
     expected = "expected a corpus of records, as `ecgllm prepare` writes it, or the folder of the corpus as published"
     if missing and set(QUESTION_FEATURES) <= set(columns):

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from ...configuration_ecgllm import ECGLLMConfig, as_encoder_config
+from ...corpora.records.dataset_folders import is_saved
 from ...feature_extraction_ecgllm import ECGFeatureExtractor
-from .corpus_check import is_prepared, problems_of_corpus
+from .corpus_check import problems_of_corpus
 from .errors import RecipeError, recipe_error
 from .forwarded_arguments import Encoder, FeatureExtractor, encoder_fields, refused
 from .parts import (
@@ -103,7 +104,7 @@ class Recipe(Part):
             yield from self._without_effect()
 
     def _problems_of_data(self) -> Iterator[str]:
-        prepared, simulated = is_prepared(self.data), self.corpus == "simulation"
+        prepared, simulated = is_saved(self.data), self.corpus == "simulation"
         pretrain = self.stages.get("pretrain")
         streamed = pretrain is not None and pretrain.stream is True
         spread_used = simulated and (not prepared or (streamed and pretrain.reader_spread is None))

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 from datasets import Features, Value
 
-from ecgllm.corpora.records.arrow_datasets import dataset_from_rows, saved_rows
+from ecgllm.corpora.records.arrow_datasets import dataset_from_rows
+from ecgllm.corpora.records.dataset_folders import saved_rows
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import load_from_disk
 
 from ecgllm import cli
+from ecgllm.corpora.records.dataset_folders import saved_rows
 from ecgllm.signals.simulation import simulate_ecgs
 
 
@@ -24,7 +24,7 @@ def test_options_reach_the_simulator(tmp_path: Path) -> None:
     wishes = ("--findings", "atrial fibrillation, complete right bundle branch block", "--heart-rate", 90)
     size = ("--sampling-rate", 250, "--duration", 8, "--noise", 0.5)
     assert run("simulate", "-n", 5, "--seed", 4, *wishes, *size, "-o", tmp_path / "sim") == 0
-    corpus = load_from_disk(str(tmp_path / "sim"))
+    corpus = saved_rows(tmp_path / "sim")
     findings = ("atrial fibrillation", "complete right bundle branch block")
     wanted = simulate_ecgs(5, 4, 250.0, 8.0, 0.5, findings, 90.0)
     for row, record in zip(corpus, wanted, strict=True):
@@ -45,13 +45,13 @@ def test_the_same_command_writes_the_same_bytes(tmp_path: Path, options: tuple[s
 
 def test_follow_ups_become_questions_that_compare(tmp_path: Path) -> None:
     assert run("simulate", "-n", 40, "--follow-ups", "-o", tmp_path / "sim") == 0
-    corpus = load_from_disk(str(tmp_path / "sim"))
+    corpus = saved_rows(tmp_path / "sim")
     assert len(corpus) == 80 and len(set(corpus["patient_id"])) == 40
     for first, second in zip(corpus.select(range(0, 80, 2)), corpus.select(range(1, 80, 2)), strict=True):
         assert first["patient_id"] == second["patient_id"] and first["split"] == second["split"]
         assert first["recorded_at"] < second["recorded_at"]
     assert run("questions", tmp_path / "sim", "-o", tmp_path / "questions") == 0
-    compared = [row for row in load_from_disk(str(tmp_path / "questions")) if row["type"] == "comparison-verify"]
+    compared = [row for row in saved_rows(tmp_path / "questions") if row["type"] == "comparison-verify"]
     assert {answer for row in compared for answer in row["answers"]} == {"yes", "no"}
     order = {record: number for number, record in enumerate(corpus["id"])}
     assert all(order[row["ecg_ids"][0]] < order[row["ecg_ids"][1]] for row in compared)

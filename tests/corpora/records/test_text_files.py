@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ecgllm.corpora import load_ecg_qa, prepare
-from ecgllm.corpora.records.arrow_datasets import saved_rows
+from ecgllm.corpora.records.dataset_folders import saved_rows
 from ecgllm.corpora.records.text_files import python_literal, read_json, table_rows
 from ecgllm.errors_ecgllm import ECGError
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ecgllm.corpora import build_questions, prepare
+from ecgllm.corpora import build_questions, prepare, save_corpus
 from ecgllm.training import load_recipe
 from ecgllm.training import recipe as recipe_room
+from ecgllm.training.data.corpus import load_corpus
 from ecgllm.training.recipe import STAGES, RecipeError
 from ecgllm.training.run_folder import RunFolder
 
@@ -188,6 +189,9 @@ def test_a_prepared_corpus_has_any_name_and_holds_records(write_recipe: Callable
     corpus.select_columns(["id", "ecg"]).save_to_disk(tmp_path / "part")
     file = write_recipe(corpus="own")
     assert load_recipe(file, [f"data={tmp_path / 'own'}"]).corpus == "own"
+    save_corpus(corpus, tmp_path / "parquet", format="parquet")
+    read, _ = load_corpus(load_recipe(file, [f"data={tmp_path / 'parquet'}"]))
+    assert sorted(read["id"]) == sorted(corpus["id"]) and read[0]["ecg"]["signal"].shape[0] == 12
     with pytest.raises(RecipeError, match=r"no known corpus.*data, which is \S*, which holds none"):
         load_recipe(file, [f"data={tmp_path}"])
     with pytest.raises(RecipeError, match=r"data is \S*questions, which holds questions; expected a corpus"):
