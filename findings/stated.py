@@ -19,7 +19,7 @@ def finding_stated(statement: str) -> str | None:
     """The findings that a statement names, most specific only, joined by ", "; None where it names none, or says more.
 
     Args: statement: "<kind>:<code or sentence>" as in `ECGRecord.statements`, or a sentence or a finding alone. A
-        sentence of a recorder is known if all of it is a finding's name, another name of it (`statement_texts`), or a
+        sentence of a device is known if all of it is a finding's name, another name of it (`statement_texts`), or a
         sentence of `machine_statements`, in any case.
     """
     kind, colon, content = statement.partition(":")

@@ -159,7 +159,7 @@ def noises(rng: np.random.Generator, rows: int, seconds: float) -> dict[str, np.
         "slow sine": np.sin(2 * np.pi * rng.uniform(0.2, 2) * time + phase),
         "slow sine and noise": np.sin(2 * np.pi * rng.uniform(0.2, 2) * time + phase) + 0.01 * made(0.3, 250),
         "tremor": 0.2 * np.sin(2 * np.pi * rng.uniform(4, 6) * time + phase) * slowly + 0.01 * made(0.3, 250),
-        "hum": 0.3 * np.sin(2 * np.pi * 50 * time + phase) + 0.005 * made(0.3, 250),
+        "powerline interference": 0.3 * np.sin(2 * np.pi * 50 * time + phase) + 0.005 * made(0.3, 250),
         "fibrillating": rng.normal(size=(rows, 2)) @ coloured(rng, 2, samples, 4, 6, 0) * 0.2 + 0.01 * made(0.3, 250),
         "asystole": 0.05 * made(0.1, 1) + 0.01 * made(0.3, 250),
         "rounding": np.round(0.6 * rng.normal(size=(rows, samples))) * 0.005,

@@ -331,7 +331,7 @@ NOT_A_HEART = {
     "white noise": lambda rng, time: rng.normal(size=(12, len(time))) * 0.3,
     "Brownian noise": lambda rng, time: rng.normal(size=(12, len(time))).cumsum(axis=1) * 0.03,
     "a slow sine": lambda rng, time: np.sin(2 * np.pi * 0.7 * time) * rng.uniform(0.5, 1.5, (12, 1)),
-    "hum": lambda rng, time: 0.3 * np.sin(2 * np.pi * 50 * time + rng.uniform(0, 6, (12, 1))),
+    "powerline interference": lambda rng, time: 0.3 * np.sin(2 * np.pi * 50 * time + rng.uniform(0, 6, (12, 1))),
     "asystole": lambda rng, time: 0.1 * np.sin(2 * np.pi * 0.3 * time) + 0.01 * rng.normal(size=(12, len(time))),
 }
 

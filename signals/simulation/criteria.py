@@ -1,9 +1,9 @@
-"""Readers of simulated ECGs: where the limits lie from which a wave is called a finding.
+"""Diagnostic criteria of simulated ECGs: the limits from which a wave is called a finding.
 
-Out: `Limits` of a batch of records, the published ones or those of as many readers. Decided here: how far readers
-differ. Labels of real corpora follow habits (in LUDB most axes up to 20 degrees and some of 30 are deviated to the
-left; by the recommendations it is at -30), so what learns from a single limit, where all else is alike, ranks what
-lies beside it poorly for everybody else.
+Out: `Limits` of a batch of records, the published ones or varied ones. Decided here: how far criteria vary. Labels of
+real corpora follow different criteria: in LUDB most axes up to 20 degrees and some of 30 are called deviated to the
+left, by the recommendations from -30 degrees on. A model that learns a single limit exactly ranks values near it
+poorly under all other criteria.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _LIMITS: dict[str, tuple[float, float, float]] = {
 
 
 def draw_limits(rng: np.random.Generator, n: int, spread: float) -> Limits:
-    """Limits [records] of `n` records, each read by somebody else.
+    """Limits [records] of `n` records, each with its own criteria.
 
     spread: 0 for the published limits; at 1 each lies anywhere between the lowest and the highest in use.
     Raises: ValueError for a spread that is not from 0 to 1.

@@ -28,7 +28,7 @@ class Hearts(Batch):
 
     beat: QRS and repolarization of the usual beat; ectopic: those of ventricular beats. p, early_p, back_p: P waves of
     the sinus node, of premature beats, and from the ventricles. spike: of a pacemaker; spike_sway [records]: how far
-    its size changes from beat to beat. Lengths in seconds. smoothing [records, 1]: width of the recorder's low-pass.
+    its size changes from beat to beat. Lengths in seconds. smoothing [records, 1]: width of the device's low-pass.
     seeds: of what is drawn while rendering.
     """
 
@@ -77,7 +77,7 @@ def draw_hearts(body: np.random.Generator, visit: np.random.Generator, plan: Pla
 
 
 def labels_of(hearts: Hearts, duration: float, limits: Limits) -> Labels:
-    """Findings and measurements of a batch, read off its waves as the recorder passes them, by limits [records]."""
+    """Findings and measurements of a batch, read off its waves as the device passes them, by limits [records]."""
     beat, p = (waves.smoothed(hearts.smoothing) for waves in (hearts.beat, hearts.p))
     return measured_labels(
         hearts.plan, hearts.rhythm, beat, SLOTS, hearts.qrs, hearts.qt, p, hearts.p_length, hearts.electrodes,
@@ -118,9 +118,9 @@ def rendered(hearts: Hearts, times: np.ndarray) -> np.ndarray:
 def _spikes(rng: np.random.Generator, wide_paced: np.ndarray) -> tuple[Waves, np.ndarray]:
     """(A pacemaker's spike and its recoil, relative to the wave that it makes; how far its size sways, [records] 0-1).
 
-    wide_paced [records]: where a wide QRS that no P wave leads tells of the pacemaker, too; there recorders may filter
+    wide_paced [records]: where a wide QRS that no P wave leads tells of the pacemaker, too; there devices may filter
     the spike away. It is small if bipolar, large if unipolar. The tissue answers 4 to 60 ms later. Half a millisecond
-    is shorter than the distance of samples: what is left of a spike differs from beat to beat, unless the recorder
+    is shorter than the distance of samples: what is left of a spike differs from beat to beat, unless the device
     draws it anew.
     """
     n = len(wide_paced)

@@ -91,7 +91,7 @@ def _measured(kind: str, eight: np.ndarray, rate: float) -> np.ndarray:
 
 
 def _white(rng: np.random.Generator, n: int, samples: int, rate: float) -> np.ndarray:
-    """[n, 9, samples] float32 of standard deviation 1, up to about 110 Hz, as recorders let it pass."""
+    """[n, 9, samples] float32 of standard deviation 1, up to about 110 Hz, as devices let it pass."""
     noise = rng.standard_normal((n, 9, samples), dtype=np.float32)
     width = _NOISE_WIDTH * rate  # in samples
     if width < 0.4:
@@ -137,19 +137,21 @@ def _drift(
 def _static(
     rng: np.random.Generator, spoilt: np.ndarray, where: np.ndarray, times: np.ndarray, rate: float
 ) -> np.ndarray:
-    """White and slow noise, and powerline interference where the recorder lets it pass and the rate can show it."""
+    """White and slow noise, and powerline interference where the device lets it pass and the rate can show it."""
     n = len(spoilt)
     white = _log_uniform(rng, 0.0015, 0.011, (n, 1)) * rng.lognormal(0, 0.3, (n, 9))
     white += spoilt[:, None] * _log_uniform(rng, 0.015, 0.06, (n, 1)) * where
     noise = _white(rng, n, len(times), rate)
     noise += 1.6 * _slow(rng, n, times)
     noise *= white.astype(np.float32)[..., None]
-    mains = rng.choice([50.0, 60.0], (n, 1))
-    hum = np.where(spoilt[:, None], rng.random((n, 1)) < 0.4, rng.random((n, 1)) < 0.1) & (mains < 0.45 * rate)
-    size = hum * _log_uniform(rng, 0.002, 0.02, (n, 1)) * (1 + 3 * spoilt[:, None]) * rng.lognormal(0, 0.5, (n, 9))
-    rows = np.flatnonzero(hum[:, 0])
+    powerline_hz = rng.choice([50.0, 60.0], (n, 1))
+    present = np.where(spoilt[:, None], rng.random((n, 1)) < 0.4, rng.random((n, 1)) < 0.1) & (
+        powerline_hz < 0.45 * rate
+    )
+    size = present * _log_uniform(rng, 0.002, 0.02, (n, 1)) * (1 + 3 * spoilt[:, None]) * rng.lognormal(0, 0.5, (n, 9))
+    rows = np.flatnonzero(present[:, 0])
     if len(rows):
-        wave = np.sin(2 * np.pi * (mains[rows] * times + rng.random((len(rows), 1))))
+        wave = np.sin(2 * np.pi * (powerline_hz[rows] * times + rng.random((len(rows), 1))))
         noise[rows] += (size[rows, :, None] * wave[:, None]).astype(np.float32)
     return noise
 

@@ -82,8 +82,8 @@ def simulate_ecgs(
         first: number of the first record, a multiple of `CHUNK`. A seed is one endless series of records, of which
             each chunk can be made alone: `simulate_ecgs(256, 0)` is `simulate_ecgs(128, 0)` and then
             `simulate_ecgs(128, 0, first=128)`.
-        reader_spread: 0 to 1: how far the limits by which each record is read lie from the published ones, from the
-            one to the next, as readers differ (`criteria`). Signals are the same.
+        reader_spread: 0 to 1: how much the diagnostic criteria vary from record to record around the published ones
+            (`criteria`). Signals are the same.
 
     Returns: records of float32 [12, duration * sampling_rate] in mV, each of its own patient, with all findings that
     hold, the leads of those that are local (`finding_leads`), an English report, age, sex, and measurements:
@@ -143,7 +143,7 @@ def stream_follow_ups(
             draw_hearts(np.random.default_rng([*seeds, 2]), np.random.default_rng([*seeds, 3 + visit]), plan, duration)
             for visit, plan in enumerate((before, after))
         ]
-        # One reader for both visits: another one would see changes where there are none.
+        # The same criteria for both visits: others would show changes where there are none.
         limits = draw_limits(np.random.default_rng([*seeds, 7]), CHUNK, reader_spread)
         labels = [labels_of(each, duration, limits) for each in hearts]
         rows = [row for row in range(CHUNK) if is_intended(*(own.findings(row) for own in labels), *intended[row])]

@@ -149,8 +149,8 @@ class AugmentRecipe(Part):
     relative change of all leads together; 0.1 is a factor from 1/1.1 to 1.1. noise: probability that noise is added.
     noise_source: "simulation", or a folder of records of noise in mV, in any format that is read. noise_level: its
     scale. baseline: largest wander of an electrode in mV, before the model's high-pass. sharpness: largest relative
-    change of what is faster than some 10 to 50 Hz, as recorders' filters and hearts differ in it. slow_share: largest
-    share of what is slower than some 0.2 to 0.5 Hz that is taken off, as by recorders' high-pass filters, in every
+    change of what is faster than some 10 to 50 Hz, as devices' filters and hearts differ in it. slow_share: largest
+    share of what is slower than some 0.2 to 0.5 Hz that is taken off, as by devices' high-pass filters, in every
     other ECG. placement: standard deviation of the logarithm of a chest electrode's gain, and of that of all limb
     leads together: chests differ, and electrodes lie a little apart.
     """

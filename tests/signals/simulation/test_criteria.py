@@ -1,9 +1,9 @@
-"""Readers' limits: published ones by default, others from record to record, the signals left as they are."""
+"""Diagnostic criteria: published limits by default, others from record to record, the signals left as they are."""
 
 import numpy as np
 import pytest
 
-from ecgllm.signals.simulation import criteria as simulation_readers
+from ecgllm.signals.simulation import criteria as simulation_criteria
 from ecgllm.signals.simulation import simulate as simulation
 from ecgllm.signals.simulation import simulate_ecgs, simulate_follow_ups
 from ecgllm.signals.simulation.criteria import draw_limits
@@ -47,7 +47,7 @@ def test_some_readers_call_ninety_beats_a_minute_fast(read):
 
 
 def test_no_reader_calls_a_block_normal():
-    """What is too narrow for one reader's block is something lesser, not nothing."""
+    """What is too narrow for a block by some criteria is something lesser, not nothing."""
     for name in ("complete right bundle branch block", "complete left bundle branch block"):
         hearts, plans = [], []
         for seed in range(4):
@@ -63,7 +63,7 @@ def test_no_reader_calls_a_block_normal():
 
 
 def test_both_visits_have_one_reader(monkeypatch):
-    """And one pair's reader is not the next one's."""
+    """And the criteria of one pair are not those of the next."""
     handed = []
 
     def watched(hearts, duration, limits):
@@ -80,13 +80,13 @@ def test_both_visits_have_one_reader(monkeypatch):
 
 
 def test_limits_lie_between_the_lowest_and_the_highest():
-    limits = simulation_readers.draw_limits(np.random.default_rng(0), 2000, 1.0)
-    half = simulation_readers.draw_limits(np.random.default_rng(0), 2000, 0.5)
-    for name, (low, published, high) in simulation_readers._LIMITS.items():
+    limits = simulation_criteria.draw_limits(np.random.default_rng(0), 2000, 1.0)
+    half = simulation_criteria.draw_limits(np.random.default_rng(0), 2000, 0.5)
+    for name, (low, published, high) in simulation_criteria._LIMITS.items():
         assert low <= published <= high
         assert low <= limits[name].min() and limits[name].max() <= high
         np.testing.assert_allclose(half[name] - published, (limits[name] - published) / 2, atol=1e-9)
-        assert (simulation_readers.draw_limits(np.random.default_rng(0), 3, 0.0)[name] == published).all()
+        assert (simulation_criteria.draw_limits(np.random.default_rng(0), 3, 0.0)[name] == published).all()
 
 
 @pytest.mark.parametrize("spread", [-0.1, 1.5, float("nan")])
