@@ -20,6 +20,7 @@ from huggingface_hub import ModelCard, ModelCardData, try_to_load_from_cache
 from transformers import PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.dynamic_module_utils import custom_object_save, get_relative_import_files
+from transformers.utils import cached_file
 
 from .configuration_ecgllm import encoder_configs
 
@@ -132,6 +133,7 @@ class CompleteFolder(PushedWithOwnCard):
             self.push_to_hub(**hub)
 
     def _write_card(self, folder: Path) -> None:
+        _fetch_card(self)
         _write_model_card(self, folder)
 
 
@@ -196,6 +198,13 @@ def _file_of(model: PreTrainedModel, name: str) -> Path | None:
         path = Path(source) / name
         return path if path.is_file() else None
     return _downloaded(source, name)
+
+
+def _fetch_card(model: PreTrainedModel) -> None:
+    """Download the card of a model that came from the Hub, on the way to which it is now; loading it leaves it out."""
+    source = getattr(model, "name_or_path", "")
+    if source and not Path(source).is_dir() and _downloaded(source, "config.json"):
+        cached_file(source, "README.md", _raise_exceptions_for_missing_entries=False)
 
 
 def _downloaded(repo_id: str, name: str) -> Path | None:

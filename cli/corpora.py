@@ -132,3 +132,41 @@ def simulate(
             records = stream_ecgs(count, seed, **options, findings=wanted, heart_rate=heart_rate)
         corpus = records_to_corpus(records, source="simulation", seed=seed)
         save(corpus, folder, output, "records", parquet=parquet)
+
+
+def share(
+    corpus: Annotated[Path, typer.Argument(help="Folder written by `ecgllm prepare` or `ecgllm simulate`.")],
+    repo_id: Annotated[str | None, typer.Argument(help="Name on the Hub, such as someone/ecgs.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the copy to this folder, and push nothing.")
+    ] = None,
+    license: Annotated[
+        str | None, typer.Option(help="Of the corpus, as the Hub names it, such as cc-by-4.0; its source says which.")
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(help="What goes along although it tells of patients: report,statements,id,patient_id,..."),
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="For everybody to read; private otherwise.")] = False,
+    parquet: Parquet = False,
+) -> None:
+    """Copy a corpus without what names or times a patient: to the Hub, or to a folder with -o.
+
+    Left out are reports, statements, times, devices, ages over 89, paths and columns that nobody knows; ids are
+    numbered anew. Signals, leads, findings, sex, source and split stay. The token is that of `hf auth login`.
+    """
+    from ..corpora import for_sharing, push_corpus
+    from .folders import load_corpus
+
+    if (repo_id is None) == (output is None):
+        raise ECGError("expected the name of a dataset on the Hub, or -o with a folder; one of them")
+    kept = names(keep) if keep else []
+    rows = load_corpus(corpus)
+    if output is not None:
+        with new_folder(output) as folder:
+            save(for_sharing(rows, kept), folder, output, "records", parquet=parquet)
+        return
+    if license is None:
+        raise ECGError("--license is missing: under which licence may the corpus be passed on? Its source says so")
+    pushed = push_corpus(rows, repo_id, license, kept, private=not public)
+    typer.echo(f"{len(rows)} records in {pushed}, {'for everybody' if public else 'private'}")

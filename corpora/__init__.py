@@ -18,6 +18,7 @@ from .records.dataset_folders import load_corpus, save_corpus
 from .records.duplicates import check_duplicates, find_duplicates
 from .records.ecg_feature import ECG
 from .records.finding_labels import finding_labels
+from .records.hub_corpus import push_corpus
 from .records.prepare import CORPUS_FEATURES, CorpusReport, prepare, prepare_with_report, records_to_corpus
 from .records.sharing import for_sharing
 from .records.sources.ptbxl_labels import PTBXL_CLASSES, ptbxl_labels
@@ -45,13 +46,14 @@ __all__ = [
     "find_duplicates",
     "finding_labels",
     "finding_stated",
-    "for_sharing",
     "findings_from_statements",
+    "for_sharing",
     "load_corpus",
     "load_ecg_qa",
     "prepare",
     "prepare_ecg_qa",
     "prepare_with_report",
+    "push_corpus",
     "ptbxl_labels",
     "records_to_corpus",
     "resampled",

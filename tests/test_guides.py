@@ -1,9 +1,14 @@
 """The guides' Python examples run, one after the other, as a reader would paste them."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+
+from ecgllm.shipped import shipped_checkpoint
+
+from .fake_hub import FakeHub
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 # docs/training.md speaks of a corpus of the reader's own.
@@ -12,12 +17,27 @@ ALONE = ("classification", "corpora", "encoders", "measurements", "plotting", "q
 
 @pytest.mark.parametrize("name", ALONE)
 def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _run(name)
+
+
+def test_what_is_shared_runs(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(shipped_checkpoint(), "run")
+    names = _run("share")
+    assert names["model"].config.trained_on and names["pipe"].task == "ecg-text-to-text"
+    assert hub.repos["model", "someone/ecg"].private and hub.repos["dataset", "someone/ecgs"].private
+
+
+def _run(name: str) -> dict:
+    """The names that a guide's examples leave behind."""
     blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / f"{name}.md").read_text(encoding="utf-8"), re.M | re.S)
     assert blocks
-    monkeypatch.chdir(tmp_path)
     names: dict = {}
     for number, block in enumerate(blocks, start=1):
         exec(compile(block, f"{name}.md, example {number}", "exec"), names)
+    return names
 
 
 def test_guides_name_files_that_are_there() -> None:

@@ -196,6 +196,8 @@ def test_what_was_pushed_has_a_card(pushed: Pushed, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setenv("HF_TOKEN", hub.token)
     model = AutoModel.from_pretrained("someone/pipe", trust_remote_code=True)
+    model.push_to_hub("someone/copy")
+    assert "0.9" in ModelCard.load("someone/copy").text
     with torch.no_grad():
         next(model.projector.parameters()).add_(1)
     model.push_to_hub("someone/other")
