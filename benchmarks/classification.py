@@ -1,4 +1,4 @@
-"""Macro AUROC of linear probes on an encoder, on a random one like it, and on what is measured, side by side.
+"""Macro AUROC of linear probes on an encoder, on a random one like it, on measurements and amplitudes, side by side.
 
     python benchmarks/classification.py CHECKPOINT ptbxl=FOLDER [NAME=FOLDER ...] [--task super] [-o F.json]
 
@@ -8,10 +8,10 @@ records are tested by five-fold cross-validation over patients, in which the str
 patients, and it says so. --task is one of PTB-XL's label sets; without it findings are the labels, and what a source
 never states is not known.
 
-Beside the encoder, all with the same regression: the same encoder with random weights; signals as they are, averaged
-to ten values a second; age and sex apart, what `signals.measure` finds (rates, intervals, axis), with a column that
-says whether it could. --fine-tune trains encoder and head by `transformers.Trainer` in each fold, at settings that no
-record here chose.
+Beside the encoder, all with the same regression: the same encoder with random weights; what `signals.measure` finds
+(rates, intervals, axis), with a column each that says whether it could; and the signals themselves, as quantiles of
+amplitude and slope in every lead. --fine-tune trains encoder and head by `transformers.Trainer` in each fold, at
+settings that no record here chose.
 """
 
 from __future__ import annotations
@@ -46,18 +46,14 @@ FOLDS = 5
 MEASURED = ("heart_rate", "rr_sd", "p", "pr", "qrs", "qt", "qtc_bazett", "qtc_fridericia", "axis")
 
 
-def raw(examples: ClassificationExamples, per_second: int = 10, seconds: int = 10) -> np.ndarray:
-    """[examples, leads * values]: absolute values and values, averaged, of the first ten seconds."""
-    found = []
+def amplitudes(examples: ClassificationExamples) -> np.ndarray:
+    """[examples, leads * 14]: of every lead seven quantiles of its values and of their differences, in mV."""
+    shares, found = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99), []
     for index in range(len(examples)):
         values = np.asarray(examples[index]["ecg_values"])
-        step = 100 // per_second
-        whole = np.zeros((len(values), seconds * 100), dtype=np.float32)
-        cut = values[:, : seconds * 100]
-        whole[:, : cut.shape[1]] = cut
-        windows = whole.reshape(len(values), -1, step)
-        found.append(np.concatenate([windows.mean(axis=2), np.abs(windows).mean(axis=2)], axis=None))
-    return np.stack(found)
+        parts = (np.quantile(each, shares, axis=1) for each in (values, np.diff(values, axis=1)))
+        found.append(np.concatenate(list(parts), axis=None))
+    return np.stack(found).astype(np.float32)
 
 
 def measured(corpus: Dataset, ids: list[str]) -> np.ndarray:
@@ -168,7 +164,7 @@ def main() -> None:
         torch.manual_seed(seed)
         features[f"random encoder, seed {seed}"] = encode(as_encoder(trained.config), examples, extractor)
     features["measurements"] = measured(labelled, examples.ids)
-    features["signals"] = raw(examples)
+    features["amplitudes"] = amplitudes(examples)
     scores = {}
     for name, own in features.items():
         scores[name], strengths = probe(own, examples, folds, validation)

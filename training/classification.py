@@ -29,7 +29,6 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse strengths of regularisation that a linear probe is offered."""
 
 
-@torch.no_grad()
 def encode(
     encoder: PreTrainedModel,
     examples: ClassificationExamples,
@@ -38,13 +37,34 @@ def encode(
 ) -> np.ndarray:
     """float32 [examples, hidden]: the encoder's `pooler_output`, on the device where the encoder lies."""
     encoder = getattr(encoder, "ecg_encoder", encoder)
-    was_training = encoder.training
-    encoder.eval()
+    return _run(encoder, "pooler_output", examples, feature_extractor, batch_size)
+
+
+def classify(
+    model: ECGForSequenceClassification,
+    examples: ClassificationExamples,
+    feature_extractor: ECGFeatureExtractor,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """float32 [examples, labels]: a classifier's logits, on the device where it lies."""
+    return _run(model, "logits", examples, feature_extractor, batch_size)
+
+
+@torch.no_grad()
+def _run(
+    model: PreTrainedModel,
+    output: str,
+    examples: ClassificationExamples,
+    feature_extractor: ECGFeatureExtractor,
+    batch_size: int,
+) -> np.ndarray:
+    was_training = model.training
+    model.eval()
     found = []
     for batch in DataLoader(examples, batch_size=batch_size, collate_fn=ClassificationCollator(feature_extractor)):
-        inputs = {name: batch[name].to(encoder.device) for name in ("ecg_values", "lead_mask", "ecg_lengths")}
-        found.append(encoder(**inputs, return_dict=True).pooler_output.float().cpu().numpy())
-    encoder.train(was_training)
+        inputs = {name: batch[name].to(model.device) for name in ("ecg_values", "lead_mask", "ecg_lengths")}
+        found.append(model(**inputs, return_dict=True)[output].float().cpu().numpy())
+    model.train(was_training)
     return np.concatenate(found)
 
 
@@ -106,6 +126,11 @@ class LinearProbe:
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(self.weight))
             head.bias.copy_(torch.from_numpy(self.bias))
+
+
+def is_measurable(labels: np.ndarray) -> bool:
+    """Whether some class of labels [examples, classes] has a positive and a negative example."""
+    return bool(((labels > 0.5).any(axis=0) & (labels <= 0.5).any(axis=0)).any())
 
 
 def mean_auroc(scores: np.ndarray, labels: np.ndarray) -> tuple[float, int]:

@@ -25,6 +25,9 @@ The figures above come from records of the same source as the training data, and
 source's own labels, errors included. Probabilities of answers are not calibrated."""
 
 _ENCODES = "An ECG and text encoder in one space: `AutoModel.from_pretrained(path, trust_remote_code=True)`."
+_CLASSIFIES = """\
+A label's probability: `AutoModelForSequenceClassification` and `AutoFeatureExtractor.from_pretrained(path,
+trust_remote_code=True)`, then `model(**extractor(ecg)).logits.sigmoid()`; names are in `model.config.id2label`."""
 _ANSWERS = """\
 ```python
 from transformers import pipeline
@@ -45,8 +48,10 @@ def run_card(context: StageContext, metrics: dict[str, Any], config: PreTrainedC
     # Folders are of the machine that trained.
     values = yaml.safe_dump(_without_paths(recipe.to_dict()), sort_keys=False, allow_unicode=True).strip()
     used = ", ".join(f"{name} {version}" for name, version in metrics[last]["versions"].items())
-    use = _ENCODES if last == "pretrain" else _ANSWERS
+    use = {"pretrain": _ENCODES, "classify": _CLASSIFIES}.get(last, _ANSWERS)
     asked = f"{_asked(context, last)}, questions in paraphrases that were not trained on, seed {recipe.seed}."
+    if last == "classify":
+        asked = f"{metrics[last]['measured_on'].capitalize()} records; seed {recipe.seed}."
     title = recipe.description or f"ECG model after the stage {last}"
     measured = _results(context, metrics)
     return model_card(
@@ -61,7 +66,7 @@ def run_card(context: StageContext, metrics: dict[str, Any], config: PreTrainedC
         },
         card_data(
             config,
-            "feature-extraction" if last == "pretrain" else "any-to-any",
+            {"pretrain": "feature-extraction", "classify": None}.get(last, "any-to-any"),
             **({"model_name": title, "eval_results": measured} if measured else {}),
         ),
     )
@@ -110,6 +115,7 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
             )
     lines = [*rows, ""] if len(rows) > 2 else []
     lines += _pretraining_figures(metrics.get("pretrain", {}))
+    lines += _label_figures(metrics.get("classify", {}))
     return [*lines, f"Validation loss: {', '.join(losses) if losses else 'not measured (no validation records)'}."]
 
 
@@ -118,6 +124,7 @@ def _results(context: StageContext, metrics: dict[str, Any]) -> list[EvalResult]
     corpus = context.recipe.corpus
     for stage, values in reversed(metrics.items()):
         answers, zero_shot = values.get("answers", {}).get("all"), values.get("zero_shot")
+        labelled = values.get("fine_tuned") or values.get("linear_probe")
         split = getattr(context.recipe.stages[stage], "evaluate_split", "validation")
         data = {"dataset_type": corpus, "dataset_name": f"{corpus}, {split} records", "dataset_split": split}
         if answers:
@@ -143,7 +150,41 @@ def _results(context: StageContext, metrics: dict[str, Any]) -> list[EvalResult]
                     **data,
                 )
             ]
+        if labelled:
+            return [
+                EvalResult(
+                    task_type="multi-label-classification",
+                    task_name="Labels of ECGs",
+                    metric_type="roc_auc",
+                    metric_name=f"macro AUROC of {labelled['classes']} labels (chance: 0.5)",
+                    metric_value=round(labelled["macro_auroc"], 4),
+                    **data,
+                )
+            ]
     return []
+
+
+def _label_figures(metrics: dict[str, Any]) -> list[str]:
+    """Macro AUROC of the linear probe and of the fine-tuned encoder."""
+    found = {what: metrics.get(what) for what in ("linear_probe", "fine_tuned") if metrics.get(what)}
+    if not found:
+        return []
+    lines = [
+        "Mean of the labels' AUROC (macro); chance is 0.5, intervals 95 % over patients.",
+        "",
+        "| | macro AUROC | interval | labels |",
+        "|---|---|---|---|",
+    ]
+    for what, one in found.items():
+        interval = f"{one['low']:.3f} to {one['high']:.3f}"
+        lines.append(f"| {what.replace('_', ' ')} | {one['macro_auroc']:.3f} | {interval} | {one['classes']} |")
+    lines += ["", "| label | AUROC | interval | with | without |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {name} | {each['auroc']:.3f} | {each['low']:.3f} to {each['high']:.3f} | {each['positives']} "
+        f"| {each['negatives']} |"
+        for name, each in list(found.values())[-1]["by_class"].items()
+    ]
+    return [*lines, ""]
 
 
 def _pretraining_figures(metrics: dict[str, Any]) -> list[str]:

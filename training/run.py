@@ -1,7 +1,8 @@
 """A run: corpus, signals, questions, then the stages of a recipe, each on `transformers.Trainer`.
 
 In: a `Recipe`. Out: the run folder. Stages: `pretrain` (encoder and text encoder, ECG-report pairs, contrastive),
-`debias` (projector and language model on the de-biased set, encoder frozen), `finetune` (the same on all questions).
+`debias` (projector and language model on the de-biased set, encoder frozen), `finetune` (the same on all questions);
+or `classify` (a head for labels on the encoder).
 Every stage starts from the saved checkpoint of the one before, so that a run that was killed and resumed does the same
 as an uninterrupted one. The main process prepares and saves, in a folder that all processes can read.
 """
@@ -28,13 +29,14 @@ from ..corpora import QUESTION_FEATURES
 from ..corpora.questions.paraphrases import PARAPHRASES
 from ..corpora.records.dataset_folders import save_rows, saved_rows
 from ..processing_ecgllm import ECGFeatureExtractor
+from .classify_stage import run_classify
 from .data.corpus import load_corpus
 from .data.prepared_signals import PreparedSignals, load_signals, prepare_signals
 from .data.questions import balanced_questions, stage_questions
 from .model_card import run_card
 from .pretrain_stage import run_pretrain
 from .question_stages import run_questions
-from .recipe import QuestionStage, Recipe, RecipeError
+from .recipe import ClassifyStage, QuestionStage, Recipe, RecipeError
 from .run_folder import RunFolder
 from .stage_training import StageContext, select_split
 from .start_from import start_of
@@ -82,9 +84,14 @@ def _run_in(run: RunFolder, recipe: Recipe, callbacks: tuple[TrainerCallback, ..
         if run.is_done(name):
             state.print(f"{title}: done before, in {run.stage(name)}")
             continue
-        state.print(f"{title}: {stage.training.get('max_steps') or 'all'} steps of {stage.batch_size} examples")
+        if isinstance(stage, ClassifyStage) and not stage.tune_encoder:
+            state.print(f"{title}: a linear probe")
+        else:
+            state.print(f"{title}: {stage.training.get('max_steps') or 'all'} steps of {stage.batch_size} examples")
         if name == "pretrain":
             run_pretrain(context, stage)
+        elif isinstance(stage, ClassifyStage):
+            run_classify(context, stage)
         else:
             questions = {split: _load_questions(run, name, split) for split in _splits(stage)}
             run_questions(context, name, stage, questions)
@@ -145,9 +152,9 @@ def _prepare_data(recipe: Recipe, run: RunFolder) -> None:
     if signals.refused:
         write_json(run.folder / "refused.json", signals.refused)
         print(f"{len(signals.refused)} ECGs were refused and are left out; {run.folder / 'refused.json'} says why")
-    for name in recipe.stages:
-        if name != "pretrain":
-            for split in _splits(recipe.stages[name]):
+    for name, stage in recipe.stages.items():
+        if isinstance(stage, QuestionStage):
+            for split in _splits(stage):
                 _prepare_questions(recipe, name, corpus, signals, split, run)
 
 

@@ -20,13 +20,15 @@ def swapped(values: dict[str, Any], records: int, output: Path, start: Path | No
 
     Changed, and nothing else: `corpus` and `data` (simulated records, `limit` of them), `output`; the widths and
     depths of the encoder and of a text model's `config`; a text model by `name` becomes one by `config`; `start_from`
-    is a tiny checkpoint; what is chosen for an amount of data: a stage takes 4 steps of at most 32 examples,
+    or the encoder's `from` is a tiny checkpoint; what is chosen for an amount of data: a stage takes 4 steps of at most 32 examples,
     fine-tunes on questions about few findings, and answers at most 8 questions (`--dry-run` counts a recipe's own
     batches and questions).
     """
     small = values | {"corpus": "simulation", "data": None, "limit": records, "output": str(output)}
     if values.get("start_from"):
         small["start_from"] = str(start)
+    elif "from" in (values.get("encoder") or {}):
+        small["encoder"] = values["encoder"] | {"from": str(start)}
     else:
         encoder = values.get("encoder") or {}
         channels = encoder.get("stem_channels", [64, 64])
@@ -44,7 +46,9 @@ def swapped(values: dict[str, Any], records: int, output: Path, start: Path | No
 def _short(name: str, stage: dict[str, Any]) -> dict[str, Any]:
     training = {key: value for key, value in (stage.get("training") or {}).items() if key != "num_train_epochs"}
     asked: dict[str, Any] = {}
-    if name != "pretrain":
+    if name == "classify":  # of the corpus that stands in
+        asked = {"labels": "findings"}
+    elif name != "pretrain":
         questions = stage.get("questions") or {}
         if name == "finetune":  # the de-biased set of few records and findings is smaller than a batch
             questions = {"attributes": FINDINGS} | questions

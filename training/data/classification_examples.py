@@ -29,7 +29,7 @@ class ClassificationExamples(torch.utils.data.Dataset):
         prepared.
     Attributes: labels: float32 [examples, labels], or whole numbers [examples] where the column holds them.
         patients, splits: of each example; where the records have no such column, each is a patient, and of no split.
-        refused: record id -> why it is left out.
+        refused: record id -> why it is left out. augmenter: varies the ECGs anew in each epoch; None: nothing does.
     """
 
     def __init__(self, labelled: Dataset, signals: PreparedSignals):
@@ -42,7 +42,7 @@ class ClassificationExamples(torch.utils.data.Dataset):
         plain = labelled.with_format(None)
         ids = plain["id"][:]
         usable = [row for row, record_id in enumerate(ids) if record_id in signals]
-        self._signals = signals
+        self._signals, self.augmenter = signals, None
         self.ids = [ids[row] for row in usable]
         patients = plain["patient_id"][:] if "patient_id" in plain.column_names else ids
         splits = plain["split"][:] if "split" in plain.column_names else [None] * len(ids)
@@ -66,7 +66,7 @@ class ClassificationExamples(torch.utils.data.Dataset):
     def select(self, rows: Sequence[int] | np.ndarray) -> ClassificationExamples:
         """Some of the examples, in this order; the signals are shared."""
         chosen = object.__new__(type(self))
-        chosen._signals, chosen.refused = self._signals, {}
+        chosen._signals, chosen.augmenter, chosen.refused = self._signals, None, {}
         for name in ("ids", "patients", "splits"):
             setattr(chosen, name, [getattr(self, name)[row] for row in rows])
         chosen.labels = self.labels[np.asarray(rows, dtype=int)]
@@ -80,18 +80,34 @@ class ClassificationExamples(torch.utils.data.Dataset):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {**self._signals[self.ids[index]], "labels": self.labels[index]}
+        ecg = self._signals[self.ids[index]]
+        if self.augmenter is not None:
+            ecg = self.augmenter(ecg, index)
+        return {**ecg, "labels": self.labels[index], "example_id": index}
+
+    def names(self, index: int) -> dict[str, Any]:
+        """What an example is called."""
+        return {"records": [self.ids[index]]}
+
+    def set_epoch(self, epoch: int) -> None:
+        if self.augmenter is not None:
+            self.augmenter.set_epoch(epoch)
 
 
 class ClassificationCollator:
-    """Batch of examples: ecg_values, lead_mask, ecg_lengths, preprocessing_id and, where they have them, labels."""
+    """Batch of examples: ecg_values, lead_mask, ecg_lengths, preprocessing_id and, where they have them, labels.
 
-    def __init__(self, feature_extractor: ECGFeatureExtractor):
-        self.feature_extractor = feature_extractor
+    numbered: also `example_ids`, for a trainer that names examples and gives the model none.
+    """
+
+    def __init__(self, feature_extractor: ECGFeatureExtractor, numbered: bool = False):
+        self.feature_extractor, self.numbered = feature_extractor, numbered
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         batch = dict(self.feature_extractor(examples))
         batch["preprocessing_id"] = torch.tensor([example["preprocessing_id"] for example in examples])
         if "labels" in examples[0]:
             batch["labels"] = torch.from_numpy(np.stack([example["labels"] for example in examples]))
+        if self.numbered:
+            batch["example_ids"] = torch.tensor([example["example_id"] for example in examples])
         return batch

@@ -20,6 +20,7 @@ from ...corpora.records.dataset_folders import is_saved, saved_rows
 from ...corpora.records.entry import Entry, Found
 from ...corpora.records.prepare import corpus_of, find_entries
 from ...errors_ecgllm import ECGError
+from ..classify_stage import labels_of
 from ..data.corpus import resplit, split_by
 from ..data.questions import balanced_questions, open_questions, stage_questions
 from ..recipe import Recipe
@@ -67,7 +68,7 @@ class DataSurvey:
         """Training examples of a stage; None where they could not be counted."""
         if self.records is None:
             return None
-        if stage != "pretrain":
+        if stage not in ("pretrain", "classify"):
             found = self.questions.get(stage, {}).get("train")
             return None if found is None else found.total()
         own = self.sample["split"][:].count("train")
@@ -86,6 +87,8 @@ def survey_data(recipe: Recipe) -> DataSurvey:
         if name == "pretrain":
             rows = zip(survey.sample["split"], survey.sample["report"], strict=True)
             survey.sampled[name] = sum(1 for split, report in rows if split == "train" and report)
+        elif name == "classify":
+            _count_labelled(recipe, survey)
         else:
             _count_questions(recipe, name, survey)
     return survey
@@ -137,6 +140,18 @@ def _split(recipe: Recipe, entry: Entry) -> str:
     if recipe.split:
         return split_by(recipe, entry.patient_id)
     return entry.split or split_of(entry.patient_id, recipe.seed)
+
+
+def _count_labelled(recipe: Recipe, survey: DataSurvey) -> None:
+    try:
+        labelled, names = labels_of(survey.sample, recipe.stages["classify"].labels)
+    except ValueError as error:
+        survey.notes.append(f"classify: labels not counted: {error}")
+        survey.sampled["classify"] = 0
+        return
+    survey.sampled["classify"] = labelled["split"][:].count("train")
+    about = "" if survey.whole else f" of {len(survey.sample)} records that were read"
+    survey.notes.append(f"classify: {len(names)} labels; {len(labelled)} records have some{about}")
 
 
 def _count_questions(recipe: Recipe, stage: str, survey: DataSurvey) -> None:

@@ -25,7 +25,7 @@ from ...configuration_ecgllm import count_tokens
 from ...corpora.records.dataset_folders import save_rows
 from ...errors_ecgllm import ECGError
 from ...processing_ecgllm import ECGFeatureExtractor, ecg_prompt
-from ..recipe import PretrainStage, QuestionStage, Recipe, StageRecipe
+from ..recipe import ClassifyStage, PretrainStage, QuestionStage, Recipe, StageRecipe
 from ..run import run_recipe
 from ..trainers.progress import quiet_libraries
 from ..tuning import trainable_table
@@ -79,6 +79,8 @@ def dry_run(recipe: Recipe, processes: int | None = None) -> None:
         for number, plan in enumerate(plans, start=1):
             print(f"\n[{number}/{len(plans)}] {plan.name}")
             print("\n".join(plan.lines))
+            if plan.steps == 0:
+                continue
             needed = seconds.get(plan.name)
             if needed is None or plan.steps is None:
                 print(f"  time: {'unknown' if needed is None else text_of_seconds(needed) + ' a step; steps unknown'}")
@@ -101,6 +103,8 @@ def _plan(recipe: Recipe, name: str, survey: DataSurvey, processes: int) -> _Pla
     stage = recipe.stages[name]
     # What is streamed is not the corpus.
     examples = None if isinstance(stage, PretrainStage) and stage.stream else survey.examples(name)
+    if isinstance(stage, ClassifyStage) and not stage.tune_encoder:
+        return _Plan(name, ["  a linear probe: every record is encoded once, and no step is taken"], steps=0)
     plan = _Plan(name, [], _steps(stage, examples))
     epochs = ""
     if plan.steps is not None and examples:
@@ -169,6 +173,8 @@ def _parts(recipe: Recipe, name: str, model: Any, survey: DataSurvey, at_once: i
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     samples = math.ceil(_usual_seconds(survey) * extractor.sampling_rate)
     patches = count_tokens(samples, base.ecg_encoder.config.patch_size)
+    if name == "classify":
+        return [Part(base.ecg_encoder, at_once * patches, frozen_below=not stage.tune_encoder)]
     if name == "pretrain":
         words = _usual_text([report for report in survey.sample["report"][:500] if report] if survey.sample else [])
         return [Part(base.ecg_encoder, at_once * patches), Part(base.text_encoder, at_once * min(words, 512))]
@@ -230,6 +236,9 @@ def _step_seconds(
 
     No other time is given: a rate from a data sheet is off by as much as a machine differs from that sheet.
     """
+    plans = [plan for plan in plans if plan.steps != 0]
+    if not plans:
+        return {}, "no steps are taken"
     known = [plan for plan in plans if plan.flops is not None]
     if len(known) < len(plans):
         return {}, "not measured: sizes are not known"
@@ -258,6 +267,7 @@ def _measured_seconds(recipe: Recipe, survey: DataSurvey, plans: list[_Plan]) ->
     """
     small = copy.deepcopy(recipe)
     scale = {}
+    small.stages = {plan.name: small.stages[plan.name] for plan in plans}
     for name, stage in small.stages.items():
         examples = survey.sampled.get(name, 0)
         parts = stage.gradient_accumulation_steps

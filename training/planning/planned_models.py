@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from ...configuration_ecgllm import ECGLLMConfig, as_encoder_config
+from ...classification_ecgllm import ECGForSequenceClassification
+from ...configuration_ecgllm import ECGClassifierConfig, ECGLLMConfig, as_encoder_config
 from ...errors_ecgllm import ECGError
 from ...modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..fetch import way_to
@@ -66,7 +67,13 @@ def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:
         if name is not None and find_start(name) is None:
             raise UnknownSizeError(f"{key} is {name}, which is not there.")
     start = start_of(recipe)
-    encoder = as_encoder_config(recipe.encoder_fields) if start is None else start.config.encoder_config
+    encoder = as_encoder_config(recipe.encoder_fields) if start is None else start.encoder_config
+    if stage == "classify":
+        with torch.device("meta"):
+            model = ECGForSequenceClassification(ECGClassifierConfig(encoder_config=encoder))
+        if not choices.tune_encoder:
+            model.freeze_base_model()
+        return model, "none"
     if stage == "pretrain":
         found = text_config(recipe.text_encoder, "text_encoder")
         with torch.device("meta"):
@@ -110,5 +117,7 @@ def planned_dtype(recipe: Recipe, config: Any) -> torch.dtype:
 
 def is_pretrained(recipe: Recipe, stage: str) -> bool:
     """Whether a stage loads weights by name, which a dry run never does."""
+    if stage == "classify":
+        return False
     name = recipe.text_encoder.name if stage == "pretrain" else recipe.language_model.name
     return name is not None and not Path(name).is_dir()

@@ -8,11 +8,12 @@ and mappings that go to a class or function as they are (`forwarded_arguments`).
 from .errors import RecipeError
 from .parts import AugmentRecipe, LanguageModelRecipe, LoraRecipe, ProjectorRecipe, TextEncoderRecipe
 from .recipe import Recipe, parse_recipe
-from .stage import STAGES, DebiasStage, PretrainStage, QuestionStage, StageRecipe
+from .stage import STAGES, ClassifyStage, DebiasStage, PretrainStage, QuestionStage, StageRecipe
 
 __all__ = [
     "STAGES",
     "AugmentRecipe",
+    "ClassifyStage",
     "DebiasStage",
     "LanguageModelRecipe",
     "LoraRecipe",

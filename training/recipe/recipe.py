@@ -121,7 +121,12 @@ class Recipe(Part):
             )
 
     def _problems_of_models(self) -> Iterator[str]:
-        language, asked = self.language_model, set(self.stages) - {"pretrain"}
+        language, asked = self.language_model, set(self.stages) - {"pretrain", "classify"}
+        if asked and "classify" in self.stages:
+            yield (
+                "stages has classify beside questions, of which neither builds on the other; take a recipe of its own "
+                "for classify, with encoder.from."
+            )
         # The checkpoint may bring one.
         brought = self.start_from is not None and language.name is None and language.config is None
         used = {"text_encoder": "pretrain" in self.stages, "language_model": asked and not brought}

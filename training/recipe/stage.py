@@ -16,7 +16,7 @@ from .forwarded_arguments import Questions, Training, problems_of_questions, pro
 from .ignored_arguments import ignored_arguments
 from .parts import STRICT, AugmentRecipe, Count, Part, Share
 
-STAGES = ("pretrain", "debias", "finetune")
+STAGES = ("pretrain", "debias", "finetune", "classify")
 
 
 class StageRecipe(Part):
@@ -196,6 +196,39 @@ class DebiasStage(QuestionStage):
         return self.balance is not False
 
 
+LabelSet = Literal[
+    "findings", "ptbxl-super", "ptbxl-sub", "ptbxl-diagnostic", "ptbxl-form", "ptbxl-rhythm", "ptbxl-all"
+]
+
+
+class ClassifyStage(StageRecipe):
+    """A head for labels on the encoder.
+
+    labels: a published label set of PTB-XL, "findings" (all that are frequent enough in the corpus), or names of
+    findings. tune_encoder: whether the encoder learns, too, by `training`; else a logistic regression on what it gives
+    is all (a linear probe), and no step is taken. evaluate_split: of which records the AUROC is told.
+    """
+
+    labels: LabelSet | list[str] = "findings"
+    tune_encoder: bool = False
+    evaluate_split: Literal["validation", "test"] = "test"
+
+    def problems(self) -> Iterator[str]:
+        if not self.tune_encoder:
+            own = ("labels", "evaluate_split", "batch_size")
+            stated = {key: value for key, value in self.stated().items() if value and key not in own}
+            if set(self.training) <= {"use_cpu"}:
+                stated.pop("training", None)
+            for key in stated:
+                yield (
+                    f"{key} has no effect on a linear probe, which takes no steps; leave it out, or set tune_encoder: "
+                    "true."
+                )
+        if self.training.get("label_smoothing_factor"):
+            yield "training.label_smoothing_factor is for answers, and there are none; leave it out."
+        yield from super().problems()
+
+
 class Stages(TypedDict, total=False):
     """The stages by name, in their order: they build on each other, so the order in a file cannot differ."""
 
@@ -204,3 +237,4 @@ class Stages(TypedDict, total=False):
     pretrain: PretrainStage
     debias: DebiasStage
     finetune: QuestionStage
+    classify: ClassifyStage

@@ -14,6 +14,7 @@ from ecgllm import ECGLLMConfig
 from ecgllm.training import load_recipe, run_folder
 from ecgllm.training.recipe import (
     AugmentRecipe,
+    ClassifyStage,
     DebiasStage,
     LanguageModelRecipe,
     LoraRecipe,
@@ -29,7 +30,8 @@ from ecgllm.training.recipe.forwarded_arguments import OWN_TRAINING_ARGUMENTS
 from ecgllm.training.recipe.ignored_arguments import ignored_arguments
 
 TRAINING = Path(run_folder.__file__).parent
-KINDS = {"pretrain": PretrainStage, "debias": DebiasStage, "finetune": QuestionStage}
+EARLIER = {"pretrain": PretrainStage, "debias": DebiasStage, "finetune": QuestionStage}
+KINDS = EARLIER | {"classify": ClassifyStage}
 NOT_DEFAULT: dict[str, Any] = {
     "tune": "full",
     "tune_encoder": True,
@@ -42,6 +44,7 @@ NOT_DEFAULT: dict[str, Any] = {
     "match_on": ["severity"],
     "evaluate": 7,
     "evaluate_split": "test",
+    "labels": "ptbxl-super",
     "text": "findings",
     "loss": "sigmoid",
     "projection_dim": 8,
@@ -68,11 +71,11 @@ def test_a_key_of_other_stages_is_refused(write_recipe: Callable[..., Path], sta
     assert f"it is for {there}. Leave it out, or set it there." in str(caught.value)
 
 
-@pytest.mark.parametrize("stage", KINDS)
+@pytest.mark.parametrize("stage", EARLIER)
 def test_a_stage_of_earlier_run_folders_has_the_keys_of_all(stage: str, write_recipe: Callable[..., Path]) -> None:
     values = load_recipe(write_recipe(stages={stage: None})).to_dict()
     own = values["stages"][stage]
-    others = {key: value for kind in KINDS.values() for key, value in kind.model_construct().model_dump().items()}
+    others = {key: value for kind in EARLIER.values() for key, value in kind.model_construct().model_dump().items()}
     others["questions_per_row"] = 8  # their default
     assert len(others) > len(own)
     earlier = values | {"stages": {stage: others | own}}

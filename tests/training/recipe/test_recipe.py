@@ -63,7 +63,7 @@ def test_stages_run_in_their_own_order_whatever_the_file_says(write_recipe: Call
     values = yaml.safe_load(file.read_text())
     values["stages"] = {name: values["stages"][name] for name in ("finetune", "pretrain", "debias")}
     file.write_text(yaml.safe_dump(values, sort_keys=False))
-    assert tuple(load_recipe(file).stages) == STAGES
+    assert tuple(load_recipe(file).stages) == STAGES[:3]  # the fourth stands beside no questions
 
 
 def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) -> None:
