@@ -19,10 +19,10 @@ def swapped(values: dict[str, Any], records: int, output: Path, start: Path | No
     """A recipe's plain values with its data and the sizes of its models swapped for tiny ones.
 
     Changed, and nothing else: `corpus` and `data` (simulated records, `limit` of them), `output`; the widths and
-    depths of the encoder and of a text model's `config`; a text model by `name` becomes one by `config`; `start_from`
-    or the encoder's `from` is a tiny checkpoint; what is chosen for an amount of data: a stage takes 4 steps of at most 32 examples,
-    fine-tunes on questions about few findings, and answers at most 8 questions (`--dry-run` counts a recipe's own
-    batches and questions).
+    depths of the encoder and of a text model's `config`; a text model by `name` becomes one by `config`; `start_from`,
+    or the encoder's `from`, is a tiny checkpoint; what is chosen for an amount of data: a stage takes 4 steps of at
+    most 32 examples, fine-tunes on questions about few findings, and answers at most 8 questions (`--dry-run` counts a
+    recipe's own batches and questions); labels are findings.
     """
     small = values | {"corpus": "simulation", "data": None, "limit": records, "output": str(output)}
     if values.get("start_from"):
