@@ -1,8 +1,8 @@
-"""Rows of questions: what is known of a record when it is asked about, and how rows are drawn, worded and numbered.
+"""Sampling of questions: the facts of each record, and which records and paraphrases make the rows.
 
 In: a corpus' columns, and candidates that answer yes and no. Out: `Facts` of the records, rows of `QUESTION_FEATURES`.
-Decided here: that every draw prefers the records used least so far, that yes and no share the same paraphrases, and
-that equal arguments give equal rows: each draw has a random generator of its own, seeded by its name.
+Decided here: every draw prefers the records used least so far; yes and no have the same paraphrases; and equal
+arguments give equal rows, because each draw has its own random generator, seeded by its name.
 """
 
 from __future__ import annotations

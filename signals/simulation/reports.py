@@ -1,4 +1,4 @@
-"""Reports of simulated ECGs: findings in, one to few short English sentences in varied wording out.
+"""Reports of simulated ECGs: findings in, one to few short English sentences in varied words out.
 
 Decided here: what the findings are called, and which of them go without saying beside others.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 from .plan import BRADYCARDIA, NORMAL, SINUS, TACHYCARDIA, TERRITORIES
 
-_WORDINGS = {
+_PARAPHRASES = {
     NORMAL: ("Normal ECG", "Within normal limits", "No abnormality"),
     SINUS: ("Sinus rhythm", "Regular sinus rhythm", "Normal P waves before each QRS, sinus rhythm"),
     BRADYCARDIA: ("Sinus bradycardia", "Slow sinus rhythm, bradycardia"),
@@ -86,7 +86,7 @@ _STAGES = ("acute myocardial infarction", "st elevation myocardial infarction", 
 def write_report(
     rng: np.random.Generator, findings: tuple[str, ...], leads: dict[str, tuple[str, ...]], rate: float
 ) -> str:
-    """Every finding in one of several wordings; some with the heart rate, or the leads that show it."""
+    """Every finding in one of several paraphrases; some with the heart rate, or the leads that show it."""
     said = [name for name in findings if not set(_IMPLIED.get(name, ())) & set(findings) and name not in _STAGES]
     said = [*[name for name in said if name != NORMAL], *[name for name in said if name == NORMAL]]
     choice, with_leads, with_rate = rng.integers(6, size=len(said)), rng.random(len(said)) < 0.3, rng.random() < 0.5
@@ -96,8 +96,8 @@ def write_report(
         if territory in TERRITORIES:
             phrase = _infarction(territory, "old myocardial infarction" in findings, int(choice[position]))
         else:
-            wordings = _WORDINGS.get(name) or (name[0].upper() + name[1:],)
-            phrase = wordings[choice[position] % len(wordings)]
+            paraphrases = _PARAPHRASES.get(name) or (name[0].upper() + name[1:],)
+            phrase = paraphrases[choice[position] % len(paraphrases)]
         if with_leads[position] and leads.get(name):
             phrase += f" in {', '.join(leads[name])}"
         phrases.append(phrase)

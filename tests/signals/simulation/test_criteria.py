@@ -18,7 +18,7 @@ def read() -> tuple[list, list]:
     return simulate_ecgs(1024, 5), simulate_ecgs(1024, 5, reader_spread=1.0)
 
 
-def test_readers_change_findings_and_nothing_else(read):
+def test_criteria_change_findings_and_nothing_else(read):
     published, others = read
     for one, other in zip(published, others, strict=True):
         np.testing.assert_array_equal(one.signal, other.signal)
@@ -27,7 +27,7 @@ def test_readers_change_findings_and_nothing_else(read):
     assert 0.05 < differing < 0.6
 
 
-def test_readers_agree_on_what_is_far_from_every_limit_and_not_on_what_lies_between(read):
+def test_criteria_agree_on_what_is_far_from_every_limit_and_not_on_what_lies_between(read):
     published, others = read
     axis = np.array([record.measurements["axis"] for record in published])
     by_one, by_many = (np.array([LEFT in record.findings for record in records]) for records in read)
@@ -38,7 +38,7 @@ def test_readers_agree_on_what_is_far_from_every_limit_and_not_on_what_lies_betw
     assert by_many[(axis > -30) & (axis < -20)].mean() > by_many[(axis > 5) & (axis < 25)].mean()
 
 
-def test_some_readers_call_ninety_beats_a_minute_fast(read):
+def test_some_criteria_call_ninety_beats_a_minute_fast(read):
     published, others = read
     rate = np.array([record.measurements["heart_rate"] for record in published])
     between = (rate > 91) & (rate < 99)
@@ -46,7 +46,7 @@ def test_some_readers_call_ninety_beats_a_minute_fast(read):
     assert between.sum() > 20 and not fast[between].any() and fast_for_some[between].any()
 
 
-def test_no_reader_calls_a_block_normal():
+def test_no_criteria_call_a_block_normal():
     """What is too narrow for a block by some criteria is something lesser, not nothing."""
     for name in ("complete right bundle branch block", "complete left bundle branch block"):
         hearts, plans = [], []
@@ -62,7 +62,7 @@ def test_no_reader_calls_a_block_normal():
         assert not normal.any()
 
 
-def test_both_visits_have_one_reader(monkeypatch):
+def test_both_visits_have_the_same_criteria(monkeypatch):
     """And the criteria of one pair are not those of the next."""
     handed = []
 
