@@ -72,7 +72,7 @@ def _has_table_of_positions(language_model: PreTrainedModel, positions: int) -> 
 def _inputs_that_it_takes(language_model: PreTrainedModel, **inputs: Any) -> dict[str, Any]:
     parameters = inspect.signature(language_model.forward).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    if "logits_to_keep" not in parameters and not _keeps_all(inputs["logits_to_keep"]):
+    if "logits_to_keep" not in parameters and not _keeps_all(inputs.get("logits_to_keep", 0)):
         raise ECGError(
             f"{type(language_model).__name__} does not take logits_to_keep; leave it at 0 with this language model."
         )

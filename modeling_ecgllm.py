@@ -280,27 +280,8 @@ class ECGLLMForConditionalGeneration(ComposedModel, GenerationMixin):
         Raises: ValueError when placeholders and ECGs do not fit, the preprocessing is not the checkpoint's, or a cache
             is given twice.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ECGError("Pass either input_ids or inputs_embeds, not both and not neither.")
-        ecg_tokens = None
-        given = ecg_values if ecg_values is not None else ecg_embeds
-        if given is not None and ecg_mask is not None and may_look(ecg_mask) and not bool(ecg_mask.any()):
-            given = None  # part of a batch may hold nothing but padding, which attention kernels refuse
-        if given is not None:
-            if inputs_embeds is None:
-                # The placeholder's id is replaced before the look-up, which need not know it: the language model keeps
-                # its rows.
-                known = input_ids.masked_fill(input_ids == self.config.ecg_token_id, 0)
-                inputs_embeds = self.get_input_embeddings()(known)
-            _, ecg_tokens, counts, places = self._encode(
-                ecg_values, ecg_embeds, ecg_mask, lead_mask, ecg_lengths, preprocessing_id
-            )
-            ecg_tokens = ecg_tokens.to(inputs_embeds.device, inputs_embeds.dtype)
-            mask = self.get_placeholder_mask(input_ids, inputs_embeds, counts)
-            inputs_embeds = _put_in_place(inputs_embeds, mask, ecg_tokens, counts.to(mask.device), places)
-        elif input_ids is not None:
-            self._refuse_placeholders_without_ecg(input_ids)
-
+        ecgs = (ecg_values, ecg_embeds, ecg_mask, lead_mask, ecg_lengths, preprocessing_id)
+        inputs_embeds, ecg_tokens = self._embed(input_ids, inputs_embeds, *ecgs)
         loss_kwargs = {key: kwargs.pop(key) for key in ("num_items_in_batch", "shift_labels") if key in kwargs}
         kwargs |= named_cache(
             self.language_model,
@@ -330,6 +311,36 @@ class ECGLLMForConditionalGeneration(ComposedModel, GenerationMixin):
             ecg_hidden_states=ecg_tokens,
             **{name: outputs.get(name) for name in _OF_THE_LANGUAGE_MODEL},
         )
+
+    def _embed(
+        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None, *ecgs: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """(input embeddings with ECG tokens in the placeholders' places, or None where the language model looks ids
+        up by itself; the ECG tokens). Args: ecgs: in the order of `_ECG_ARGUMENTS`."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ECGError("Pass either input_ids or inputs_embeds, not both and not neither.")
+        ecg_values, ecg_embeds, ecg_mask, *_ = ecgs
+        given = ecg_values if ecg_values is not None else ecg_embeds
+        if given is not None and ecg_mask is not None and may_look(ecg_mask) and not bool(ecg_mask.any()):
+            given = None  # part of a batch may hold nothing but padding, which attention kernels refuse
+        if given is None:
+            if input_ids is not None:
+                self._refuse_placeholders_without_ecg(input_ids)
+            return inputs_embeds, None
+        if inputs_embeds is None:
+            # The placeholder's id is replaced before the look-up, which need not know it: the language model keeps its
+            # rows.
+            known = input_ids.masked_fill(input_ids == self.config.ecg_token_id, 0)
+            inputs_embeds = self.get_input_embeddings()(known)
+        _, ecg_tokens, counts, places = self._encode(*ecgs)
+        ecg_tokens = ecg_tokens.to(inputs_embeds.device, inputs_embeds.dtype)
+        mask = self.get_placeholder_mask(input_ids, inputs_embeds, counts)
+        return _put_in_place(inputs_embeds, mask, ecg_tokens, counts.to(mask.device), places), ecg_tokens
+
+    @property
+    def base_model(self) -> "ECGLLMBackbone":
+        """The model up to its last hidden state, for trainers that bring a head of their own, such as TRL's."""
+        return ECGLLMBackbone(self)
 
     def _refuse_placeholders_without_ecg(self, input_ids: torch.Tensor) -> None:
         if self.config.ecg_token_id is None:
@@ -378,6 +389,30 @@ class ECGLLMForConditionalGeneration(ComposedModel, GenerationMixin):
 
     def _update_model_kwargs_for_generation(self, outputs: ModelOutput, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return self.language_model._update_model_kwargs_for_generation(outputs, *args, **kwargs)
+
+
+class ECGLLMBackbone:
+    """An ECG language model without its head: what the model takes in, the language model's last_hidden_state out.
+
+    A view, not a module: it has no weights of its own, and for all else it is the language model.
+    """
+
+    def __init__(self, model: ECGLLMForConditionalGeneration):
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model.language_model, name)
+
+    def __call__(
+        self,
+        input_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> ModelOutput:
+        ecgs = (kwargs.pop(name, None) for name in _ECG_ARGUMENTS)
+        inputs_embeds, _ = self._model._embed(input_ids, inputs_embeds, *ecgs)
+        given = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
+        return run_language_model(self._model.language_model.base_model, **given, **kwargs)
 
 
 def _put_in_place(
