@@ -30,7 +30,7 @@ from .configuration_ecgllm import PROJECTOR_FIELDS, ECGLLMConfig
 from .encoder_adapter_ecgllm import as_encoder, build_encoder
 from .encoder_ecgllm import ECGPreTrainedModel
 from .errors_ecgllm import CheckpointError, ECGError
-from .language_model_base_ecgllm import describe_base, load_base, of_adapter, plain_name
+from .language_model_base_ecgllm import commit_of, describe_base, load_base, of_adapter, plain_name
 from .language_model_ecgllm import embedding_size
 from .loading_ecgllm import HUB_ARGUMENTS
 from .processing_ecgllm import add_ecg_token
@@ -62,6 +62,8 @@ class ComposedModel(ECGPreTrainedModel):
     """Base of the ECG language model: how it is put together of encoder, projector and language model."""
 
     config: ECGLLMConfig
+    language_model_revision: str | None = None
+    """Commit of the Hub from which the language model came."""
 
     @classmethod
     def from_encoder_and_language_model(
@@ -89,7 +91,7 @@ class ComposedModel(ECGPreTrainedModel):
         """
         fields = (*PROJECTOR_FIELDS.values(), "trained_on", "card_data")
         own = {key: arguments.pop(key) for key in fields if key in arguments}
-        revision = arguments.get("revision")
+        revision = None
         if isinstance(language_model, PreTrainedModel):
             if tokenizer is None:
                 raise ECGError(
@@ -98,6 +100,8 @@ class ComposedModel(ECGPreTrainedModel):
                 )
         else:
             tokenizer = tokenizer if tokenizer is not None else AutoTokenizer.from_pretrained(language_model)
+            hub = {key: arguments[key] for key in HUB_ARGUMENTS if key in arguments}
+            revision = commit_of(language_model, **hub)
             language_model = AutoModelForCausalLM.from_pretrained(language_model, **arguments)
         ecg_token_id = add_ecg_token(tokenizer)
         own.setdefault("trained_on", _provenance(encoder))
@@ -112,7 +116,7 @@ class ComposedModel(ECGPreTrainedModel):
         new = new_projector(config, embedding_size(language_model))
         model = cls._joined(config, encoder, new, language_model)
         model.projector.apply(model._init_weights)
-        model._base_revision = revision
+        model.language_model_revision = revision
         if language_model.generation_config is not None:
             model.generation_config = copy.deepcopy(language_model.generation_config)
         if model.generation_config.pad_token_id is None:
@@ -184,7 +188,8 @@ class ComposedModel(ECGPreTrainedModel):
         hub = {key: kwargs.pop(key) for key in HUB_ARGUMENTS if key in kwargs}
         with_info = kwargs.pop("output_loading_info", False)
         trust = {key: kwargs.pop(key) for key in ("trust_remote_code", "code_revision") if key in kwargs}
-        kwargs = {key: value for key, value in kwargs.items() if not key.startswith("_")}  # of the Auto classes
+        # What Auto classes note of this repository is wrong of the language model's.
+        kwargs = {key: value for key, value in kwargs.items() if not key.startswith("_") and key != "adapter_kwargs"}
         config = kwargs.pop("config", None)
         dtype = kwargs.pop("dtype", kwargs.pop("torch_dtype", None))
         parts, info = TrainedParts.from_pretrained(
@@ -195,7 +200,7 @@ class ComposedModel(ECGPreTrainedModel):
         base = load_base(config, name, hub, dtype=dtype, **given, **kwargs)
         model = cls._joined(config, parts.ecg_encoder, parts.projector, base)
         model.name_or_path = str(name)
-        model._base_revision = config.language_model_base["revision"]
+        model.language_model_revision = config.language_model_base["revision"]
         model.generation_config = GenerationConfig.from_pretrained(name, **hub)
         if config.language_model_base["adapter"] and adapter != "leave":
             folder = _adapter_folder(name, hub)

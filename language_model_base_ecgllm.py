@@ -106,12 +106,20 @@ def weight_files(name: str | Path, **hub: Any) -> list[str]:
     return [] if index is None else get_checkpoint_shard_files(name, index, **hub)[0]
 
 
+def commit_of(name: str | Path, **hub: Any) -> str | None:
+    """Commit of the Hub at which a language model is now; None for a folder."""
+    if Path(name).is_dir():
+        return None
+    folder = Path(cached_file(name, "config.json", **hub)).parent  # .../snapshots/COMMIT
+    return folder.name if folder.parent.name == "snapshots" else hub.get("revision")
+
+
 def describe_base(model: Any, adapter: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint says of the language model that it leaves out.
 
     Raises: CheckpointError for one that is in no checkpoint of its own, or was changed.
     """
-    language_model, revision = model.language_model, getattr(model, "_base_revision", None)
+    language_model, revision = model.language_model, model.language_model_revision
     name = language_model.name_or_path
     way_out = "Save the whole model: trained_only=False."
     if not name:
@@ -143,15 +151,13 @@ def describe_base(model: Any, adapter: Mapping[str, Any]) -> dict[str, Any]:
         changed = _changed_against(name, revision, language_model, {key: current[key] for key in unseen})
     if changed:
         raise CheckpointError(
-            f"The language model is no longer {name}: {len(changed)} of its tensors were changed ({changed[0]}, ...), "
-            f"which a trained-only checkpoint would lose. {way_out}"
+            f"The language model is no longer {name}: {len(changed)} of its tensors were changed ({changed[0]}, ...) "
+            f"here, or there since, which a trained-only checkpoint would lose. {way_out}"
         )
-    if not Path(name).is_dir():
-        revision = Path(files[0]).parent.name if Path(files[0]).parent.parent.name == "snapshots" else revision
     # A path of this machine is none of another's; what is known of the folder is its name and what it holds.
     return {
         "name": Path(name).name if Path(name).is_absolute() else str(name),
-        "revision": None if Path(name).is_dir() else revision,
+        "revision": None if Path(name).is_dir() else revision or commit_of(name),
         "tensors_sha256": digest,
         "adapter": bool(adapter),
     }
@@ -182,4 +188,4 @@ def of_adapter(key: str) -> bool:
     return ".lora_" in key or ".modules_to_save." in key
 
 
-__all__ = ["describe_base", "load_base", "of_adapter", "plain_name", "weight_files"]
+__all__ = ["commit_of", "describe_base", "load_base", "of_adapter", "plain_name", "weight_files"]

@@ -2,12 +2,16 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import HfApi
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import safe_open
+from safetensors.torch import load
 from transformers import AutoModel, AutoModelForCausalLM, LlamaConfig
 
 from ecgllm import ECGFeatureExtractor, ECGLLMForConditionalGeneration, ECGProcessor
@@ -155,13 +159,11 @@ def test_another_language_model_is_refused(folder: Path, language_model: Path, j
     load(folder, language_model=moved)
 
 
-def test_one_changed_value_is_noticed(folder: Path, language_model: Path) -> None:
-    file = language_model / "model.safetensors"
-    whole = bytearray(file.read_bytes())
-    whole[-1] ^= 1
-    file.write_bytes(whole)
+def test_one_changed_value_is_noticed(folder: Path, language_model: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="another language model"):
-        ECGLLMForConditionalGeneration.from_pretrained(folder)
+        ECGLLMForConditionalGeneration.from_pretrained(
+            folder, language_model=_changed(language_model, tmp_path / "changed")
+        )
 
 
 def test_a_language_model_that_was_trained_is_not_left_out(joined, tmp_path: Path) -> None:
@@ -226,3 +228,77 @@ def test_an_8b_model_writes_megabytes_a_stage(capsys) -> None:
         dry_run(load_recipe("mimic-llama3-8b", [*overrides, "corpus=simulation", "data=null", "limit=30"]))
         lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  writes: ")]
         assert len(lines) == 3 and all(f" {unit} of weights" in line for line in lines[1:]), lines
+
+
+# Run in a process of its own, where ecgllm is not: argv is a folder with the inputs.
+ELSEWHERE = """
+import sys
+sys.modules["ecgllm"] = None
+import torch
+from transformers import AutoModel
+inputs = torch.load(sys.argv[1] + "/inputs.pt")
+with torch.no_grad():
+    logits = [AutoModel.from_pretrained("someone/trained", trust_remote_code=True, adapter=adapter)(**inputs).logits
+              for adapter in ("keep", "merge")]
+torch.save(logits, sys.argv[1] + "/logits.pt")
+"""
+
+
+def test_from_the_hub_where_the_package_is_and_where_it_is_not(
+    hub, language_model: Path, tiny_encoder_config, inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The language model is brought by its name at the commit of training, whatever was put there since."""
+    commit = hub.add("org/lm", language_model)
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        tiny_encoder_config, "org/lm", patches_per_token=5
+    )
+    model = get_peft_model(model, LORA)
+    expected = _logits(model, inputs)
+    hub.add("org/lm", _changed(language_model, tmp_path / "changed"))
+    assert HfApi().model_info("org/lm").sha != commit
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    model.get_base_model().save_pretrained(
+        tmp_path / "trained", trained_only=True, push_to_hub=True, repo_id="someone/trained"
+    )
+    sent = hub.files("someone/trained")
+    base = json.loads(sent["config.json"])["language_model_base"]
+    assert (base["name"], base["revision"]) == ("org/lm", commit)
+    assert "adapter/adapter_model.safetensors" in sent and "adapter_config.json" not in sent
+    assert not hub.holding(str(tmp_path))
+
+    assert torch.allclose(_logits(AutoModel.from_pretrained("someone/trained"), inputs), expected, atol=1e-5)
+    torch.save(dict(inputs), tmp_path / "inputs.pt")
+    for offline in (False, True):  # the second time from the caches of the first
+        before = len(hub.requests)
+        run = subprocess.run(
+            [sys.executable, "-c", ELSEWHERE, str(tmp_path)],
+            env=hub.environment(tmp_path / "home", offline=offline),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stderr
+        assert all(torch.allclose(logits, expected, atol=1e-5) for logits in torch.load(tmp_path / "logits.pt"))
+        assert (len(hub.requests) == before) == offline
+    merged = AutoModel.from_pretrained("someone/trained", adapter="merge")
+    merged.push_to_hub("someone/merged", token=hub.token)
+    assert any("language_model" in name for name in load(hub.files("someone/merged")["model.safetensors"]))
+
+
+def _changed(folder: Path, target: Path) -> Path:
+    shutil.copytree(folder, target)
+    whole = bytearray((target / "model.safetensors").read_bytes())
+    whole[-1] ^= 1
+    (target / "model.safetensors").write_bytes(whole)
+    return target
+
+
+def test_the_backbone_ends_before_the_head(joined, inputs) -> None:
+    """Trainers with a head of their own ask `base_model` for last_hidden_state and multiply by the head's weights."""
+    model = joined[0]
+    with torch.no_grad():
+        hidden = model.base_model(**inputs).last_hidden_state
+        assert torch.allclose(model.get_output_embeddings()(hidden), model(**inputs).logits, atol=1e-6)
+    assert model.base_model.config is model.language_model.config
+    with pytest.raises(ECGError, match="no ECG was given"):
+        model.base_model(input_ids=inputs["input_ids"])

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, set_seed
 
 from ..atomic_writing import written_whole
 from ..encoder_adapter_ecgllm import build_encoder
-from ..language_model_base_ecgllm import weight_files
+from ..language_model_base_ecgllm import commit_of, weight_files
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from .answer_accuracy import answer_metrics
@@ -234,6 +234,7 @@ def _starting_model(context: StageContext, name: str, goes_on: bool) -> _Begun:
     context.describe(model)
     processor = ECGProcessor.for_model(model, tokenizer, feature_extractor)
     by_name = recipe.language_model.name is not None and bool(weight_files(recipe.language_model.name))
+    model.language_model_revision = commit_of(recipe.language_model.name) if by_name else None
     return _Begun(model, processor, by_name=by_name)
 
 
