@@ -21,6 +21,7 @@ from .configuration_ecgllm import ECGClassifierConfig
 from .encoder_adapter_ecgllm import as_encoder, build_encoder
 from .encoder_ecgllm import ECGEncoder, ECGPreTrainedModel, check_preprocessing, check_values
 from .errors_ecgllm import ECGError
+from .loading_ecgllm import HUB_ARGUMENTS, check_files
 
 logger = logging.get_logger(__name__)
 
@@ -67,6 +68,23 @@ class ECGForSequenceClassification(ECGPreTrainedModel):
         model = cls(ECGClassifierConfig(encoder_config=encoder.config, **{"dtype": encoder.dtype} | config_fields))
         model.ecg_encoder = encoder
         return model.to(device=encoder.device, dtype=encoder.dtype)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; of another model's folder the encoder is taken, with a new head.
+
+        Args: num_labels, id2label, problem_type, classifier_dropout: of `ECGClassifierConfig`, in place of the
+            folder's. All others as of `WholeWeights.from_pretrained`, and so are the errors.
+        """
+        stated = {key: kwargs[key] for key in _OF_THE_HEAD if key in kwargs}
+        if stated and not isinstance(kwargs.get("config"), PreTrainedConfig):
+            # Before the code of an encoder that brings its own makes a configuration of it, which takes no fields.
+            kwargs = {key: value for key, value in kwargs.items() if key not in stated}
+            hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
+            check_files(Path(pretrained_model_name_or_path) / kwargs.get("subfolder", ""))
+            name = kwargs.get("config") or pretrained_model_name_or_path
+            kwargs["config"] = cls.config_class.from_pretrained(name, **stated, **hub)
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     @classmethod
     def _finalize_model_loading(cls, model: Any, load_config: Any, loading_info: Any) -> Any:
@@ -172,5 +190,6 @@ class ECGForSequenceClassification(ECGPreTrainedModel):
 
 
 _HEAD = r"^classifier\."
+_OF_THE_HEAD = ("num_labels", "id2label", "problem_type", "classifier_dropout")
 
 __all__ = ["ECGForSequenceClassification"]

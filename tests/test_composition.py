@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load
 from transformers import AutoModel, AutoModelForCausalLM, LlamaConfig
 
-from ecgllm import ECGFeatureExtractor, ECGLLMForConditionalGeneration, ECGProcessor
+from ecgllm import ECGFeatureExtractor, ECGForSequenceClassification, ECGLLMForConditionalGeneration, ECGProcessor
 from ecgllm.errors_ecgllm import CheckpointError, ECGError
 
 LORA = LoraConfig(
@@ -139,6 +139,10 @@ def test_a_frozen_language_model_needs_no_adapter(joined, inputs, tmp_path: Path
     again = AutoModel.from_pretrained(tmp_path / "models" / "projector-only", dtype=torch.float64)
     assert again.dtype == torch.float64 and again.projector.layers[0].weight.dtype == torch.float64
     assert torch.allclose(_logits(again, inputs).float(), _logits(model, inputs), atol=1e-4)
+    # Its encoder is there for others, too, without the language model.
+    classifier = ECGForSequenceClassification.from_pretrained(tmp_path / "models" / "projector-only", num_labels=3)
+    for key, value in model.ecg_encoder.state_dict().items():
+        assert torch.equal(classifier.ecg_encoder.state_dict()[key], value)
 
 
 def test_another_language_model_is_refused(folder: Path, language_model: Path, joined, inputs, tmp_path: Path) -> None:

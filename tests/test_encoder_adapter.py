@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, PatchTSTConfig, PreTrainedConfig, PreTrainedModel, Wav2Vec2Config
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    PatchTSTConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Wav2Vec2Config,
+)
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ecgllm import (
@@ -17,6 +25,7 @@ from ecgllm import (
     ECGEncoderAdapter,
     ECGEncoderAdapterConfig,
     ECGFeatureExtractor,
+    ECGForSequenceClassification,
     ECGLLMForConditionalGeneration,
     ECGProcessor,
     ECGTextDualEncoder,
@@ -254,6 +263,17 @@ def test_an_encoder_with_code_of_its_own_takes_its_code_along_and_asks_for_trust
             assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
     loaded.save_pretrained(tmp_path / "again")
     assert (tmp_path / "again" / "remote_backbone.py").read_text() == REMOTE
+
+    own = {"id2label": {0: "NORM", 1: "MI", 2: "CD"}}
+    with pytest.raises(CheckpointError, match="comes with code of its own"):
+        ECGForSequenceClassification.from_pretrained(tmp_path / "ours", **own)
+    classifier = ECGForSequenceClassification.from_pretrained(tmp_path / "ours", trust_remote_code=True, **own).eval()
+    assert type(classifier.ecg_encoder.backbone).__name__ == "RemoteModel" and classifier.config.id2label[2] == "CD"
+    classifier.save_pretrained(tmp_path / "classifier")
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "classifier", trust_remote_code=True).eval()
+    ecgs = {name: inputs[name][0] for name in ("ecg_values", "lead_mask")}
+    with torch.no_grad():
+        assert torch.equal(again(**ecgs).logits, classifier(**ecgs).logits)
 
 
 def test_our_encoders_are_found_in_any_checkpoint_of_ours(encoder: ECGEncoder, tmp_path: Path) -> None:

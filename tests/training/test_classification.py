@@ -58,6 +58,10 @@ def test_labels_of_another_kind_and_without_are_told_apart(examples) -> None:
     batch = ClassificationCollator(ECGFeatureExtractor())([single[0], single[2]])
     assert batch["labels"].tolist() == [2, 1] and batch["labels"].dtype == torch.int64
     assert batch["ecg_lengths"].tolist() == [500, 500] and batch["ecg_values"].shape == (2, 12, 500)
+    # Rows of a `datasets.Dataset`, as `map` leaves them.
+    rows = Dataset.from_list([{**single[number], "labels": [1.0, 0.0]} for number in (0, 2)])
+    again = ClassificationCollator(ECGFeatureExtractor())([rows[0], rows[1]])
+    assert torch.equal(again["ecg_values"], batch["ecg_values"]) and again["labels"].tolist() == [[1, 0], [1, 0]]
     with pytest.raises(ECGError, match="lacks the column labels; ptbxl_labels and finding_labels"):
         ClassificationExamples(numbers.remove_columns("labels"), examples._signals)
 
