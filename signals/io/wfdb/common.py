@@ -23,7 +23,6 @@ from .scaling import MISSING, fold_interleaved, is_exact_in_float32, to_millivol
 # Half a megabyte: 43 s of twelve leads at 500 Hz. What is longer takes its time anyway, and leads that lie apart in
 # memory are summed sample after sample, which float32 bears for so many only.
 _MOST_COUNTS = 1 << 18
-_SMALLEST_GAIN = 1e-20  # steps per unit: any count divided by it is a finite float32
 _FIRST = 1024
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -92,10 +91,7 @@ def _plain(kinds: SignalKinds) -> _Plain | None:
     is_plain = (
         len({line.byte_offset for line in lines}) == 1
         and len(set(leads)) == len(leads)
-        and all(
-            line.format == 16 and line.skew == 0 and line.millivolts_per_unit and abs(line.gain) >= _SMALLEST_GAIN
-            for line in lines
-        )
+        and all(line.format == 16 and line.skew == 0 and line.millivolts_per_unit for line in lines)
     )
     if not is_plain:
         return None
