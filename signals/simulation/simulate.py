@@ -260,9 +260,7 @@ def _records(rng: np.random.Generator, hearts: Hearts, labels: Labels, settings:
     """Fields of the records of a batch, without names."""
     n, sampling_rate = len(hearts.qrs), settings.sampling_rate
     times = np.arange(round(settings.duration * sampling_rate)) / sampling_rate
-    reporting = np.random.default_rng(
-        rng.integers(0, 2**63)
-    )  # so that noise leaves the words of the report as they are
+    reporting = np.random.default_rng(rng.integers(0, 2**63))  # so that noise does not change the report
     eight, spoilt = rendered(hearts, times), [{} for _ in range(n)]
     if settings.noise > 0 and n:
         added, spoilt = draw_noise(rng, n, times, settings.noise, settings.noises)
