@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +20,13 @@ from ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ecgllm.saving_ecgllm import LIMITS
 
 from .fake_hub import FakeHub
+from .launching import run_without_package
 
 QUESTION = "Is there atrial fibrillation?"
 
 # Run in a process of its own: argv is a folder with inputs, where the outputs go; HF_ENDPOINT is the fake Hub.
 LOADED = """
 import json, os, sys, urllib.request
-sys.modules["ecgllm"] = None
 import numpy as np, torch
 from huggingface_hub import constants
 from transformers import AutoFeatureExtractor, AutoModel, AutoProcessor, pipeline
@@ -86,16 +84,9 @@ class Pushed:
     parts: dict[str, Any]
 
     def run(self, program: str, offline: bool = False) -> Any:
-        """What a program prints last, as JSON, in a process without ecgllm and with the caches `home`."""
-        run = subprocess.run(
-            [sys.executable, "-c", LOADED + program, str(self.home)],
-            env=self.hub.environment(self.home / "home", offline=offline),
-            cwd=self.home,
-            capture_output=True,
-            text=True,
-        )
-        assert run.returncode == 0, run.stderr
-        return json.loads(run.stdout.splitlines()[-1])
+        """What a program prints last, in a process without ecgllm and with a cache of its own."""
+        cache = self.home / "cache-of-another"
+        return run_without_package(LOADED + program, self.home, self.home, hub_cache=cache, offline=offline)
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ from ecgllm import (
 from ecgllm.pipeline_ecgllm import ECGTextToTextPipeline
 
 from .fake_hub import FakeHub
+from .launching import run_without_package
 
 pytestmark = pytest.mark.smoke
 
@@ -272,7 +273,7 @@ def test_a_saved_folder_needs_no_package(
     for name in (*(MODEL_FILES & PROCESSOR_FILES), "modeling_ecgllm.py", "pipeline_ecgllm.py"):
         assert (target / name).read_text() == (folder / name).read_text()
     shutil.rmtree(folder)  # nothing may point back at it
-    run_blocked(AGAIN, target, work, target)
+    run_without_package(AGAIN, work, target, work, target)
     np.testing.assert_allclose(np.load(work / "again.npy"), expected[3], atol=1e-6, rtol=0)
 
 
@@ -297,7 +298,7 @@ def test_encoders_need_no_package(
         extractor.save_pretrained(tmp_path / name)
     ecg = make_ecgs()[0]
     torch.save(torch.from_numpy(ecg["signal"]), tmp_path / "signal.pt")
-    classes = run_blocked(ENCODERS, tmp_path, tmp_path)
+    classes = run_without_package(ENCODERS, tmp_path, tmp_path, tmp_path)
     assert classes.pop("other") == [False, True, False]
     with torch.no_grad():
         scores = classifier(**extractor(ecg)).logits.sigmoid()[0].tolist()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -21,13 +18,13 @@ from ecgllm.signals import ECGRecord
 from ecgllm.signals.simulation import simulate_ecg
 
 from ...fake_hub import FakeHub
+from ...launching import run_without_package
 
 PLANTED = ("Lovelace", "Hopper", "Curie", "Noether", "1815-12-10", "Pfarrhaus", "Meitner")
 
 # Run in a process of its own, where the package is unknown: argv is the dataset's name.
 OPENED = """
 import json, sys
-sys.modules["ecgllm"] = None
 from datasets import load_dataset
 opened = {}
 for split, rows in load_dataset(sys.argv[1]).items():
@@ -74,12 +71,7 @@ def test_a_corpus_goes_without_what_tells_of_its_patients(
     assert not hub.holding(*PLANTED, str(tmp_path), hub.token)
     assert hub.repos["dataset", "someone/ecgs"].private
 
-    env = hub.environment(tmp_path / "home", token=hub.token)
-    run = subprocess.run(
-        [sys.executable, "-c", OPENED, "someone/ecgs"], env=env, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    opened = json.loads(run.stdout.splitlines()[-1])
+    opened = run_without_package(OPENED, tmp_path, "someone/ecgs", hub_cache=tmp_path / "cache", token=hub.token)
     expected = {
         f"record-{number:06d}": [
             row["split"],
