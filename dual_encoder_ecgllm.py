@@ -19,8 +19,10 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .configuration_ecgllm import ECGTextDualEncoderConfig
+from .dual_encoder_processing_ecgllm import ECGTextDualEncoderProcessor
 from .encoder_adapter_ecgllm import as_encoder, build_encoder
-from .encoder_ecgllm import ECGPreTrainedModel, check_preprocessing
+from .encoder_ecgllm import EMBEDDING_PIPELINE, ECGPreTrainedModel, check_preprocessing
+from .zero_shot_pipeline_ecgllm import ZeroShotECGClassificationPipeline
 
 _MAX_SCALE = 4.6052  # ln(100), CLIP's bound: an inverse temperature over 100 makes training unstable
 
@@ -49,6 +51,9 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
     config_class = ECGTextDualEncoderConfig
     _code_module = "dual_encoder_ecgllm"
     _hub_task = "feature-extraction"
+    _pipelines = EMBEDDING_PIPELINE | {
+        "zero-shot-ecg-classification": f"zero_shot_pipeline_ecgllm.{ZeroShotECGClassificationPipeline.__name__}"
+    }
     base_model_prefix = "dual_encoder"
     main_input_name = "input_ids"
     # What training learned about statements; it stands in folders of unfinished runs and of earlier versions.
@@ -95,6 +100,11 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         model = cls(config)
         model.ecg_encoder, model.text_encoder = encoder, text_encoder
         return model
+
+    def _auto_map(self) -> dict[str, str]:
+        return super()._auto_map() | {
+            "AutoProcessor": f"dual_encoder_processing_ecgllm.{ECGTextDualEncoderProcessor.__name__}"
+        }
 
     def get_input_embeddings(self) -> nn.Module:
         return self.text_encoder.get_input_embeddings()

@@ -17,7 +17,15 @@ from transformers.modeling_utils import PreTrainedModel
 
 from .beats_ecgllm import ECGBeatEncoder
 from .configuration_ecgllm import ECGEncoderAdapterConfig, UntrustedConfig, as_encoder_config, migrated
-from .encoder_ecgllm import ECGEncoder, ECGPreTrainedModel, as_recorded, check_shape, pooled_output, tokens_within
+from .encoder_ecgllm import (
+    EMBEDDING_PIPELINE,
+    ECGEncoder,
+    ECGPreTrainedModel,
+    as_recorded,
+    check_shape,
+    pooled_output,
+    tokens_within,
+)
 from .errors_ecgllm import CheckpointError, ECGError
 
 
@@ -31,6 +39,7 @@ class ECGEncoderAdapter(ECGPreTrainedModel):
     config_class = ECGEncoderAdapterConfig
     _code_module = "encoder_adapter_ecgllm"
     _hub_task = "feature-extraction"
+    _pipelines = EMBEDDING_PIPELINE
     base_model_prefix = "ecg_encoder"
     main_input_name = "ecg_values"
     _left_in_folder = ECGEncoder._left_in_folder

@@ -27,6 +27,9 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_ecgllm import ECGEncoderConfig, count_tokens, preprocessing_fingerprint
+
+# Imported so that the pipeline's file travels with the encoder's, too: a folder has what relative imports reach.
+from .embedding_pipeline_ecgllm import ECGFeatureExtractionPipeline
 from .errors_ecgllm import ECGError
 from .feature_extraction_ecgllm import ECGFeatureExtractor
 from .loading_ecgllm import WholeWeights
@@ -231,6 +234,10 @@ class ECGPreTrainedModel(CompleteFolder, WholeWeights):
         }
 
 
+EMBEDDING_PIPELINE = {"ecg-feature-extraction": f"embedding_pipeline_ecgllm.{ECGFeatureExtractionPipeline.__name__}"}
+"""What a folder says of its pipeline, for all models that are ECG encoders or hold one for others to use."""
+
+
 class ECGEncoder(ECGPreTrainedModel):
     """Vision transformer over ECG patches: stem convolutions, temporal patches, pre-norm layers with rotary positions.
 
@@ -242,6 +249,7 @@ class ECGEncoder(ECGPreTrainedModel):
     config_class = ECGEncoderConfig
     _code_module = "encoder_ecgllm"
     _hub_task = "feature-extraction"
+    _pipelines = EMBEDDING_PIPELINE
     base_model_prefix = "ecg_encoder"
     main_input_name = "ecg_values"
     _input_embed_layer = "patch_embedding"
@@ -369,4 +377,4 @@ def check_preprocessing(config: PreTrainedConfig, preprocessing_id: torch.Tensor
     )
 
 
-__all__ = ["ECGEncoder", "ECGPreTrainedModel", "check_preprocessing"]
+__all__ = ["EMBEDDING_PIPELINE", "ECGEncoder", "ECGPreTrainedModel", "check_preprocessing"]

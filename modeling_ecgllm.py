@@ -10,7 +10,6 @@ it; what depends on values is computed for all places, and masked.
 """
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,14 +26,17 @@ from transformers import (
 from transformers.cache_utils import Cache
 from transformers.generation import GenerationMixin, LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast, ModelOutput
+from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .beats_ecgllm import ECGBeatEncoder
 from .classification_ecgllm import ECGForSequenceClassification
 from .composition_ecgllm import ComposedModel
-from .configuration_ecgllm import ECGClassifierConfig, ECGLLMConfig, count_tokens
+from .configuration_ecgllm import ECGClassifierConfig, ECGLLMConfig, ECGTextDualEncoderConfig, count_tokens
 from .dual_encoder_ecgllm import ECGTextDualEncoder
+from .dual_encoder_processing_ecgllm import ECGTextDualEncoderProcessor
+from .embedding_pipeline_ecgllm import ECGFeatureExtractionPipeline
 from .encoder_adapter_ecgllm import ECGEncoderAdapter, build_encoder
 from .encoder_ecgllm import ECGEncoder, ECGPreTrainedModel, check_preprocessing, check_values, may_look
 from .errors_ecgllm import ECGError
@@ -45,6 +47,7 @@ from .language_model_ecgllm import BesidePlaceholders, embedding_size, named_cac
 from .pipeline_ecgllm import ECGTextToTextPipeline
 from .processing_ecgllm import ECGProcessor
 from .projector_ecgllm import ECGProjector, ECGSummaryProjector, new_projector
+from .zero_shot_pipeline_ecgllm import ZeroShotECGClassificationPipeline
 
 
 @dataclass
@@ -82,6 +85,7 @@ class ECGLLMForConditionalGeneration(ComposedModel, GenerationMixin):
     _code_module = "modeling_ecgllm"
     # Not text-generation, which would be answered without an ECG.
     _hub_task = "any-to-any"
+    _pipelines = {"ecg-text-to-text": f"pipeline_ecgllm.{ECGTextToTextPipeline.__name__}"}
     base_model_prefix = "language_model"
     main_input_name = "input_ids"
     input_modalities = ("ecg", "text")
@@ -104,18 +108,6 @@ class ECGLLMForConditionalGeneration(ComposedModel, GenerationMixin):
             "AutoModelForMultimodalLM": model,
             "AutoProcessor": f"processing_ecgllm.{ECGProcessor.__name__}",
         }
-
-    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
-        """As `ComposedModel.save_pretrained`; the folder names its pipeline, too."""
-        self.config.custom_pipelines = {
-            "ecg-text-to-text": {
-                "impl": f"pipeline_ecgllm.{ECGTextToTextPipeline.__name__}",
-                "pt": ["AutoModel"],
-                "tf": [],
-                "type": "multimodal",
-            }
-        }
-        super().save_pretrained(save_directory, push_to_hub, **kwargs)
 
     def _suppress_placeholder(self) -> None:
         # An untrained or confused model could otherwise emit a placeholder, which stands for a signal that is not
@@ -439,6 +431,13 @@ def _put_in_place(
     return torch.where(mask[..., None], ecg_tokens.flatten(0, 1)[row], inputs_embeds)
 
 
+_PIPELINES = {
+    "ecg-text-to-text": ECGTextToTextPipeline,
+    "ecg-feature-extraction": ECGFeatureExtractionPipeline,
+    "zero-shot-ecg-classification": ZeroShotECGClassificationPipeline,
+}
+
+
 def _register() -> None:
     """Let transformers' Auto classes give the classes of this package."""
     encoders = (ECGEncoder, ECGBeatEncoder, ECGEncoderAdapter)
@@ -450,6 +449,10 @@ def _register() -> None:
         auto.register(ECGLLMConfig, ECGLLMForConditionalGeneration)
     AutoModelForSequenceClassification.register(ECGClassifierConfig, ECGForSequenceClassification)
     AutoProcessor.register(ECGLLMConfig, ECGProcessor)
+    AutoProcessor.register(ECGTextDualEncoderConfig, ECGTextDualEncoderProcessor)
+    # For models that are passed to `pipeline` themselves; a folder says by itself which pipelines it has.
+    for task, own in _PIPELINES.items():
+        PIPELINE_REGISTRY.register_pipeline(task, own, pt_model=AutoModel, type="multimodal")
 
 
 if __name__ == "ecgllm.modeling_ecgllm":

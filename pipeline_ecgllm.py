@@ -5,23 +5,19 @@
 `candidates=` the best of these answers, and the probability of each. Decoding is deterministic unless asked otherwise.
 """
 
-from collections.abc import Mapping, Sequence, Sized
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from types import GeneratorType
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
-from transformers import Pipeline
-from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
 from .conversation_ecgllm import flatten_content
 from .errors_ecgllm import ECGError
-from .saving_ecgllm import PushedWithOwnCard, split_hub_arguments
+from .pipeline_base_ecgllm import ECG_SETTINGS, ECGPipeline
 from .scoring_ecgllm import encode_answers, score_answers, write_answers
 
 
-class ECGTextToTextPipeline(PushedWithOwnCard, Pipeline):
+class ECGTextToTextPipeline(ECGPipeline):
     """Ask questions about ECGs.
 
     Examples:
@@ -31,10 +27,7 @@ class ECGTextToTextPipeline(PushedWithOwnCard, Pipeline):
     """
 
     _load_processor = True
-    _load_tokenizer = False
     _load_feature_extractor = False
-    _load_image_processor = False
-    _load_video_processor = False
     _pipeline_calls_generate = True
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -45,17 +38,6 @@ class ECGTextToTextPipeline(PushedWithOwnCard, Pipeline):
         if self.processor.max_positions is None:  # saved before processors knew
             self.processor.max_positions = self.model.config.max_positions
 
-    def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> None:
-        """Save a folder that `pipeline` loads again; arguments as in transformers, which leaves the processor out."""
-        hub, kwargs = split_hub_arguments(save_directory, kwargs)
-        super().save_pretrained(save_directory, **kwargs)
-        self.processor.save_pretrained(save_directory)
-        if push_to_hub:  # as one commit, of model and processor
-            self.push_to_hub(**hub)
-
-    def _write_card(self, folder: Path) -> None:
-        self.model._write_card(folder)
-
     def _sanitize_parameters(
         self,
         candidates: Sequence[str] | None = None,
@@ -63,7 +45,7 @@ class ECGTextToTextPipeline(PushedWithOwnCard, Pipeline):
         generate_kwargs: dict[str, Any] | None = None,
         **ecg_settings: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        if unknown := sorted(set(ecg_settings) - set(_ECG_SETTINGS)):
+        if unknown := sorted(set(ecg_settings) - set(ECG_SETTINGS)):
             raise TypeError(f"Unknown arguments {unknown}; generation settings go into generate_kwargs.")
         candidates = None if candidates is None else _checked_candidates(candidates)
         generation = dict(generate_kwargs or {})
@@ -143,23 +125,6 @@ class ECGTextToTextPipeline(PushedWithOwnCard, Pipeline):
             )
         return self.processor.build_conversation(inputs["question"], inputs["ecgs"])
 
-    def get_iterator(
-        self,
-        inputs: Any,
-        num_workers: int,
-        batch_size: int,
-        preprocess_params: dict[str, Any],
-        forward_params: dict[str, Any],
-        postprocess_params: dict[str, Any],
-    ) -> PipelineIterator:
-        """As in transformers, but conversations are put together here and padded by the processor in `_forward`."""
-        dataset = (PipelineDataset if isinstance(inputs, Sized) else PipelineIterator)(
-            inputs, self.preprocess, preprocess_params
-        )
-        loader = DataLoader(dataset, num_workers=num_workers, batch_size=batch_size, collate_fn=_join)
-        answers = PipelineIterator(loader, self.forward, forward_params, loader_batch_size=batch_size)
-        return PipelineIterator(answers, self.postprocess, postprocess_params)
-
     def _forward(
         self,
         model_inputs: dict[str, list[Any]],
@@ -188,9 +153,6 @@ class ECGTextToTextPipeline(PushedWithOwnCard, Pipeline):
         return answers[0] if len(answers) == 1 else answers
 
 
-_ECG_SETTINGS = ("sampling_rate", "leads", "nan_policy", "drop_unknown_leads", "require_heart")
-
-
 def _checked_candidates(candidates: Sequence[str]) -> list[str]:
     if isinstance(candidates, str) or not candidates or any(not isinstance(answer, str) for answer in candidates):
         raise ECGError(f"candidates is {candidates!r}; expected a list of one or more answers.")
@@ -210,10 +172,6 @@ def _asking(conversation: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not any(isinstance(text, str) and text.strip() for text in texts):
         raise ECGError("The conversation holds no question: no user's turn in it has words.")
     return conversation
-
-
-def _join(items: list[dict[str, list[Any]]]) -> dict[str, list[Any]]:
-    return {name: [one for item in items for one in item[name]] for name in items[0]}
 
 
 def _only(candidates: list[Any]) -> list[str]:

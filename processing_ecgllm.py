@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AddedToken, AutoTokenizer, BatchFeature, FeatureExtractionMixin
-from transformers.configuration_utils import PreTrainedConfig
-from transformers.processing_utils import ProcessorMixin
+from transformers import AddedToken, BatchFeature
 
 from .batch_ecgllm import as_batch, nest_ecgs, pad_tokens, repeat_placeholders, stack_encoded, tokenize, where_learned
 from .chat_template_ecgllm import PLAIN_CHAT_TEMPLATE, ChatTemplate, guarded, is_plain
-from .configuration_ecgllm import ECG_TOKEN, count_tokens, describe_difference, preprocessing_fingerprint
+from .configuration_ecgllm import ECG_TOKEN, count_tokens
 from .conversation_ecgllm import build_conversation, ecg_prompt, flatten_content
 from .errors_ecgllm import ECGError, shorten
 from .feature_extraction_ecgllm import ECGFeatureExtractor
-from .saving_ecgllm import PushedWithOwnCard, copy_code
+from .processor_parts_ecgllm import ECGProcessorParts, check_fits, feature_extractor_for
 from .signal_ecgllm import LEADS, ECGInputError
 from .trained_words_ecgllm import TrainedWords, translated
 
@@ -51,7 +48,7 @@ def add_ecg_token(tokenizer: Any, ecg_token: str = ECG_TOKEN) -> int:
     return tokenizer.convert_tokens_to_ids(ecg_token)
 
 
-class ECGProcessor(PushedWithOwnCard, ProcessorMixin):
+class ECGProcessor(ECGProcessorParts):
     """Text with ECGs to model inputs: feature extractor + tokenizer + prompts.
 
     Args:
@@ -64,6 +61,8 @@ class ECGProcessor(PushedWithOwnCard, ProcessorMixin):
         trained_words: today's words -> those that the model was trained in (`TrainedWords`), where they differ. Every
             text is translated into them, and what is decoded is translated back.
     """
+
+    _code_module = "processing_ecgllm"
 
     def __init__(
         self,
@@ -98,26 +97,6 @@ class ECGProcessor(PushedWithOwnCard, ProcessorMixin):
         tokenizer.chat_template = template
         super().__init__(feature_extractor, tokenizer, chat_template=template)
 
-    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-        # transformers looks the class up among its own; ours is any feature extractor that prepares ECGs.
-        if argument_name == "feature_extractor":
-            return FeatureExtractionMixin
-        return super().check_argument_for_proper_class(argument_name, argument)
-
-    @classmethod
-    def _get_arguments_from_pretrained(
-        cls, pretrained_model_name_or_path: Any, processor_dict: Any = None, **kwargs: Any
-    ) -> list[Any]:
-        # By its own class: transformers would look for the feature extractor among the Auto classes, which know ours
-        # only as remote code and would ask for trust inside the package itself. So would the tokenizer for the sake of
-        # config.json, which says nothing of tokenizers: an empty configuration stands for it.
-        trust = kwargs.pop("trust_remote_code", None)
-        feature_extractor = ECGFeatureExtractor.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        tokenizer = AutoTokenizer.from_pretrained(
-            pretrained_model_name_or_path, config=PreTrainedConfig(), trust_remote_code=trust, **kwargs
-        )
-        return [feature_extractor, tokenizer]
-
     @classmethod
     def for_model(
         cls, model: Any, tokenizer: Any, feature_extractor: ECGFeatureExtractor | None = None
@@ -128,16 +107,7 @@ class ECGProcessor(PushedWithOwnCard, ProcessorMixin):
         """
         config = getattr(model, "config", model)
         if feature_extractor is None:
-            if config.encoder_config.preprocessing is None:
-                raise ECGError(
-                    "The model's encoder does not say how its ECGs were prepared (encoder_config.preprocessing is "
-                    "None); pass feature_extractor=."
-                )
-            settings = inspect.signature(ECGFeatureExtractor.__init__).parameters
-            stated = config.encoder_config.preprocessing.items()
-            feature_extractor = ECGFeatureExtractor(
-                **{name: value for name, value in stated if name in settings and value is not None}
-            )
+            feature_extractor = feature_extractor_for(config.encoder_config)
         processor = cls(
             feature_extractor,
             tokenizer,
@@ -164,19 +134,7 @@ class ECGProcessor(PushedWithOwnCard, ProcessorMixin):
                 f"The model is a {type(model).__name__}, which has no ECG encoder in front of a language model; "
                 "expected an ECGLLMForConditionalGeneration or its configuration."
             )
-        expected = config.encoder_config.preprocessing
-        if len(self.feature_extractor.leads) != config.encoder_config.num_leads:
-            raise ECGError(
-                f"The processor makes {len(self.feature_extractor.leads)} leads, the model's encoder takes "
-                f"{config.encoder_config.num_leads}. Load the processor from the model's own folder "
-                "(AutoProcessor.from_pretrained)."
-            )
-        if expected is not None and preprocessing_fingerprint(expected) != self.feature_extractor.preprocessing_id:
-            raise ECGError(
-                "The processor prepares ECGs in another way than the checkpoint's encoder was trained with: "
-                f"{describe_difference(self.feature_extractor.preprocessing, expected)}. Load the processor from the "
-                "model's own folder (AutoProcessor.from_pretrained)."
-            )
+        check_fits(self.feature_extractor, config.encoder_config)
         if self.samples_per_token != config.samples_per_token:
             raise ECGError(
                 f"The processor makes one ECG token per {self.samples_per_token} samples, the model one per "
@@ -426,17 +384,6 @@ class ECGProcessor(PushedWithOwnCard, ProcessorMixin):
             return template.render(turns, **settings), ecgs, None
         text, spans = template.render_with_spans(turns, **settings)
         return text, ecgs, spans
-
-    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
-        """Save tokenizer, feature extractor and processor, complete as remote code. Arguments as in transformers."""
-        self.auto_map = {"AutoProcessor": f"processing_ecgllm.{type(self).__name__}"}
-        # First, as it states where its own class is found, which the processor's file repeats.
-        files = self.feature_extractor.save_pretrained(save_directory)
-        files += super().save_pretrained(str(save_directory))
-        copy_code(save_directory, "processing_ecgllm")
-        if push_to_hub:
-            self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
-        return files
 
 
 def _joined(given: Mapping[str, Any], processor_kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,13 +101,15 @@ class CompleteFolder(PushedWithOwnCard):
     """A model whose `save_pretrained` and `push_to_hub` write a folder that is complete as remote code.
 
     A mixin before `PreTrainedModel`. A class in a file of its own names that file in `_code_module`, and other classes
-    of the folder in `_auto_map`. The file must import what `_auto_map` names.
+    of the folder in `_auto_map` and `_pipelines`. The file must import what these name.
     """
 
     _code_module: str
     """The file of the class without its ending."""
     _hub_task: str | None = None
     """The Hub's task that fits best (https://huggingface.co/tasks); None where each would mislead."""
+    _pipelines: Mapping[str, str] = {}
+    """Task -> "file.Class" of a pipeline. With one task, `pipeline(model=folder)` finds it."""
 
     def _auto_map(self) -> dict[str, str]:
         """Auto class -> "file.Class"."""
@@ -122,6 +124,13 @@ class CompleteFolder(PushedWithOwnCard):
         """
         hub, kwargs = split_hub_arguments(save_directory, kwargs)
         self.config.auto_map = self._auto_map()
+        if self._pipelines:
+            self.config.custom_pipelines = {
+                task: {"impl": name, "pt": ["AutoModel"], "tf": [], "type": "multimodal"}
+                for task, name in self._pipelines.items()
+            }
+        for config in encoder_configs(self.config):  # of a part, which has none, and `pipeline` leaves classes in it
+            vars(config).pop("custom_pipelines", None)
         self.config.card_data = stated_card_data(self.config) or None
         if kwargs.get("is_main_process", True):
             _copy_code_of_encoder(self, Path(save_directory))

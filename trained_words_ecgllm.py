@@ -1,4 +1,4 @@
-"""The words that a checkpoint was trained in, where they differ from today's vocabulary.
+"""The words that a checkpoint was trained in: where they differ from today's vocabulary, and the sentence of a label.
 
 In: questions in today's words, and answers in the words that the model learned. Out: each in the words of the other
 side. Decided here: a checkpoint carries the list itself (`processor_config.json`), so that nobody who asks it needs to
@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from .errors_ecgllm import CheckpointError
+
+HYPOTHESIS_TEMPLATE = "ECG with {}"
+"""In which a label is held against an ECG: a sentence that pre-training on statements uses, too."""
 
 
 class TrainedWords:
@@ -63,4 +66,4 @@ def translated(decoded: Any, words: TrainedWords) -> Any:
     return words.to_today(decoded) if isinstance(decoded, str) else [translated(one, words) for one in decoded]
 
 
-__all__ = ["TrainedWords", "translated"]
+__all__ = ["HYPOTHESIS_TEMPLATE", "TrainedWords", "translated"]

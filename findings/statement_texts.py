@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..errors_ecgllm import ECGError
+from ..trained_words_ecgllm import HYPOTHESIS_TEMPLATE
 from .labels import GROUPS, VOCABULARY, group_label, label
 
 ANY_ABNORMALITY = "any abnormality"
 
 _SENTENCES = {
-    "train": ("{}", "ECG with {}", "{} is seen", "this ECG shows {}", "finding: {}"),
+    "train": ("{}", HYPOTHESIS_TEMPLATE, "{} is seen", "this ECG shows {}", "finding: {}"),
     "test": ("electrocardiogram showing {}", "the tracing demonstrates {}"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -36,6 +37,8 @@ from ecgllm import (
     ECGLLMForConditionalGeneration,
     ECGProcessor,
     ECGTextDualEncoder,
+    ECGTextDualEncoderProcessor,
+    ZeroShotECGClassificationPipeline,
 )
 from ecgllm.pipeline_ecgllm import ECGTextToTextPipeline
 
@@ -50,23 +53,28 @@ MODEL_FILES = {
     "conversation_ecgllm.py", "dual_encoder_ecgllm.py", "language_model_base_ecgllm.py", "weights_ecgllm.py",
     "encoder_adapter_ecgllm.py", "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py",
     "heart_ecgllm.py", "language_model_ecgllm.py", "loading_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py",
+    "embedding_pipeline_ecgllm.py", "pipeline_base_ecgllm.py", "processor_parts_ecgllm.py",
     "processing_ecgllm.py", "projector_ecgllm.py", "saving_ecgllm.py", "scoring_ecgllm.py", "signal_ecgllm.py",
-    "trained_words_ecgllm.py",
+    "dual_encoder_processing_ecgllm.py", "zero_shot_pipeline_ecgllm.py", "trained_words_ecgllm.py",
 }  # fmt: skip
 ENCODER_FILES = {
     "README.md", "config.json", "model.safetensors", "preprocessor_config.json",
     "configuration_ecgllm.py", "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py",
     "heart_ecgllm.py", "loading_ecgllm.py", "saving_ecgllm.py", "signal_ecgllm.py",
+    "embedding_pipeline_ecgllm.py", "pipeline_base_ecgllm.py", "processor_parts_ecgllm.py",
 }  # fmt: skip
 DUAL_ENCODER_FILES = ENCODER_FILES | {
-    "beats_ecgllm.py", "dual_encoder_ecgllm.py", "encoder_adapter_ecgllm.py",
+    "beats_ecgllm.py", "dual_encoder_ecgllm.py", "dual_encoder_processing_ecgllm.py", "encoder_adapter_ecgllm.py",
+    "trained_words_ecgllm.py", "zero_shot_pipeline_ecgllm.py",
 }  # fmt: skip
-CLASSIFIER_FILES = DUAL_ENCODER_FILES - {"dual_encoder_ecgllm.py"} | {"classification_ecgllm.py"}
+CLASSIFIER_FILES = ENCODER_FILES | {"beats_ecgllm.py", "classification_ecgllm.py", "encoder_adapter_ecgllm.py"}
+TEXT_FILES = {"processor_config.json", "tokenizer.json", "tokenizer_config.json"}
 PROCESSOR_FILES = {
     "batch_ecgllm.py", "chat_template.jinja", "chat_template_ecgllm.py", "configuration_ecgllm.py",
     "conversation_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
     "preprocessor_config.json", "processing_ecgllm.py", "processor_config.json", "saving_ecgllm.py",
-    "signal_ecgllm.py", "tokenizer.json", "tokenizer_config.json", "trained_words_ecgllm.py",
+    "processor_parts_ecgllm.py", "signal_ecgllm.py", "tokenizer.json", "tokenizer_config.json",
+    "trained_words_ecgllm.py",
 }  # fmt: skip
 QUESTION = "Is there atrial fibrillation?"
 LEADS = ["I", "II", "V1", "V5"]
@@ -147,7 +155,8 @@ ENCODERS = """
 import json, pathlib, shutil, sys
 sys.modules["ecgllm"] = None
 import torch
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForSequenceClassification
+from transformers import (AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForSequenceClassification,
+                          AutoProcessor, pipeline)
 work = pathlib.Path(sys.argv[1])
 trust = {"trust_remote_code": True}
 found = {}
@@ -161,7 +170,8 @@ found["other"] = [hasattr(type(AutoModel.from_pretrained(folder, **trust)), "oth
 for name in ("encoder", "dual", "classifier"):
     saved, again = work / name, work / f"{name}-again"
     AutoModel.from_pretrained(saved, **trust).save_pretrained(again)
-    AutoFeatureExtractor.from_pretrained(saved, **trust).save_pretrained(again)
+    own = AutoProcessor if name == "dual" else AutoFeatureExtractor
+    own.from_pretrained(saved, **trust).save_pretrained(again)
     shutil.rmtree(saved)  # nothing may point back at it
     model = AutoModel.from_pretrained(again, **trust).eval()
     extractor = AutoFeatureExtractor.from_pretrained(again, **trust)
@@ -173,6 +183,13 @@ for name in ("encoder", "dual", "classifier"):
 classifier = AutoModelForSequenceClassification.from_pretrained(again, **trust).eval()
 with torch.no_grad():
     scores = classifier(**extractor(ecg)).logits.sigmoid()[0].tolist()
+for name in ("encoder", "dual"):
+    task = {} if name == "encoder" else {"task": "ecg-feature-extraction"}  # a dual encoder has two
+    pipe = pipeline(model=str(work / f"{name}-again"), **task, **trust)
+    found[f"{name} embeds"] = pipe([ecg, ecg], batch_size=2, require_heart=False)[1].tolist()
+pipe = pipeline("zero-shot-ecg-classification", model=str(work / "dual-again"), **trust)
+found["zero-shot"] = pipe(ecg, candidate_labels=["AF", "SR"])
+pipe.save_pretrained(work / "dual-pipeline")
 found["scores"] = {classifier.config.id2label[number]: score for number, score in enumerate(scores)}
 print(json.dumps(found))
 """
@@ -282,7 +299,7 @@ def test_encoders_need_no_package(
 ) -> None:
     encoder, extractor = checkpoint[0].ecg_encoder, checkpoint[1].feature_extractor
     text_encoder = BertModel(
-        BertConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+        BertConfig(vocab_size=300, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     )
     classifier = ECGForSequenceClassification.from_encoder(encoder, id2label={0: "NORM", 1: "MI"}).eval()
     models = {
@@ -290,12 +307,16 @@ def test_encoders_need_no_package(
         "dual": ECGTextDualEncoder.from_encoder_and_text_encoder(encoder, text_encoder),
         "classifier": classifier,
     }
-    files = {"encoder": ENCODER_FILES, "dual": DUAL_ENCODER_FILES, "classifier": CLASSIFIER_FILES}
+    files = {"encoder": ENCODER_FILES, "dual": DUAL_ENCODER_FILES | TEXT_FILES, "classifier": CLASSIFIER_FILES}
+    tokenizer = copy.deepcopy(checkpoint[1].tokenizer)
+    tokenizer.chat_template = None  # the language model's
+    processor = ECGTextDualEncoderProcessor.for_model(models["dual"], tokenizer)
     for name, model in models.items():
         model.save_pretrained(tmp_path / name)
         alone = {file.name for file in (tmp_path / name).iterdir()}
-        assert alone == files[name] - {"preprocessor_config.json"}  # with the code that its configuration names
-        extractor.save_pretrained(tmp_path / name)
+        # with the code that its configuration names
+        assert alone == files[name] - TEXT_FILES - {"preprocessor_config.json"}
+        (processor if name == "dual" else extractor).save_pretrained(tmp_path / name)
     ecg = make_ecgs()[0]
     torch.save(torch.from_numpy(ecg["signal"]), tmp_path / "signal.pt")
     classes = run_without_package(ENCODERS, tmp_path, tmp_path, tmp_path)
@@ -303,6 +324,16 @@ def test_encoders_need_no_package(
     with torch.no_grad():
         scores = classifier(**extractor(ecg)).logits.sigmoid()[0].tolist()
     assert classes.pop("scores") == {"NORM": pytest.approx(scores[0]), "MI": pytest.approx(scores[1])}
+    with torch.no_grad():
+        embedding = models["dual"].eval().get_ecg_features(**extractor(ecg)).pooler_output[0]
+    assert classes.pop("encoder embeds") == pytest.approx(
+        encoder(**extractor(ecg)).pooler_output[0].tolist(), abs=1e-5
+    )
+    assert classes.pop("dual embeds") == pytest.approx(embedding.tolist(), abs=1e-5)
+    zero_shot = ZeroShotECGClassificationPipeline(model=models["dual"], processor=processor)
+    for found, own in zip(classes.pop("zero-shot"), zero_shot(ecg, ["AF", "SR"]), strict=True):
+        assert found == own | {"score": pytest.approx(own["score"], abs=1e-6)}
+    assert {file.name for file in (tmp_path / "dual-pipeline").iterdir()} == files["dual"]
     assert classes == {
         "encoder": ["ECGEncoder", "ECGEncoderConfig", "ECGFeatureExtractor"],
         "dual": ["ECGTextDualEncoder", "ECGTextDualEncoderConfig", "ECGFeatureExtractor"],

@@ -1,6 +1,7 @@
 """The stage `pretrain`: ECG encoder and text encoder learn one space.
 
-In: a `StageContext` and the stage's recipe. Out: `pretrain/model`, a dual encoder, and `pretrain/metrics.json`.
+In: a `StageContext` and the stage's recipe. Out: `pretrain/model`, a dual encoder with its processor, and
+`pretrain/metrics.json`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from accelerate import PartialState
-from transformers import PreTrainedModel, set_seed
+from transformers import set_seed
 
 from ..corpora.records.silence import sources_of, stated_by_source
+from ..dual_encoder_processing_ecgllm import ECGTextDualEncoderProcessor
 from .contrastive import ContrastiveModel
 from .data.parquet_windows import ParquetWindows
 from .data.pretraining_examples import PretrainingCollator, PretrainingExamples
@@ -30,6 +32,7 @@ def run_pretrain(context: StageContext, stage: PretrainStage) -> None:
     windows = _windows(context, stage) if stage.stream else None
     statements = _statements(context, stage, windows.stated if windows else {})
     model, tokenizer = _model(context, stage, statements)
+    processor = ECGTextDualEncoderProcessor.for_model(model, tokenizer, feature_extractor)
     train = _examples(context, stage, statements, windows)
     validation = PretrainingExamples(context.split("validation"), context.signals, stage.text, statements)
     trainer = PretrainingTrainer(
@@ -38,7 +41,7 @@ def run_pretrain(context: StageContext, stage: PretrainStage) -> None:
         args=training_arguments(recipe, stage, folder, len(train), label_names=[]),
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
-        data_collator=PretrainingCollator(feature_extractor, tokenizer, _max_text_length(model.text_encoder)),
+        data_collator=PretrainingCollator(feature_extractor, tokenizer, processor.max_text_length),
         statements=statements,
         cache_chunk=stage.cache_chunk,
         optimizer=stage.optimizer,
@@ -49,7 +52,7 @@ def run_pretrain(context: StageContext, stage: PretrainStage) -> None:
     if PartialState().is_main_process:
         dual_encoder = model.dual_encoder()
         context.describe(dual_encoder)
-        save_checkpoint(dual_encoder, folder / "model", [feature_extractor, tokenizer])
+        save_checkpoint(dual_encoder, folder / "model", [processor])
         context.run.mark_done("pretrain", metrics)
 
 
@@ -143,7 +146,3 @@ def _statements(
             "its training records from another; take a corpus with findings, or text: report."
         )
     return statements
-
-
-def _max_text_length(text_encoder: PreTrainedModel) -> int:
-    return min(getattr(text_encoder.config, "max_position_embeddings", None) or 512, 512)
