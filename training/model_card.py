@@ -24,6 +24,10 @@ _LIMITS = """\
 The figures above come from records of the same source as the training data, and from questions whose answers are the
 source's own labels, errors included. Probabilities of answers are not calibrated."""
 
+_LIMITS_OF_LABELS = """\
+The figures above come from records of the same source as the training data, and are held against the source's own
+labels, errors included. Probabilities are not calibrated."""
+
 _ENCODES = "An ECG and text encoder in one space: `AutoModel.from_pretrained(path, trust_remote_code=True)`."
 _CLASSIFIES = """\
 A label's probability: `AutoModelForSequenceClassification` and `AutoFeatureExtractor.from_pretrained(path,
@@ -61,7 +65,7 @@ def run_card(context: StageContext, metrics: dict[str, Any], config: PreTrainedC
             "Training data": "\n".join(_data(context)),
             "Preprocessing": preprocessing_text(context.feature_extractor.preprocessing),
             "Figures": "\n".join([asked, "", *_figures(metrics)]),
-            "Limits": f"{LIMITS}\n{_LIMITS}",
+            "Limits": f"{LIMITS}\n{_LIMITS_OF_LABELS if last == 'classify' else _LIMITS}",
             "Recipe": f"```yaml\n{values}\n```\n\nVersions: {used}",
         },
         card_data(
@@ -184,6 +188,8 @@ def _label_figures(metrics: dict[str, Any]) -> list[str]:
         f"| {each['negatives']} |"
         for name, each in list(found.values())[-1]["by_class"].items()
     ]
+    if left_out := list(found.values())[-1]["left_out"]:
+        lines += ["", f"Not measured, as no record or every record has them: {', '.join(left_out)}."]
     return [*lines, ""]
 
 

@@ -57,6 +57,7 @@ def test_a_linear_probe_and_fine_tuning_that_starts_from_it(
     assert len(losses) == 6 and losses[0] < 0.7  # from the probe's head, not from chance
     card = (run / "README.md").read_text()
     assert "| linear probe |" in card and "| fine tuned |" in card and "pipeline_tag" not in card
+    assert "are held against the source's own\nlabels" in card and "questions" not in card.split("## Recipe")[0]
     assert "49 simulated ECGs, no patient's data; then " in card
 
     model = ECGForSequenceClassification.from_pretrained(run)
