@@ -3,8 +3,11 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors.torch import load_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from ecgllm.shipped import shipped_checkpoint
 
@@ -19,6 +22,21 @@ ALONE = ("classification", "corpora", "encoders", "measurements", "plotting", "q
 def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     _run(name)
+
+
+@pytest.mark.parametrize("name", ["compose", "train-your-own"])
+def test_examples_on_a_language_model_run(
+    name: str, tmp_path: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`models/lm` is a small one, untrained."""
+    monkeypatch.chdir(tmp_path)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(tiny_tokenizer), **sizes)).save_pretrained("models/lm")
+    tiny_tokenizer.save_pretrained("models/lm")
+    names = _run(name)
+    assert "simulated ECGs" in names["model"].config.trained_on
+    assert Path("trained/adapter/adapter_model.safetensors").is_file()
+    assert {key.split(".")[0] for key in load_file("trained/model.safetensors")} == {"ecg_encoder", "projector"}
 
 
 def test_what_is_shared_runs(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

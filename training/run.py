@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from datasets import Dataset
 from transformers import AutoConfig, TrainerCallback
 
@@ -112,6 +113,7 @@ def start_processes(recipe: Recipe) -> PartialState:
             f"The launcher started {here} processes on a machine with {gpus} GPU{'s' if gpus > 1 else ''}; start one "
             f"for each (--nproc_per_node {gpus}), or set CUDA_VISIBLE_DEVICES= to train on the CPU."
         )
+    _check_sharding(recipe, use_cpu)
     # Accelerate joins processes on CPUs only when told so, and else runs the whole training in each of them.
     state = PartialState(cpu=use_cpu or not torch.accelerator.is_available())
     launched = int(os.environ.get("WORLD_SIZE", "1"))
@@ -123,6 +125,18 @@ def start_processes(recipe: Recipe) -> PartialState:
     if launched > 1:
         state.print(f"{launched} processes ({state.backend})")
     return state
+
+
+def _check_sharding(recipe: Recipe, use_cpu: bool) -> None:
+    """On CPUs Accelerate makes whole copies of what FSDP was to divide (DDP), without a word."""
+    by_launcher = parse_flag_from_env("ACCELERATE_USE_FSDP")
+    stages = [name for name, stage in recipe.stages.items() if stage.training.get("fsdp")]
+    if (by_launcher or stages) and (use_cpu or not torch.cuda.is_available()):
+        asked = "the launcher's configuration" if by_launcher else f"stages.{stages[0]}.training.fsdp"
+        raise RecipeError(
+            f"{asked} asks for FSDP, which divides a model over GPUs, and this training runs on CPUs, where each "
+            "process would hold a whole copy. Leave FSDP out (torchrun --nproc_per_node N train.py ...), or use GPUs."
+        )
 
 
 def _patient_barrier(state: PartialState) -> Callable[[], None]:

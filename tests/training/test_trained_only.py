@@ -112,6 +112,16 @@ def test_another_checkpoints_encoder_before_any_language_model(
         load_recipe(write_recipe(encoder=None, projector=None, start_from=str(finished_run), **named))
 
 
+def test_fsdp_on_cpus_is_refused(write_recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accelerate would train whole copies in every process and say nothing."""
+    divided = load_recipe(write_recipe(), ["stages.debias.training.fsdp=full_shard"])
+    with pytest.raises(RecipeError, match=r"stages\.debias\.training\.fsdp asks for FSDP.* on CPUs"):
+        run_recipe(divided)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(RecipeError, match="the launcher's configuration asks for FSDP"):
+        run_recipe(load_recipe(write_recipe()))
+
+
 def test_the_shipped_encoder_before_another_language_model(
     write_recipe: Callable[..., Path], language_model: Path
 ) -> None:
