@@ -16,7 +16,7 @@ from huggingface_hub import HfApi, ModelCard, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 from transformers import AutoModel, AutoProcessor, LlamaConfig, LlamaForCausalLM, pipeline
 
-from ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
+from ecgllm import ECGLLMForConditionalGeneration, ECGProcessor, ECGTextDualEncoder
 from ecgllm.saving_ecgllm import LIMITS
 
 from .fake_hub import FakeHub
@@ -255,3 +255,29 @@ def test_the_fake_tells_what_it_got(hub: FakeHub, tmp_path: Path, monkeypatch: p
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(RepositoryNotFoundError):
         hf_hub_download("someone/files", "b.bin")
+
+
+def test_a_trained_only_checkpoint_is_put_together_from_the_hub(
+    hub: FakeHub, tiny_tokenizer: Any, encoder: Any, make_ecg: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = LlamaConfig(
+        vocab_size=300, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=48
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
+    tiny_tokenizer.save_pretrained(tmp_path / "base")
+    commit = hub.add("org/base", tmp_path / "base")
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(encoder, "org/base").eval()
+    processor = ECGProcessor.for_model(model, tiny_tokenizer)
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    model.save_pretrained(tmp_path / "trained", trained_only=True)
+    processor.save_pretrained(tmp_path / "trained")
+    loaded = AutoModel.from_pretrained(tmp_path / "trained", trust_remote_code=True)
+    loaded.push_to_hub("someone/trained")
+    processor.push_to_hub("someone/trained")
+    hub.add("org/base", tmp_path / "trained")  # what main is later does not matter: the commit is named
+    assert json.loads(hub.files("someone/trained")["config.json"])["language_model_base"]["revision"] == commit
+    assert b"language_model." not in hub.files("someone/trained")["model.safetensors"]
+    assert not hub.holding(str(tmp_path))
+    assert ModelCard.load("someone/trained").data.base_model == "org/base"
+    ecg = make_ecg(3)
+    np.testing.assert_allclose(_logits("someone/trained", ecg), _logits(str(tmp_path / "trained"), ecg), atol=1e-6)
