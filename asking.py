@@ -8,7 +8,7 @@ only where a person says that it is trusted: it is no better known than a downlo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +65,12 @@ def load_answerer(
         raise CheckpointError(f"{model} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-def check_checkpoint(model: str | Path, trust_remote_code: bool = False) -> None:
+def check_checkpoint(
+    model: str | Path, trust_remote_code: bool = False, kinds: Collection[str] | None = ("ecgllm",)
+) -> None:
     """Refuse anything but a checkpoint of this package, damaged files, and code that nobody has said to trust.
 
+    Args: kinds: model types that will do; None for any.
     Raises: CheckpointError.
     """
     folder = Path(model)
@@ -87,9 +90,10 @@ def check_checkpoint(model: str | Path, trust_remote_code: bool = False) -> None
     from .loading_ecgllm import check_files, read_json
 
     kind = read_json(folder / "config.json").get("model_type")
-    if kind != "ecgllm":
+    if kinds is not None and kind not in kinds:
         raise CheckpointError(
-            f"{model} holds a model of type {kind!r}; expected 'ecgllm', as `ecgllm train` writes it"
+            f"{model} holds a model of type {kind!r}; expected {' or '.join(map(repr, kinds))}, as `ecgllm train` "
+            "writes it"
         )
     if not trust_remote_code:
         check_code(folder)

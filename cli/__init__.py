@@ -17,6 +17,7 @@ import typer
 from .. import __version__
 from .ask import ask
 from .corpora import prepare, share, simulate
+from .embed import embed
 from .errors import is_the_users, message_of
 from .files import info, plot
 from .questions import audit, confound, debias, questions
@@ -30,7 +31,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_COMMANDS = (info, plot, ask, prepare, questions, debias, confound, audit, simulate, share, fetch, train, merge, demo)
+_COMMANDS = (
+    info,
+    plot,
+    ask,
+    embed,
+    prepare,
+    questions,
+    debias,
+    confound,
+    audit,
+    simulate,
+    share,
+    fetch,
+    train,
+    merge,
+    demo,
+)
 for _command in _COMMANDS:
     app.command()(_command)
 

@@ -13,7 +13,15 @@ import typer
 
 from ..asking import UNDECIDED_BELOW, UNSURE_BELOW
 from ..errors_ecgllm import ECGError
-from .options import LanguageModel, Measuring, OtherLanguageModel, reads_ecgs
+from .options import (
+    DropUnknownLeads,
+    LanguageModel,
+    Measuring,
+    NanPolicy,
+    OtherLanguageModel,
+    TrustRemoteCode,
+    reads_ecgs,
+)
 
 if TYPE_CHECKING:
     from ..signals import ECGRecord
@@ -39,18 +47,11 @@ def ask(
     candidates: Annotated[
         str | None, typer.Option(help="Choose among these answers, separated by commas, instead of writing one.")
     ] = None,
-    trust_remote_code: Annotated[
-        bool,
-        typer.Option("--trust-remote-code", help="Run code that comes with the checkpoint, such as an encoder's."),
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
     language_model: LanguageModel = None,
     allow_other_language_model: OtherLanguageModel = False,
-    nan_policy: Annotated[
-        str | None, typer.Option(help="What to do with missing samples: interpolate, or drop_lead.")
-    ] = None,
-    drop_unknown_leads: Annotated[
-        bool, typer.Option("--drop-unknown-leads", help="Leave out leads that the model does not know.")
-    ] = False,
+    nan_policy: NanPolicy = None,
+    drop_unknown_leads: DropUnknownLeads = False,
     measuring: Measuring = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -70,7 +71,7 @@ def ask(
 
     records, doubts = _read(paths, reading)  # before the model, which takes longer to find out
     ecg_options = {"drop_unknown_leads": drop_unknown_leads} | ({"nan_policy": nan_policy} if nan_policy else {})
-    with _quiet():
+    with quiet():
         answerer = load_answerer(model, trust_remote_code, language_model, allow_other_language_model)
         answer = answer_question(answerer, records, question, choices, **ecg_options)
         measurements = [measured(record) for record in records] if measuring else []
@@ -165,8 +166,8 @@ def _as_answer(result: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars and warnings of the libraries: the answer is all that is printed."""
+def quiet() -> Iterator[None]:
+    """No progress bars and warnings of the libraries: what was asked for is all that is printed."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

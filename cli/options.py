@@ -34,6 +34,13 @@ OtherLanguageModel = Annotated[
 Parquet = Annotated[
     bool, typer.Option("--parquet", help="Write Parquet files, for the Hub and other programs, instead of Arrow.")
 ]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that comes with the checkpoint, such as an encoder's.")
+]
+NanPolicy = Annotated[str | None, typer.Option(help="What to do with missing samples: interpolate, or drop_lead.")]
+DropUnknownLeads = Annotated[
+    bool, typer.Option("--drop-unknown-leads", help="Leave out leads that the model does not know.")
+]
 AllStatements = Annotated[
     bool,
     typer.Option(

@@ -15,7 +15,17 @@ from .fake_hub import FakeHub
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 # docs/training.md speaks of a corpus of the reader's own.
-ALONE = ("classification", "corpora", "encoders", "measurements", "plotting", "questions", "reading", "simulation")
+ALONE = (
+    "classification",
+    "corpora",
+    "encoders",
+    "measurements",
+    "plotting",
+    "questions",
+    "reading",
+    "simulation",
+    "use",
+)
 
 
 @pytest.mark.parametrize("name", ALONE)

@@ -46,7 +46,7 @@ class ECGTree:
         from tqdm.auto import tqdm
 
         self.read, self.unreadable, self.skipped = 0, [], []
-        paths = self._files()
+        paths, self.skipped = files_of(self.folder)
         outcomes = self._one_process(paths) if self.workers == 1 else self._many_processes(paths)
         with tqdm(
             outcomes, total=len(paths), desc=f"Reading {self.folder.name}", unit="file", disable=not self.progress
@@ -68,34 +68,13 @@ class ECGTree:
         lines += [f"unreadable: {path}: {reason}" for path, reason in self.unreadable]
         return "\n".join(lines)
 
-    def _files(self) -> list[str]:
-        """Every file that may be an ECG by itself, sorted; the parts of WFDB records are counted as such."""
-        paths: list[str] = []
-        for folder, subfolders, names in os.walk(self.folder):
-            subfolders.sort()
-            base = os.path.relpath(folder, self.folder).replace(os.sep, "/")
-            records = {name[:-4] for name in names if name.endswith(".hea")}
-            parts = _segments(folder, records)
-            for name in sorted(names):
-                path = name if base == "." else f"{base}/{name}"
-                stem, suffix = os.path.splitext(name)
-                if suffix == ".hea" and stem in parts:
-                    self.skipped.append((path, "a segment of a WFDB record"))
-                elif stem in records and suffix.lower() in (".dat", ".mat", ".d"):
-                    self.skipped.append((path, "the signal file of a WFDB record"))
-                elif not os.path.isfile(os.path.join(folder, name)):
-                    self.skipped.append((path, "a device, pipe or broken link"))
-                else:
-                    paths.append(path)
-        return paths
-
     def _one_process(self, paths: list[str]) -> Iterator[tuple[str, str, Any]]:
         for path in paths:
-            yield path, *_read_one(str(self.folder / path), path, self.options)
+            yield path, *read_file(str(self.folder / path), path, self.options)
 
     def _many_processes(self, paths: list[str]) -> Iterator[tuple[str, str, Any]]:
         items = [(str(self.folder / path), path, self.options) for path in paths]
-        outcomes = in_processes(_read_one, items, self.workers, self.timeout_s)
+        outcomes = in_processes(read_file, items, self.workers, self.timeout_s)
         with closing(outcomes):  # ends the processes, also where the loop over the ECGs is left early
             for path, (outcome, failure) in zip(paths, outcomes, strict=True):
                 yield path, *(outcome if failure is None else ("unreadable", failure))
@@ -135,11 +114,42 @@ def iter_ecgs(
         raise ECGError(f"workers is {workers}; expected at least 1, or None.")
     if timeout_s is not None and not timeout_s > 0:
         raise ECGError(f"timeout_s is {timeout_s}; expected seconds above 0, or None for no limit.")
-    return ECGTree(folder, workers or min(_MAX_WORKERS, max(2, _cpus())), progress, timeout_s, options)
+    return ECGTree(folder, workers or default_workers(), progress, timeout_s, options)
+
+
+def default_workers() -> int:
+    """Processes that read where nobody says how many: one per CPU, at least 2 and at most 8."""
+    return min(_MAX_WORKERS, max(2, _cpus()))
 
 
 def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def files_of(folder: str | os.PathLike[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """(every file that may be an ECG by itself, sorted; (path, what it is) of parts of WFDB records and the like).
+
+    Paths are relative to the folder, with forward slashes.
+    """
+    paths: list[str] = []
+    skipped: list[tuple[str, str]] = []
+    for inside, subfolders, names in os.walk(folder):
+        subfolders.sort()
+        base = os.path.relpath(inside, folder).replace(os.sep, "/")
+        records = {name[:-4] for name in names if name.endswith(".hea")}
+        parts = _segments(inside, records)
+        for name in sorted(names):
+            path = name if base == "." else f"{base}/{name}"
+            stem, suffix = os.path.splitext(name)
+            if suffix == ".hea" and stem in parts:
+                skipped.append((path, "a segment of a WFDB record"))
+            elif stem in records and suffix.lower() in (".dat", ".mat", ".d"):
+                skipped.append((path, "the signal file of a WFDB record"))
+            elif not os.path.isfile(os.path.join(inside, name)):
+                skipped.append((path, "a device, pipe or broken link"))
+            else:
+                paths.append(path)
+    return paths, skipped
 
 
 def _segments(folder: str, records: set[str]) -> set[str]:
@@ -159,7 +169,7 @@ def _segments(folder: str, records: set[str]) -> set[str]:
     return found - {"~"}
 
 
-def _read_one(path: str, relative: str, options: dict[str, Any]) -> tuple[str, Any]:
+def read_file(path: str, relative: str, options: dict[str, Any]) -> tuple[str, Any]:
     """("read", records), ("skipped", what it is) or ("unreadable", reason)."""
     try:
         other = None if "format" in options else _other_kind(path, options)

@@ -86,7 +86,7 @@ def _read_or_not(path, relative, options):
 def forty_files(tmp_path, monkeypatch):
     for name in [f"{letter}{number:02d}" for number in range(20) for letter in "fz"]:
         (tmp_path / name).write_bytes(b"x")
-    monkeypatch.setattr(tree_module, "_read_one", _read_or_not)
+    monkeypatch.setattr(tree_module, "read_file", _read_or_not)
     return tmp_path
 
 
