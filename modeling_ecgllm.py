@@ -275,12 +275,8 @@ class ECGLLMForConditionalGeneration(ComposedModel, GenerationMixin):
         ecgs = (ecg_values, ecg_embeds, ecg_mask, lead_mask, ecg_lengths, preprocessing_id)
         inputs_embeds, ecg_tokens = self._embed(input_ids, inputs_embeds, *ecgs)
         loss_kwargs = {key: kwargs.pop(key) for key in ("num_items_in_batch", "shift_labels") if key in kwargs}
-        kwargs |= named_cache(
-            self.language_model,
-            cache=cache,
-            past_key_values=past_key_values,
-            cache_params=kwargs.pop("cache_params", None),
-        )
+        caches = {"cache": cache, "past_key_values": past_key_values, "cache_params": kwargs.pop("cache_params", None)}
+        kwargs |= named_cache(self.language_model, **caches)
         outputs = run_language_model(
             self.language_model,
             input_ids=None if inputs_embeds is not None else input_ids,

@@ -29,21 +29,24 @@ if TYPE_CHECKING:
 NOTICE = "Not a medical device: no answer may guide the care of a person."
 
 
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Folder of a checkpoint, or a Hub id with --trust-remote-code; by default the one that ships, which "
+        "learned from simulated ECGs alone.",
+    ),
+]
+
+
 @reads_ecgs
 def ask(
     reading: dict[str, Any],
     files: Annotated[
         list[str], typer.Argument(metavar="FILE... QUESTION", help="One or more ECG files, and then the question.")
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Folder of a checkpoint, or a Hub id with --trust-remote-code; by default the one that ships, "
-            "which learned from simulated ECGs alone.",
-        ),
-    ] = None,
+    model: Model = None,
     candidates: Annotated[
         str | None, typer.Option(help="Choose among these answers, separated by commas, instead of writing one.")
     ] = None,

@@ -102,6 +102,26 @@ def run_questions(context: StageContext, name: str, stage: QuestionStage, questi
     model = whole_model(trainer, model, lambda: build()[0])
     if not PartialState().is_main_process:
         return
+    model = _saved(model, processor, types, folder, apart)
+    metrics["answers"] = {}
+    if len(questions.get(stage.evaluate_split, ())) and stage.evaluate:
+        # Shuffled, because questions come type by type.
+        asked = questions[stage.evaluate_split].shuffle(seed=recipe.seed)
+        asked = asked.select(range(min(stage.evaluate, len(asked))))
+        metrics["answers"] = answer_metrics(model, processor, asked, context.signals)
+    metrics["answers_about"] = stage.evaluate_split
+    _print_answers(metrics["answers"], stage.evaluate_split)
+    context.run.mark_done(name, metrics)
+
+
+def _saved(
+    model: PreTrainedModel | PeftModel,
+    processor: ECGProcessor,
+    types: dict[str, torch.dtype],
+    folder: Path,
+    apart: bool,
+) -> PreTrainedModel:
+    """Write a stage's checkpoint: whole, or (apart) without the language model. Returns: the whole model, merged."""
     if isinstance(model, PeftModel):
         if apart:
             save_checkpoint(model.get_base_model(), folder / "model", [processor], trained_only=True)
@@ -112,15 +132,7 @@ def run_questions(context: StageContext, name: str, stage: QuestionStage, questi
     restore_types(model, types)
     if not (folder / "model").is_dir():
         save_checkpoint(model, folder / "model", [processor], trained_only=apart)
-    metrics["answers"] = {}
-    if len(questions.get(stage.evaluate_split, ())) and stage.evaluate:
-        # Shuffled, because questions come type by type.
-        asked = questions[stage.evaluate_split].shuffle(seed=recipe.seed)
-        asked = asked.select(range(min(stage.evaluate, len(asked))))
-        metrics["answers"] = answer_metrics(model, processor, asked, context.signals)
-    metrics["answers_about"] = stage.evaluate_split
-    _print_answers(metrics["answers"], stage.evaluate_split)
-    context.run.mark_done(name, metrics)
+    return model
 
 
 def _can_share(model: Any, examples: QuestionExamples, processor: ECGProcessor) -> bool:
