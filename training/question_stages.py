@@ -103,13 +103,12 @@ def run_questions(context: StageContext, name: str, stage: QuestionStage, questi
     if not PartialState().is_main_process:
         return
     model = _saved(model, processor, types, folder, apart)
-    metrics["answers"] = {}
+    metrics |= {"answers": {}, "answers_about": stage.evaluate_split}
     if len(questions.get(stage.evaluate_split, ())) and stage.evaluate:
         # Shuffled, because questions come type by type.
         asked = questions[stage.evaluate_split].shuffle(seed=recipe.seed)
         asked = asked.select(range(min(stage.evaluate, len(asked))))
         metrics["answers"] = answer_metrics(model, processor, asked, context.signals)
-    metrics["answers_about"] = stage.evaluate_split
     _print_answers(metrics["answers"], stage.evaluate_split)
     context.run.mark_done(name, metrics)
 
