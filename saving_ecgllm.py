@@ -129,8 +129,6 @@ class CompleteFolder(PushedWithOwnCard):
                 task: {"impl": name, "pt": ["AutoModel"], "tf": [], "type": "multimodal"}
                 for task, name in self._pipelines.items()
             }
-        for config in encoder_configs(self.config):  # of a part, which has none, and `pipeline` leaves classes in it
-            vars(config).pop("custom_pipelines", None)
         self.config.card_data = stated_card_data(self.config) or None
         if kwargs.get("is_main_process", True):
             _copy_code_of_encoder(self, Path(save_directory))

@@ -70,7 +70,9 @@ def embed(
         typer.echo(f"{len(found.skipped)} files in the folders are no ECGs by themselves; left out", err=True)
     for path, reason in found.refused:
         typer.echo(f"ecgllm: {reason if path in reason else f'{path}: {reason}'}", err=True)
-    if found.refused or not found.paths:
-        of = len(found.paths) + len(found.refused)
+    of = len(found.paths) + len(found.refused)
+    if not of:
+        raise ECGError(f"no ECG in {', '.join(map(str, files[:5]))}; expected ECG files, or folders that hold some")
+    if found.refused:
         typer.echo(f"ecgllm: {len(found.refused)} of {of} ECGs have no embedding", err=True)
         raise typer.Exit(2)

@@ -111,6 +111,7 @@ def test_whole_folders_end_well(folder: Path, capsys: pytest.CaptureFixture[str]
         (["{folder}/9.npz", "-o", "x.parquet"], "9.npz: there is no such file"),
         (["{folder}", "-o", "x.parquet", "--batch-size", "0"], "batch_size is 0; expected at least 1"),
         (["{folder}", "-o", "x.parquet", "--model", "{folder}"], "is no checkpoint: no config.json"),
+        (["{checkpoint}", "-o", "x.parquet", "--model", "{checkpoint}"], "no ECG in "),
         (["{folder}/notes.txt", "-o", "x.parquet", "--model", "{checkpoint}"], "1 of 1 ECGs have no embedding"),
     ],
 )

@@ -139,7 +139,7 @@ def test_a_language_model_s_encoder(tiny_llm: Callable[..., Any], ecgs: list[dic
 def test_an_encoder_out_of_a_pipeline_goes_on(
     encoder: ECGEncoder, tiny_llm: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """`pipeline` leaves classes in the configuration, which cannot be written."""
+    """Before a language model, and saved by the pipeline."""
     encoder.save_pretrained(tmp_path / "encoder")
     pipe = pipeline(model=str(tmp_path / "encoder"), trust_remote_code=True)
     model, processor = tiny_llm()
