@@ -248,6 +248,7 @@ torch.save(logits, sys.argv[1] + "/logits.pt")
 """
 
 
+@pytest.mark.slow
 def test_from_the_hub_where_the_package_is_and_where_it_is_not(
     hub, language_model: Path, tiny_encoder_config, inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,9 @@ RECIPE: dict[str, Any] = {
 }
 
 
+STAGES = tuple(RECIPE["stages"])
+"""The paper's."""
+
 TRAIN = "from ecgllm.train import main; main(arguments)"
 
 

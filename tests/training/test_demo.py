@@ -36,6 +36,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "case.hea"
 
 
+@pytest.mark.slow
 def test_it_trains_once_and_asks_about_one_two_and_a_file(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

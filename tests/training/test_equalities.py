@@ -75,7 +75,10 @@ def test_a_mean_of_means_would_be_seen(gradients: Callable[..., dict[str, torch.
 VARIED = {"augment": {"crop": 0.3, "amplitude": 0.2, "lead_dropout": 0.2}, "cache_encoder": False}
 
 
-@pytest.mark.parametrize(("tune", "changes"), [("full", {}), ("lora", {}), ("full", VARIED)])
+@pytest.mark.parametrize(
+    ("tune", "changes"),
+    [("lora", {}), *(pytest.param("full", changes, marks=pytest.mark.slow) for changes in ({}, VARIED))],
+)
 def test_questions_that_share_a_row_teach_what_they_teach_apart(
     tune: str,
     changes: dict[str, Any],

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ecgllm.training.recipe import STAGES
-
-from .conftest import ROOT, run_train
+from .conftest import ROOT, STAGES, run_train
 from .test_run import check_without_the_package
 
 

@@ -106,7 +106,8 @@ def test_what_learns_beside_bfloat16_is_float32(
     assert min(found.moved_shares("projector")) > 0.95
     saved = load_file(run / "model.safetensors")
     assert {value.dtype for value in saved.values()} == {HALF}
-    model = ECGLLMForConditionalGeneration.from_pretrained(run)
+    elsewhere = {"language_model": half_precision["language_model"]} if tune == "frozen" else {}
+    model = ECGLLMForConditionalGeneration.from_pretrained(run, **elsewhere)
     assert model.dtype == HALF and model.projector.layers[0].weight.dtype == HALF
     trained = next(value for name, value in found.weights.items() if name.endswith("layers.0.weight"))
     assert torch.equal(model.projector.layers[0].weight, trained.to(HALF))
@@ -117,7 +118,7 @@ def test_an_adapter_learns_in_float32_and_by_itself_answers_as_the_merged_model(
 ) -> None:
     own = stage(tune="lora", training={"max_steps": 12, "learning_rate": 1e-2, "save_steps": 12})
     found = Learning()
-    language_model = {"name": half_precision["language_model"]}
+    language_model = {"name": half_precision["language_model"], "merge": True}
     run = run_recipe(load_recipe(write_recipe(stages={"finetune": own}, language_model=language_model)), [found])
     assert found.moved == {torch.float32} and len([name for name in found.weights if "lora_" in name]) == 28
     adapter = load_file(run / "finetune" / "adapter" / "adapter_model.safetensors")

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.recipe import STAGES, RecipeError
+from ecgllm.training.recipe import RecipeError
 
-from .conftest import run_train_in_two
+from .conftest import STAGES, run_train_in_two
 
 RELATIVE = 1e-5
 CHECKPOINTED = [f"stages.{stage}.training.gradient_checkpointing=true" for stage in STAGES]

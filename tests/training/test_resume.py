@@ -15,10 +15,10 @@ import yaml
 
 from ecgllm.atomic_writing import InUseError
 from ecgllm.training import load_recipe, run_recipe
-from ecgllm.training.recipe import STAGES, RecipeError
+from ecgllm.training.recipe import RecipeError
 from ecgllm.training.run_folder import RunFolder
 
-from .conftest import run_train, start_train
+from .conftest import STAGES, run_train, start_train
 
 
 def kill_when(reached: Callable[[], bool], recipe: Path) -> None:

@@ -17,7 +17,7 @@ RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 # Enough for one batch of 32.
 RECORDS = 100
 # Their stages, packed rows and start from a checkpoint are those of `test_run` and `test_start_from`.
-SLOW = ("mimic-llama3-8b", "sim-then-real", "anyecg-compatible")
+SLOW = ("mimic-llama3-8b", "ptbxl-qwen2.5-0.5b", "sim-demo", "sim-then-real", "anyecg-compatible")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ STAGES = {
 main = runpy.run_path(str(ROOT / "benchmarks" / "sweep.py"))["main"]
 
 
+@pytest.mark.slow
 def test_the_table_sets_accuracy_against_cost(write_recipe: Callable[..., Path]) -> None:
     file = write_recipe(stages=STAGES)
     over = ["--over", "projector=[{type: linear}, {type: mlp, hidden_size: 24}]"]

@@ -122,6 +122,7 @@ def test_a_cast_gives_the_feature_to_what_others_opened(corpus, folders, tmp_pat
     np.testing.assert_array_equal(first["ecg"]["signal"], wanted["signal"])
 
 
+@pytest.mark.slow
 def test_what_follows_a_corpus_is_the_same(corpus, folders):
     wanted = build_questions(corpus, per_record=2, seed=3)
     found = [build_questions(load_corpus(folders[form]), per_record=2, seed=3) for form in ("arrow", "before")]

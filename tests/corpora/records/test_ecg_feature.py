@@ -131,6 +131,7 @@ def test_survives_save_to_disk(tmp_path):
     assert_same(loaded[3]["ecg"], example(3))
 
 
+@pytest.mark.slow
 def test_parquet_gives_the_feature_back_in_a_new_process(tmp_path):
     path = tmp_path / "corpus.parquet"
     dataset().to_parquet(path)

@@ -157,7 +157,7 @@ def test_what_is_made_together_is_made_once(lanes: int) -> None:
         assert len(made) == len(set(made)) == 3 and len(found) == 12 * BATCH  # 288 records of chunks of 128
 
 
-@pytest.mark.parametrize(("workers", "rank"), [(0, 0), (2, 1)])
+@pytest.mark.parametrize(("workers", "rank"), [pytest.param(0, 0, marks=pytest.mark.slow), (2, 1)])
 def test_a_stream_goes_on_where_it_was(workers: int, rank: int, shards: Path) -> None:
     for windows in (SimulatedWindows(0, []), ParquetWindows(shards, "report", [], seed=1)):
         whole = drawn(windows, 9, workers, rank, 2)
