@@ -50,6 +50,7 @@ def ask(*checkpoints: str | Path, cwd: Path) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_a_shipped_folder_answers_as_the_run_does_through_links(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
