@@ -54,15 +54,8 @@ def embed(
     settings = {"drop_unknown_leads": drop_unknown_leads} | ({"nan_policy": nan_policy} if nan_policy else {})
     with quiet():
         embedder = load_embedder(str(shipped_checkpoint()) if model is None else model, trust_remote_code)
-        found = embed_files(
-            files,
-            embedder,
-            batch_size=batch_size,
-            workers=workers,
-            progress=sys.stderr.isatty(),
-            reading=reading,
-            **settings,
-        )
+        settings |= {"batch_size": batch_size, "workers": workers, "progress": sys.stderr.isatty()}
+        found = embed_files(files, embedder, reading=reading, **settings)
     if found.paths:
         found.write_parquet(output)
         typer.echo(f"{len(found.paths)} embeddings of {found.vectors.shape[1]} numbers in {output}")
