@@ -9,12 +9,13 @@ import pytest
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from ecgllm.corpora import load_corpus
 from ecgllm.shipped import shipped_checkpoint
+from ecgllm.signals.simulation import simulate_ecgs
 
 from .fake_hub import FakeHub
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-# docs/training.md speaks of a corpus of the reader's own.
 ALONE = (
     "classification",
     "corpora",
@@ -58,11 +59,24 @@ def test_what_is_shared_runs(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.M
     assert hub.repos["model", "someone/ecg"].private and hub.repos["dataset", "someone/ecgs"].private
 
 
-def _run(name: str) -> dict:
-    """The names that a guide's examples leave behind."""
+def test_training_runs_where_the_records_are(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its corpora lie in path/to; its `records` are the reader's own, here simulated."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("path/to", "shards"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("ludb", "ptbxl"):
+        (tmp_path / "path" / "to" / name).symlink_to(shared_data / name)
+    names = _run("training", records=simulate_ecgs(4, seed=1))
+    assert len(load_corpus("mine")) == 4 and len(load_corpus("real")) == len(names["corpus"]) > 100
+    assert len(list(Path("shards").iterdir())) == 64
+
+
+def _run(name: str, **names: Any) -> dict:
+    """The names that a guide's examples leave behind. names: those that they begin with."""
     blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / f"{name}.md").read_text(encoding="utf-8"), re.M | re.S)
     assert blocks
-    names: dict = {}
     for number, block in enumerate(blocks, start=1):
         exec(compile(block, f"{name}.md, example {number}", "exec"), names)
     return names
