@@ -15,7 +15,7 @@ import numpy as np
 
 from ...limits import DEFAULT_MAX_BYTES, check_size
 from ...record import ECGReadError, ECGRecord, known_lead_name
-from .common import read_common
+from .format16 import read_format16
 from .header import Segment, WFDBHeader, header_text, read_header, record_name
 from .samples import read_counts
 from .scaling import to_millivolt
@@ -46,7 +46,7 @@ def read_wfdb(
     path = os.fspath(header_path)
     text = header_text(path) if text is None else text
     header = read_header(path, text)
-    record = read_common(header, signal_file, verify_checksum, max_bytes)
+    record = read_format16(header, signal_file, verify_checksum, max_bytes)
     if record is not None:
         return record
     options = {"allow_truncated": allow_truncated, "verify_checksum": verify_checksum, "max_bytes": max_bytes}

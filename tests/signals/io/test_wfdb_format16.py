@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ecgllm.signals import ECGReadError
-from ecgllm.signals.io.wfdb import common as wfdb_common
+from ecgllm.signals.io.wfdb import format16
 from ecgllm.signals.io.wfdb import reader as wfdb_reader
 from ecgllm.signals.io.wfdb.header import read_header
 from ecgllm.signals.io.wfdb.reader import read_wfdb
@@ -21,11 +21,11 @@ def read_both(path, monkeypatch, **options):
     except ECGReadError:
         fast = None
     else:
-        fast = wfdb_common.read_common(
+        fast = format16.read_format16(
             header, None, options.get("verify_checksum", True), options.get("max_bytes", 1 << 30)
         )
     with monkeypatch.context() as patched:
-        patched.setattr(wfdb_reader, "read_common", lambda *arguments: None)
+        patched.setattr(wfdb_reader, "read_format16", lambda *arguments: None)
         try:
             return fast, read_wfdb(path, **options)
         except ECGReadError as error:
@@ -127,11 +127,9 @@ def test_other_lengths_are_left_to_the_general_way(tmp_path, monkeypatch, change
 def test_counts_share_no_memory(tmp_path):
     """Neither with the next read, nor, kept in the module, with another process that was forked."""
     path = write(tmp_path)
-    first, second = (wfdb_common._counts(str(path.with_suffix(".dat")), 0, 12 * 1003) for _ in range(2))
+    first, second = (format16._counts(str(path.with_suffix(".dat")), 0, 12 * 1003) for _ in range(2))
     assert not np.shares_memory(first, second)
-    kept = [
-        name for name, value in vars(wfdb_common).items() if isinstance(value, (np.ndarray, memoryview, mmap.mmap))
-    ]
+    kept = [name for name, value in vars(format16).items() if isinstance(value, (np.ndarray, memoryview, mmap.mmap))]
     assert kept == []
 
 

@@ -39,7 +39,7 @@ class _Plain(NamedTuple):
     lowest_span: float
 
 
-def read_common(
+def read_format16(
     header: WFDBHeader, signal_file: str | os.PathLike[str] | None, verify_checksum: bool, max_bytes: int
 ) -> ECGRecord | None:
     """Read the record of `header`. Arguments as `read_wfdb`. None: read it the general way."""
