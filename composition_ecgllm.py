@@ -221,10 +221,15 @@ class ComposedModel(ECGPreTrainedModel):
         Args: trained_only: True saves encoder, projector and adapter, and names the language model; None does so where
             the model was loaded from such a checkpoint. Others as in transformers.
         Raises: CheckpointError for trained_only where the language model was changed, or is in no checkpoint of its
-            own by which it could be named.
+            own by which it could be named; and for trained_only=False where the adapter is not merged.
         """
         base = self.config.language_model_base
         if not (trained_only or (trained_only is None and base is not None)):
+            if base is not None and any(of_adapter(name) for name, _ in self.named_parameters()):
+                raise CheckpointError(
+                    "The adapter is beside the language model's layers, and transformers would save it alone, without "
+                    'encoder and projector. Load the checkpoint with adapter="merge" to save the whole model.'
+                )
             self.config.language_model_base = None
             try:
                 return super().save_pretrained(save_directory, push_to_hub, **kwargs)

@@ -109,6 +109,8 @@ def test_same_logits(folder: Path, trained, inputs, adapter: str) -> None:
 
 def test_saved_again_in_either_form(folder: Path, trained, inputs, tmp_path: Path) -> None:
     kept = ECGLLMForConditionalGeneration.from_pretrained(folder)
+    with pytest.raises(CheckpointError, match='adapter="merge" to save the whole model'):
+        kept.save_pretrained(tmp_path / "whole", trained_only=False)
     kept.save_pretrained(tmp_path / "models" / "again")
     again = AutoModel.from_pretrained(tmp_path / "models" / "again")
     assert torch.allclose(_logits(again, inputs), trained[1], atol=1e-5)
