@@ -30,6 +30,7 @@ _MODULE_OF = {
     "ECGTextDualEncoderProcessor": "dual_encoder_processing_ecgllm",
     "ECGTextToTextPipeline": "pipeline_ecgllm",
     "ECGFeatureExtractionPipeline": "embedding_pipeline_ecgllm",
+    "ECGClassificationPipeline": "classification_pipeline_ecgllm",
     "ZeroShotECGClassificationPipeline": "zero_shot_pipeline_ecgllm",
     "ECGReadError": "signals",
     "ECGRecord": "signals",

@@ -17,6 +17,7 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple, logging
 
+from .classification_pipeline_ecgllm import ECGClassificationPipeline
 from .configuration_ecgllm import ECGClassifierConfig
 from .encoder_adapter_ecgllm import as_encoder, build_encoder
 from .encoder_ecgllm import ECGEncoder, ECGPreTrainedModel, check_preprocessing, check_values
@@ -36,6 +37,7 @@ class ECGForSequenceClassification(ECGPreTrainedModel):
     config: ECGClassifierConfig
     config_class = ECGClassifierConfig
     _code_module = "classification_ecgllm"
+    _pipelines = {"ecg-classification": f"classification_pipeline_ecgllm.{ECGClassificationPipeline.__name__}"}
     base_model_prefix = "ecg_encoder"
     main_input_name = "ecg_values"
     # The rest of the model that the encoder is taken out of; what it has of a head is refused by its shape.

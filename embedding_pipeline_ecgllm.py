@@ -12,11 +12,10 @@ import torch
 
 from .configuration_ecgllm import count_tokens
 from .errors_ecgllm import ECGError
-from .pipeline_base_ecgllm import ECGPipeline, check_settings, one_or_many, prepare_one
-from .processor_parts_ecgllm import check_fits, feature_extractor_for
+from .pipeline_base_ecgllm import ECGModelPipeline, check_settings
 
 
-class ECGFeatureExtractionPipeline(ECGPipeline):
+class ECGFeatureExtractionPipeline(ECGModelPipeline):
     """Embed ECGs.
 
     Examples:
@@ -25,22 +24,6 @@ class ECGFeatureExtractionPipeline(ECGPipeline):
         pipe(KeyDataset(corpus, "ecg"), batch_size=32)  # an iterator
         pipe(ecg, return_tokens=True)["tokens"]  # [tokens, hidden]
     """
-
-    _load_processor = False
-    _load_feature_extractor = None  # else as the encoder's configuration says
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        config = self.model.config
-        self.encoder_config = getattr(config, "encoder_config", config)
-        if not hasattr(self.encoder_config, "patch_size"):
-            raise ECGError(
-                f"The model is a {type(self.model).__name__}, in which there is no ECG encoder; expected an encoder, "
-                "or a model that holds one."
-            )
-        if self.feature_extractor is None:
-            self.feature_extractor = feature_extractor_for(self.encoder_config)
-        check_fits(self.feature_extractor, self.encoder_config)
 
     def _sanitize_parameters(
         self, return_tokens: bool | None = None, return_tensors: str | None = None, **ecg_settings: Any
@@ -68,11 +51,7 @@ class ECGFeatureExtractionPipeline(ECGPipeline):
         Raises: ECGInputError as `ECGFeatureExtractor`, and for an ECG that is flat or noise alone; TypeError for an
             unknown argument.
         """
-        inputs = one_or_many(inputs)
-        return [] if isinstance(inputs, list) and not inputs else super().__call__(inputs, **kwargs)
-
-    def preprocess(self, inputs: Any, **settings: Any) -> dict[str, list[Any]]:
-        return {"ecgs": [prepare_one(self.feature_extractor, inputs, **settings)]}
+        return super().__call__(inputs, **kwargs)
 
     def _forward(self, model_inputs: dict[str, list[Any]], return_tokens: bool = False) -> dict[str, torch.Tensor]:
         """Embed a batch: embeddings [ecgs, hidden]; tokens [ecgs, tokens, hidden], and how many are each ECG's own

@@ -32,6 +32,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .beats_ecgllm import ECGBeatEncoder
 from .classification_ecgllm import ECGForSequenceClassification
+from .classification_pipeline_ecgllm import ECGClassificationPipeline
 from .composition_ecgllm import ComposedModel
 from .configuration_ecgllm import ECGClassifierConfig, ECGLLMConfig, ECGTextDualEncoderConfig, count_tokens
 from .dual_encoder_ecgllm import ECGTextDualEncoder
@@ -430,6 +431,7 @@ def _put_in_place(
 _PIPELINES = {
     "ecg-text-to-text": ECGTextToTextPipeline,
     "ecg-feature-extraction": ECGFeatureExtractionPipeline,
+    "ecg-classification": ECGClassificationPipeline,
     "zero-shot-ecg-classification": ZeroShotECGClassificationPipeline,
 }
 

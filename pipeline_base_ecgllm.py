@@ -1,4 +1,5 @@
-"""What all pipelines here share (`ECGPipeline`): inputs of any kind, one by one or in batches, and whole folders.
+"""What all pipelines here share (`ECGPipeline`): inputs of any kind, one by one or in batches, and whole folders; and
+what those of models that see ECGs alone do (`ECGModelPipeline`).
 
 In: an ECG or a list, generator or data set of ECGs (for questions: of what is asked about them). Out: what
 transformers' pipelines give: one result, a list for a list, an iterator for all else. Decided here: items of a batch
@@ -18,6 +19,7 @@ from transformers import Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
 from .errors_ecgllm import ECGError
+from .processor_parts_ecgllm import check_fits, feature_extractor_for
 from .saving_ecgllm import PushedWithOwnCard, split_hub_arguments
 
 ECG_SETTINGS = ("sampling_rate", "leads", "nan_policy", "drop_unknown_leads", "require_heart")
@@ -66,6 +68,33 @@ class ECGPipeline(PushedWithOwnCard, Pipeline):
         return PipelineIterator(outputs, self.postprocess, postprocess_params)
 
 
+class ECGModelPipeline(ECGPipeline):
+    """A pipeline of a model that sees ECGs alone: an encoder, or a model that holds one."""
+
+    _load_processor = False
+    _load_feature_extractor = None  # else as the encoder's configuration says
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        config = self.model.config
+        self.encoder_config = getattr(config, "encoder_config", config)
+        if not hasattr(self.encoder_config, "patch_size"):
+            raise ECGError(
+                f"The model is a {type(self.model).__name__}, in which there is no ECG encoder; expected an encoder, "
+                "or a model that holds one."
+            )
+        if self.feature_extractor is None:
+            self.feature_extractor = feature_extractor_for(self.encoder_config)
+        check_fits(self.feature_extractor, self.encoder_config)
+
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        inputs = one_or_many(inputs)
+        return [] if isinstance(inputs, list) and not inputs else super().__call__(inputs, **kwargs)
+
+    def preprocess(self, inputs: Any, **settings: Any) -> dict[str, list[Any]]:
+        return {"ecgs": [prepare_one(self.feature_extractor, inputs, **settings)]}
+
+
 def _join(items: list[dict[str, list[Any]]]) -> dict[str, list[Any]]:
     return {name: [one for item in items for one in item[name]] for name in items[0]}
 
@@ -100,4 +129,4 @@ def prepare_one(feature_extractor: Any, ecg: Any, require_heart: bool = True, **
     return prepared[0]
 
 
-__all__ = ["ECG_SETTINGS", "ECGPipeline", "check_settings", "one_or_many", "prepare_one"]
+__all__ = ["ECG_SETTINGS", "ECGModelPipeline", "ECGPipeline", "check_settings", "one_or_many", "prepare_one"]

@@ -34,6 +34,7 @@ TRAVELS = (  # the ground floor from below: each imports only those before it
     "processor_parts_ecgllm",
     "pipeline_base_ecgllm",
     "embedding_pipeline_ecgllm",
+    "classification_pipeline_ecgllm",
     "conversation_ecgllm",
     "chat_template_ecgllm",
     "batch_ecgllm",

@@ -49,8 +49,9 @@ pytestmark = pytest.mark.smoke
 
 MODEL_FILES = {
     "README.md", "config.json", "generation_config.json", "model.safetensors", "batch_ecgllm.py", "beats_ecgllm.py",
-    "chat_template_ecgllm.py", "classification_ecgllm.py", "composition_ecgllm.py", "configuration_ecgllm.py",
-    "conversation_ecgllm.py", "dual_encoder_ecgllm.py", "language_model_base_ecgllm.py", "weights_ecgllm.py",
+    "chat_template_ecgllm.py", "classification_ecgllm.py", "classification_pipeline_ecgllm.py",
+    "composition_ecgllm.py", "configuration_ecgllm.py", "conversation_ecgllm.py",
+    "dual_encoder_ecgllm.py", "language_model_base_ecgllm.py", "weights_ecgllm.py",
     "encoder_adapter_ecgllm.py", "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py",
     "heart_ecgllm.py", "language_model_ecgllm.py", "loading_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py",
     "embedding_pipeline_ecgllm.py", "pipeline_base_ecgllm.py", "processor_parts_ecgllm.py",
@@ -67,7 +68,9 @@ DUAL_ENCODER_FILES = ENCODER_FILES | {
     "beats_ecgllm.py", "dual_encoder_ecgllm.py", "dual_encoder_processing_ecgllm.py", "encoder_adapter_ecgllm.py",
     "trained_words_ecgllm.py", "zero_shot_pipeline_ecgllm.py",
 }  # fmt: skip
-CLASSIFIER_FILES = ENCODER_FILES | {"beats_ecgllm.py", "classification_ecgllm.py", "encoder_adapter_ecgllm.py"}
+CLASSIFIER_FILES = ENCODER_FILES | {
+    "beats_ecgllm.py", "classification_ecgllm.py", "classification_pipeline_ecgllm.py", "encoder_adapter_ecgllm.py",
+}  # fmt: skip
 TEXT_FILES = {"processor_config.json", "tokenizer.json", "tokenizer_config.json"}
 PROCESSOR_FILES = {
     "batch_ecgllm.py", "chat_template.jinja", "chat_template_ecgllm.py", "configuration_ecgllm.py",
@@ -190,6 +193,8 @@ for name in ("encoder", "dual"):
 pipe = pipeline("zero-shot-ecg-classification", model=str(work / "dual-again"), **trust)
 found["zero-shot"] = pipe(ecg, candidate_labels=["AF", "SR"])
 pipe.save_pretrained(work / "dual-pipeline")
+pipe = pipeline(model=str(work / "classifier-again"), **trust)
+found["labels"] = [pipe.task, *pipe([ecg, ecg], batch_size=2)[1]]
 found["scores"] = {classifier.config.id2label[number]: score for number, score in enumerate(scores)}
 print(json.dumps(found))
 """
@@ -301,7 +306,8 @@ def test_encoders_need_no_package(
     text_encoder = BertModel(
         BertConfig(vocab_size=300, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     )
-    classifier = ECGForSequenceClassification.from_encoder(encoder, id2label={0: "NORM", 1: "MI"}).eval()
+    problem = {"id2label": {0: "NORM", 1: "MI"}, "problem_type": "multi_label_classification"}
+    classifier = ECGForSequenceClassification.from_encoder(encoder, **problem).eval()
     models = {
         "encoder": encoder,
         "dual": ECGTextDualEncoder.from_encoder_and_text_encoder(encoder, text_encoder),
@@ -323,7 +329,10 @@ def test_encoders_need_no_package(
     assert classes.pop("other") == [False, True, False]
     with torch.no_grad():
         scores = classifier(**extractor(ecg)).logits.sigmoid()[0].tolist()
-    assert classes.pop("scores") == {"NORM": pytest.approx(scores[0]), "MI": pytest.approx(scores[1])}
+    by_label = {"NORM": pytest.approx(scores[0]), "MI": pytest.approx(scores[1])}
+    assert classes.pop("scores") == by_label
+    task, *labels = classes.pop("labels")
+    assert task == "ecg-classification" and {each["label"]: each["score"] for each in labels} == by_label
     with torch.no_grad():
         embedding = models["dual"].eval().get_ecg_features(**extractor(ecg)).pooler_output[0]
     assert classes.pop("encoder embeds") == pytest.approx(

@@ -30,8 +30,13 @@ labels, errors included. Probabilities are not calibrated."""
 
 _ENCODES = "An ECG and text encoder in one space: `AutoModel.from_pretrained(path, trust_remote_code=True)`."
 _CLASSIFIES = """\
-A label's probability: `AutoModelForSequenceClassification` and `AutoFeatureExtractor.from_pretrained(path,
-trust_remote_code=True)`, then `model(**extractor(ecg)).logits.sigmoid()`; names are in `model.config.id2label`."""
+```python
+from transformers import pipeline
+
+pipe = pipeline(model=path, trust_remote_code=True)
+ecg = {"signal": signal, "sampling_rate": 500, "leads": ["I", "II", "III"]}  # [leads, samples] in mV
+pipe(ecg)  # a score for each label
+```"""
 _ANSWERS = """\
 ```python
 from transformers import pipeline

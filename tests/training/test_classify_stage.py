@@ -1,6 +1,7 @@
 """The stage `classify`: linear probe, fine-tuning from it, figures, and what its recipe refuses."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from safetensors.torch import load_file
 from ecgllm import ECGFeatureExtractor, ECGForSequenceClassification
 from ecgllm.training import dry_run, load_recipe, run_recipe
 from ecgllm.training.recipe import RecipeError
+
+from ..test_pipeline import make_ecg
 
 LABELS = ["sinus rhythm", "conduction disturbance"]
 # What a recipe may leave out when it starts from a checkpoint.
@@ -60,6 +63,10 @@ def test_a_linear_probe_and_fine_tuning_that_starts_from_it(
     assert "are held against the source's own\nlabels" in card and "questions" not in card.split("## Recipe")[0]
     assert "49 simulated ECGs, no patient's data; then " in card
 
+    (snippet,) = re.findall(r"```python\n(.*?)```", card, re.S)
+    ecg = make_ecg()
+    exec(snippet, found := {"path": str(run), "signal": ecg["signal"]})
+    assert {each["label"] for each in found["pipe"](ecg)} == set(LABELS)
     model = ECGForSequenceClassification.from_pretrained(run)
     assert list(model.config.id2label.values()) == LABELS
     assert model.config.encoder_config.preprocessing == ECGFeatureExtractor.from_pretrained(run).preprocessing
