@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from transformers import BatchFeature, FeatureExtractionMixin
 
-from .configuration_ecgllm import preprocessing_fingerprint
+from .configuration_base_ecgllm import preprocessing_fingerprint
 from .heart_ecgllm import NO_HEART, find_heart
 from .saving_ecgllm import PushedWithOwnCard, copy_code
 from .signal_ecgllm import (

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-from .configuration_ecgllm import UntrustedConfig, encoder_configs
+from .configuration_base_ecgllm import UntrustedConfig, encoder_configs
 from .errors_ecgllm import CheckpointError
 
 _MOST_NAMES = 8

@@ -22,7 +22,7 @@ from transformers.configuration_utils import PreTrainedConfig
 from transformers.dynamic_module_utils import custom_object_save, get_relative_import_files
 from transformers.utils import cached_file
 
-from .configuration_ecgllm import encoder_configs
+from .configuration_base_ecgllm import encoder_configs
 
 LIMITS = (
     "For research. Not a medical device: not for diagnosis, monitoring or treatment. The model answers with\n"

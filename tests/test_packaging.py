@@ -24,6 +24,8 @@ NOT_SHIPPED = {"tests", "benchmarks", "docs", "build", "dist", "requirements"}
 TRAVELS = (  # the ground floor from below: each imports only those before it
     "errors_ecgllm",
     "weights_ecgllm",
+    "configuration_base_ecgllm",
+    "encoder_configuration_ecgllm",
     "configuration_ecgllm",
     "trained_words_ecgllm",
     "signal_ecgllm",

@@ -764,7 +764,7 @@ def test_a_feature_extractor_alone_is_complete(tmp_path: Path) -> None:
     extractor = ECGFeatureExtractor(scaling="minmax")
     extractor.save_pretrained(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {
-        "configuration_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
+        "configuration_base_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
         "saving_ecgllm.py", "signal_ecgllm.py",
         "preprocessor_config.json",
     }  # fmt: skip
