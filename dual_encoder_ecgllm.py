@@ -173,6 +173,13 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         """The inverse temperature from its learned logarithm, 100 at most."""
         return scale.clamp(max=_MAX_SCALE).exp()
 
+    def logits(self, ecg_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        """[ecgs, texts] from unit vectors: the larger, the better a text fits an ECG. After the sigmoid loss their
+        sigmoid is a probability, after InfoNCE their softmax over the texts.
+        """
+        logits = self.temperature(self.logit_scale) * ecg_embeds @ text_embeds.T
+        return logits if self.logit_bias is None else logits + self.logit_bias
+
     @can_return_tuple
     def forward(
         self,
@@ -192,7 +199,7 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         ecg_embeds, text_embeds = (
             nn.functional.normalize(output.pooler_output, dim=-1) for output in (ecg_output, text_output)
         )
-        logits = self.temperature(self.logit_scale) * ecg_embeds @ text_embeds.T
+        logits = self.logits(ecg_embeds, text_embeds)
         return ECGTextDualEncoderOutput(
             logits_per_ecg=logits,
             logits_per_text=logits.T,

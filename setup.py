@@ -2,8 +2,8 @@
 
 The same files serve `pip install`, `trust_remote_code=True` and a reader who opens the folder, so the root folder
 itself is mapped to the package name. What goes into the wheel is decided here: root modules except this file, every
-sub-package that has an `__init__.py` and is not a test, benchmark or guide, and as data the recipes and the checkpoint
-that ships, whose links to the root's code become files.
+sub-package that has an `__init__.py` and is not a test, benchmark or guide, and as data the recipes and the
+checkpoints that ship, whose links to the root's code become files.
 """
 
 from pathlib import Path
@@ -67,7 +67,7 @@ EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requ
 setup(
     packages=["ecgllm", *(f"ecgllm.{name}" for name in SUBPACKAGES)],
     package_dir={"ecgllm": "."},
-    package_data={"ecgllm": ["recipes/*.yaml", "recipes/accelerate/*.yaml", "checkpoints/ecgllm-tiny/*"]},
+    package_data={"ecgllm": ["recipes/*.yaml", "recipes/accelerate/*.yaml", "checkpoints/*/*"]},
     include_package_data=False,
     install_requires=CORE,
     extras_require=EXTRAS,

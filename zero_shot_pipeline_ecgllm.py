@@ -86,11 +86,9 @@ class ZeroShotECGClassificationPipeline(ECGPipeline):
         if self._held is None or self._held[0] != texts:  # the same for all ECGs of a call
             self._held = texts, self.model.get_text_embeds(**self.processor(text=texts).to(self.device))
         ecgs = self.model.get_ecg_embeds(**self.processor.feature_extractor(model_inputs["ecgs"]).to(self.device))
-        logits = self.model.temperature(self.model.logit_scale) * ecgs @ self._held[1].T
-        if self.model.config.loss_type == "sigmoid":
-            scores = (logits + self.model.logit_bias).float().sigmoid()
-        else:
-            scores = logits.float().softmax(dim=-1)
+        logits = self.model.logits(ecgs, self._held[1]).float()
+        sigmoid = self.model.config.loss_type == "sigmoid"
+        scores = logits.sigmoid() if sigmoid else logits.softmax(dim=-1)
         return {"scores": scores, "candidate_labels": [candidate_labels] * len(scores)}
 
     def postprocess(self, model_outputs: dict[str, Any]) -> list[dict[str, Any]]:

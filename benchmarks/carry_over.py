@@ -7,7 +7,8 @@ record of the corpora is held against the plain statement of every finding that 
 leaves open does not count.
 Printed, most certain first: AUROC with its 95 % interval over patients, positives and negatives, and the mean over the
 findings with at least five of either. Labels of different corpora follow different habits: a low figure may be the
-fault of either.
+fault of either. Beside it the mean in sentences that training does not use, and in names that it does not use
+(`UNSEEN_NAMES`), each against the finding's own name for the same findings: how much hangs on the words.
 """
 
 from __future__ import annotations
@@ -28,10 +29,48 @@ from transformers import AutoTokenizer
 from ecgllm import ECGFeatureExtractor, ECGTextDualEncoder
 from ecgllm.corpora import prepare_with_report
 from ecgllm.findings.labels import implied
-from ecgllm.findings.statement_texts import holds, statement_paraphrases
+from ecgllm.findings.statement_texts import also_called, holds, statement_paraphrases
 from ecgllm.signal_ecgllm import ECGInputError
 from ecgllm.signals.simulation import FINDINGS
 from ecgllm.training.pretraining_metrics import zero_shot
+
+UNSEEN_NAMES = {
+    "normal ecg": "an ordinary ECG without pathological findings",
+    "sinus rhythm": "the sinus node sets the rhythm",
+    "sinus bradycardia": "bradycardia, sinus",
+    "sinus tachycardia": "tachycardia, sinus",
+    "sinus arrhythmia": "respiratory arrhythmia",
+    "atrial fibrillation": "auricular fibrillation",
+    "atrial flutter": "fluttering of the atria",
+    "supraventricular tachycardia": "supraventricular tachyarrhythmia",
+    "ventricular tachycardia": "tachycardia of ventricular origin",
+    "first degree av block": "lengthened PR interval",
+    "av block": "disturbed AV conduction",
+    "bundle branch block": "blocked bundle branch",
+    "complete right bundle branch block": "full right bundle block",
+    "complete left bundle branch block": "full left bundle block",
+    "incomplete right bundle branch block": "partial right bundle branch block",
+    "left anterior fascicular block": "block of the left anterior fascicle",
+    "premature atrial complexes": "supraventricular ectopy",
+    "premature ventricular complexes": "ventricular ectopy",
+    "left atrial enlargement": "a large left atrium",
+    "left ventricular hypertrophy": "a thick left ventricle",
+    "left axis deviation": "QRS axis turned to the left",
+    "low qrs voltage": "small QRS complexes",
+    "myocardial infarction": "infarcted myocardium",
+    "acute myocardial infarction": "a fresh infarct",
+    "old myocardial infarction": "a scar of an infarct",
+    "anterior myocardial infarction": "infarct of the anterior wall",
+    "inferior myocardial infarction": "infarct of the inferior wall",
+    "lateral myocardial infarction": "infarct of the lateral wall",
+    "st elevation myocardial infarction": "infarction with ST elevation",
+    "t wave inversion": "inversion of T",
+    "t wave abnormality": "abnormal T waves",
+    "early repolarization": "repolarization that begins early",
+    "ventricular pacing": "stimulation of the ventricle by a pacemaker",
+    "paced rhythm": "an artificial pacemaker",
+}
+"""Finding -> how somebody might say it. None of these is a text of training: that is checked."""
 
 
 class Reader:
@@ -43,10 +82,15 @@ class Reader:
         self.feature_extractor = ECGFeatureExtractor.from_pretrained(checkpoint)
 
     @torch.no_grad()
-    def statements(self, names: list[str]) -> np.ndarray:
-        """[findings, dim] unit vectors of their plain statements."""
-        texts = self.tokenizer([statement_paraphrases(name)[0] for name in names], padding=True, return_tensors="pt")
-        return self.model.get_text_embeds(texts["input_ids"], texts["attention_mask"]).numpy()
+    def texts(self, texts: list[str]) -> np.ndarray:
+        """[texts, dim], unit vectors."""
+        encoded = self.tokenizer(texts, padding=True, return_tensors="pt")
+        return self.model.get_text_embeds(encoded["input_ids"], encoded["attention_mask"]).numpy()
+
+    @torch.no_grad()
+    def probabilities(self, ecgs: np.ndarray, texts: np.ndarray) -> np.ndarray:
+        """[ecgs, texts] from unit vectors."""
+        return self.model.logits(torch.from_numpy(ecgs), torch.from_numpy(texts)).sigmoid().numpy()
 
     @torch.no_grad()
     def ecg(self, ecg: dict) -> np.ndarray:
@@ -86,11 +130,83 @@ def print_findings(found: dict) -> None:
     print(f"{'mean over ' + str(len(ranked)) + ' findings':<54}{means[0]:>20}{means[1]:>20}")
 
 
+def wordings(reader: Reader, names: list[str]) -> dict[str, tuple[list[str], np.ndarray]]:
+    """Kind of words -> (findings that are said so, unit vectors [findings, dim])."""
+    for name, unseen in UNSEEN_NAMES.items():
+        if unseen in (name, *also_called(name)):
+            raise SystemExit(f"{unseen!r} is a name that training uses")
+    sentences = [statement_paraphrases(name, "test") for name in names]
+    named = [name for name in names if name in UNSEEN_NAMES]
+    said = reader.texts([text for own in sentences for text in own]).reshape(len(names), len(sentences[0]), -1)
+    return {
+        "its name": (names, reader.texts([statement_paraphrases(name)[0] for name in names])),
+        "sentences that training does not use": (names, said.mean(axis=1)),
+        "names that training does not use": (named, reader.texts([UNSEEN_NAMES[name] for name in named])),
+    }
+
+
+def by_words(
+    reader: Reader, vectors: np.ndarray, targets: np.ndarray, names: list[str], patients: list[str]
+) -> dict[str, dict[str, list[float] | int]]:
+    """Kind of words -> mean AUROC of the findings that are said so, "its_name" of the same ones, and their number."""
+    said, found = wordings(reader, names), {}
+    plain = said["its name"][1]
+    for kind, (own, texts) in said.items():
+        columns = [names.index(name) for name in own]
+        figures = [zero_shot(vectors @ each.T, targets[:, columns], own, patients) for each in (texts, plain[columns])]
+        found[kind] = {
+            "auroc": figures[0]["macro"],
+            "its_name": figures[1]["macro"],
+            "findings": len(figures[0]["findings"]),
+        }
+    return found
+
+
+def at_one_half(probabilities: np.ndarray, targets: np.ndarray, names: list[str], measured: list[str]) -> list[float]:
+    """Mean over the measured findings of [sensitivity, specificity] where a probability over 1/2 is a yes."""
+    columns = [names.index(name) for name in measured]
+    yes, known = probabilities[:, columns] > 0.5, targets[:, columns]
+    return [float(np.mean([(yes[:, c] == bool(what))[known[:, c] == what].mean() for c in range(len(columns))]))
+            for what in (1, 0)]  # fmt: skip
+
+
+def section(figures: dict, records: dict[str, int]) -> str:
+    """Markdown for a dual encoder's card."""
+    counted = ", ".join(f"{count} of {name}" for name, count in records.items())
+    lines = [
+        "## On real records that it never saw",
+        "",
+        f"Measured by `benchmarks/carry_over.py` on {counted}: AUROC of the similarity of an ECG and a text, a mean "
+        "over findings with at least 5 records with and 5 without; chance is 0.5. Intervals are 95 %, over patients. "
+        "Labels of different sources follow different habits; among pairs of records of one source the mean is "
+        "{:.3f} ({:.3f} to {:.3f}). A probability over 1/2 as a yes: sensitivity {:.3f}, specificity {:.3f}, means "
+        "over the findings.".format(*figures["within"], *figures["at_one_half"]),
+        "",
+        "| a finding is said by | AUROC | interval | by its name, the same findings | findings |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        "| {} | {:.3f} | {:.3f} to {:.3f} | {:.3f} | {} |".format(
+            kind, *one["auroc"], one["its_name"][0], one["findings"]
+        )
+        for kind, one in figures["by_words"].items()
+    ]
+    lines += ["", "| finding | AUROC | interval | within a source | with | without |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {name} | {one['auroc']:.3f} | {one['low']:.3f} to {one['high']:.3f} "
+        f"| {'' if one['within'] is None else format(one['within'], '.3f')} "
+        f"| {one['positives']} | {one['negatives']} |"
+        for name, one in sorted(figures["findings"].items())
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("corpora", nargs="+", help="NAME=FOLDER, as for `ecgllm prepare`")
     parser.add_argument("-o", "--output", type=Path, help="JSON file for all figures")
+    parser.add_argument("--section", type=Path, help="Markdown file for the model card")
     given = parser.parse_args()
     if not (given.checkpoint / "config.json").is_file():
         raise SystemExit(f"{given.checkpoint} holds no checkpoint; expected the folder pretrain/model of a run")
@@ -98,7 +214,7 @@ def main() -> None:
     corpora = [read_corpus(*pair.partition("=")[::2]) for pair in given.corpora]
     names = learned_findings(corpora)
     vectors, targets, patients, sources = [], [], [], []
-    for source, corpus in zip(given.corpora, corpora, strict=True):
+    for source, corpus in zip((pair.partition("=")[0] for pair in given.corpora), corpora, strict=True):
         for row, target in zip(corpus, targets_of(corpus, names), strict=True):
             try:
                 vectors.append(reader.ecg(row["ecg"]))
@@ -106,15 +222,27 @@ def main() -> None:
                 print(f"left out: {row['id']}: {error}")
                 continue
             targets.append(target)
-            patients.append(row["patient_id"])
+            patients.append(f"{source}/{row['patient_id']}")
             sources.append(source)
-    scores = np.stack(vectors) @ reader.statements(names).T
-    found = zero_shot(scores, np.array(targets), names, patients, sources=sources)
+    ecgs, targets = np.stack(vectors), np.array(targets)
+    texts = wordings(reader, names)["its name"][1]
+    found = zero_shot(ecgs @ texts.T, targets, names, patients, sources=sources)
     if not found:
         raise SystemExit("no finding has five records that show it and five that do not; take more records")
+    found["by_words"] = by_words(reader, ecgs, targets, names, patients)
+    found["at_one_half"] = at_one_half(reader.probabilities(ecgs, texts), targets, names, list(found["findings"]))
     print_findings(found)
+    for kind, one in found["by_words"].items():
+        print(
+            "{}: {:.3f} [{:.3f}, {:.3f}] of {} findings, by their names {:.3f}".format(
+                kind, *one["auroc"], one["findings"], one["its_name"][0]
+            )
+        )
+    print("over 1/2 is a yes: sensitivity {:.3f}, specificity {:.3f}".format(*found["at_one_half"]))
     if given.output is not None:
         given.output.write_text(json.dumps(found, indent=1))
+    if given.section is not None:
+        given.section.write_text(section(found, {name: sources.count(name) for name in dict.fromkeys(sources)}))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The guides' Python examples run, one after the other, as a reader would paste them."""
 
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from ecgllm.shipped import shipped_checkpoint
 from ecgllm.signals.simulation import simulate_ecgs
 
 from .fake_hub import FakeHub
+from .launching import run_without_package
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 ALONE = (
@@ -25,14 +27,30 @@ ALONE = (
     "questions",
     "reading",
     "simulation",
-    "use",
 )
+# What a guide marks runs in a process that cannot import the package, on what its other examples left in the folder.
+WITHOUT = """
+import json, pickle, sys
+with open(sys.argv[1], "rb") as file:
+    names, blocks = pickle.load(file)
+for name, block in blocks:
+    exec(compile(block, name, "exec"), names)
+print(json.dumps(len(blocks)))
+"""
 
 
 @pytest.mark.parametrize("name", ALONE)
 def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     _run(name)
+
+
+def test_pipelines_run_with_and_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = _run("use")
+    ecgs = [{key: ecg[key] for key in ("signal", "sampling_rate", "leads")} for ecg in names["ecgs"]]
+    corpus = {"findings": list(names["corpus"]["findings"])}
+    assert _run_without("use", tmp_path, ecgs=ecgs, corpus=corpus, folder=names["folder"]) == 5
 
 
 @pytest.mark.parametrize("name", ["compose", "train-your-own"])
@@ -48,6 +66,8 @@ def test_examples_on_a_language_model_run(
     assert "simulated ECGs" in names["model"].config.trained_on
     assert Path("trained/adapter/adapter_model.safetensors").is_file()
     assert {key.split(".")[0] for key in load_file("trained/model.safetensors")} == {"ecg_encoder", "projector"}
+    if name == "compose":
+        assert _run_without(name, tmp_path) == 2
 
 
 def test_what_is_shared_runs(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +77,7 @@ def test_what_is_shared_runs(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.M
     names = _run("share")
     assert names["model"].config.trained_on and names["pipe"].task == "ecg-text-to-text"
     assert hub.repos["model", "someone/ecg"].private and hub.repos["dataset", "someone/ecgs"].private
+    assert _run_without("share", tmp_path, hub_cache=tmp_path / "cache-of-another", token=hub.token) == 3
 
 
 def test_training_runs_where_the_records_are(
@@ -75,11 +96,26 @@ def test_training_runs_where_the_records_are(
 
 def _run(name: str, **names: Any) -> dict:
     """The names that a guide's examples leave behind. names: those that they begin with."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / f"{name}.md").read_text(encoding="utf-8"), re.M | re.S)
-    assert blocks
-    for number, block in enumerate(blocks, start=1):
-        exec(compile(block, f"{name}.md, example {number}", "exec"), names)
+    for title, block, _ in _blocks(name):
+        exec(compile(block, title, "exec"), names)
     return names
+
+
+def _run_without(
+    name: str, work: Path, *, token: str | None = None, hub_cache: Path | None = None, **names: Any
+) -> int:
+    """How many examples of a guide ran where `ecgllm` cannot be imported. names: plain values that they begin with."""
+    plain = [(title, block) for title, block, without in _blocks(name) if without]
+    (work / "plain.pickle").write_bytes(pickle.dumps((names, plain)))
+    return run_without_package(WITHOUT, work, work / "plain.pickle", hub_cache=hub_cache, token=token)
+
+
+def _blocks(name: str) -> list[tuple[str, str, bool]]:
+    """(title, program, whether it runs without the package) of a guide's examples."""
+    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    found = re.findall(r"^```python( without-ecgllm)?\n(.*?)^```", text, re.M | re.S)
+    assert found
+    return [(f"{name}.md, example {number}", block, bool(mark)) for number, (mark, block) in enumerate(found, start=1)]
 
 
 def test_guides_name_files_that_are_there() -> None:

@@ -133,11 +133,22 @@ class ContrastiveModel(ECGTextDualEncoder):
         self.statement_prototypes = nn.Parameter(vectors * self.config.initializer_range)
 
     def dual_encoder(self) -> ECGTextDualEncoder:
-        """The dual encoder, of the same parts."""
+        """The dual encoder, of the same parts.
+
+        Where statements were learned, its temperature and bias are theirs: a logit is then how likely a statement
+        holds of an ECG, yes and no being equally frequent, as each statement was weighted. Those of reports would say
+        how likely one report of a batch belongs to an ECG, which nobody asks of a text.
+        """
         kept = {key: getattr(self.config, key) for key in ("projection_dim", "loss_type", "initializer_range")}
+        parts = {name: getattr(self, name) for name in ("ecg_projection", "text_projection", "logit_scale")}
+        if self.statement_scale is not None:
+            kept["loss_type"] = "sigmoid"  # of which `statement_loss` is one
+            parts |= {"logit_scale": self.statement_scale, "logit_bias": self.statement_bias}
+        elif self.logit_bias is not None:
+            parts["logit_bias"] = self.logit_bias
         dual = ECGTextDualEncoder.from_encoder_and_text_encoder(self.ecg_encoder, self.text_encoder, **kept)
-        for name in ("ecg_projection", "text_projection", "logit_scale", "logit_bias"):
-            setattr(dual, name, getattr(self, name))
+        for name, part in parts.items():
+            setattr(dual, name, part)
         return dual
 
     def statement_logits(self, ecg_embeds: torch.Tensor, statement_embeds: torch.Tensor) -> torch.Tensor:

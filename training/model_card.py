@@ -28,7 +28,22 @@ _LIMITS_OF_LABELS = """\
 The figures above come from records of the same source as the training data, and are held against the source's own
 labels, errors included. Probabilities are not calibrated."""
 
-_ENCODES = "An ECG and text encoder in one space: `AutoModel.from_pretrained(path, trust_remote_code=True)`."
+_LIMITS_OF_TEXTS = """\
+The figures above come from records of the same source as the training data, and are held against the source's own
+labels, errors included. Any text gets a score: it means something for the findings above, in words much like their
+names, and nothing for what no ECG of the training data was said to show. Probabilities take yes and no for equally
+frequent, and are not calibrated."""
+
+_ENCODES = """\
+An ECG and text encoder in one space.
+
+```python
+from transformers import pipeline
+
+pipe = pipeline("zero-shot-ecg-classification", model=path, trust_remote_code=True)
+ecg = {"signal": signal, "sampling_rate": 500, "leads": ["I", "II", "III"]}  # [leads, samples] in mV
+pipe(ecg, candidate_labels=["atrial fibrillation", "sinus rhythm"])
+```"""
 _CLASSIFIES = """\
 ```python
 from transformers import pipeline
@@ -46,6 +61,12 @@ ecg = {"signal": signal, "sampling_rate": 500, "leads": ["I", "II", "III"]}  # [
 pipe("Is there atrial fibrillation?", ecgs=ecg)
 ```"""
 
+_KINDS = {
+    "pretrain": (_ENCODES, _LIMITS_OF_TEXTS, "feature-extraction"),
+    "classify": (_CLASSIFIES, _LIMITS_OF_LABELS, None),
+}
+"""Last stage of a run -> how its checkpoint is used, its limits, and its task on the Hub; questions are the rule."""
+
 
 def run_card(context: StageContext, metrics: dict[str, Any], config: PreTrainedConfig) -> str:
     """Text of the card: data, preprocessing, training, figures, limits, recipe.
@@ -57,10 +78,11 @@ def run_card(context: StageContext, metrics: dict[str, Any], config: PreTrainedC
     # Folders are of the machine that trained.
     values = yaml.safe_dump(_without_paths(recipe.to_dict()), sort_keys=False, allow_unicode=True).strip()
     used = ", ".join(f"{name} {version}" for name, version in metrics[last]["versions"].items())
-    use = {"pretrain": _ENCODES, "classify": _CLASSIFIES}.get(last, _ANSWERS)
-    asked = f"{_asked(context, last)}, questions in paraphrases that were not trained on, seed {recipe.seed}."
-    if last == "classify":
-        asked = f"{metrics[last]['measured_on'].capitalize()} records; seed {recipe.seed}."
+    use, limits, task = _KINDS.get(last, (_ANSWERS, _LIMITS, "any-to-any"))
+    asked = {
+        "pretrain": f"Validation records; seed {recipe.seed}.",
+        "classify": f"{metrics[last].get('measured_on', '').capitalize()} records; seed {recipe.seed}.",
+    }.get(last, f"{_asked(context, last)}, questions in paraphrases that were not trained on, seed {recipe.seed}.")
     title = recipe.description or f"ECG model after the stage {last}"
     measured = _results(context, metrics)
     return model_card(
@@ -70,12 +92,12 @@ def run_card(context: StageContext, metrics: dict[str, Any], config: PreTrainedC
             "Training data": "\n".join(_data(context)),
             "Preprocessing": preprocessing_text(context.feature_extractor.preprocessing),
             "Figures": "\n".join([asked, "", *_figures(metrics)]),
-            "Limits": f"{LIMITS}\n{_LIMITS_OF_LABELS if last == 'classify' else _LIMITS}",
+            "Limits": f"{LIMITS}\n{limits}",
             "Recipe": f"```yaml\n{values}\n```\n\nVersions: {used}",
         },
         card_data(
             config,
-            {"pretrain": "feature-extraction", "classify": None}.get(last, "any-to-any"),
+            task,
             **({"model_name": title, "eval_results": measured} if measured else {}),
         ),
     )
@@ -235,6 +257,8 @@ def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
     for key in ("text_encoder", "language_model"):
         if kept[key]["name"] and Path(kept[key]["name"]).is_dir():
             kept[key] |= {"name": Path(kept[key]["name"]).name}
+    if kept["encoder"].get("from"):
+        kept["encoder"] = kept["encoder"] | {"from": Path(kept["encoder"]["from"]).name}
     for stage in kept["stages"].values():
         for settings, key in ((stage["augment"], "noise_source"), (stage.get("questions", {}), "path")):
             if key in settings:

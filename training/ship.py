@@ -1,6 +1,7 @@
 """From a finished run to the checkpoint that ships: `python -m ecgllm.training.ship RUN FOLDER`.
 
-In: a run folder, and the folder to write, such as checkpoints/ecgllm-tiny. Out: that folder, complete as remote code.
+In: a run folder, and the folder to write, such as checkpoints/ecgllm-tiny. The run may end in questions, or in
+`pretrain`, whose dual encoder ships then. Out: that folder, complete as remote code.
 Decided here: which files of a run a user needs (no optimizer, log, corpus or question); code inside the package is
 linked to the package's own, so that the two cannot differ; and what may not ship: more than 20 MB of weights, other
 types than float32, an unfinished run, and a model that does not say what it learned from.
@@ -25,7 +26,6 @@ MOST_BYTES = 20_000_000
 """Of weights: they are in the repository, of which everyone downloads every version."""
 CARD = "README.md"
 _WEIGHTS = "model.safetensors"
-_MODEL = "modeling_ecgllm"
 _NEEDED = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", _WEIGHTS, CARD)
 _WHERE_THERE = ("generation_config.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 _LIMITS = "\n## Limits\n"
@@ -52,10 +52,15 @@ def ship(run: str | Path, folder: str | Path, section: str | None = None) -> Non
             text = card.replace(_LIMITS, f"\n{section.strip()}\n{_LIMITS}", 1)
             (partial / CARD).write_text(text, encoding="utf-8")
         if _ROOT in folder.resolve().parents:
-            for name in code_files(_MODEL):
+            for name in code_files(_code_module(run)):
                 (partial / name).symlink_to(os.path.relpath(_ROOT / name, folder.resolve()))
         else:
-            copy_code(partial, _MODEL)
+            copy_code(partial, _code_module(run))
+
+
+def _code_module(run: Path) -> str:
+    """The file, without its ending, whose class loads the checkpoint."""
+    return json.loads((run / "config.json").read_text(encoding="utf-8"))["auto_map"]["AutoModel"].partition(".")[0]
 
 
 def _check(run: Path) -> None:
@@ -67,7 +72,7 @@ def _check(run: Path) -> None:
     missing = [name for name in _NEEDED if not (run / name).is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{run} lacks {', '.join(missing)}; expected a run that ends in debias or finetune, weights in one file"
+            f"{run} lacks {', '.join(missing)}; expected a run that ends in questions or pretrain, weights in one file"
         )
     check_files(run)
     size = (run / _WEIGHTS).stat().st_size

@@ -189,19 +189,33 @@ def test_vectors_of_statements_add_their_loss_and_learn(tiny_encoder_config, tex
 
 
 @pytest.mark.parametrize("loss_type", ["infonce", "sigmoid"])
+@pytest.mark.parametrize("statements", [(), STATEMENTS], ids=["reports", "statements"])
 def test_what_came_of_it_is_a_dual_encoder_without_what_training_needs(
-    tiny_encoder_config, text_encoder, loss_type, tmp_path
+    tiny_encoder_config, text_encoder, loss_type, statements, tmp_path
 ):
-    model = learner(tiny_encoder_config, text_encoder, loss_type=loss_type, projection_dim=16)
+    """Its logits are those of statements, where these were learned, which the sigmoid makes a probability."""
+    model = learner(tiny_encoder_config, text_encoder, statements, loss_type=loss_type, projection_dim=16)
     torch.nn.init.constant_(model.logit_scale, 1.5)
+    if statements:
+        torch.nn.init.constant_(model.statement_scale, 0.5)
+        torch.nn.init.constant_(model.statement_bias, -0.7)
+    elif loss_type == "sigmoid":
+        torch.nn.init.constant_(model.logit_bias, -3.0)
     model.dual_encoder().save_pretrained(tmp_path)
     loaded = AutoModel.from_pretrained(tmp_path).eval()
-    assert type(loaded) is ECGTextDualEncoder and loaded.config.loss_type == loss_type
+    assert type(loaded) is ECGTextDualEncoder
+    assert loaded.config.loss_type == ("sigmoid" if statements else loss_type)
     assert not [name for name in loaded.state_dict() if name.startswith("statement_")]
     inputs = make_inputs()
     with torch.no_grad():
         found, expected = loaded(**inputs), model(**inputs)
+        similarity = expected.ecg_embeds @ expected.text_embeds.T
+        if statements:
+            logits = model.statement_logits(expected.ecg_embeds, expected.text_embeds)
+        else:
+            logits = math.exp(1.5) * similarity + (-3.0 if loss_type == "sigmoid" else 0.0)
     torch.testing.assert_close(found.ecg_embeds, expected.ecg_embeds)
     torch.testing.assert_close(found.text_embeds, expected.text_embeds)
-    assert loaded.logit_scale.item() == 1.5
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+    torch.testing.assert_close(found.logits_per_ecg, logits)
+    own = {name: value for name, value in loaded.state_dict().items() if not name.startswith("logit_")}
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in own.items())

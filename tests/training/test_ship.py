@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from transformers import BertModel, PreTrainedTokenizerBase
 
+from ecgllm import ECGEncoder, ECGTextDualEncoder, ECGTextDualEncoderProcessor
 from ecgllm.saving_ecgllm import code_files
 from ecgllm.training import ship
 
@@ -121,3 +123,19 @@ def test_only_float32_ships(run: Path, tmp_path: Path, tiny_llm: Callable) -> No
     tiny_llm(trained_on="three simulated ECGs")[0].bfloat16().save_pretrained(run)
     with pytest.raises(ValueError, match="weights of type BF16; expected F32 alone"):
         ship.ship(run, tmp_path / "shipped")
+
+
+def test_a_dual_encoder_ships_with_the_code_of_its_own(
+    tmp_path: Path, encoder: ECGEncoder, text_encoder: BertModel, tiny_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    run = tmp_path / "run"
+    dual = ECGTextDualEncoder.from_encoder_and_text_encoder(encoder, text_encoder, projection_dim=16)
+    dual.config.trained_on = "three simulated ECGs"
+    dual.save_pretrained(run)
+    tiny_tokenizer.pad_token = "</s>"
+    ECGTextDualEncoderProcessor.for_model(dual, tiny_tokenizer).save_pretrained(run)
+    (run / "metrics.json").write_text("{}")
+    (run / "README.md").write_text("# A model\n\n## Limits\n\nMany.\n")
+    ship.ship(run, tmp_path / "shipped")
+    names = {path.name for path in (tmp_path / "shipped").glob("*.py")}
+    assert names == set(code_files("dual_encoder_ecgllm")) and "modeling_ecgllm.py" not in names
