@@ -130,7 +130,7 @@ def test_wheel_holds_the_package_its_recipes_and_checkpoint_and_nothing_else(whe
     archive = zipfile.ZipFile(wheel)
     names = {name for name in archive.namelist() if ".dist-info/" not in name}
     recipes = {path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.yaml")}
-    checkpoint = {path.relative_to(ROOT).as_posix() for path in (ROOT / "checkpoints").glob("ecgllm-tiny/*")}
+    checkpoint = {path.relative_to(ROOT).as_posix() for path in (ROOT / "checkpoints").glob("*/*")}
     assert names == {f"ecgllm/{name}" for name in {*package_files(), *recipes, *checkpoint}}
     # The code of the checkpoint is links in the checkout, and files in the wheel.
     assert all(archive.read(f"ecgllm/{name}") == (ROOT / name).read_bytes() for name in checkpoint)
