@@ -75,11 +75,6 @@ def read_ecg(
             f"{_name(source)}: holds {'no ECG' if record is None else 'several ECGs'}; expected one. Rows of a "
             "Parquet file are read in Python: by iter_ecgs on its folder, or by `datasets`."
         )
-    if sampling_rate is not None and abs(record.sampling_rate - sampling_rate) > 1e-3 * sampling_rate:
-        raise ECGReadError(
-            f"{_name(source)}: says {record.sampling_rate:g} Hz, sampling_rate={sampling_rate:g} was passed; drop it, "
-            "or correct the file."
-        )
     return record
 
 
@@ -106,6 +101,20 @@ def _known_format(format: str | None) -> str | None:
 
 
 def _records(
+    source: Any, format: str | None, described: TableDescription, keep_identity: bool, options: dict[str, Any]
+) -> Iterator[ECGRecord]:
+    """Every ECG of one file. Raises: ECGReadError for one of another rate than the caller says."""
+    given = described.sampling_rate
+    for record in _read(source, format, described, keep_identity, options):
+        if given is not None and abs(record.sampling_rate - given) > 1e-3 * given:
+            raise ECGReadError(
+                f"{_name(source)}: says {record.sampling_rate:g} Hz, sampling_rate={given:g} was passed; drop it, or "
+                "correct the file."
+            )
+        yield record
+
+
+def _read(
     source: Any, format: str | None, described: TableDescription, keep_identity: bool, options: dict[str, Any]
 ) -> Iterator[ECGRecord]:
     max_bytes = options["max_bytes"]

@@ -97,7 +97,8 @@ def iter_ecgs(
             `if __name__ == "__main__":` where processes are spawned.)
         progress: show a bar.
         timeout_s: seconds a file may take; one that takes longer is unreadable. None for no limit.
-        options: as for `read_ecg`; sampling_rate, unit and leads serve the tables and arrays that lack them.
+        options: as for `read_ecg`; sampling_rate, unit and leads serve the tables and arrays that lack them, and a
+            file that says another rate is unreadable.
 
     Returns: an iterable of records, whose `unreadable` and `skipped` tell afterwards what was not read and why. The
         id of a record is its path within the folder; rows of a Parquet file keep their own.

@@ -64,12 +64,22 @@ def test_options_reach_the_readers(mixed):
     ids = {record.id for record in tree}
     assert "array.npy" in ids
     assert "no_rate.csv" in dict(tree.unreadable)  # leads= contradicts its header
+    assert "a.hea" in dict(tree.unreadable) and "a.hea" not in ids
     with pytest.raises(TypeError, match="no option colour"):
         list(iter_ecgs(mixed, workers=1, progress=False, colour=1))
     with pytest.raises(ECGReadError, match="is no folder"):
         iter_ecgs(mixed / "a.hea")
     with pytest.raises(ValueError, match="workers is 0"):
         iter_ecgs(mixed, workers=0)
+
+
+@pytest.mark.parametrize("name", ["a.hea", "dicom/x.bin", "rows.parquet", "npz/x.bin"])
+def test_a_rate_that_contradicts_the_files_is_refused_by_every_reader(mixed, name):
+    path, wrong = str(mixed / name), 125
+    _, (record, *_) = tree_module.read_file(path, name, {})
+    assert tree_module.read_file(path, name, {"sampling_rate": record.sampling_rate})[0] == "read"
+    kind, reason = tree_module.read_file(path, name, {"sampling_rate": wrong})
+    assert kind == "unreadable" and f"{record.sampling_rate:g} Hz, sampling_rate=125 was passed" in reason
 
 
 def _read_or_not(path, relative, options):
