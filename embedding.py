@@ -33,7 +33,13 @@ METADATA_KEY = b"ecgllm"
 """Of the Parquet file's metadata: JSON that says what made it."""
 
 _WINDOW = 8  # batches that are held back, so that ECGs of similar durations come together
-_ENCODERS = ("ecgllm_encoder", "ecgllm_beat_encoder", "ecgllm_encoder_adapter")
+_ENCODERS = (
+    "ecgllm_encoder",
+    "ecgllm_beat_encoder",
+    "ecgllm_ecgfounder",
+    "ecgllm_merl",
+    "ecgllm_encoder_adapter",
+)
 _DUAL_ENCODER = "ecgllm_dual_encoder"
 _HOLD_AN_ENCODER = ("ecgllm", "ecgllm_classifier", _DUAL_ENCODER, *_ENCODERS)
 

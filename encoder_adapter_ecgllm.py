@@ -1,7 +1,7 @@
 """Any model as an ECG encoder (`ECGEncoderAdapter`), and the encoder that a configuration or a folder names.
 
-In: prepared ECGs [ecgs, leads, samples]. Out: what `ECGEncoder` gives. `build_encoder` and `as_encoder` know ours, the
-adapter, and every model whose configuration and `forward` are those of an ECG encoder (`encoder_ecgllm`). Decided
+In: prepared ECGs [ecgs, leads, samples]. Out: what `ECGEncoder` gives. `build_encoder` and `as_encoder` know those of
+this package, and every model whose configuration and `forward` are those of an ECG encoder (`encoder_ecgllm`). Decided
 here: how ECGs of any duration go through a model that takes one shape.
 """
 
@@ -17,6 +17,7 @@ from transformers.modeling_utils import PreTrainedModel
 
 from .beats_ecgllm import ECGBeatEncoder
 from .configuration_ecgllm import ECGEncoderAdapterConfig, UntrustedConfig, as_encoder_config, migrated
+from .ecgfounder_ecgllm import ECGFounderEncoder
 from .encoder_ecgllm import (
     EMBEDDING_PIPELINE,
     ECGEncoder,
@@ -27,6 +28,7 @@ from .encoder_ecgllm import (
     tokens_within,
 )
 from .errors_ecgllm import CheckpointError, ECGError
+from .merl_ecgllm import MERLEncoder
 
 
 class ECGEncoderAdapter(ECGPreTrainedModel):
@@ -106,7 +108,9 @@ class ECGEncoderAdapter(ECGPreTrainedModel):
         return nn.functional.adaptive_avg_pool1d(tokens.transpose(1, 2), expected).transpose(1, 2)
 
 
-_OURS = {kind.config_class.model_type: kind for kind in (ECGEncoder, ECGBeatEncoder, ECGEncoderAdapter)}
+ENCODERS = (ECGEncoder, ECGBeatEncoder, ECGFounderEncoder, MERLEncoder, ECGEncoderAdapter)
+"""Encoders whose code is part of this package."""
+_OURS = {kind.config_class.model_type: kind for kind in ENCODERS}
 
 
 def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
@@ -152,4 +156,4 @@ def _from_config(config: PreTrainedConfig) -> PreTrainedModel:
     return AutoModel.from_config(config, **({"trust_remote_code": True} if trusted else {}))
 
 
-__all__ = ["ECGEncoderAdapter", "as_encoder", "build_encoder"]
+__all__ = ["ENCODERS", "ECGEncoderAdapter", "as_encoder", "build_encoder"]

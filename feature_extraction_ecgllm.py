@@ -8,7 +8,6 @@ being asked for.
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -16,31 +15,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import BatchFeature, FeatureExtractionMixin
 
 from .configuration_base_ecgllm import preprocessing_fingerprint
+from .ecg_input_ecgllm import (
+    FLAT_AMPLITUDE,
+    check_choice,
+    check_millivolt,
+    handle_non_finite,
+    is_list,
+    order_leads,
+    unpack,
+)
+from .filters_ecgllm import apply_filters, checked_filters
 from .heart_ecgllm import NO_HEART, find_heart
 from .saving_ecgllm import PushedWithOwnCard, copy_code
 from .signal_ecgllm import (
     LEADS,
     ECGInputError,
     complete_limb_leads,
-    positive_rate,
     remove_baseline,
     resample,
-    standard_lead_name,
 )
 
-# Robust peak-to-peak amplitudes of the median lead in LUDB, PTB-XL, CinC 2021 and CODE-15 % (631 records) lie between
-# 0.4 and 34 mV, the latter a saturated recording; in microvolt the same records start at 400. Device noise alone
-# exceeds 0.01 mV.
-_MAX_MEDIAN_AMPLITUDE = 50.0
-_MIN_LARGEST_AMPLITUDE = 0.01
-_FLAT_AMPLITUDE = 1e-6
-
 _BASELINES = ("highpass", "none")
-_SCALINGS = ("millivolt", "zscore", "minmax")
+_SCALINGS = ("millivolt", "zscore", "minmax", "record_zscore", "record_minmax")
 _NAN_POLICIES = ("raise", "interpolate", "drop_lead")
 
 
@@ -48,8 +47,8 @@ class ECGFeatureExtractor(PushedWithOwnCard, FeatureExtractionMixin):
     """Turn ECGs into model input; the signal path of a checkpoint, saved with it in `preprocessor_config.json`.
 
     Each ECG by itself: order leads by name -> samples that are not finite -> resample (each lead's median taken off
-    before and put back after) -> remove baseline wander -> check amplitudes -> derive missing limb leads -> scale;
-    then pad to the longest.
+    before and put back after) -> remove baseline wander -> filter -> check amplitudes -> derive missing limb leads ->
+    scale (-> resample once more, where filter_rate is set); then pad to the longest.
 
     Args:
         sampling_rate: rate of the output in Hz.
@@ -57,7 +56,11 @@ class ECGFeatureExtractor(PushedWithOwnCard, FeatureExtractionMixin):
         min_duration, max_duration: accepted durations in s.
         baseline: "highpass" (`remove_baseline` at `baseline_cutoff` Hz) or "none".
         scaling: "millivolt" (mV * `millivolt_factor`; amplitudes keep their meaning), "zscore" (each lead to mean 0,
-            deviation 1) or "minmax" (each lead to [-1, 1]); a flat lead becomes zeros under the last two.
+            deviation 1) or "minmax" (each lead to [-1, 1]); a flat lead becomes zeros under these two. With
+            "record_zscore" (mean 0, deviation 1) and "record_minmax" ([0, 1]) the leads that are there have one scale
+            together, as other groups' encoders want it.
+        filters: for encoders that were trained behind filters, a list of them (`filters_ecgllm.checked_filters`).
+        filter_rate: rate in Hz at which baseline, filters and scaling work, where it is not sampling_rate.
         nan_policy: what to do with samples that are not finite: "raise", "interpolate" (linear within the lead, ends
             held; refused when fewer than half of a lead's samples are finite) or "drop_lead" (the lead is missing).
     Raises: ECGInputError for a setting outside these; TypeError for an unknown one.
@@ -76,6 +79,8 @@ class ECGFeatureExtractor(PushedWithOwnCard, FeatureExtractionMixin):
         scaling: str = "millivolt",
         millivolt_factor: float = 1.0,
         nan_policy: str = "raise",
+        filters: Sequence[Mapping[str, Any]] | None = None,
+        filter_rate: float | None = None,
         **kwargs: Any,
     ) -> None:
         # The base class would store any keyword; a setting mistyped, or saved by a newer version, must not be lost.
@@ -95,13 +100,18 @@ class ECGFeatureExtractor(PushedWithOwnCard, FeatureExtractionMixin):
         self.scaling = scaling
         self.millivolt_factor = millivolt_factor
         self.nan_policy = nan_policy
+        self.filters = filters
+        self.filter_rate = filter_rate
         self._validate()
+        if filters is not None:
+            self.filters = checked_filters(filters, self._working_rate)
 
     def _validate(self) -> None:
         check_choice("baseline", self.baseline, _BASELINES)
         check_choice("scaling", self.scaling, _SCALINGS)
         check_choice("nan_policy", self.nan_policy, _NAN_POLICIES)
-        for name in ("sampling_rate", "min_duration", "max_duration", "baseline_cutoff", "millivolt_factor"):
+        numbers = ["sampling_rate", "min_duration", "max_duration", "baseline_cutoff", "millivolt_factor"]
+        for name in numbers + ["filter_rate"] * (self.filter_rate is not None):
             value = getattr(self, name)
             if (
                 isinstance(value, bool)
@@ -128,9 +138,14 @@ class ECGFeatureExtractor(PushedWithOwnCard, FeatureExtractionMixin):
             )
 
     @property
+    def _working_rate(self) -> float:
+        return self.sampling_rate if self.filter_rate is None else self.filter_rate
+
+    @property
     def preprocessing(self) -> dict[str, Any]:
         """The settings that define the model input of an ECG without missing samples; settings without effect are
         None."""
+        others = {"filters": self.filters or None, "filter_rate": self.filter_rate}
         return {
             "version": 1,  # raised whenever the code of this file changes what a model sees
             "sampling_rate": float(self.sampling_rate),
@@ -140,6 +155,8 @@ class ECGFeatureExtractor(PushedWithOwnCard, FeatureExtractionMixin):
             "baseline_cutoff": float(self.baseline_cutoff) if self.baseline == "highpass" else None,
             "scaling": self.scaling,
             "millivolt_factor": float(self.millivolt_factor) if self.scaling == "millivolt" else None,
+            # Only where they are set: the signal paths of checkpoints from before are known by their other fields.
+            **{name: value for name, value in others.items() if value is not None},
         }
 
     @property
@@ -212,7 +229,7 @@ class ECGFeatureExtractor(PushedWithOwnCard, FeatureExtractionMixin):
                         factor = self.millivolt_factor if self.scaling == "millivolt" else 1.0
                         _require_heart(value[mask] / factor, self.sampling_rate)
                 else:
-                    signal, rate, names = _unpack(ecg, sampling_rate, leads)
+                    signal, rate, names = unpack(ecg, sampling_rate, leads)
                     value, mask = self._extract(signal, rate, names, policy, drop_unknown_leads, require_heart)
             except ECGInputError as error:
                 name = os.fspath(ecg) if isinstance(ecg, (str, os.PathLike)) else f"ecgs[{index}]"
@@ -259,7 +276,7 @@ class ECGFeatureExtractor(PushedWithOwnCard, FeatureExtractionMixin):
         require_heart: bool,
     ) -> tuple[np.ndarray, np.ndarray]:
         """One ECG -> values float32 [leads, samples] and lead mask bool [leads]."""
-        signal, names = _order_leads(signal, names, drop_unknown_leads)
+        signal, names = order_leads(signal, names, drop_unknown_leads)
         duration = signal.shape[-1] / rate
         if duration < self.min_duration:
             raise ECGInputError(
@@ -272,16 +289,18 @@ class ECGFeatureExtractor(PushedWithOwnCard, FeatureExtractionMixin):
                 f"the ECG lasts {duration:.6g} s ({signal.shape[-1]} samples at {rate:g} Hz); expected at most "
                 f"{self.max_duration:g} s. Cut a segment of interest, or raise max_duration (memory grows with it)"
             )
-        signal, names = _handle_non_finite(signal, names, nan_policy)
+        signal, names = handle_non_finite(signal, names, nan_policy)
         median = np.median(signal, axis=-1, keepdims=True)
-        signal = resample(signal - median, rate, self.sampling_rate)
+        signal = resample(signal - median, rate, self._working_rate)
         if self.baseline == "highpass":  # which takes the median off for good
-            signal = remove_baseline(signal, self.sampling_rate, self.baseline_cutoff)
+            signal = remove_baseline(signal, self._working_rate, self.baseline_cutoff)
         else:
             signal = signal + median
-        _check_millivolt(signal)
+        if self.filters:
+            signal = apply_filters(signal, self._working_rate, self.filters)
+        check_millivolt(signal)
         if require_heart:  # once the unit is known to be right
-            _require_heart(signal, self.sampling_rate)
+            _require_heart(signal, self._working_rate)
         by_name = complete_limb_leads(dict(zip(names, signal, strict=True)))
         mask = np.array([lead in by_name for lead in self.leads])
         if not mask.any():
@@ -290,171 +309,26 @@ class ECGFeatureExtractor(PushedWithOwnCard, FeatureExtractionMixin):
             )
         values = np.zeros((len(self.leads), signal.shape[-1]), dtype=np.float32)
         values[mask] = [by_name[lead] for lead in self.leads if lead in by_name]
-        return self._scale(values), mask
+        values[mask] = self._scale(values[mask])
+        if self._working_rate != self.sampling_rate:
+            median = np.median(values, axis=-1, keepdims=True)
+            values = resample(values - median, self._working_rate, self.sampling_rate) + median
+        return values, mask
 
     def _scale(self, values: np.ndarray) -> np.ndarray:
-        """Scale mV [leads, samples]; rows of zeros (missing leads) stay zeros."""
+        """Scale the leads that are there, mV [leads, samples]."""
         if self.scaling == "millivolt":
             return values * np.float32(self.millivolt_factor)
-        low, high = values.min(axis=-1, keepdims=True), values.max(axis=-1, keepdims=True)
-        flat = high - low <= _FLAT_AMPLITUDE
-        if self.scaling == "minmax":
-            scaled = 2 * (values - low) / np.where(flat, 1, high - low) - 1
+        axis = None if self.scaling.startswith("record_") else -1
+        low, high = values.min(axis=axis, keepdims=True), values.max(axis=axis, keepdims=True)
+        flat = high - low <= FLAT_AMPLITUDE
+        if self.scaling.endswith("minmax"):
+            scaled = (values - low) / np.where(flat, 1, high - low)
+            scaled = 2 * scaled - 1 if self.scaling == "minmax" else scaled
         else:
-            scaled = (values - values.mean(axis=-1, keepdims=True)) / np.where(
-                flat, 1, values.std(axis=-1, keepdims=True)
-            )
+            mean, deviation = (of(values, axis=axis, keepdims=True) for of in (np.mean, np.std))
+            scaled = (values - mean) / np.where(flat, 1, deviation)
         return np.where(flat, 0, scaled).astype(np.float32)
-
-
-def is_list(value: Any) -> bool:
-    """Whether a value is several ECGs: a list, a tuple, or a column of a `datasets.Dataset`."""
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-
-
-def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
-    if value not in choices:
-        raise ECGInputError(f"{name} is {value!r}; expected one of {', '.join(repr(choice) for choice in choices)}")
-    return value
-
-
-def _unpack(ecg: Any, sampling_rate: float | None, leads: Sequence[str] | None) -> tuple[np.ndarray, float, list[str]]:
-    """Signal float32 [leads, samples], rate and lead names as given, of one ECG in any accepted form."""
-    if isinstance(ecg, (str, os.PathLike)):
-        ecg = _read(ecg)
-    if isinstance(ecg, Mapping):
-        signal, own_rate, own_leads = (ecg.get(key) for key in ("signal", "sampling_rate", "leads"))
-    elif hasattr(ecg, "signal"):
-        signal, own_rate, own_leads = (getattr(ecg, key, None) for key in ("signal", "sampling_rate", "leads"))
-    else:
-        signal, own_rate, own_leads = ecg, None, None
-    if isinstance(ecg, Mapping) and str(ecg.get("unit", "mV")).lower() not in ("mv", "millivolt", "millivolts"):
-        raise ECGInputError(
-            f"the ECG's unit is {ecg['unit']!r}; expected mV. Convert the signal, then leave the unit out"
-        )
-    if isinstance(signal, torch.Tensor):
-        signal = signal.detach().cpu().numpy()
-    elif isinstance(signal, list):  # what JSON gives
-        try:
-            signal = np.asarray(signal, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise ECGInputError(
-                "the signal's lists are no numbers in rows of one length; expected [leads, samples] in mV"
-            ) from error
-    if not isinstance(signal, np.ndarray) or signal.dtype.kind not in "fiu":
-        found = f"an array of {signal.dtype}" if isinstance(signal, np.ndarray) else type(signal).__name__
-        raise ECGInputError(
-            f"the ECG's signal is {found}; expected a real-valued array [leads, samples] in mV, a mapping or object "
-            "with signal, sampling_rate and leads, or the path of a file"
-        )
-    if signal.ndim != 2 or 0 in signal.shape:
-        raise ECGInputError(
-            f"the signal has shape {signal.shape}; expected [leads, samples], neither empty. Give several ECGs as a "
-            "list, and a single lead as signal[None]"
-        )
-    rate = _own_or_given("sampling_rate", own_rate, sampling_rate)
-    names = _own_or_given("leads", _as_names(own_leads), _as_names(leads))
-    if names is None:
-        raise ECGInputError(
-            f"the signal of shape {signal.shape} comes without lead names; expected one for each row. Pass "
-            "leads=[...] in the order of the rows: the order differs between sources and cannot be guessed"
-        )
-    if len(names) != len(signal):
-        transposed = len(names) == signal.shape[1]
-        raise ECGInputError(
-            f"the signal has {signal.shape[0]} rows for {len(names)} lead names; expected [leads, samples]. "
-            + ("It looks transposed: pass signal.T" if transposed else "Name every row once, in the order of the rows")
-        )
-    return signal.astype(np.float32, copy=False), positive_rate(rate), names
-
-
-def _read(path: str | os.PathLike[str]) -> Any:
-    # By name: the readers do not travel with a checkpoint, where a written import of them would fail.
-    try:
-        signals = importlib.import_module("ecgllm.signals")
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"cannot read {os.fspath(path)}: files are read by the ecgllm package, which is not installed completely "
-            f"({error}). Install ecgllm, or pass a mapping with signal [leads, samples] in mV, sampling_rate and leads"
-        ) from error
-    return signals.read_ecg(path)
-
-
-def _as_names(leads: Any) -> list[str] | None:
-    return None if leads is None else [leads] if isinstance(leads, str) else list(leads)
-
-
-def _own_or_given(name: str, own: Any, given: Any) -> Any:
-    if own is not None and given is not None and own != given:
-        raise ECGInputError(
-            f"the ECG says {name} {own}, the call {given}; expected one of them or equal ones. Leave out the wrong one"
-        )
-    return given if own is None else own
-
-
-def _order_leads(signal: np.ndarray, names: Sequence[str], drop_unknown: bool) -> tuple[np.ndarray, list[str]]:
-    """Rows in the order of `LEADS`, so that the order of the input cannot matter, and their standard names."""
-    rows: dict[str, int] = {}
-    unknown = []
-    for row, name in enumerate(names):
-        try:
-            standard = standard_lead_name(name)
-        except ECGInputError:
-            unknown.append(name)
-            continue
-        if standard in rows:
-            raise ECGInputError(
-                f"lead {standard} is given twice, as {names[rows[standard]]!r} in row {rows[standard]} and {name!r} "
-                f"in row {row}; expected every lead once. Leave one of the rows out"
-            )
-        rows[standard] = row
-    if unknown and not drop_unknown:
-        raise ECGInputError(
-            f"unknown lead names {unknown}; expected {', '.join(LEADS)} or a usual alias. Rename them, or pass "
-            "drop_unknown_leads=True (ask: --drop-unknown-leads) to leave them out"
-        )
-    if not rows:
-        raise ECGInputError(
-            f"no usable lead: the names are {list(names)}; expected at least one of {', '.join(LEADS)}"
-        )
-    ordered = [lead for lead in LEADS if lead in rows]
-    return signal[[rows[lead] for lead in ordered]], ordered
-
-
-def _handle_non_finite(signal: np.ndarray, names: list[str], policy: str) -> tuple[np.ndarray, list[str]]:
-    finite = np.isfinite(signal)
-    if finite.all():
-        return signal, names
-    total = signal.shape[-1]
-    counts = {name: total - int(row.sum()) for name, row in zip(names, finite, strict=True) if not row.all()}
-    found = ", ".join(f"{name} {count} of {total}" for name, count in counts.items())
-    if policy == "raise":
-        raise ECGInputError(
-            f"samples that are not finite (NaN or infinite) in lead {found}; expected finite values in mV. Pass "
-            "nan_policy='interpolate' to fill short gaps, nan_policy='drop_lead' to count the leads as missing (ask: "
-            "--nan-policy interpolate, drop_lead), or cut a clean segment"
-        )
-    if policy == "drop_lead":
-        kept = [row for row, name in enumerate(names) if name not in counts]
-        if not kept:
-            raise ECGInputError(
-                f"no usable lead: every lead has samples that are not finite ({found}); expected one clean lead at "
-                "least"
-            )
-        return signal[kept], [names[row] for row in kept]
-    sparse = [name for name, count in counts.items() if count > total / 2]
-    if sparse:
-        raise ECGInputError(
-            f"fewer than half of the samples are finite in lead {', '.join(sparse)} ({found} are not); expected half "
-            "at least to interpolate. Pass nan_policy='drop_lead' (ask: --nan-policy drop_lead), or cut a clean "
-            "segment"
-        )
-    filled = signal.copy()
-    time = np.arange(total)
-    for name in counts:
-        row = names.index(name)
-        filled[row] = np.interp(time, time[finite[row]], signal[row, finite[row]])
-    return filled, names
 
 
 def _require_heart(signal: np.ndarray, rate: float) -> None:
@@ -462,32 +336,6 @@ def _require_heart(signal: np.ndarray, rate: float) -> None:
     if not heart.found:
         raise ECGInputError(
             f"{NO_HEART.format(found=heart.missing)}. Pass require_heart=False to give it to the model in any case"
-        )
-
-
-def _check_millivolt(signal: np.ndarray) -> None:
-    """Refuse [leads, samples] whose amplitudes no ECG in mV has; exactly flat input passes."""
-    amplitude = np.ptp(signal, axis=-1)
-    varying = amplitude > _FLAT_AMPLITUDE
-    if not varying.any():
-        return
-    largest = float(amplitude.max())
-    if largest < _MIN_LARGEST_AMPLITUDE:
-        raise ECGInputError(
-            f"the largest lead spans {largest:.2g} mV peak to peak; expected an ECG in mV, which spans some 0.2 to "
-            "10. This looks like volts: multiply the signal by 1000"
-        )
-    if np.median(amplitude[varying]) <= _MAX_MEDIAN_AMPLITUDE:
-        return
-    # Only now, because it takes time: without the largest and smallest half per cent of samples, as pacing spikes are
-    # not the unit.
-    low, high = np.percentile(signal[varying], [0.5, 99.5], axis=-1)
-    median = float(np.median(high - low))
-    if median > _MAX_MEDIAN_AMPLITUDE:
-        raise ECGInputError(
-            f"the leads span {median:.3g} mV peak to peak (median lead); expected an ECG in mV, which spans some 0.2 "
-            "to 10. This looks like microvolts or raw ADC counts: divide the signal by 1000, or by the gain that the "
-            "file's header states"
         )
 
 

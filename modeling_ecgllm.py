@@ -38,7 +38,7 @@ from .configuration_ecgllm import ECGClassifierConfig, ECGLLMConfig, ECGTextDual
 from .dual_encoder_ecgllm import ECGTextDualEncoder
 from .dual_encoder_processing_ecgllm import ECGTextDualEncoderProcessor
 from .embedding_pipeline_ecgllm import ECGFeatureExtractionPipeline
-from .encoder_adapter_ecgllm import ECGEncoderAdapter, build_encoder
+from .encoder_adapter_ecgllm import ENCODERS, ECGEncoderAdapter, build_encoder
 from .encoder_ecgllm import ECGEncoder, ECGPreTrainedModel, check_preprocessing, check_values, may_look
 from .errors_ecgllm import ECGError
 from .feature_extraction_ecgllm import ECGFeatureExtractor
@@ -438,8 +438,7 @@ _PIPELINES = {
 
 def _register() -> None:
     """Let transformers' Auto classes give the classes of this package."""
-    encoders = (ECGEncoder, ECGBeatEncoder, ECGEncoderAdapter)
-    for own in (*encoders, ECGForSequenceClassification, ECGTextDualEncoder, ECGLLMForConditionalGeneration):
+    for own in (*ENCODERS, ECGForSequenceClassification, ECGTextDualEncoder, ECGLLMForConditionalGeneration):
         AutoConfig.register(own.config_class.model_type, own.config_class)
         AutoModel.register(own.config_class, own)
         AutoFeatureExtractor.register(own.config_class, ECGFeatureExtractor)

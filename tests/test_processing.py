@@ -765,6 +765,7 @@ def test_a_feature_extractor_alone_is_complete(tmp_path: Path) -> None:
     extractor.save_pretrained(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {
         "configuration_base_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
+        "ecg_input_ecgllm.py", "filters_ecgllm.py",
         "saving_ecgllm.py", "signal_ecgllm.py",
         "preprocessor_config.json",
     }  # fmt: skip

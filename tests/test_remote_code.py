@@ -52,31 +52,34 @@ MODEL_FILES = {
     "chat_template_ecgllm.py", "classification_ecgllm.py", "classification_pipeline_ecgllm.py",
     "composition_ecgllm.py", "configuration_ecgllm.py", "conversation_ecgllm.py",
     "dual_encoder_ecgllm.py", "language_model_base_ecgllm.py", "weights_ecgllm.py",
-    "configuration_base_ecgllm.py", "encoder_configuration_ecgllm.py",
+    "configuration_base_ecgllm.py", "encoder_configuration_ecgllm.py", "filters_ecgllm.py", "ecg_input_ecgllm.py",
     "encoder_adapter_ecgllm.py", "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py",
     "heart_ecgllm.py", "language_model_ecgllm.py", "loading_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py",
     "embedding_pipeline_ecgllm.py", "pipeline_base_ecgllm.py", "processor_parts_ecgllm.py",
     "processing_ecgllm.py", "projector_ecgllm.py", "saving_ecgllm.py", "scoring_ecgllm.py", "signal_ecgllm.py",
     "dual_encoder_processing_ecgllm.py", "zero_shot_pipeline_ecgllm.py", "trained_words_ecgllm.py",
+    "published_weights_ecgllm.py", "ecgfounder_ecgllm.py", "merl_ecgllm.py",
 }  # fmt: skip
 ENCODER_FILES = {
     "README.md", "config.json", "model.safetensors", "preprocessor_config.json",
     "configuration_ecgllm.py", "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py",
-    "configuration_base_ecgllm.py", "encoder_configuration_ecgllm.py",
+    "configuration_base_ecgllm.py", "encoder_configuration_ecgllm.py", "filters_ecgllm.py", "ecg_input_ecgllm.py",
     "heart_ecgllm.py", "loading_ecgllm.py", "saving_ecgllm.py", "signal_ecgllm.py",
     "embedding_pipeline_ecgllm.py", "pipeline_base_ecgllm.py", "processor_parts_ecgllm.py",
 }  # fmt: skip
-DUAL_ENCODER_FILES = ENCODER_FILES | {
-    "beats_ecgllm.py", "dual_encoder_ecgllm.py", "dual_encoder_processing_ecgllm.py", "encoder_adapter_ecgllm.py",
+ANY_ENCODER_FILES = ENCODER_FILES | {
+    "beats_ecgllm.py", "ecgfounder_ecgllm.py", "merl_ecgllm.py", "published_weights_ecgllm.py",
+    "encoder_adapter_ecgllm.py",
+}  # fmt: skip
+DUAL_ENCODER_FILES = ANY_ENCODER_FILES | {
+    "dual_encoder_ecgllm.py", "dual_encoder_processing_ecgllm.py",
     "trained_words_ecgllm.py", "zero_shot_pipeline_ecgllm.py",
 }  # fmt: skip
-CLASSIFIER_FILES = ENCODER_FILES | {
-    "beats_ecgllm.py", "classification_ecgllm.py", "classification_pipeline_ecgllm.py", "encoder_adapter_ecgllm.py",
-}  # fmt: skip
+CLASSIFIER_FILES = ANY_ENCODER_FILES | {"classification_ecgllm.py", "classification_pipeline_ecgllm.py"}
 TEXT_FILES = {"processor_config.json", "tokenizer.json", "tokenizer_config.json"}
 PROCESSOR_FILES = {
     "batch_ecgllm.py", "chat_template.jinja", "chat_template_ecgllm.py", "configuration_ecgllm.py",
-    "configuration_base_ecgllm.py", "encoder_configuration_ecgllm.py",
+    "configuration_base_ecgllm.py", "encoder_configuration_ecgllm.py", "filters_ecgllm.py", "ecg_input_ecgllm.py",
     "conversation_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
     "preprocessor_config.json", "processing_ecgllm.py", "processor_config.json", "saving_ecgllm.py",
     "processor_parts_ecgllm.py", "signal_ecgllm.py", "tokenizer.json", "tokenizer_config.json",
