@@ -43,6 +43,7 @@ class ECGTextToTextPipeline(ECGPipeline):
         candidates: Sequence[str] | None = None,
         max_new_tokens: int | None = None,
         generate_kwargs: dict[str, Any] | None = None,
+        streamer: Any = None,
         **ecg_settings: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown := sorted(set(ecg_settings) - set(ECG_SETTINGS)):
@@ -51,6 +52,10 @@ class ECGTextToTextPipeline(ECGPipeline):
         generation = dict(generate_kwargs or {})
         if max_new_tokens is not None:
             generation["max_new_tokens"] = max_new_tokens
+        if streamer is not None:
+            if candidates is not None:
+                raise ECGError("streamer is for written answers, and candidates are only compared; leave one out.")
+            generation["streamer"] = streamer
         preprocess = {"candidates": candidates, **ecg_settings}
         forward = {"candidates": candidates, "generate_kwargs": generation or None}
         given = ({name: value for name, value in each.items() if value is not None} for each in (preprocess, forward))
@@ -63,8 +68,9 @@ class ECGTextToTextPipeline(ECGPipeline):
             inputs: a question with `ecgs`: one ECG or a list of ECGs, [] to ask without one; or a mapping {"question",
                 "ecgs"}; or a conversation (list of turns); or a list, generator or data set of mappings or
                 conversations. An ECG is whatever the processor takes.
-            candidates: answers to choose from. max_new_tokens, generate_kwargs: for `generate`. batch_size: inputs per
-                call of the model.
+            candidates: answers to choose from. max_new_tokens, generate_kwargs: for `generate`. streamer: gets the
+                tokens of a single answer as they are written, such as transformers' `TextIteratorStreamer`.
+                batch_size: inputs per call of the model.
             sampling_rate, leads, nan_policy, drop_unknown_leads: for ECGs, see `ECGFeatureExtractor`.
             require_heart: False to ask about an ECG in which no heart beats, which is refused otherwise.
         Returns: a mapping (with num_return_sequences above 1 a list of them), or one for each input, as a list for a

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, pipeline
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, TextIteratorStreamer, pipeline
 
 from ecgllm import (
     ECGEncoderConfig,
@@ -119,6 +119,15 @@ def test_the_probability_ends_with_the_answer(pipe: ECGTextToTextPipeline) -> No
         generate_kwargs={"eos_token_id": first},
     )  # fmt: skip
     assert np.log(answers[0]["probability"]) == pytest.approx(log_probability(pipe, turns, [first]), abs=1e-4)
+
+
+def test_an_answer_is_streamed_as_it_is_written(pipe: ECGTextToTextPipeline) -> None:
+    streamer = TextIteratorStreamer(pipe.processor.tokenizer, skip_prompt=True, skip_special_tokens=True, timeout=60)
+    answer = pipe(QUESTION, ecgs=make_ecg(), max_new_tokens=6, streamer=streamer)
+    parts = list(streamer)
+    assert answer["generated_text"] == "".join(parts).strip() and len(parts) > 1
+    with pytest.raises(ECGError, match="streamer is for written answers"):
+        pipe(QUESTION, ecgs=make_ecg(), candidates=["yes", "no"], streamer=streamer)
 
 
 def test_sampled_answers(pipe: ECGTextToTextPipeline) -> None:
