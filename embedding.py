@@ -2,16 +2,19 @@
 
 In: files and folders, and a checkpoint that holds an ECG encoder. Out: a vector for every ECG, and the reason for
 every file that was refused. Decided here: files are read and prepared in processes (`signals.io.reading_workers`)
-while this one encodes, ECGs of similar durations together; a refused file has no row; and the Parquet file says which
-weights and which signal path made it, and nothing of patients but the paths that it was given.
+while a thread of this one encodes, ECGs of about one duration together; a refused file has no row; and the Parquet
+file says which weights and which signal path made it, and nothing of patients but the paths that it was given.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import os
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +35,10 @@ TASK = "ecg-feature-extraction"
 METADATA_KEY = b"ecgllm"
 """Of the Parquet file's metadata: JSON that says what made it."""
 
-_WINDOW = 8  # batches that are held back, so that ECGs of similar durations come together
+# ECGs of a batch are padded to the longest of them, which is shorter than this much times the shortest.
+_ALIKE = 1.25
+_HELD = 8  # batches of prepared ECGs that wait for others of their duration
+_WAITING = 4  # batches that wait to be encoded
 _ENCODERS = (
     "ecgllm_encoder",
     "ecgllm_beat_encoder",
@@ -126,6 +132,8 @@ def embed_files(
             see `ECGFeatureExtractor.prepare`.
     Raises: ECGError for a batch_size or workers below 1.
     """
+    import torch
+
     for name, value in (("batch_size", batch_size), ("workers", workers)):
         if value is not None and value < 1:
             raise ECGError(f"{name} is {value}; expected at least 1.")
@@ -146,7 +154,8 @@ def embed_files(
         outcomes = in_processes(_prepared_in_worker, [(*item, options) for item in items], workers, timeout_s)
     with closing(outcomes):
         prepared = _sorted_out(items, outcomes, found, progress)
-        found.vectors = _encoded(embedder, prepared, batch_size, found.paths)
+        threads = max(1, torch.get_num_threads() - (workers if workers > 1 else 0))
+        found.vectors = _encoded(embedder, prepared, batch_size, threads, found.paths)
     return found
 
 
@@ -219,28 +228,43 @@ def _encoded(
     embedder: ECGFeatureExtractionPipeline,
     prepared: Iterator[tuple[str, dict[str, Any]]],
     batch_size: int,
+    threads: int,
     paths: list[str],
 ) -> np.ndarray:
-    """Vectors float32 [ecgs, size] in the order of the ECGs, whose paths go to `paths`."""
-    parts: list[np.ndarray] = []
-    held: list[dict[str, Any]] = []
+    """Vectors float32 [ecgs, size] in the order of the ECGs, whose paths go to `paths`.
 
-    def encode() -> None:
-        order = sorted(range(len(held)), key=lambda row: held[row]["ecg_values"].shape[1])
-        rows = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-        vectors = [embedder.forward({"ecgs": [held[row] for row in part]})["embeddings"] for part in rows]
-        back = np.argsort([row for part in rows for row in part])
-        parts.append(np.concatenate([each.float().numpy() for each in vectors])[back])
-        held.clear()
+    A thread of its own encodes while this one goes on with what is read. Args: threads: of torch's, that encode.
+    """
+    import torch
 
-    for path, ecg in prepared:
-        paths.append(path)
-        held.append(ecg)
-        if len(held) == _WINDOW * batch_size:
-            encode()
-    if held:
-        encode()
-    return np.concatenate(parts) if parts else np.zeros((0, 0), dtype=np.float32)
+    found: dict[int, np.ndarray] = {}
+    held: defaultdict[int, list[tuple[int, dict[str, Any]]]] = defaultdict(list)  # of about one duration
+    waiting: deque[Future] = deque()
+
+    def encode(rows: tuple[int, ...], ecgs: tuple[dict[str, Any], ...]) -> None:
+        vectors = embedder.forward({"ecgs": list(ecgs)})["embeddings"].float().numpy()
+        found.update(zip(rows, vectors, strict=True))
+
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) as encoder:
+
+        def hand_over(duration: int) -> None:
+            waiting.append(encoder.submit(encode, *zip(*held.pop(duration), strict=True)))
+            while len(waiting) > _WAITING:
+                waiting.popleft().result()
+
+        for row, (path, ecg) in enumerate(prepared):
+            paths.append(path)
+            duration = int(math.log(ecg["ecg_values"].shape[1], _ALIKE))
+            held[duration].append((row, ecg))
+            if len(held[duration]) == batch_size:
+                hand_over(duration)
+            elif sum(map(len, held.values())) >= _HELD * batch_size:
+                hand_over(max(held, key=lambda each: len(held[each])))
+        for duration in list(held):
+            hand_over(duration)
+        for each in waiting:
+            each.result()
+    return np.stack([found[row] for row in range(len(paths))]) if paths else np.zeros((0, 0), dtype=np.float32)
 
 
 __all__ = ["METADATA_KEY", "Embeddings", "embed_files", "load_embedder", "made_by"]

@@ -64,6 +64,21 @@ def test_every_file_has_its_own_vector(folder: Path, encoder: ECGEncoder, worker
     assert with_noise.vectors.shape == (1, 32) and not with_noise.refused
 
 
+def test_a_long_ecg_does_not_pad_others(encoder: ECGEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of minutes among many of seconds made most of the work, as each was padded to it."""
+    for number, seconds in enumerate((2, 2.2, 60, 2, 2.1, 2)):
+        np.savez(tmp_path / f"{number}.npz", unit="mV", **make_ecg(seconds, seed=number))
+    pipe, seen = ECGFeatureExtractionPipeline(model=encoder), []
+
+    def forward(inputs: dict) -> dict:
+        seen.append(sorted(ecg["ecg_values"].shape[1] for ecg in inputs["ecgs"]))
+        return ECGFeatureExtractionPipeline.forward(pipe, inputs)
+
+    monkeypatch.setattr(pipe, "forward", forward)
+    assert len(embed_files([tmp_path], pipe, workers=1).paths) == 6
+    assert sum(map(len, seen)) == 6 and all(lengths[-1] <= 1.25 * lengths[0] for lengths in seen) and len(seen) <= 3
+
+
 def test_the_command_writes_what_was_embedded_and_names_the_rest(
     folder: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
