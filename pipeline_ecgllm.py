@@ -1,8 +1,9 @@
 """Pipeline: question and ECGs in, answer and its probability out.
 
 `pipeline(model=checkpoint, trust_remote_code=True)` gives it. Input: a question with `ecgs=`, or a mapping
-{"question", "ecgs"}, or a conversation, or a list of them. Output: {"generated_text", "probability"}; with
-`candidates=` the best of these answers, and the probability of each. Decoding is deterministic unless asked otherwise.
+{"question", "ecgs"}, or a conversation, or many of them; or many ECGs with one `question=`. Output:
+{"generated_text", "probability"}; with `candidates=` the best of these answers, and the probability of each. Decoding
+is deterministic unless asked otherwise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import torch
 
 from .conversation_ecgllm import flatten_content
 from .errors_ecgllm import ECGError
-from .pipeline_base_ecgllm import ECG_SETTINGS, ECGPipeline
+from .pipeline_base_ecgllm import ECG_SETTINGS, ECGPipeline, one_or_many
 from .scoring_ecgllm import encode_answers, score_answers, write_answers
 
 
@@ -24,6 +25,7 @@ class ECGTextToTextPipeline(ECGPipeline):
         pipe("Is there atrial fibrillation?", ecgs="patient.hea")
         pipe({"question": "What is new in the second ECG?", "ecgs": [before, after]})
         pipe("Is there atrial fibrillation?", ecgs=record, candidates=["yes", "no"])
+        pipe(KeyDataset(rows, "path"), question="Is there atrial fibrillation?", batch_size=8)  # an iterator
     """
 
     _load_processor = True
@@ -40,6 +42,7 @@ class ECGTextToTextPipeline(ECGPipeline):
 
     def _sanitize_parameters(
         self,
+        question: str | None = None,
         candidates: Sequence[str] | None = None,
         max_new_tokens: int | None = None,
         generate_kwargs: dict[str, Any] | None = None,
@@ -56,7 +59,7 @@ class ECGTextToTextPipeline(ECGPipeline):
             if candidates is not None:
                 raise ECGError("streamer is for written answers, and candidates are only compared; leave one out.")
             generation["streamer"] = streamer
-        preprocess = {"candidates": candidates, **ecg_settings}
+        preprocess = {"question": question, "candidates": candidates, **ecg_settings}
         forward = {"candidates": candidates, "generate_kwargs": generation or None}
         given = ({name: value for name, value in each.items() if value is not None} for each in (preprocess, forward))
         return *given, {}
@@ -68,6 +71,8 @@ class ECGTextToTextPipeline(ECGPipeline):
             inputs: a question with `ecgs`: one ECG or a list of ECGs, [] to ask without one; or a mapping {"question",
                 "ecgs"}; or a conversation (list of turns); or a list, generator or data set of mappings or
                 conversations. An ECG is whatever the processor takes.
+            question: with it, inputs are ECGs: one, or a list, generator, data set or column of them, each of which it
+                is asked about by itself (an item that is a list: about these together).
             candidates: answers to choose from. max_new_tokens, generate_kwargs: for `generate`. streamer: gets the
                 tokens of a single answer as they are written, such as transformers' `TextIteratorStreamer`.
                 batch_size: inputs per call of the model.
@@ -79,6 +84,11 @@ class ECGTextToTextPipeline(ECGPipeline):
         Raises: ValueError for other keys, for a question without ECGs, and (ECGInputError) for an ECG that is flat or
         noise alone; asystole and ventricular fibrillation look the same.
         """
+        if {**self._preprocess_params, **kwargs}.get("question") is not None:
+            if ecgs is not None:
+                raise ECGError("ecgs= and question= were given; with question= the first argument are the ECGs.")
+            inputs = one_or_many(inputs)
+            return [] if isinstance(inputs, list) and not inputs else super().__call__(inputs, **kwargs)
         if isinstance(inputs, str):
             inputs = {"question": inputs, "ecgs": ecgs}
         elif ecgs is not None:
@@ -97,9 +107,15 @@ class ECGTextToTextPipeline(ECGPipeline):
         return super().__call__(inputs, **kwargs)
 
     def preprocess(
-        self, inputs: Any, candidates: list[str] | None = None, require_heart: bool = True, **ecg_settings: Any
+        self,
+        inputs: Any,
+        question: str | None = None,
+        candidates: list[str] | None = None,
+        require_heart: bool = True,
+        **ecg_settings: Any,
     ) -> dict[str, list[Any]]:
         """A batch of one question and its ECGs: encoded, and followed by each candidate where there are some."""
+        inputs = inputs if question is None else {"question": question, "ecgs": inputs}
         processor, conversation = self.processor, self._as_conversation(inputs)
         _, ecgs = flatten_content(conversation, processor.ecg_token)
         ecgs = processor.feature_extractor.prepare(ecgs, require_heart=require_heart, **ecg_settings)
@@ -117,7 +133,7 @@ class ECGTextToTextPipeline(ECGPipeline):
         if not isinstance(inputs, Mapping):
             raise ECGError(
                 f"Found a {type(inputs).__name__} as input; expected a mapping with 'question' and 'ecgs', or a "
-                "conversation (list of turns)."
+                "conversation (list of turns). Of ECGs alone, pass question=, which each is asked about."
             )
         if set(inputs) == {"conversation"}:
             return _asking(inputs["conversation"])

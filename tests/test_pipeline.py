@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, TextIteratorStreamer, pipeline
+from transformers.pipelines.pt_utils import KeyDataset
 
 from ecgllm import (
     ECGEncoderConfig,
@@ -233,6 +235,30 @@ def test_a_column_of_ecgs(pipe: ECGTextToTextPipeline) -> None:
     answers = list(pipe(data, max_new_tokens=3))
     assert len(answers) == 2
     assert_same(answers, [pipe(item, max_new_tokens=3) for item in data])
+
+
+def test_one_question_about_each_of_many_ecgs(pipe: ECGTextToTextPipeline, tmp_path: Path) -> None:
+    ecgs = [make_ecg(seconds, seed=seed) for seed, seconds in enumerate((2, 5, 3.3))]
+    paths = [str(tmp_path / f"{number}.npz") for number in range(3)]
+    for path, ecg in zip(paths, ecgs, strict=True):
+        np.savez(path, unit="mV", **ecg)
+    expected = [pipe(QUESTION, ecgs=ecg, candidates=["yes", "no"])["probability"] for ecg in ecgs]
+    rows = Dataset.from_dict({"path": paths})
+    settings = {"question": QUESTION, "candidates": ["yes", "no"], "batch_size": 2}
+    for many in (KeyDataset(rows, "path"), rows["path"], ecgs, iter(paths), (path for path in paths)):
+        found = pipe(many, **settings)
+        assert isinstance(found, list) == (many is ecgs)
+        assert [each["probability"] for each in found] == pytest.approx(expected, abs=1e-5)
+    assert pipe(paths[0], **settings)["probability"] == pytest.approx(expected[0], abs=1e-5)
+    both = pipe(QUESTION, ecgs=ecgs[:2], candidates=["yes", "no"])["probability"]
+    assert pipe([ecgs[:2]], **settings)[0]["probability"] == pytest.approx(both, abs=1e-5)
+    assert pipe([], question=QUESTION) == []
+    asking = pipeline("ecg-text-to-text", model=pipe.model, processor=pipe.processor, **settings)
+    assert asking(paths)[1]["probability"] == pytest.approx(expected[1], abs=1e-5)
+    with pytest.raises(ECGError, match="with question= the first argument are the ECGs"):
+        pipe(QUESTION, ecgs=ecgs[0], question=QUESTION)
+    with pytest.raises(ECGError, match="Found a str as input; .* pass question=, which each is asked about"):
+        next(iter(pipe(KeyDataset(rows, "path"))))
 
 
 def test_a_generator_is_read_as_it_is_asked(pipe: ECGTextToTextPipeline) -> None:
