@@ -30,20 +30,24 @@ _GUARD = (
 )
 
 # For language models without a chat template. The newline opens a turn, so that an answer ends with the
-# end-of-sequence.
+# end-of-sequence. The tag says what labels learn, for whoever renders by the tokenizer alone (TRL's
+# assistant_only_loss).
 _PLAIN = (
     "{% macro words(content) %}{% if content is string %}{{ content }}{% else %}"
     "{% for part in content %}{{ part['text'] }}{% endfor %}{% endif %}{% endmacro %}"
     "{% for message in messages %}{% if not loop.first %}{{ '\n' }}{% endif %}"
     "{% if message['role'] == 'system' %}{{ words(message['content']) }}"
     "{% elif message['role'] == 'user' %}User: {{ words(message['content']) }}"
-    "{% elif message['role'] == 'assistant' %}Assistant: {{ words(message['content']) }}{{ eos_token }}"
+    "{% elif message['role'] == 'assistant' %}Assistant:"
+    "{% generation %} {{ words(message['content']) }}{{ eos_token }}{% endgeneration %}"
     "{% else %}{{ raise_exception('roles are system, user and assistant; found ' + message['role']) }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '\nAssistant:' }}{% endif %}"
 )
 PLAIN_CHAT_TEMPLATE = _GUARD + _PLAIN
-_PLAIN_OF_BEFORE = re.sub(r"words\((.*?)\)", r"\1", _PLAIN[_PLAIN.index("{% for message in messages") :])
-"""That of checkpoints whose template took strings alone."""
+_WITHOUT_TAG = _PLAIN.replace("{% generation %}", "").replace("{% endgeneration %}", "")
+_OF_STRINGS = re.sub(r"words\((.*?)\)", r"\1", _WITHOUT_TAG[_WITHOUT_TAG.index("{% for message in messages") :])
+_PLAIN_OF_BEFORE = (_WITHOUT_TAG, _OF_STRINGS)
+"""Those of earlier checkpoints: without the tag, and the one that took strings alone."""
 
 # A template with these tags says itself what the assistant's words are.
 _GENERATION_TAG = re.compile(r"\{%-?\s*generation\s*-?%\}")
@@ -143,7 +147,7 @@ class ChatTemplate:
 
 def is_plain(template: Any) -> bool:
     """Whether a template is the plain one, today's or that of earlier checkpoints."""
-    return isinstance(template, str) and template.removeprefix(_GUARD) in (_PLAIN, _PLAIN_OF_BEFORE)
+    return isinstance(template, str) and template.removeprefix(_GUARD) in (_PLAIN, *_PLAIN_OF_BEFORE)
 
 
 def _starts_with_bos(tokenizer: Any) -> bool:

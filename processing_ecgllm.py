@@ -338,6 +338,7 @@ class ECGProcessor(ECGProcessorParts):
                 "tokenize=True and return_dict=True, and neither add_generation_prompt nor continue_final_message."
             )
         template = ChatTemplate.chosen(self.chat_template, chat_template, self.tokenizer)
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}  # as TRL gives tools
         if unknown := sorted(set(kwargs) - template.variables):
             *arguments, _ = inspect.signature(self.apply_chat_template).parameters
             raise ECGError(

@@ -655,9 +655,9 @@ def test_conversations_that_cannot_be_right(processor: ECGProcessor, turns: Any,
         ([user("Q?"), assistant("yes")], {"tokenize": True, "add_generation_prompt": True}, "for training"),
     ],
 )
-def test_labels_that_cannot_be_right(processor: ECGProcessor, turns: Any, settings: Any, message: str) -> None:
+def test_labels_that_cannot_be_right(turns: Any, settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        processor.apply_chat_template(turns, return_labels=True, **settings)
+        make_processor(CHATML).apply_chat_template(turns, return_labels=True, **settings)
 
 
 def test_nothing_is_truncated(processor: ECGProcessor) -> None:
@@ -843,6 +843,19 @@ def test_assistant_masks_stand_where_labels_do(name: str, tensors: str | None) -
     for wrong in ({"tokenize": False}, {"return_dict": False}, {"add_generation_prompt": True}):
         with pytest.raises(ECGError, match="return_assistant_tokens_mask"):
             processor.apply_chat_template(turns, **{"tokenize": True} | wrong, return_assistant_tokens_mask=True)
+
+
+def test_the_tokenizer_alone_masks_what_labels_learn() -> None:
+    """As TRL calls it for assistant_only_loss; a tokenizer that trims offsets loses the blank before an answer."""
+    processor = make_processor(bos=True)
+    turns = [user("Is it?"), assistant("yes"), user("Why?"), assistant("")]
+    given = {"tokenize": True, "return_dict": True, "tools": None, "chat_template": None, "documents": None}
+    found = processor.apply_chat_template(turns, return_labels=True, return_assistant_tokens_mask=True, **given)
+    learned = (found["labels"][0] != -100).long().tolist()
+    assert found["assistant_masks"][0].tolist() == learned and sum(learned) > 2
+    alone = processor.tokenizer.apply_chat_template(turns, return_assistant_tokens_mask=True, **given)
+    assert [0, *alone["assistant_masks"]] == learned  # which begins without <s>
+    assert [0, *alone["input_ids"]] == found["input_ids"][0].tolist()
 
 
 def test_texts_longer_than_the_model_s_positions_are_refused() -> None:

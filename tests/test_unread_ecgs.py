@@ -142,11 +142,12 @@ def test_the_guard_changes_no_text(tiny_tokenizer: Any, template: str) -> None:
     assert guarded(guarded(template)) == guarded(template)
 
 
-def test_a_plain_template_of_before_becomes_todays(tiny_llm: Any) -> None:
+@pytest.mark.parametrize("template", _PLAIN_OF_BEFORE, ids=["without the tag", "of strings"])
+def test_a_plain_template_of_before_becomes_todays(tiny_llm: Any, template: str) -> None:
     model, processor = tiny_llm()
-    assert "message['content'] }}{{ eos_token }}" in _PLAIN_OF_BEFORE and "macro" not in _PLAIN_OF_BEFORE
+    assert "message['content']" in template and "generation %" not in template
     tokenizer = processor.tokenizer
-    tokenizer.chat_template = _PLAIN_OF_BEFORE
+    tokenizer.chat_template = template
     turns = [*_turn(QUESTION), {"role": "assistant", "content": "no"}]
     before = tokenizer.apply_chat_template(turns, tokenize=False)
     again = ECGProcessor.for_model(model, tokenizer)

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,21 @@ def test_a_stream_is_read_by_spawned_workers() -> None:
     loader = DataLoader(stream, 2, sampler=order, num_workers=1, multiprocessing_context="spawn", collate_fn=list)
     found, expected = next(iter(loader)), stream.__getitems__(list(order))
     assert all(same(*pair) for pair in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_a_processor_collates_in_workers(tiny_llm: Any, make_ecg: Any, method: str) -> None:
+    """As a loop of one's own has it. What is sent to spawned ones is compared below."""
+    _, processor = tiny_llm()
+    asked = [processor.build_conversation("Is there?", [make_ecg(seconds)], answer="no") for seconds in (2, 3, 2, 4)]
+    collate = partial(processor.apply_chat_template, tokenize=True, return_labels=True)
+    here, found = (
+        list(DataLoader(asked, 2, collate_fn=collate, **workers))
+        for workers in ({}, {"num_workers": 1, "multiprocessing_context": method})
+    )
+    assert len(found) == 2 and all(same(*map(dict, pair)) for pair in zip(found, here, strict=True))
+    sent_collate = sent(collate)
+    assert same(dict(sent_collate(asked[:2])), dict(here[0]))
 
 
 def test_a_processor_is_sent_whole(tiny_llm: Any, make_ecg: Any) -> None:
