@@ -28,13 +28,15 @@ from .encoder_ecgllm import (
     tokens_within,
 )
 from .errors_ecgllm import CheckpointError, ECGError
+from .feature_extraction_ecgllm import ECGFeatureExtractor
+from .loading_ecgllm import refuse_missing
 from .merl_ecgllm import MERLEncoder
 
 
 class ECGEncoderAdapter(ECGPreTrainedModel):
     """Makes an ECG encoder of a model that knows nothing of ECGs: cuts them into windows, and averages its tokens.
 
-    Missing leads are zeros; where the model reads each lead by itself, they are left out of the mean.
+    Missing leads are zeros; where tokens are of single leads, they are left out of the mean over the leads.
     """
 
     config: ECGEncoderAdapterConfig
@@ -50,6 +52,39 @@ class ECGEncoderAdapter(ECGPreTrainedModel):
         super().__init__(config)
         self.backbone = _from_config(config.backbone_config)
         self.post_init()
+
+    @classmethod
+    def from_backbone(
+        cls,
+        backbone: PreTrainedModel | str | Path,
+        feature_extractor: ECGFeatureExtractor | None = None,
+        trust_remote_code: bool = False,
+        **config_fields: Any,
+    ) -> "ECGEncoderAdapter":
+        """Wrap a model that has its weights.
+
+        Args:
+            backbone: a model, or a folder or Hub name for `AutoModel`. trust_remote_code: whether code that comes with
+                it may run.
+            feature_extractor: what prepares its ECGs; kept in the configuration, and its leads are the model's.
+            config_fields: of `ECGEncoderAdapterConfig`: input_name, input_layout, window, patch_size, ...
+        Raises: CheckpointError for a folder that lacks tensors of the model or has them in another shape.
+        """
+        if not isinstance(backbone, PreTrainedModel):
+            name = backbone
+            backbone, info = AutoModel.from_pretrained(
+                name, trust_remote_code=trust_remote_code, output_loading_info=True
+            )
+            refuse_missing(backbone, name, info)
+        if feature_extractor is not None:
+            stated = {"num_leads": len(feature_extractor.leads), "preprocessing": feature_extractor.preprocessing}
+            config_fields = stated | config_fields
+        config = ECGEncoderAdapterConfig(backbone_config=backbone.config, dtype=backbone.dtype, **config_fields)
+        # The shell is built without memory: its part exists, and must not be initialised again.
+        with torch.device("meta"):
+            model = cls(config)
+        model.backbone = backbone
+        return model.train(backbone.training)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.backbone.get_input_embeddings()
@@ -90,22 +125,37 @@ class ECGEncoderAdapter(ECGPreTrainedModel):
         else:
             given = windows.flatten(0, 1) if layout == "single" else windows
         tokens = self.backbone(**{self.config.input_name: given.to(self.backbone.dtype)}).last_hidden_state
+        weight = tokens.new_ones(windows.shape[:2])
+        if lead_mask is not None:
+            weight = lead_mask.to(tokens.dtype).repeat_interleave(per_ecg, dim=0)
         if layout == "single":
             tokens = tokens.unflatten(0, windows.shape[:2])
         if tokens.ndim == 4:  # [.., leads, tokens, hidden]
-            weight = tokens.new_ones(windows.shape[:2])
-            if lead_mask is not None:
-                weight = lead_mask.to(tokens.dtype).repeat_interleave(per_ecg, dim=0)
             tokens = (tokens * weight[..., None, None]).sum(dim=1) / weight.sum(dim=1).clamp(min=1)[:, None, None]
         tokens = tokens[:, self.config.skipped_tokens :]
-        expected = self.config.window // self.config.patch_size
-        if tokens.shape[1] < expected:
+        expected, rows = self.config.window // self.config.patch_size, windows.shape[1] if layout == "joined" else 1
+        if tokens.shape[1] < expected * rows:
             raise ECGError(
                 f"{type(self.backbone).__name__} gives {tokens.shape[1]} tokens for a window of {self.config.window} "
-                f"samples; expected {expected}, one per patch_size {self.config.patch_size}, or more. Choose a larger "
-                "patch_size."
+                f"samples{f' of {rows} leads' if rows > 1 else ''}; expected {expected * rows}, one per patch_size "
+                f"{self.config.patch_size}{' of each lead' if rows > 1 else ''}, or more. Choose a larger patch_size."
             )
+        if layout == "joined":
+            return _by_time(tokens, weight, self.config.window, self.config.patch_size)
         return nn.functional.adaptive_avg_pool1d(tokens.transpose(1, 2), expected).transpose(1, 2)
+
+
+def _by_time(tokens: torch.Tensor, weight: torch.Tensor, window: int, patch_size: int) -> torch.Tensor:
+    """Means of tokens over the leads, [.., window / patch_size, hidden].
+
+    Args: tokens: [.., tokens, hidden] of a row in which all leads stand one behind the other; each belongs to the lead
+        and the time of its middle. weight: of the leads, [.., leads].
+    """
+    count, leads = tokens.shape[1], weight.shape[1]
+    middle = (torch.arange(count, device=tokens.device) + 0.5) * (leads * window / count)
+    patch = nn.functional.one_hot((middle % window // patch_size).long(), window // patch_size)
+    share = patch.T.to(tokens.dtype) * weight[:, None, (middle // window).long()]
+    return share @ tokens / share.sum(dim=-1, keepdim=True).clamp(min=1)
 
 
 ENCODERS = (ECGEncoder, ECGBeatEncoder, ECGFounderEncoder, MERLEncoder, ECGEncoderAdapter)

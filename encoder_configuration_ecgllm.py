@@ -218,8 +218,8 @@ class ECGEncoderAdapterConfig(OwnConfig):
             time-series models have it; "joined": [ecgs, leads * samples], one lead after the other; "single": [ecgs *
             leads, samples], every lead by itself, as audio models have it.
         window: samples that the model sees at once; longer ECGs are cut, and the last window is padded with zeros.
-        patch_size: samples per token. The model's tokens of a window are averaged, in order, to window / patch_size
-            tokens.
+        patch_size: samples per token. The model's tokens of a window are averaged, in the order of time, to window /
+            patch_size tokens; those of a joined row over the leads.
         skipped_tokens: tokens before those of the signal, such as 1 for a class token.
         num_leads, preprocessing: as for `ECGEncoderConfig`.
     """

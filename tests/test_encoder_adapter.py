@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -32,6 +33,9 @@ from ecgllm import (
 )
 from ecgllm.encoder_adapter_ecgllm import as_encoder
 from ecgllm.errors_ecgllm import CheckpointError, ECGError
+
+from . import hubert_look_alike
+from .hubert_look_alike import write_hubert_ecg
 
 SIZES = {"num_hidden_layers": 1, "num_attention_heads": 2}
 PATCHTST = PatchTSTConfig(
@@ -282,3 +286,68 @@ def test_our_encoders_are_found_in_any_checkpoint_of_ours(encoder: ECGEncoder, t
     assert type(found) is ECGEncoder
     assert as_encoder(encoder) is encoder
     assert all(torch.equal(a, b) for a, b in zip(found.parameters(), encoder.parameters(), strict=True))
+
+
+def test_tokens_of_a_joined_row_are_put_in_the_order_of_time() -> None:
+    """Three leads of 200 samples one behind the other, a token for 24 samples that holds the lead and the time of its
+    middle: a patch of time is the mean over the leads that are there."""
+
+    class Placed(nn.Module):
+        dtype = torch.float32
+
+        def forward(self, input_values: torch.Tensor) -> BaseModelOutputWithPooling:
+            middle = torch.arange(25) * 24 + 12.0
+            place = torch.stack((middle // 200, middle % 200), dim=-1)
+            return BaseModelOutputWithPooling(last_hidden_state=place.repeat(len(input_values), 1, 1))
+
+    config = ECGEncoderAdapterConfig(
+        backbone_config=PATCHTST, input_layout="joined", window=200, patch_size=50, num_leads=3
+    )
+    encoder = ECGEncoderAdapter(config)
+    encoder.backbone = Placed()
+    values, mask = torch.zeros(2, 3, 120), torch.tensor([[True] * 3, [False, True, False]])
+    found = encoder(values, lead_mask=mask, ecg_lengths=torch.tensor([120, 60])).last_hidden_state
+    assert found.shape == (2, 3, 2)
+    torch.testing.assert_close(found[0, :, 1], torch.tensor([25.0, 75.0, 125.0]), atol=12, rtol=0)
+    torch.testing.assert_close(found[0, :, 0], torch.ones(3), atol=0.35, rtol=0)
+    assert found[1, :2, 0].tolist() == [1, 1] and not found[1, 2].any()
+    config.patch_size = 20
+    with pytest.raises(ECGError, match="gives 25 tokens for a window of 200 samples of 3 leads; expected 30, one per"):
+        encoder(values)
+
+
+def test_hubert_ecgs_form_goes_before_a_language_model(tiny_llm, tiny_tokenizer, make_ecg, tmp_path: Path) -> None:
+    hubert_ecg, extractor = write_hubert_ecg(tmp_path / "hubert-ecg"), ECGFeatureExtractor(**hubert_look_alike.SIGNAL)
+    fields = hubert_look_alike.ADAPTER
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        ECGEncoderAdapter.from_backbone(hubert_ecg, extractor, **fields)
+    encoder = ECGEncoderAdapter.from_backbone(hubert_ecg, extractor, trust_remote_code=True, **fields).eval()
+    theirs = AutoModel.from_pretrained(hubert_ecg, trust_remote_code=True).eval()
+    ecg = make_ecg(8.0)
+    values = extractor(ecg)["ecg_values"]
+    with torch.no_grad():
+        found = encoder(values).last_hidden_state
+        tokens = theirs(values[..., :500].flatten(1)).last_hidden_state
+    assert found.shape == (1, 8, 16) and tokens.shape[1] == 93
+    middle = (torch.arange(93) + 0.5) * 6000 / 93
+    for second in range(5):
+        of_second = tokens[0, (middle % 500).div(100, rounding_mode="floor") == second]
+        torch.testing.assert_close(found[0, second], of_second.mean(dim=0))
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        encoder, tiny_llm()[0].language_model, tokenizer=tiny_tokenizer
+    ).eval()
+    processor = ECGProcessor.for_model(model, tiny_tokenizer)
+    inputs = processor("<|ecg|>?", [ecg])
+    model.save_pretrained(tmp_path / "ours")
+    with pytest.raises(CheckpointError, match="'hubert_ecg', comes with code of its own.*trust_remote_code"):
+        ECGLLMForConditionalGeneration.from_pretrained(tmp_path / "ours")
+    again = ECGLLMForConditionalGeneration.from_pretrained(tmp_path / "ours", trust_remote_code=True).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(**inputs).logits, model(**inputs).logits)
+    weights = hubert_ecg / "model.safetensors"
+    kept = {
+        key: value for key, value in load_file(weights).items() if not key.startswith("encoder.layers.0.attention")
+    }
+    save_file(kept, weights, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match="tensors are missing"):
+        ECGEncoderAdapter.from_backbone(hubert_ecg, extractor, trust_remote_code=True, **fields)

@@ -26,6 +26,7 @@ from .data.classification_examples import ClassificationCollator, Classification
 from .recipe import STAGES, ClassifyStage, RecipeError
 from .run_folder import versions
 from .stage_training import StageContext, print_skipped, save_checkpoint, train_stage, training_arguments, whole_model
+from .start_from import trusts_code
 from .trainers.classification_trainer import ClassificationTrainer
 from .tuning import learn_in_float32
 
@@ -71,7 +72,9 @@ def labels_of(corpus: Dataset, labels: str | list[str]) -> tuple[Dataset, tuple[
 def _encoder(context: StageContext) -> PreTrainedModel:
     """That of the run's own pre-training, else the checkpoint's to start from, else an untrained one."""
     if "pretrain" in context.recipe.stages:
-        return ECGTextDualEncoder.from_pretrained(context.run.stage("pretrain") / "model").ecg_encoder
+        return ECGTextDualEncoder.from_pretrained(
+            context.run.stage("pretrain") / "model", trust_remote_code=trusts_code(context.recipe)
+        ).ecg_encoder
     set_seed(context.recipe.seed)
     return as_encoder(context.encoder_config() if context.start is None else context.start.encoder())
 

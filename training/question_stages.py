@@ -39,7 +39,7 @@ from .stage_training import (
     training_arguments,
     whole_model,
 )
-from .start_from import Start, read_start
+from .start_from import Start, read_start, trusts_code
 from .text_models import build_language_model
 from .trainers.progress import data_bars
 from .trainers.trainer import EXAMPLE_IDS, StageTrainer
@@ -216,11 +216,14 @@ def _starting_model(context: StageContext, name: str, goes_on: bool) -> _Begun:
     recipe, run = context.recipe, context.run
     before = [stage for stage in STAGES[: STAGES.index(name)] if stage in recipe.stages]
     if before and before[-1] != "pretrain":
-        return _loaded(read_start(str(run.stage(before[-1]) / "model")), recipe, goes_on)
+        folder = str(run.stage(before[-1]) / "model")
+        return _loaded(read_start(folder, trust_remote_code=trusts_code(recipe)), recipe, goes_on)
     feature_extractor, start = context.feature_extractor, context.start
     encoder = None
     if before:
-        encoder = ECGTextDualEncoder.from_pretrained(run.stage("pretrain") / "model").ecg_encoder
+        encoder = ECGTextDualEncoder.from_pretrained(
+            run.stage("pretrain") / "model", trust_remote_code=trusts_code(recipe)
+        ).ecg_encoder
     if start is not None and start.has_language_model:
         begun = _loaded(start, recipe, goes_on)
         if encoder is not None:

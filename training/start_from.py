@@ -24,19 +24,21 @@ from ..asking import check_code
 from ..composition_ecgllm import ADAPTER_FOLDER
 from ..configuration_ecgllm import (
     PROJECTOR_FIELDS,
+    ECGEncoderAdapterConfig,
     ECGEncoderConfig,
     ECGLLMConfig,
     ECGTextDualEncoderConfig,
     as_encoder_config,
 )
-from ..encoder_adapter_ecgllm import as_encoder, build_encoder
+from ..encoder_adapter_ecgllm import ECGEncoderAdapter, as_encoder, build_encoder
 from ..errors_ecgllm import CheckpointError, ECGError
 from ..loading_ecgllm import check_files, read_json
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
+from ..processor_parts_ecgllm import feature_extractor_for
 from ..weights_ecgllm import folder_sha256
 from .recipe import Recipe, RecipeError
-from .recipe.forwarded_arguments import encoder_fields
+from .recipe.forwarded_arguments import ADAPTER_FIELDS, encoder_fields
 
 _OF_FILES = "sha256 "  # what runs of earlier versions noted: the bytes of all files, whatever is in them
 _CONFIGS = {config.model_type: config for config in (ECGLLMConfig, ECGTextDualEncoderConfig)}
@@ -47,7 +49,8 @@ class Start:
     """A checkpoint to start from.
 
     weights: whether they are taken, too. encoder_only: whether no more than the encoder and its preprocessing is.
-    trust_remote_code: whether code that the folder brings may run.
+    trust_remote_code: whether code that the folder brings may run. adapted: whether the folder holds a model that
+    knows nothing of ECGs, and config is that of the adapter around it.
     """
 
     folder: Path
@@ -55,6 +58,7 @@ class Start:
     weights: bool = True
     encoder_only: bool = False
     trust_remote_code: bool = False
+    adapted: bool = False
 
     @property
     def has_language_model(self) -> bool:
@@ -72,15 +76,28 @@ class Start:
         """The checkpoint's encoder, or one of its sizes that is untrained."""
         if not self.weights:
             return build_encoder(self.encoder_config)
+        if self.adapted:
+            return self._adapter_with_weights()
         if self.trust_remote_code:
             return as_encoder(AutoModel.from_pretrained(self.folder, trust_remote_code=True))
         return as_encoder(self.folder)
 
+    def _adapter_with_weights(self) -> ECGEncoderAdapter:
+        fields = (*ADAPTER_FIELDS, "num_leads", "preprocessing")
+        return ECGEncoderAdapter.from_backbone(
+            self.folder,
+            trust_remote_code=self.trust_remote_code,
+            **{field: getattr(self.config, field) for field in fields},
+        )
+
     def feature_extractor(self) -> ECGFeatureExtractor | None:
-        """What prepares ECGs for the encoder; None where the folder of another's encoder has none."""
-        if not (self.folder / FEATURE_EXTRACTOR_NAME).is_file():
+        """What prepares ECGs for the encoder; None where the folder of another's encoder does not say."""
+        if self.adapted:  # how others prepare ECGs is the recipe's to say, whatever file of theirs is there
             return None
-        return ECGFeatureExtractor.from_pretrained(self.folder)
+        if (self.folder / FEATURE_EXTRACTOR_NAME).is_file():
+            return ECGFeatureExtractor.from_pretrained(self.folder)
+        stated = getattr(self.encoder_config, "preprocessing", None) is not None
+        return feature_extractor_for(self.encoder_config) if stated else None
 
     def adapter(self) -> Path | None:
         """The adapter on the language model, which training goes on with; of a trained-only checkpoint."""
@@ -95,7 +112,7 @@ class Start:
         processor = ECGProcessor.from_pretrained(self.folder)
         if self.weights:
             apart = self.config.language_model_base is not None
-            options = trained_only if apart else {}
+            options = (trained_only if apart else {}) | {"trust_remote_code": self.trust_remote_code}
             return ECGLLMForConditionalGeneration.from_pretrained(self.folder, **options), processor
         model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
             self.encoder(),
@@ -143,36 +160,59 @@ def find_start(name: str | None) -> Path | None:
 def start_of(recipe: Recipe) -> Start | None:
     """The checkpoint that a recipe starts from; None for untrained parts. Raises: as `read_start`."""
     if recipe.start_from is not None:
-        return read_start(recipe.start_from, recipe.start_weights)
+        return read_start(recipe.start_from, recipe.start_weights, trusts_code(recipe))
     if "from" not in recipe.encoder:
         return None
-    return read_encoder(recipe.encoder["from"], recipe.encoder.get("trust_remote_code", False))
+    return read_encoder(
+        recipe.encoder["from"], trusts_code(recipe), recipe.encoder.get("adapter"), recipe.feature_extractor
+    )
 
 
-def read_start(name: str, weights: bool = True) -> Start:
+def trusts_code(recipe: Recipe) -> bool:
+    """Whether code that comes with an encoder may run; the run's own checkpoints bring it along."""
+    return recipe.encoder.get("trust_remote_code", False)
+
+
+def read_start(name: str, weights: bool = True, trust_remote_code: bool = False) -> Start:
     """Raises: RecipeError when the folder is not there, or holds no checkpoint of this package, or a damaged one."""
-    folder = _checked_folder("start_from", name, trust_remote_code=False, weights=weights)
+    folder = _checked_folder("start_from", name, trust_remote_code, weights=weights)
     kind = read_json(folder / "config.json").get("model_type")
     if kind not in _CONFIGS:
         raise RecipeError(
             f"start_from is {folder}, a model of type {kind!r}; expected {' or '.join(_CONFIGS)}. Another encoder is "
             "taken by encoder: {from: FOLDER}."
         )
-    return Start(folder, _CONFIGS[kind].from_pretrained(folder), weights)
+    return Start(folder, _CONFIGS[kind].from_pretrained(folder), weights, trust_remote_code=trust_remote_code)
 
 
-def read_encoder(name: str, trust_remote_code: bool = False) -> Start:
+def read_encoder(
+    name: str,
+    trust_remote_code: bool = False,
+    adapter: dict[str, Any] | None = None,
+    feature_extractor: dict[str, Any] | None = None,
+) -> Start:
     """The encoder in a checkpoint of this package, or any other that `docs/encoders.md` speaks of.
 
+    Args: adapter: fields of `ECGEncoderAdapterConfig`, for a model that knows nothing of ECGs. feature_extractor: of
+        `ECGFeatureExtractor`, which prepares ECGs for such a model.
     Raises: RecipeError as `read_start`, and for a model that is no ECG encoder.
     """
     folder = _checked_folder("encoder.from", name, trust_remote_code)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        if adapter is not None:
+            extractor = ECGFeatureExtractor(**feature_extractor or {})
+            config = ECGEncoderAdapterConfig(
+                backbone_config=config,
+                num_leads=len(extractor.leads),
+                preprocessing=extractor.preprocessing,
+                **adapter,
+            )
         as_encoder_config(getattr(config, "encoder_config", config))
-    except (ECGError, ValueError) as error:
+    except (ECGError, ValueError, TypeError) as error:
         raise RecipeError(f"encoder.from is {folder}: {error}") from error
-    return Start(folder, config, encoder_only=True, trust_remote_code=trust_remote_code)
+    adapted = adapter is not None
+    return Start(folder, config, encoder_only=True, trust_remote_code=trust_remote_code, adapted=adapted)
 
 
 def _checked_folder(key: str, name: str, trust_remote_code: bool, weights: bool = True) -> Path:
@@ -247,10 +287,13 @@ def _start_of_values(values: Any) -> Start | None:
     name = encoder.get("from") if isinstance(encoder, dict) else None
     if whole is not None and name is not None:
         return None  # which the check of the recipe refuses
+    trust = isinstance(encoder, dict) and encoder.get("trust_remote_code") is True
     if isinstance(whole, str) and find_start(whole) is not None:
-        return read_start(whole)
+        return read_start(whole, trust_remote_code=trust)
     if isinstance(name, str) and find_start(name) is not None:
-        return read_encoder(name, encoder.get("trust_remote_code") is True)
+        adapter, extractor = encoder.get("adapter"), values.get("feature_extractor")
+        wrong = any(not isinstance(each, dict | None) for each in (adapter, extractor))
+        return None if wrong else read_encoder(name, trust, adapter, extractor)
     return None
 
 

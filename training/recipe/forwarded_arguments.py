@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 from transformers.integrations import get_available_reporting_integrations, get_reporting_integration_callbacks
 from typing_extensions import TypedDict
 
-from ...configuration_ecgllm import ECGBeatEncoderConfig, ECGEncoderConfig
+from ...configuration_ecgllm import ECGBeatEncoderConfig, ECGEncoderAdapterConfig, ECGEncoderConfig
 from ...corpora import build_questions
 from ...corpora.questions.build import questions_per_type
 from ...feature_extraction_ecgllm import ECGFeatureExtractor
@@ -48,8 +48,13 @@ def refused(call: Callable[..., Any], *arguments: Any, **named: Any) -> Iterator
 
 
 _BEATS = dict.fromkeys(ECGBeatEncoderConfig.__annotations__, Any)
-_CHECKPOINT = {"from": str, "trust_remote_code": bool}
-"""Keys of `encoder` that are no field of its configuration: a checkpoint, and whether its own code may run."""
+_ADAPTER = _arguments(
+    ECGEncoderAdapterConfig, but=["backbone_config", "num_leads", "preprocessing", "initializer_range"]
+)
+ADAPTER_FIELDS = tuple(_ADAPTER.__annotations__)
+_CHECKPOINT = {"from": str, "trust_remote_code": bool, "adapter": _ADAPTER}
+"""Keys of `encoder` that are no field of its configuration: a checkpoint, whether its own code may run, and how a
+model that knows nothing of ECGs is wrapped (`ECGEncoderAdapterConfig`)."""
 Encoder = Annotated[_arguments(ECGEncoderConfig, but=["preprocessing"], **_BEATS, **_CHECKPOINT), EMPTY]
 FeatureExtractor = Annotated[_arguments(ECGFeatureExtractor), EMPTY]
 Questions = Annotated[_arguments(build_questions, but=["corpus", "paraphrases", "phrasings", "seed"], path=str), EMPTY]

@@ -141,8 +141,10 @@ class Recipe(Part):
             yield "start_from and encoder.from are both given; a run starts from one checkpoint: leave one out."
         if not self.start_weights and self.start_from is None:
             yield "start_weights has no effect without start_from; name a checkpoint."
-        if "trust_remote_code" in self.encoder and "from" not in self.encoder:
-            yield "encoder.trust_remote_code has no effect without encoder.from; leave it out."
+        if "trust_remote_code" in self.encoder and "from" not in self.encoder and self.start_from is None:
+            yield "encoder.trust_remote_code has no effect without encoder.from or start_from; leave it out."
+        if "adapter" in self.encoder and "from" not in self.encoder:
+            yield "encoder.adapter has no effect without encoder.from; leave it out."
         for key, kind, arguments in (
             ("encoder", as_encoder_config, {"value": self.encoder_fields}),
             ("projector", ECGLLMConfig, whole),
