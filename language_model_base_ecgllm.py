@@ -13,7 +13,13 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+from transformers.utils import (
+    SAFE_WEIGHTS_INDEX_NAME,
+    SAFE_WEIGHTS_NAME,
+    WEIGHTS_INDEX_NAME,
+    WEIGHTS_NAME,
+    cached_file,
+)
 from transformers.utils.hub import get_checkpoint_shard_files
 
 from .configuration_ecgllm import ECGLLMConfig
@@ -61,7 +67,7 @@ def load_base(
             f"{language_model} ({str(error).splitlines()[0]}). Fetch it, or say where it lies: "
             "language_model=PATH (--language-model)."
         ) from error
-    found = tensors_sha256(stored_tensors(files)) if files else "unknown, as no safetensors of it are here"
+    found = tensors_sha256(stored_tensors(files)) if files else "unknown, as no weights of it are here"
     if found != named["tensors_sha256"] and not allow_other:
         raise CheckpointError(
             f"{language_model} is another language model than the one that {checkpoint} was trained with: the sha256 "
@@ -73,7 +79,7 @@ def load_base(
         language_model,
         config=copy.deepcopy(config.text_config),
         output_loading_info=True,
-        use_safetensors=True if files else None,
+        use_safetensors=_are_safetensors(files) if files else None,
         **hub,
         **arguments,
     )
@@ -92,18 +98,25 @@ def _found(name: str, checkpoint: Any) -> str:
 
 
 def weight_files(name: str | Path, **hub: Any) -> list[str]:
-    """Paths of a model's safetensors files, which are downloaded where they are not here; [] where it has none.
+    """Paths of the files of a model's weights, which are downloaded where they are not here; [] where it has none.
+
+    They are safetensors, or, of a model that has none, what `torch.save` wrote.
 
     Args: hub: as for `from_pretrained`: revision, token, cache_dir, local_files_only.
     Raises: OSError where the model is not found.
     """
     cached_file(name, "config.json", **hub)
     optional = {"_raise_exceptions_for_missing_entries": False}
-    single = cached_file(name, SAFE_WEIGHTS_NAME, **hub, **optional)
-    if single is not None:
-        return [single]
-    index = cached_file(name, SAFE_WEIGHTS_INDEX_NAME, **hub, **optional)
-    return [] if index is None else get_checkpoint_shard_files(name, index, **hub)[0]
+    for single, shards in ((SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME), (WEIGHTS_NAME, WEIGHTS_INDEX_NAME)):
+        if (file := cached_file(name, single, **hub, **optional)) is not None:
+            return [file]
+        if (index := cached_file(name, shards, **hub, **optional)) is not None:
+            return get_checkpoint_shard_files(name, index, **hub)[0]
+    return []
+
+
+def _are_safetensors(files: list[str]) -> bool:
+    return all(file.endswith(".safetensors") for file in files)
 
 
 def commit_of(name: str | Path, **hub: Any) -> str | None:
@@ -131,7 +144,7 @@ def describe_base(model: Any, adapter: Mapping[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"The language model {name} is not found any more ({error}). {way_out}") from error
     if not files:
-        raise CheckpointError(f"{name} holds no safetensors, by which its weights could be known. {way_out}")
+        raise CheckpointError(f"{name} holds no weights, by which they could be known. {way_out}")
     current = {plain_name(key): value for key, value in language_model.state_dict().items() if not of_adapter(key)}
     changed, seen = [], set()
 

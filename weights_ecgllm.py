@@ -1,11 +1,12 @@
 """Weights known by what they hold: one hash over names, types, shapes and values of tensors.
 
-In: tensors, or files of safetensors. Out: hex digits of a SHA-256. Decided here: nothing of a file goes into it, since
+In: tensors, or files of weights. Out: hex digits of a SHA-256. Decided here: nothing of a file goes into it, since
 the order of tensors, their shards and what is written beside them change with the versions that save.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,12 +15,19 @@ from safetensors import safe_open
 
 
 def stored_tensors(files: Iterable[str | Path]) -> Iterator[tuple[str, torch.Tensor]]:
-    """(name, tensor) in the order of names, however many safetensors files they are in; one in memory at a time."""
+    """(name, tensor) in the order of names, however many files they are in: safetensors, of which one tensor is in
+    memory at a time, or what `torch.save` wrote (`pytorch_model.bin`), opened as weights alone, without code."""
     with ExitStack() as stack:
-        opened = [stack.enter_context(safe_open(file, "pt")) for file in files]
-        where = {name: file for file in opened for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        for name in sorted(where):
-            yield name, where[name].get_tensor(name)
+        found: dict[str, Callable[[str], torch.Tensor]] = {}
+        for file in files:
+            if Path(file).suffix == ".safetensors":
+                opened = stack.enter_context(safe_open(file, "pt"))
+                found |= dict.fromkeys(opened.keys(), opened.get_tensor)
+            else:  # those of before 2020 are no zip files, which alone can stay on the disk
+                held = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+                found |= dict.fromkeys(held, held.__getitem__)
+        for name in sorted(found):
+            yield name, found[name](name)
 
 
 def tensors_sha256(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:

@@ -11,7 +11,7 @@ import torch
 from huggingface_hub import HfApi
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import safe_open
-from safetensors.torch import load
+from safetensors.torch import load, load_file
 from transformers import AutoModel, AutoModelForCausalLM, LlamaConfig
 
 from ecgllm import ECGFeatureExtractor, ECGForSequenceClassification, ECGLLMForConditionalGeneration, ECGProcessor
@@ -202,6 +202,26 @@ def test_provenance_survives_a_change_of_language_model(folder: Path, language_m
     model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(folder, language_model)
     assert model.config.trained_on == "ECG encoder: nothing"
     assert "UNEXPECTED" not in caplog.text
+
+
+@pytest.mark.parametrize("old_format", [False, True], ids=["zip", "before 2020"])
+def test_a_language_model_without_safetensors_is_known_by_the_same_tensors(
+    language_model: Path, joined, trained, inputs, folder: Path, tmp_path: Path, old_format: bool
+) -> None:
+    """It was saved whole by a run, gigabytes a stage, and refused with trained_only."""
+    weights = load_file(language_model / "model.safetensors")
+    (language_model / "model.safetensors").unlink()
+    torch.save(weights, language_model / "pytorch_model.bin", _use_new_zipfile_serialization=not old_format)
+    again = tmp_path / "models" / "again"
+    trained[0].get_base_model().save_pretrained(again, trained_only=True)
+    named = [json.loads((each / "config.json").read_text())["language_model_base"] for each in (folder, again)]
+    assert named[0] == named[1] and "model.safetensors" in {file.name for file in again.iterdir()}
+    model = ECGLLMForConditionalGeneration.from_pretrained(again)
+    assert torch.allclose(_logits(model, inputs), trained[1], atol=1e-5)
+    weights["lm_head.weight"] = weights["lm_head.weight"] + 1e-3
+    torch.save(weights, language_model / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="is another language model"):
+        ECGLLMForConditionalGeneration.from_pretrained(again)
 
 
 def test_the_command_line_asks_and_merges(

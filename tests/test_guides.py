@@ -13,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from ecgllm.corpora import load_corpus
 from ecgllm.shipped import shipped_checkpoint
 from ecgllm.signals.simulation import simulate_ecgs
+from ecgllm.training.data.parquet_windows import ParquetWindows
 
 from .fake_hub import FakeHub
 from .launching import run_without_package
@@ -90,8 +91,17 @@ def test_training_runs_where_the_records_are(
     for name in ("ludb", "ptbxl"):
         (tmp_path / "path" / "to" / name).symlink_to(shared_data / name)
     names = _run("training", records=simulate_ecgs(4, seed=1))
-    assert len(load_corpus("mine")) == 4 and len(load_corpus("real")) == len(names["corpus"]) > 100
-    assert len(list(Path("shards").iterdir())) == 64
+    count = sum(map(len, names["parts"]))
+    assert len(load_corpus("mine")) == 4 and len(load_corpus("real")) == count > 100
+    windows = ParquetWindows("shards", "report", [], seed=0)
+    assert windows.usable + windows.left_out == count
+    program = """
+from datasets import load_dataset
+rows = [row["ecg"] for split in load_dataset("shards/", streaming=True).values() for row in split]
+print(len(rows), end="")
+assert all(len(row["bytes"]) for row in rows)
+"""
+    assert run_without_package(program, tmp_path) == count
 
 
 def _run(name: str, **names: Any) -> dict:

@@ -41,7 +41,7 @@ def run_pretrain(context: StageContext, stage: PretrainStage) -> None:
         args=training_arguments(recipe, stage, folder, len(train), label_names=[]),
         train_dataset=train,
         eval_dataset=validation if len(validation) else None,
-        data_collator=PretrainingCollator(feature_extractor, tokenizer, processor.max_text_length),
+        data_collator=PretrainingCollator(processor),
         statements=statements,
         cache_chunk=stage.cache_chunk,
         optimizer=stage.optimizer,

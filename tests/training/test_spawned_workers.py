@@ -13,7 +13,7 @@ from datasets import Dataset
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
-from ecgllm import ECGEncoder, ECGEncoderConfig, ECGFeatureExtractor, ECGProcessor
+from ecgllm import ECGEncoder, ECGEncoderConfig, ECGFeatureExtractor, ECGProcessor, ECGTextDualEncoderProcessor
 from ecgllm.corpora import build_questions, prepare
 from ecgllm.corpora.records.silence import sources_of, stated_by_source
 from ecgllm.training import load_recipe, run_recipe
@@ -95,7 +95,7 @@ def test_examples_of_pretraining(
     examples = PretrainingExamples(corpus, signals, "both", statements, augmenter())
     assert same(sent(examples)[3], examples[3])
     tiny_tokenizer.pad_token = "</s>"
-    collate = PretrainingCollator(ECGFeatureExtractor(), tiny_tokenizer, 64)
+    collate = PretrainingCollator(ECGTextDualEncoderProcessor(ECGFeatureExtractor(), tiny_tokenizer, 64))
     assert same(sent(collate)([examples[0], examples[1]]), collate([examples[0], examples[1]]))
     corpus.select(range(8)).to_parquet(tmp_path / "records.parquet")
     everyone_trains = Dataset.from_parquet(str(tmp_path / "records.parquet"), cache_dir=str(tmp_path / "cache"))

@@ -1,8 +1,9 @@
 """A folder of Parquet files with the columns of a corpus, as a source of `streams`.
 
-In: files that `corpus.to_parquet` wrote. Out: windows of records. Decided here: usable records are found from the
-small columns when the folder is opened; a row group is the smallest unit that is read; and every pass has its own
-order, which follows from the seed, so that any position can be found without reading the records before it.
+In: files that `save_corpus(format="parquet")` or `corpus.to_parquet` wrote. Out: windows of records. Decided here:
+usable records are found from the small columns when the folder is opened; a row group is the smallest unit that is
+read; and every pass has its own order, which follows from the seed, so that any position can be found without reading
+the records before it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class ParquetWindows:
         self.folder, self.seed = Path(folder), seed
         files = sorted(self.folder.glob("**/*.parquet"))
         if not files:
-            raise ECGError(f"{folder} holds no *.parquet file; expected what corpus.to_parquet(...) writes.")
+            raise ECGError(f"{folder} holds no *.parquet file; expected what ecgllm prepare --parquet writes.")
         patients = set(excluded)
         self._groups: list[_Group] = []
         self.stated: dict[str | None, frozenset[str]] = {}

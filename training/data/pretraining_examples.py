@@ -15,7 +15,7 @@ import torch
 from datasets import Dataset
 
 from ...corpora.records.silence import sources_of
-from ...processing_ecgllm import ECGFeatureExtractor
+from ...dual_encoder_processing_ecgllm import ECGTextDualEncoderProcessor
 from ..pretraining_metrics import normalised
 from .augmentations import Augmenter
 from .prepared_signals import PreparedSignals
@@ -91,17 +91,14 @@ def example(
 
 
 class PretrainingCollator:
-    """Batch of examples for `ECGTextDualEncoder`; `example_ids` are for evaluation."""
+    """Batch of examples for `ECGTextDualEncoder`, by its processor; `example_ids` are for evaluation."""
 
-    def __init__(self, feature_extractor: ECGFeatureExtractor, tokenizer: Any, max_length: int):
-        self.feature_extractor = feature_extractor
-        self.tokenizer = tokenizer
-        self.max_length = max_length
+    def __init__(self, processor: ECGTextDualEncoderProcessor):
+        self.processor = processor
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = dict(self.feature_extractor([example["ecg"] for example in examples], return_tensors="pt"))
+        batch = dict(self.processor(ecgs=[example["ecg"] for example in examples]))
         batch["example_ids"] = torch.tensor([example["example_id"] for example in examples])
-        batch["preprocessing_id"] = torch.full((len(examples),), self.feature_extractor.preprocessing_id)
         if "report" in examples[0]:
             reports = [example["report"] for example in examples]
             batch |= self.texts(reports)
@@ -111,6 +108,5 @@ class PretrainingCollator:
         return batch
 
     def texts(self, texts: list[str]) -> dict[str, torch.Tensor]:
-        """`input_ids` and `attention_mask` of texts, padded to their longest."""
-        encoded = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
-        return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+        """`input_ids` and `attention_mask` of texts, padded to their longest and cut off where they are too long."""
+        return dict(self.processor(text=texts, truncation=True))

@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from ecgllm.atomic_writing import written_whole
 from ecgllm.corpora import build_questions, prepare, records_to_corpus
+from ecgllm.dual_encoder_processing_ecgllm import ECGTextDualEncoderProcessor
 from ecgllm.processing_ecgllm import ECGFeatureExtractor
 from ecgllm.signals import ECGRecord
 from ecgllm.signals.simulation import simulate_ecgs
@@ -96,7 +97,7 @@ def test_reports_in_other_languages_and_records_without_one(tmp_path: Path) -> N
     pairs = PretrainingExamples(corpus, load_signals(tmp_path / "signals"))
     assert len(pairs) == pairs.skipped == 2
     tokenizer = train_tokenizer(["Sinus rhythm."], 400)
-    batch = PretrainingCollator(extractor, tokenizer, max_length=64)([pairs[0], pairs[1]])
+    batch = PretrainingCollator(ECGTextDualEncoderProcessor(extractor, tokenizer, 64))([pairs[0], pairs[1]])
     # byte level: what the tokenizer never saw comes back unchanged
     assert tokenizer.batch_decode(batch["input_ids"], skip_special_tokens=True) == [reports[0], reports[3]]
 
@@ -106,7 +107,8 @@ def test_one_report_has_one_id_whatever_its_case(tmp_path: Path) -> None:
     extractor = ECGFeatureExtractor()
     prepare_signals(corpus, extractor, tmp_path / "signals")
     pairs = PretrainingExamples(corpus, load_signals(tmp_path / "signals"))
-    ids = PretrainingCollator(extractor, train_tokenizer(["a"], 300), 16)(list(pairs))["report_ids"].tolist()
+    collate = PretrainingCollator(ECGTextDualEncoderProcessor(extractor, train_tokenizer(["a"], 300), 16))
+    ids = collate(list(pairs))["report_ids"].tolist()
     assert ids[0] == ids[1] != ids[2]
 
 
