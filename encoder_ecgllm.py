@@ -175,9 +175,8 @@ class ECGPatchEmbedding(nn.Module):
     def forward(self, ecg_values: torch.Tensor, lead_mask: torch.Tensor | None, ecg_lengths: torch.Tensor | None):
         hidden, lengths = as_recorded(ecg_values, lead_mask, ecg_lengths)
         # The last patch is padded with zeros, so that no sample is lost.
-        hidden = nn.functional.pad(
-            hidden.to(self.patch_convolution.weight.dtype), (0, -hidden.shape[-1] % self.patch_size)
-        )
+        samples = count_tokens(hidden.shape[-1], self.patch_size) * self.patch_size
+        hidden = nn.functional.pad(hidden.to(self.patch_convolution.weight.dtype), (0, samples - hidden.shape[-1]))
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
             lengths = count_tokens(lengths, stride)
             hidden = _zero_past(self.activation(convolution(hidden)), lengths)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ecgllm import ECGBeatEncoder, ECGBeatEncoderConfig, ECGFeatureExtractor, beats_ecgllm
-from ecgllm.beats_ecgllm import ECGBeatEmbedding, _intervals, find_beats
+from ecgllm.beats_ecgllm import ECGBeatEmbedding, _filtered, _intervals, _median, find_beats
 from ecgllm.signals import read_ecg
 from ecgllm.signals.simulation import simulate_ecgs, simulate_with_waves
 
@@ -209,3 +209,51 @@ def test_room_for_as_many_beats_as_fit_gives_the_same(encoder, ecgs, monkeypatch
         monkeypatch.setattr(beats_ecgllm, "may_look", lambda tensor: False)
         found = encoder(values).last_hidden_state
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 49, 50, 333])
+def test_the_filter_is_a_convolution(samples):
+    torch.manual_seed(0)
+    values, kernels = torch.randn(2, 3, samples, dtype=torch.float64), torch.randn(2, 51, dtype=torch.float64)
+    kernels = kernels + kernels.flip(-1)
+    expected = torch.nn.functional.conv1d(values.flatten(0, 1)[:, None], kernels[:, None], padding=25)
+    torch.testing.assert_close(_filtered(values, kernels), expected.unflatten(0, (2, 3)).movedim(2, 0))
+
+
+def test_the_median_is_of_what_is_known():
+    values, known = torch.randn(40, 7, 3), torch.rand(40, 7) < 0.5
+    expected = values.masked_fill(~known[..., None], torch.nan).nanmedian(dim=1).values.nan_to_num(5.0)
+    assert torch.equal(_median(values, known, 5.0), expected)
+
+
+def test_of_equals_that_are_near_the_first_is_the_beat():
+    """A high stretch in all leads at once, at their limit: its samples are alike, and one beat, not forty."""
+    time = torch.arange(1000) / 100
+    qrs = torch.arange(1, 10, 1.0)
+    values = sum(torch.exp(-((time - at) ** 2) / (2 * 0.012**2)) for at in qrs)
+    values[420:480] += 30 * torch.sin(2 * torch.pi * 15 * time[420:480])
+    found = find_beats(values.expand(1, 12, -1), torch.tensor([1000]), 100.0)[0].nonzero()[:, 0]
+    assert len(found) >= 8 and found.diff().min() > 22
+
+
+def test_training_in_bfloat16_finds_the_same_beats(ecgs):
+    batch = prepared(ecgs)
+    given = batch["ecg_values"], batch["ecg_lengths"], 100
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = find_beats(*given)
+    assert torch.equal(found, find_beats(*given))
+
+
+def test_no_value_decides_a_shape(encoder):
+    """As export and compilation to one graph ask: on the meta device there are no values."""
+    values, lengths = torch.zeros(3, 12, 1000, device="meta"), torch.zeros(3, dtype=torch.long, device="meta")
+    assert encoder.beat_embedding.to("meta")(values, lengths, 50).shape == (3, 50, 32)
+
+
+@pytest.mark.slow
+def test_it_compiles_as_one_graph(encoder, ecgs):
+    batch = prepared(ecgs[:3])
+    given = {name: batch[name] for name in ("ecg_values", "lead_mask", "ecg_lengths")}
+    with torch.no_grad():
+        found = torch.compile(encoder, fullgraph=True, backend="eager")(**given)
+        torch.testing.assert_close(found.last_hidden_state, encoder(**given).last_hidden_state, atol=1e-5, rtol=1e-5)
