@@ -20,7 +20,6 @@ from .launching import run_without_package
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 ALONE = (
-    "classification",
     "corpora",
     "encoders",
     "measurements",
@@ -46,12 +45,15 @@ def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     _run(name)
 
 
-def test_pipelines_run_with_and_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "without"), [("use", 5), ("classification", 2)])
+def test_pipelines_run_with_and_without_the_package(
+    name: str, without: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    names = _run("use")
+    names = _run(name)
     ecgs = [{key: ecg[key] for key in ("signal", "sampling_rate", "leads")} for ecg in names["ecgs"]]
     corpus = {"findings": list(names["corpus"]["findings"])}
-    assert _run_without("use", tmp_path, ecgs=ecgs, corpus=corpus, folder=names["folder"]) == 5
+    assert _run_without(name, tmp_path, ecgs=ecgs, corpus=corpus, folder=str(names["folder"])) == without
 
 
 @pytest.mark.parametrize("name", ["compose", "train-your-own"])
@@ -67,8 +69,7 @@ def test_examples_on_a_language_model_run(
     assert "simulated ECGs" in names["model"].config.trained_on
     assert Path("trained/adapter/adapter_model.safetensors").is_file()
     assert {key.split(".")[0] for key in load_file("trained/model.safetensors")} == {"ecg_encoder", "projector"}
-    if name == "compose":
-        assert _run_without(name, tmp_path) == 2
+    assert _run_without(name, tmp_path) == {"compose": 2, "train-your-own": 1}[name]
 
 
 def test_what_is_shared_runs(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
