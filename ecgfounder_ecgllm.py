@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .configuration_ecgllm import ECGFounderConfig, count_tokens
@@ -77,7 +78,7 @@ class _Block(nn.Module):
             lengths = count_tokens(lengths, self.stride)
             shortcut = nn.functional.max_pool1d(nn.functional.pad(hidden, (0, self.stride - 1)), self.stride)
         out = _zero_past(self.conv3(silu(out)), lengths)
-        mean = out.sum(dim=-1) / lengths[:, None].to(out.dtype)
+        mean = (out.sum(dim=-1, dtype=torch.float32) / lengths[:, None]).to(out.dtype)
         weight = torch.sigmoid(self.se_fc2(silu(self.se_fc1(mean))))
         shortcut = nn.functional.pad(shortcut, (0, 0, *self.around))
         return out * weight[..., None] + shortcut, lengths
@@ -122,6 +123,12 @@ class ECGFounderEncoder(ECGPreTrainedModel):
         self.first_conv = _Convolution(config.num_leads, config.base_channels, config.kernel_size, stride=2)
         self.stage_list = nn.ModuleList(_Stage(config, number) for number in range(len(config.stage_channels)))
         self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv1d | nn.Linear):  # as PyTorch, and so the authors, begin
+            init.kaiming_uniform_(module.weight, a=5**0.5)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.first_conv

@@ -16,12 +16,13 @@ from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training.data.parquet_windows import ParquetWindows
 
 from .fake_hub import FakeHub
+from .hubert_look_alike import write_hubert_ecg
 from .launching import run_without_package
+from .published_form import published
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 ALONE = (
     "corpora",
-    "encoders",
     "measurements",
     "plotting",
     "questions",
@@ -70,6 +71,18 @@ def test_examples_on_a_language_model_run(
     assert Path("trained/adapter/adapter_model.safetensors").is_file()
     assert {key.split(".")[0] for key in load_file("trained/model.safetensors")} == {"ecg_encoder", "projector"}
     assert _run_without(name, tmp_path) == {"compose": 2, "train-your-own": 1}[name]
+
+
+def test_examples_of_other_groups_encoders_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files lie where the guide has them, in the authors' form and small."""
+    monkeypatch.chdir(tmp_path)
+    published("ecgfounder", tmp_path).rename("12_lead_ECGFounder.pth")
+    published("merl", tmp_path).rename("vit_tiny_encoder.pth")
+    write_hubert_ecg(tmp_path / "hubert-ecg")
+    names = _run("encoders")
+    assert type(names["model"].ecg_encoder).__name__ == "TheirEncoder" and names["classifier"].config.num_labels == 5
+    assert len(names["embed"](simulate_ecgs(1, seed=1)[0])) == names["embed"].model.config.hidden_size
+    assert len(next(block for _, block, _ in _blocks("encoders") if "TheirConfig" in block).splitlines()) <= 40
 
 
 def test_what_is_shared_runs(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
