@@ -199,10 +199,8 @@ class MERLEncoder(ECGPreTrainedModel):
     def _window(self, tokens: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
         """Tokens [ecgs, tokens of a window, hidden] behind all layers. Args: inside: which of them are no padding."""
         hidden = tokens + self.pos_embedding[:, : tokens.shape[1]]
-        # An ECG that ended before this window sees its first token, which is set to zero afterwards: attention to
-        # nothing at all is not a number.
-        first = torch.arange(inside.shape[1], device=inside.device) == 0
-        mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden, attention_mask=inside | first)
+        # Of an ECG that ended before this window nothing is attended to, and what comes out is set to zero.
+        mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden, attention_mask=inside)
         for number in range(self.config.num_hidden_layers):
             hidden = getattr(self, f"block{number}")(hidden, mask)
         return hidden
