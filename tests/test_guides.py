@@ -54,7 +54,8 @@ def test_pipelines_run_with_and_without_the_package(
     names = _run(name)
     ecgs = [{key: ecg[key] for key in ("signal", "sampling_rate", "leads")} for ecg in names["ecgs"]]
     corpus = {"findings": list(names["corpus"]["findings"])}
-    assert _run_without(name, tmp_path, ecgs=ecgs, corpus=corpus, folder=str(names["folder"])) == without
+    plain = {key: str(names[key]) for key in ("folder", "dual_encoder") if key in names}
+    assert _run_without(name, tmp_path, ecgs=ecgs, corpus=corpus, **plain) == without
 
 
 @pytest.mark.parametrize("name", ["compose", "train-your-own"])

@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import wfdb
+from sklearn.metrics import roc_auc_score
+from transformers import pipeline
 
 from ecgllm import shipped
 from ecgllm.saving_ecgllm import LIMITS, code_files
@@ -23,18 +26,43 @@ def tiny() -> Path:
     return shipped.shipped_checkpoint()
 
 
-def test_its_code_is_the_package_s_own(tiny: Path) -> None:
-    links = {path.name: path.readlink().as_posix() for path in tiny.iterdir() if path.is_symlink()}
-    assert links == {name: f"../../{name}" for name in code_files("modeling_ecgllm")}
-    assert all((tiny / name).samefile(ROOT / name) for name in links)
+@pytest.fixture(params=["modeling_ecgllm", "dual_encoder_ecgllm"])
+def shipped_with_code(request: pytest.FixtureRequest) -> tuple[Path, str]:
+    """A checkpoint, and the file of its class."""
+    language_model = request.param == "modeling_ecgllm"
+    return shipped.shipped_checkpoint() if language_model else shipped.shipped_dual_encoder(), request.param
 
 
-def test_it_is_small_and_says_what_it_learned_from(tiny: Path) -> None:
-    assert sum(path.stat().st_size for path in tiny.glob("*.safetensors")) <= MOST_BYTES
-    trained_on = json.loads((tiny / "config.json").read_text(encoding="utf-8"))["trained_on"]
+def test_its_code_is_the_package_s_own(shipped_with_code: tuple[Path, str]) -> None:
+    folder, module = shipped_with_code
+    links = {path.name: path.readlink().as_posix() for path in folder.iterdir() if path.is_symlink()}
+    assert links == {name: f"../../{name}" for name in code_files(module)}
+    assert all((folder / name).samefile(ROOT / name) for name in links)
+
+
+def test_it_is_small_and_says_what_it_learned_from(shipped_with_code: tuple[Path, str]) -> None:
+    folder, _ = shipped_with_code
+    assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= MOST_BYTES
+    trained_on = json.loads((folder / "config.json").read_text(encoding="utf-8"))["trained_on"]
     assert "simulated ECGs" in trained_on and "no patient" in trained_on
-    card = (tiny / "README.md").read_text(encoding="utf-8")
+    card = (folder / "README.md").read_text(encoding="utf-8")
     assert trained_on in card and LIMITS in card
+
+
+def test_zero_shot_tells_simulated_ecgs_apart_in_words_that_it_never_saw() -> None:
+    """Of ECGs with a finding and ECGs without, the former score higher; labels are nobody's training text."""
+    records = simulate_ecgs(160, seed=77)
+    pipe = pipeline("zero-shot-ecg-classification", model=str(shipped.shipped_dual_encoder()), trust_remote_code=True)
+    said = {
+        "atrial fibrillation": "auricular fibrillation",
+        "complete left bundle branch block": "full left bundle block",
+    }
+    ecgs = [{"signal": one.signal, "sampling_rate": one.sampling_rate, "leads": list(one.leads)} for one in records]
+    scored = pipe(ecgs, candidate_labels=list(said.values()), batch_size=32, require_heart=False)
+    for finding, label in said.items():
+        shown = np.array([finding in record.findings for record in records])
+        scores = np.array([next(each["score"] for each in found if each["label"] == label) for found in scored])
+        assert shown.sum() >= 5 and roc_auc_score(shown, scores) > 0.9
 
 
 def test_ask_answers_about_a_file_in_a_process_of_its_own(tiny: Path, tmp_path: Path) -> None:
@@ -53,5 +81,8 @@ def test_ask_answers_about_a_file_in_a_process_of_its_own(tiny: Path, tmp_path: 
 
 def test_a_package_without_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shipped, "TINY", tmp_path / "ecgllm-tiny")
+    monkeypatch.setattr(shipped, "TINY_DUAL_ENCODER", tmp_path / "ecgllm-tiny-dual")
     with pytest.raises(FileNotFoundError, match="came without the one that ships.*--model"):
         shipped.shipped_checkpoint()
+    with pytest.raises(FileNotFoundError, match="came without the one that ships.*sim-zero-shot"):
+        shipped.shipped_dual_encoder()

@@ -1,4 +1,4 @@
-"""The checkpoint that ships answers as its weights did when they were recorded: from the signal path to the head.
+"""The checkpoints that ship answer as their weights did when they were recorded: from the signal path to the head.
 
 `python tests/test_shipped_logits.py` records anew, for other weights only: `tests/shipped_logits.json` is of these.
 """
@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecgllm.shipped import shipped_checkpoint
+from ecgllm.shipped import shipped_checkpoint, shipped_dual_encoder
 
 pytestmark = pytest.mark.smoke
 
 RECORDED = Path(__file__).with_name("shipped_logits.json")
 QUESTIONS = ("Is there atrial fibrillation?", "Does this ECG show sinus bradycardia?", "Is there any abnormality?")
 COMPARISON = "What is new in the second ECG?"
+TEXTS = ("ECG with atrial fibrillation", "sinus bradycardia", "a normal tracing")
 TOLERANCE = 1e-4
 
 # Waves of a beat: (seconds from R, width in s, mV in lead I, mV in lead II).
@@ -65,7 +66,21 @@ def answers() -> dict[str, list[float]]:
         with torch.no_grad():
             logits = model(**inputs).logits[0, -1]
         found[f"{question} {name}"] = [*logits[words].tolist(), logits.max().item(), logits.mean().item()]
-    return found
+    return found | _logits_of_texts()
+
+
+def _logits_of_texts() -> dict[str, list[float]]:
+    """Text -> logits of the dual encoder, of every ECG."""
+    import torch
+
+    from ecgllm import ECGTextDualEncoder, ECGTextDualEncoderProcessor
+
+    folder = shipped_dual_encoder()
+    model = ECGTextDualEncoder.from_pretrained(folder).eval()
+    inputs = ECGTextDualEncoderProcessor.from_pretrained(folder)(text=list(TEXTS), ecgs=list(ECGS.values()))
+    with torch.no_grad():
+        logits = model(**inputs).logits_per_text
+    return dict(zip(TEXTS, logits.tolist(), strict=True))
 
 
 def test_the_checkpoint_answers_as_recorded() -> None:
