@@ -47,6 +47,13 @@ def test_a_model_with_code_of_its_own_through_all_stages(write_recipe: Callable[
     assert theirs.keys() == ours.keys() and torch.equal(theirs[untouched], ours[untouched])
     assert any(not torch.equal(theirs[key], ours[key]) for key in theirs)  # pretrain taught it
 
+    more = dict.fromkeys(("language_model", "projector", "text_encoder", "lora"))
+    more |= {"start_from": str(run), "stages": {"finetune": ASKED}}
+    with pytest.raises(RecipeError, match=r"hubert_ecg.HubertECG.*if you trust it say so"):
+        load_recipe(write_recipe(encoder=None, **more))
+    start = start_of(load_recipe(write_recipe(encoder={"trust_remote_code": True}, **more)))
+    assert type(start.model()[0].ecg_encoder.backbone).__name__ == "HubertECG"
+
 
 def test_a_published_encoder_brings_its_signal_path(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
     """By its configuration, where its folder has no file of a feature extractor."""
