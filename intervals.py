@@ -5,7 +5,7 @@ a stated value, and how many patients it rests on.
 
     share(right, patients)                      auroc(scores, positive, patients)
     share_difference(right, other, patients)    auroc_difference(scores, others, positive, patients)
-    holm(p_values)                              patients_needed(estimate, margin)
+    macro_auroc(scores, targets, patients)      holm(p_values)      patients_needed(estimate, margin)
 
 Decided here: answers about one patient are not independent, nor are answers about two patients of others about either
 of them. The variance is that of sums over patients (linearisation), and the interval is Student's on the logit, with
@@ -108,6 +108,34 @@ def auroc_difference(
     one, two = (_Components(each, positive, patients) for each in (scores, others))
     difference = one.minus(two)
     return _as_it_is(one.area - two.area, difference.error(), one.rarer, one.number, level)
+
+
+def macro_auroc(
+    scores: np.ndarray, targets: np.ndarray, patients: Sequence[Hashable], level: float = LEVEL
+) -> tuple[Estimate, list[Estimate]]:
+    """(Mean AUROC over labels, the AUROC of each).
+
+    Args: scores: float [records, labels]. targets: int [records, labels], 1, 0, or -1 where it is unknown: such a
+        record does not count for that label.
+    The mean's interval counts what a patient adds to all labels together, since they share patients; its degrees of
+    freedom are those of the label whose rarer side has the median number of patients.
+    Raises: ECGError for a label of which all known records are alike: choose the labels first, and say how.
+    """
+    known = np.asarray(targets) >= 0
+    people = {name: number for number, name in enumerate(dict.fromkeys(patients))}
+    added, each, rarer = np.zeros(len(people)), [], []
+    for column in range(known.shape[1]):
+        rows = np.flatnonzero(known[:, column])
+        own = [patients[row] for row in rows]
+        parts = _Components(scores[rows, column], targets[rows, column] == 1, own)
+        if not parts.rarer:
+            raise ECGError(f"label {column} is the same in all {len(rows)} records that decide it; leave it out.")
+        each.append(_on_logit(parts.area, parts.error(), parts.rarer, parts.patients, parts.number, level))
+        added[[people[name] for name in dict.fromkeys(own)]] += parts.added()
+        rarer.append(parts.rarer)
+    labels = len(each)
+    mean, error = float(np.mean([one.value for one in each])), float(np.sqrt((added**2).sum())) / labels
+    return _on_logit(mean, error, int(np.median(rarer)), len(people), int(known.any(axis=1).sum()), level), each
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -251,13 +279,13 @@ class _Components:
             difference._yes, difference._no = self._yes - other._yes, self._no - other._no
         return difference
 
-    def error(self) -> float:
+    def added(self) -> np.ndarray:
+        """What each patient adds to the AUROC, float [patients], in the order in which they come; the root of the sum
+        of squares is the standard error."""
         if self.rarer < 2:
-            return nan
-        both = self.patients / (self.patients - 1) * float((self._yes * self._no).sum())
-        variance = (
-            self.with_yes / (self.with_yes - 1) * float((self._yes**2).sum()) / self.yes**2
-            + self.with_no / (self.with_no - 1) * float((self._no**2).sum()) / self.no**2
-            + 2 * both / (self.yes * self.no)
-        )
-        return float(np.sqrt(max(variance, 0.0)))
+            return np.full(self.patients, nan)
+        yes, no = (np.sqrt(count / (count - 1)) for count in (self.with_yes, self.with_no))
+        return yes * self._yes / self.yes + no * self._no / self.no
+
+    def error(self) -> float:
+        return float(np.sqrt((self.added() ** 2).sum()))

@@ -1,6 +1,8 @@
 """Intervals over patients: against counts by hand, scikit-learn, and by how often they hold the true value."""
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
 from ecgllm.errors_ecgllm import ECGError
-from ecgllm.intervals import auroc, auroc_difference, holm, patients_needed, share, share_difference
+from ecgllm.intervals import auroc, auroc_difference, holm, macro_auroc, patients_needed, share, share_difference
 
 
 def test_a_share_of_independent_patients_has_the_logit_s_interval() -> None:
@@ -115,6 +117,25 @@ def test_a_difference_of_aurocs_is_paired() -> None:
     assert auroc_difference(scores, scores, positive, patients).error == 0
 
 
+def test_a_mean_over_labels_counts_what_they_share() -> None:
+    rng = np.random.default_rng(6)
+    targets = (rng.random((120, 4)) < 0.3).astype(int)
+    targets[rng.random((120, 4)) < 0.2] = -1
+    scores = rng.normal(size=(120, 4)) + targets
+    patients = np.arange(120) // 2
+    mean, each = macro_auroc(scores, targets, patients)
+    for column, one in enumerate(each):
+        known = targets[:, column] >= 0
+        assert one == auroc(scores[known, column], targets[known, column] == 1, patients[known])
+    assert mean.value == pytest.approx(np.mean([one.value for one in each]))
+    # Four labels apart are surer than one; one label four times is as sure as once.
+    assert 0.3 < mean.error / np.mean([one.error for one in each]) < 0.7
+    again, _ = macro_auroc(np.repeat(scores[:, :1], 4, axis=1), np.repeat(targets[:, :1], 4, axis=1), patients)
+    assert again.error == pytest.approx(each[0].error)
+    with pytest.raises(ECGError, match="label 1 is the same in all 120"):
+        macro_auroc(scores, np.where(np.arange(4) == 1, 1, abs(targets)), patients)
+
+
 def test_holm_steps_down() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.9]).tolist() == [1.0, 1.0] and len(holm([])) == 0
@@ -157,6 +178,19 @@ def _covered_auroc(true: float, patients: int, positive: int, repetitions: int, 
     return held / repetitions
 
 
+def _covered_mean(true: float, patients: int, positive: Sequence[int], repetitions: int, rng: Any) -> float:
+    """One to three records a patient, a label for each number of positive patients, all shown by the same scores."""
+    held, distance = 0, norm.ppf(true) * np.sqrt(2)
+    for _ in range(repetitions):
+        own = np.repeat(np.arange(patients), rng.integers(1, 4, patients))
+        chosen = [rng.choice(patients, count, replace=False) for count in positive]
+        targets = np.stack([(own[:, None] == some).any(axis=1) for some in chosen], axis=1).astype(int)
+        noise = rng.normal(size=(patients, 1))[own] + rng.normal(size=(len(own), len(positive)))
+        found, _ = macro_auroc(noise / np.sqrt(2) + distance * targets, targets, own)
+        held += found.low <= true <= found.high
+    return held / repetitions
+
+
 @pytest.mark.slow
 def test_intervals_hold_the_true_value_as_often_as_they_say() -> None:
     """93 to 97 % with 100 patients, 30 of them positive; printed what it is with fewer, and nearer 1."""
@@ -172,6 +206,9 @@ def test_intervals_hold_the_true_value_as_often_as_they_say() -> None:
         }
         print(f"AUROC {true}: " + ", ".join(f"{held:.3f} with {yes} of {all_}" for (all_, yes), held in found.items()))
         assert 0.93 <= found[100, 30] <= 0.97
+        mean = _covered_mean(true, 100, (5, 10, 20, 30, 40), repetitions, rng)
+        print(f"mean AUROC {true} of five labels with 5 to 40 of 100 patients: {mean:.3f}")
+        assert 0.93 <= mean <= 0.97
 
 
 def test_coverage_is_about_right() -> None:
