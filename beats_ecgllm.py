@@ -28,6 +28,8 @@ _T_WAVE_S, _T_WAVE_SHARE = 0.42, 0.5
 _SMALLEST = 0.35
 _BINS = 16
 _UNKNOWN_RR_S = 1.0
+_NEVER = 2**31 - 1
+"""In place of a beat's sample."""
 _AT_LEAST = 2
 """More than are needed of blocks of samples and of places for beats: `torch.export` makes a graph for one, or for any
 number from two on."""
@@ -219,9 +221,8 @@ def _positions(found: torch.Tensor, reach: int) -> tuple[torch.Tensor, torch.Ten
     count = found.sum(dim=1)
     most = max(int(count.max()), 1) if may_look(found) else found.shape[1] // (reach + 1) + _AT_LEAST
     is_beat = torch.arange(most, device=found.device) < count[:, None]
-    samples = found.shape[1]
-    order = torch.where(found, torch.arange(samples, device=found.device), samples)
-    order = nn.functional.pad(order, (0, _AT_LEAST), value=samples)  # an ECG of any length has as many to take
+    order = torch.where(found, torch.arange(found.shape[1], device=found.device), _NEVER)
+    order = nn.functional.pad(order, (0, _AT_LEAST), value=_NEVER)  # an ECG of any length has as many to take
     ordered = order.topk(most, dim=1, largest=False, sorted=True).values
     return torch.where(is_beat, ordered, 0), is_beat
 

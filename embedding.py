@@ -47,7 +47,7 @@ _ENCODERS = (
     "ecgllm_encoder_adapter",
 )
 _DUAL_ENCODER = "ecgllm_dual_encoder"
-_HOLD_AN_ENCODER = ("ecgllm", "ecgllm_classifier", _DUAL_ENCODER, *_ENCODERS)
+HOLD_AN_ENCODER = ("ecgllm", "ecgllm_classifier", _DUAL_ENCODER, *_ENCODERS)
 
 
 @dataclass
@@ -86,7 +86,7 @@ def load_embedder(model: str | Path, trust_remote_code: bool = False) -> ECGFeat
         is taken; a dual encoder gives vectors in the space of its texts.
     Raises: CheckpointError as `check_checkpoint`, and where it cannot be loaded.
     """
-    check_checkpoint(model, trust_remote_code, kinds=None if trust_remote_code else _HOLD_AN_ENCODER)
+    check_checkpoint(model, trust_remote_code, kinds=None if trust_remote_code else HOLD_AN_ENCODER)
     try:
         from transformers import AutoModel
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from transformers.activations import ACT2FN
 
-from .configuration_ecgllm import ECGLLMConfig
+from .configuration_ecgllm import ECGLLMConfig, count_tokens
 
 
 class ECGProjector(nn.Module):
@@ -29,9 +29,9 @@ class ECGProjector(nn.Module):
     def forward(self, patches: torch.Tensor, num_patches: torch.Tensor | None = None) -> torch.Tensor:
         """Args: num_patches: int [ecgs], how many are an ECG's own; all, if None."""
         patches = patches.to(self.layers[0].weight.dtype)
-        padded = nn.functional.pad(patches, (0, 0, 0, -patches.shape[1] % self.patches_per_token))
-        joined = padded.reshape(patches.shape[0], -1, patches.shape[2] * self.patches_per_token)
-        return self.layers(joined)
+        tokens = count_tokens(patches.shape[1], self.patches_per_token)
+        padded = nn.functional.pad(patches, (0, 0, 0, tokens * self.patches_per_token - patches.shape[1]))
+        return self.layers(padded.unflatten(1, (tokens, self.patches_per_token)).flatten(2))
 
 
 class ECGSummaryProjector(ECGProjector):

@@ -48,6 +48,7 @@ EXTRAS = {
     "measure": [],  # part of the core; the name stays for those who install it
     "plot": ["matplotlib>=3.8"],
     "audit": ["matplotlib>=3.8"],
+    "export": ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"],
     "explain": ["captum>=0.8"],
     "app": ["gradio>=6.0"],
     "serve": ["fastapi>=0.115", "uvicorn>=0.30"],

@@ -19,6 +19,7 @@ from .ask import ask
 from .corpora import prepare, share, simulate
 from .embed import embed
 from .errors import is_the_users, message_of
+from .export import export
 from .files import info, plot
 from .questions import audit, confound, debias, questions
 from .training import demo, fetch, merge, train
@@ -46,6 +47,7 @@ _COMMANDS = (
     fetch,
     train,
     merge,
+    export,
     demo,
 )
 for _command in _COMMANDS:

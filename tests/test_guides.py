@@ -86,6 +86,15 @@ def test_examples_of_other_groups_encoders_run(tmp_path: Path, monkeypatch: pyte
     assert len(next(block for _, block, _ in _blocks("encoders") if "TheirConfig" in block).splitlines()) <= 40
 
 
+@pytest.mark.slow
+def test_what_is_exported_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("onnxruntime", "onnxscript"):
+        pytest.importorskip(name, reason="ONNX needs the extra export")
+    monkeypatch.chdir(tmp_path)
+    names = _run("export")
+    assert names["exported"].difference < 1e-4 and names["tokens"].shape == (4, 50, 128)
+
+
 def test_what_is_shared_runs(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", hub.token)
     monkeypatch.chdir(tmp_path)

@@ -157,7 +157,19 @@ def test_wheel_carries_version_license_and_command(wheel: Path) -> None:
     core += " pydantic typing_extensions pyyaml"
     assert required == set(core.split())
     extras = {line.split(": ")[1] for line in metadata.splitlines() if line.startswith("Provides-Extra:")}
-    assert extras == {"formats", "measure", "plot", "audit", "explain", "app", "serve", "scale", "dev", "all"}
+    assert extras == {
+        "formats",
+        "measure",
+        "plot",
+        "audit",
+        "export",
+        "explain",
+        "app",
+        "serve",
+        "scale",
+        "dev",
+        "all",
+    }
 
 
 def test_installed_wheel_imports_and_runs_without_the_checkout(installed: Path, tmp_path: Path) -> None:
