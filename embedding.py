@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +152,7 @@ def embed_files(
     if workers == 1:
         outcomes = ((_prepared(*item, **options), None) for item in items)
     else:
-        outcomes = in_processes(_prepared_in_worker, [(*item, options) for item in items], workers, timeout_s)
+        outcomes = in_processes(partial(_prepared_in_worker, **options), items, workers, timeout_s)
     with closing(outcomes):
         prepared = _sorted_out(items, outcomes, found, progress)
         threads = max(1, torch.get_num_threads() - (workers if workers > 1 else 0))
@@ -198,7 +199,7 @@ def _prepared(
     return kind, results
 
 
-def _prepared_in_worker(path: str, named: bool, options: dict[str, Any]) -> tuple[str, Any]:
+def _prepared_in_worker(path: str, named: bool, **options: Any) -> tuple[str, Any]:
     import torch
 
     torch.set_num_threads(1)  # a forked process cannot use its parent's threads
