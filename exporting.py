@@ -244,9 +244,12 @@ def _ecg_inputs(extractor: ECGFeatureExtractor, count: int, seconds: float) -> d
 
 def _text_inputs(tokenizer: Any, count: int, seconds: float) -> dict[str, torch.Tensor]:
     """Texts of several lengths, the longest of them longer where more `seconds` are asked for."""
-    texts = [" ".join([_TEXTS[number]] * (1 + int(seconds) // 5)) for number in range(count)]
-    found = tokenizer(texts, padding=True, return_tensors="pt")
-    return {name: found[name] for name in _TextEmbeds.free}
+    ids = [tokenizer(" ".join([_TEXTS[number]] * (1 + int(seconds) // 5)))["input_ids"] for number in range(count)]
+    longest = max(map(len, ids))
+    filler = tokenizer.pad_token_id or 0  # not every tokenizer has one; no text encoder reads it
+    padded = [own + [filler] * (longest - len(own)) for own in ids]
+    mask = [[1] * len(own) + [0] * (longest - len(own)) for own in ids]
+    return {"input_ids": torch.tensor(padded), "attention_mask": torch.tensor(mask)}
 
 
 def _program(module: nn.Module, example: Mapping[str, torch.Tensor], name: str) -> torch.export.ExportedProgram:
