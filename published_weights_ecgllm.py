@@ -1,44 +1,78 @@
 """Weights as other groups publish them: a file of `torch.save` in, a state dict that fits one of our models out.
 
-Decided here: no code in such a file runs; every tensor of it is taken or left out for a stated reason, by its name and
-shape, and anything else is refused, as is a tensor that the model lacks.
+Decided here: nothing that a file names runs; every tensor of it is taken or left out for a stated reason, by its name
+and shape, and any other is refused, as is a file that lacks one of the model's.
 """
 
+import pickle
+import types
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from .errors_ecgllm import CheckpointError
 
 _MOST_NAMES = 6
-# Beside tensors, training loops write NumPy numbers into their checkpoints (a score, a scheduler's best). These are
-# what PyTorch needs to read those and no more; older NumPy calls the first one by another name.
-_NUMBERS = [
-    (np._core.multiarray.scalar if hasattr(np, "_core") else np.core.multiarray.scalar, name)
-    for name in ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-]
-_NUMBERS += [np.dtype, *{type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")}]
+
+
+class _LeftOut:
+    """Stands for whatever is no tensor: a scheduler, a number of NumPy's. It takes all that a pickle does to an
+    object, and does nothing."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def _ignore(self, *_: Any) -> None:
+        pass
+
+    __setstate__ = __setitem__ = append = extend = update = add = _ignore
+
+
+class _TensorsOnly(pickle.Unpickler):
+    """Makes tensors and dictionaries, and of everything else that a pickle names a `_LeftOut`: none of it is found,
+    let alone called."""
+
+    _MADE = {
+        ("collections", "OrderedDict"): OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+        ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        return self._MADE.get((module, name), _LeftOut)
+
+
+_PICKLE = types.SimpleNamespace(
+    __name__="tensors_only", Unpickler=_TensorsOnly, load=lambda file, **options: _TensorsOnly(file, **options).load()
+)
+"""In place of `pickle`, for `torch.load`."""
 
 
 def read_published(path: str | Path, inside: str | None = None) -> dict[str, torch.Tensor]:
     """The state dict in a file of `torch.save`, on the CPU.
 
     Args: inside: the key under which the file may hold the state dict among other things.
-    Raises: CheckpointError for a file that cannot be read without running code, and for one without a state dict.
+    Raises: CheckpointError for a damaged file, and for one without a state dict.
     """
     if not Path(path).is_file():
         raise CheckpointError(f"{path} is no file; expected the weights as their authors publish them.")
     try:
-        with torch.serialization.safe_globals(_NUMBERS):
-            found = torch.load(path, map_location="cpu", weights_only=True)
+        # `weights_only=True` would refuse the whole file for what authors leave beside the weights: a scheduler, a
+        # NumPy number.
+        found = torch.load(path, map_location="cpu", weights_only=False, pickle_module=_PICKLE)
     except Exception as error:  # a damaged file fails in as many ways as pickle has
         raise CheckpointError(
-            f"{path} cannot be read as weights alone ({type(error).__name__}: {str(error).splitlines()[0]}). Download "
-            "it again; a file that holds more than tensors and numbers is not opened, because it could run code."
+            f"{path} cannot be read as weights ({type(error).__name__}: {error}). Download it again."
         ) from error
     if isinstance(found, Mapping) and inside is not None and isinstance(found.get(inside), Mapping):
         found = found[inside]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from transformers import AutoModel, AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
 from ecgllm import (
@@ -123,15 +125,30 @@ def test_every_tensor_is_accounted_for(name: str, tmp_path: Path) -> None:
     refused("lacks the tensor", **dict.fromkeys(THEIRS[name]["tensors"], None), other=torch.zeros(1))
 
 
-def test_a_file_that_could_run_code_is_not_opened(tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_what_lies_beside_the_tensors_does_not_run(as_zip: bool, tmp_path: Path) -> None:
     class Runs:
         def __reduce__(self) -> Any:
             return (Path.touch, (tmp_path / "ran",))
 
-    torch.save({"state_dict": state_dict("ecgfounder"), "more": Runs()}, tmp_path / "bad.pth")
-    with pytest.raises(CheckpointError, match="more than tensors and numbers is not opened"):
-        ECGFounderEncoder.from_published(tmp_path / "bad.pth")
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1, momentum=0.9)
+    beside = {"more": Runs(), "scheduler": torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)}
+    beside |= {"scores": np.arange(3.0), "optimizer": optimizer, "args": Namespace(lr=[1])}
+    saved = {"state_dict": state_dict("ecgfounder")} | beside
+    torch.save(saved, tmp_path / "more.pth", _use_new_zipfile_serialization=as_zip)
+    more, alone = ECGFounderEncoder.from_published(tmp_path / "more.pth"), loaded("ecgfounder", tmp_path)
     assert not (tmp_path / "ran").exists()
+    assert all(torch.equal(a, b) for a, b in zip(more.parameters(), alone.parameters(), strict=True))
+    torch.save({"state_dict": {"first_conv.conv.weight": Runs()}}, tmp_path / "more.pth")
+    with pytest.raises(CheckpointError, match="expected a state dict"):
+        ECGFounderEncoder.from_published(tmp_path / "more.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_files_without_weights_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "damaged.pth").write_bytes(b"<html>not found</html>")
+    with pytest.raises(CheckpointError, match="cannot be read as weights .*Download it again"):
+        ECGFounderEncoder.from_published(tmp_path / "damaged.pth")
     with pytest.raises(CheckpointError, match="is no file"):
         ECGFounderEncoder.from_published(tmp_path / "none.pth")
     torch.save({"epoch": 1}, tmp_path / "empty.pth")
