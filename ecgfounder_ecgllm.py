@@ -76,7 +76,9 @@ class _Block(nn.Module):
         shortcut = hidden
         if self.stride > 1:
             lengths = count_tokens(lengths, self.stride)
-            shortcut = nn.functional.max_pool1d(nn.functional.pad(hidden, (0, self.stride - 1)), self.stride)
+            # In two dimensions, since torch.export makes a graph of max_pool1d for one length alone.
+            shortcut = nn.functional.pad(hidden, (0, self.stride - 1))[..., None, :]
+            shortcut = nn.functional.max_pool2d(shortcut, (1, self.stride))[..., 0, :]
         out = _zero_past(self.conv3(silu(out)), lengths)
         mean = (out.sum(dim=-1, dtype=torch.float32) / lengths[:, None]).to(out.dtype)
         weight = torch.sigmoid(self.se_fc2(silu(self.se_fc1(mean))))

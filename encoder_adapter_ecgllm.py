@@ -16,7 +16,13 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import PreTrainedModel
 
 from .beats_ecgllm import ECGBeatEncoder
-from .configuration_ecgllm import ECGEncoderAdapterConfig, UntrustedConfig, as_encoder_config, migrated
+from .configuration_ecgllm import (
+    ECGEncoderAdapterConfig,
+    UntrustedConfig,
+    as_encoder_config,
+    count_tokens,
+    migrated,
+)
 from .ecgfounder_ecgllm import ECGFounderEncoder
 from .encoder_ecgllm import (
     EMBEDDING_PIPELINE,
@@ -104,13 +110,13 @@ class ECGEncoderAdapter(ECGPreTrainedModel):
         check_shape(self.config, ecg_values)
         values, _ = as_recorded(ecg_values, lead_mask, ecg_lengths)
         window = self.config.window
-        values = nn.functional.pad(values, (0, -values.shape[-1] % window))
         ecgs, leads, samples = values.shape
+        count = count_tokens(samples, window)
+        values = nn.functional.pad(values, (0, count * window - samples))
         # [ecgs * windows, leads, window], the windows of an ECG one after the other
-        windows = values.unflatten(2, (samples // window, window)).transpose(1, 2).flatten(0, 1)
-        tokens = self._tokens(windows, lead_mask, samples // window)
-        tokens = tokens.unflatten(0, (ecgs, samples // window)).flatten(1, 2)
-        tokens = tokens[:, : -(-ecg_values.shape[-1] // self.config.patch_size)]
+        windows = values.unflatten(2, (count, window)).transpose(1, 2).reshape(-1, leads, window)
+        tokens = self._tokens(windows, lead_mask, count)
+        tokens = tokens.reshape(ecgs, -1, tokens.shape[-1])[:, : count_tokens(samples, self.config.patch_size)]
         mask = None if ecg_lengths is None else tokens_within(ecg_lengths, self.config, tokens)
         output = pooled_output(tokens, mask)
         return output.to_tuple() if return_dict is False else output

@@ -19,8 +19,12 @@ from ecgllm import (
     exporting,
 )
 from ecgllm.cli import main
+from ecgllm.encoder_adapter_ecgllm import build_encoder
+from ecgllm.encoder_configuration_ecgllm import ECGFounderConfig, MERLConfig
 from ecgllm.errors_ecgllm import CheckpointError, ECGError, MissingExtraError
 from ecgllm.exporting import export_checkpoint
+
+from .test_encoder_adapter import ADAPTED, adapter
 
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
 ECGS = {
@@ -86,6 +90,23 @@ def test_a_graph_that_differs_is_not_written(
     monkeypatch.setattr(exporting, "_program", lambda *arguments: None)
     monkeypatch.setattr(exporting, "_write_torch", write)
     with pytest.raises(ECGError, match="differs from the model's by 0.0003 for input"):
+        export_checkpoint(checkpoint, tmp_path / "out", format="torch")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_graph_for_one_length_alone_is_not_written(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(program: None, module: torch.nn.Module, path: Path) -> Any:
+        def run(inputs: dict) -> dict:
+            assert inputs["ecg_values"].shape[2] == 1013, "Guard failed"
+            return dict(zip(module.outputs, module(**inputs), strict=True))
+
+        return run
+
+    monkeypatch.setattr(exporting, "_program", lambda *arguments: None)
+    monkeypatch.setattr(exporting, "_write_torch", write)
+    with pytest.raises(ECGError, match=r"does not hold for input \[1, 12, 500\]: AssertionError: Guard failed"):
         export_checkpoint(checkpoint, tmp_path / "out", format="torch")
     assert not (tmp_path / "out").exists()
 
@@ -163,6 +184,21 @@ TEXTS = {"input_ids": torch.arange(5, 19).view(2, 7), "attention_mask": torch.te
 def save_text_side(folder: Path, tokenizer: Any) -> Any:
     model = dual_encoder(folder, tokenizer)
     return lambda: model.eval().get_text_embeds(**TEXTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["patchtst", "wav2vec2", "merl", "founder"])
+def test_encoders_of_others(name: str, tmp_path: Path) -> None:
+    if name in ADAPTED:
+        model = adapter(name)
+    else:
+        founder = ECGFounderConfig(stage_channels=[16, 16], stage_depths=[1, 1])
+        model = build_encoder(founder if name == "founder" else MERLConfig(num_hidden_layers=1)).eval()
+    model.save_pretrained(tmp_path / "checkpoint")
+    ECGFeatureExtractor().save_pretrained(tmp_path / "checkpoint")
+    found = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out", format="torch")
+    with torch.no_grad():
+        torch.testing.assert_close(graph(found.file)(**ECGS)[0], model(**ECGS).last_hidden_state)
 
 
 @pytest.mark.slow
