@@ -116,7 +116,9 @@ class ECGEncoderAdapter(ECGPreTrainedModel):
         # [ecgs * windows, leads, window], the windows of an ECG one after the other
         windows = values.unflatten(2, (count, window)).transpose(1, 2).reshape(-1, leads, window)
         tokens = self._tokens(windows, lead_mask, count)
-        tokens = tokens.reshape(ecgs, -1, tokens.shape[-1])[:, : count_tokens(samples, self.config.patch_size)]
+        # A slice would tie an exported graph to lengths at which it leaves out something.
+        own = torch.arange(count_tokens(samples, self.config.patch_size), device=tokens.device)
+        tokens = tokens.reshape(ecgs, -1, tokens.shape[-1]).index_select(1, own)
         mask = None if ecg_lengths is None else tokens_within(ecg_lengths, self.config, tokens)
         output = pooled_output(tokens, mask)
         return output.to_tuple() if return_dict is False else output
