@@ -26,6 +26,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.utils import cached_file
 
+from .configuration_base_ecgllm import OF_ENCODER
 from .configuration_ecgllm import PROJECTOR_FIELDS, ECGLLMConfig
 from .encoder_adapter_ecgllm import as_encoder, build_encoder
 from .encoder_ecgllm import ECGPreTrainedModel
@@ -249,7 +250,7 @@ def _provenance(encoder: Any) -> str | None:
         found = PreTrainedConfig.get_config_dict(encoder)[0].get("trained_on")
     else:
         found = getattr(getattr(encoder, "config", None), "trained_on", None)
-    return None if found is None else f"ECG encoder: {found.removeprefix('ECG encoder: ')}"
+    return None if found is None else OF_ENCODER + found.removeprefix(OF_ENCODER)
 
 
 def leaves_language_model_out(name: str | Path, **hub: Any) -> bool:

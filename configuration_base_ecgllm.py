@@ -113,6 +113,10 @@ def _is_path(name: Any) -> bool:
     return isinstance(name, str) and (Path(name).is_absolute() or Path(name).exists())
 
 
+OF_ENCODER = "ECG encoder: "
+"""Before what an encoder learned from, in `trained_on` of a model that was made with it."""
+
+
 class OwnConfig(PreTrainedConfig):
     """A configuration that refuses the checkpoint of another model type; transformers only warns."""
 

@@ -12,6 +12,7 @@ from transformers.configuration_utils import PreTrainedConfig
 
 from .configuration_base_ecgllm import (
     FORMAT_VERSION,
+    OF_ENCODER,
     OwnConfig,
     UntrustedConfig,
     as_sub_config,
@@ -104,6 +105,8 @@ class ECGClassifierConfig(OwnConfig):
         values = migrated(values) if values else values
         if values and values.get("model_type") != cls.model_type:
             kept = {key: values[key] for key in ("dtype", "trained_on") if values.get(key) is not None}
+            if "trained_on" in kept:
+                kept["trained_on"] = OF_ENCODER + kept["trained_on"].removeprefix(OF_ENCODER)
             values = {"encoder_config": values.get("encoder_config", values), **kept}
         return values, kwargs
 

@@ -7,22 +7,27 @@ code that travels is the file of the class and what its relative imports reach, 
 class reaches, and that must be enough to save it again.
 
 Of cards: what is not known stands in none, a licence least of all. A folder's card goes along as long as the weights
-are the folder's, byte for byte; other weights get a new one.
+are the folder's, byte for byte; other weights get a new one. What a folder says that it learned from (`trained_on`) is
+not said alone of other weights: what came after stands as not described, unless somebody described it.
 """
 
 import filecmp
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import ModelCard, ModelCardData, try_to_load_from_cache
+from safetensors import safe_open
 from transformers import PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.dynamic_module_utils import custom_object_save, get_relative_import_files
 from transformers.utils import cached_file
 
-from .configuration_base_ecgllm import encoder_configs
+from .configuration_base_ecgllm import OF_ENCODER, encoder_configs
 
 LIMITS = (
     "For research. Not a medical device: not for diagnosis, monitoring or treatment. The model answers with\n"
@@ -30,6 +35,8 @@ LIMITS = (
     "says."
 )
 """What every model card says."""
+
+UNDESCRIBED = "what was changed or added since, nobody has described"
 
 _HUB_ARGUMENTS = (
     "repo_id",
@@ -110,6 +117,8 @@ class CompleteFolder(PushedWithOwnCard):
     """The Hub's task that fits best (https://huggingface.co/tasks); None where each would mislead."""
     _pipelines: Mapping[str, str] = {}
     """Task -> "file.Class" of a pipeline. With one task, `pipeline(model=folder)` finds it."""
+    is_described = False
+    """Whether `trained_on` is known to be all that the weights learned from, as a training run knows it."""
 
     def _auto_map(self) -> dict[str, str]:
         """Auto class -> "file.Class"."""
@@ -130,12 +139,13 @@ class CompleteFolder(PushedWithOwnCard):
                 for task, name in self._pipelines.items()
             }
         self.config.card_data = stated_card_data(self.config) or None
-        if kwargs.get("is_main_process", True):
-            _copy_code_of_encoder(self, Path(save_directory))
-        super().save_pretrained(save_directory, **kwargs)
-        if kwargs.get("is_main_process", True):
-            copy_code(save_directory, self._code_module)
-            _write_model_card(self, Path(save_directory))
+        with _saying_what_is_undescribed(self):
+            if kwargs.get("is_main_process", True):
+                _copy_code_of_encoder(self, Path(save_directory))
+            super().save_pretrained(save_directory, **kwargs)
+            if kwargs.get("is_main_process", True):
+                copy_code(save_directory, self._code_module)
+                _write_model_card(self, Path(save_directory))
         if push_to_hub:
             self.push_to_hub(**hub)
 
@@ -158,6 +168,39 @@ def _copy_code_of_encoder(model: PreTrainedModel, folder: Path) -> None:
         type(part)._auto_class = type(part)._auto_class or "AutoModel"
         for of_its_own in (part, config):
             custom_object_save(of_its_own, folder, config=config)
+
+
+@contextmanager
+def _saying_what_is_undescribed(model: CompleteFolder) -> Iterator[None]:
+    """Meanwhile `trained_on` says more, where it is what the folder said from which the model was loaded, and weights
+    are not the folder's."""
+    said, source = getattr(model.config, "trained_on", None), _file_of(model, "config.json")
+    if said and source is not None and not model.is_described:
+        before = json.loads(source.read_text(encoding="utf-8")).get("trained_on") or ""
+        if said.removeprefix(OF_ENCODER) == before.removeprefix(OF_ENCODER) and _differs(model, source.parent):
+            model.config.trained_on = f"{said.removesuffix(f'; {UNDESCRIBED}')}; {UNDESCRIBED}"
+    try:
+        yield
+    finally:
+        if said:
+            model.config.trained_on = said
+
+
+def _differs(model: PreTrainedModel, folder: Path) -> bool:
+    """Whether a tensor of a model is not as the weights in a folder have it, or not there at all.
+
+    A language model that the folder leaves out does not count, nor do tensors that other processes hold.
+    """
+    own = {name: value for name, value in model.named_parameters() if value.numel() and not value.is_meta}
+    known: set[str] = set()
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as weights:
+            for name in own.keys() & set(weights.keys()):
+                known.add(name)
+                was = weights.get_tensor(name)
+                if was.shape == own[name].shape and not torch.equal(was.to(own[name].dtype), own[name].detach().cpu()):
+                    return True
+    return bool(known) and any(name not in known and not name.startswith("language_model.") for name in own)
 
 
 def _write_model_card(model: CompleteFolder, folder: Path) -> None:

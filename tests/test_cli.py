@@ -741,6 +741,7 @@ def test_damaged_data_are_refused_by_their_file(tmp_path: Path, capsys: pytest.C
         file.write_bytes(whole)
 
 
+@pytest.mark.slow
 def test_biased_questions_are_weighted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus, biased, weighted = (tmp_path / name for name in ("corpus", "biased", "weighted"))
     assert run(capsys, "simulate", "-n", 300, "-o", corpus)[0] == 0

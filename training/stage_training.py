@@ -204,6 +204,7 @@ def whole_model(trainer: StageTrainer, model: PreTrainedModel, build: Callable[[
 
 def save_checkpoint(model: PreTrainedModel, folder: Path, others: list[Any], **options: Any) -> None:
     """Save a checkpoint so that the folder appears only once it is complete. options: of `save_pretrained`."""
+    model.is_described = True  # `StageContext.describe`, in this stage or the first
     with written_whole(folder) as partial:
         model.save_pretrained(partial, **options)
         for other in others:

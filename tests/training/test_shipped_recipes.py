@@ -16,12 +16,13 @@ from .swapping import swapped
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 # Enough for one batch of 32.
 RECORDS = 100
-# Their stages, packed rows and start from a checkpoint are those of `test_run` and `test_start_from`.
-SLOW = ("mimic-llama3-8b", "ptbxl-qwen2.5-0.5b", "sim-demo", "sim-then-real", "sim-zero-shot", "anyecg-compatible")
+# All but the paper's form and the classifier: their stages, packed rows and starts are those of `test_run`,
+# `test_start_from`, `test_ludb` and `test_pretrain_stage`.
+QUICK = ("paper-small", "ptbxl-classify")
 
 
 @pytest.mark.parametrize(
-    "file", [pytest.param(f, marks=[pytest.mark.slow] if f.stem in SLOW else [], id=f.stem) for f in RECIPES]
+    "file", [pytest.param(f, marks=[] if f.stem in QUICK else [pytest.mark.slow], id=f.stem) for f in RECIPES]
 )
 def test_it_runs_swapped_for_tiny_models_and_data(file: Path, finished_run: Path, tmp_path: Path) -> None:
     values = yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -36,7 +36,7 @@ class DataSurvey:
 
     sample: some of the records, for questions and batches. whole: whether it is all records. exact: whether the splits
     were counted. questions: stage -> split -> type -> number. sampled: training examples of a stage among the
-    sample's. notes: what could not be counted, and why.
+    sample's. labels: of the stage classify. notes: what could not be counted, and why.
     """
 
     records: Counter[str] | None = None
@@ -46,6 +46,7 @@ class DataSurvey:
     exact: bool = True
     questions: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
     sampled: dict[str, int] = field(default_factory=dict)
+    labels: int | None = None
     notes: list[str] = field(default_factory=list)
 
     def lines(self, corpus: str) -> list[str]:
@@ -149,7 +150,7 @@ def _count_labelled(recipe: Recipe, survey: DataSurvey) -> None:
         survey.notes.append(f"classify: labels not counted: {error}")
         survey.sampled["classify"] = 0
         return
-    survey.sampled["classify"] = labelled["split"][:].count("train")
+    survey.sampled["classify"], survey.labels = labelled["split"][:].count("train"), len(names)
     about = "" if survey.whole else f" of {len(survey.sample)} records that were read"
     survey.notes.append(f"classify: {len(names)} labels; {len(labelled)} records have some{about}")
 

@@ -120,7 +120,7 @@ def _plan(recipe: Recipe, name: str, survey: DataSurvey, processes: int) -> _Pla
     if examples is not None and examples < stage.batch_size:
         plan.lines.append(f"  {examples} examples do not fill one batch: this stage would be refused")
     try:
-        model, source = planned_model(recipe, name)
+        model, source = planned_model(recipe, name, survey.labels)
     except UnknownSizeError as error:
         plan.lines.append(f"  sizes and memory unknown: {error}")
         return plan

@@ -57,9 +57,10 @@ def text_config(recipe: LanguageModelRecipe | TextEncoderRecipe, key: str) -> Te
     return TextConfig(config, f"{recipe.name}, {missing}: by the recipe's {key}.sizes")
 
 
-def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:
+def planned_model(recipe: Recipe, stage: str, labels: int | None = None) -> tuple[PreTrainedModel, str]:
     """(the model of a stage on the meta device, where the text model's configuration comes from).
 
+    Args: labels: of a classifier; None where they were not counted.
     Raises: UnknownSizeError; RecipeError for what `prepare_for_tuning` refuses.
     """
     choices = recipe.stages[stage]
@@ -70,7 +71,7 @@ def planned_model(recipe: Recipe, stage: str) -> tuple[PreTrainedModel, str]:
     encoder = as_encoder_config(recipe.encoder_fields) if start is None else start.encoder_config
     if stage == "classify":
         with torch.device("meta"):
-            model = ECGForSequenceClassification(ECGClassifierConfig(encoder_config=encoder))
+            model = ECGForSequenceClassification(ECGClassifierConfig(encoder_config=encoder, num_labels=labels or 2))
         if not choices.tune_encoder:
             model.freeze_base_model()
         return model, "none"

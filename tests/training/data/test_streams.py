@@ -229,7 +229,7 @@ def test_recipes_that_cannot_be_are_refused(
         load_recipe(write_recipe(), overrides)
 
 
-@pytest.mark.parametrize("source", ["true", "files"])
+@pytest.mark.parametrize("source", ["true", pytest.param("files", marks=pytest.mark.slow)])
 def test_a_streamed_run_taken_up_again_ends_in_the_same_bits(
     source: str, write_recipe: Callable[..., Path], shards: Path
 ) -> None:

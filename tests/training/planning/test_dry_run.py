@@ -95,6 +95,11 @@ def test_sizes_that_nobody_states_are_said_to_be_unknown(
     assert said.count("ZeRO-3 over 2 processes") == 3 and "not measured: it is planned for 2 processes" in said
 
 
+def test_a_classifier_is_planned_for_the_labels_that_were_counted() -> None:
+    model, _ = planned_model(load_recipe("ptbxl-classify"), "classify", labels=37)
+    assert model.classifier.out_features == 37 and model.classifier.weight.is_meta
+
+
 def test_what_would_be_refused_is_said(write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     stages = {"pretrain": {"batch_size": 50}, "finetune": {"questions": {"path": "nowhere"}, "batch_size": 9}}
     dry_run(load_recipe(write_recipe(stages=stages, corpus="ludb", data="nowhere")), processes=4)

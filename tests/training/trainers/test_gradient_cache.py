@@ -254,12 +254,14 @@ def test_a_run_in_chunks_has_the_losses_of_one_without(plain_run: Path, write_re
     np.testing.assert_allclose(losses(run), losses(plain_run), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_in_chunks_have_the_losses_of_one(plain_run: Path, write_recipe: Callable[..., Path]) -> None:
     recipe = write_recipe(stages={"pretrain": STAGE | {"cache_chunk": 3}})
     run_train_in_two(recipe)
     np.testing.assert_allclose(losses(recipe.parent / "run"), losses(plain_run), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_in_chunks_taken_up_again_ends_in_the_same_bits(write_recipe: Callable[..., Path]) -> None:
     recipe = write_recipe(stages={"pretrain": STAGE | {"cache_chunk": 3}})
     overrides = ["encoder.hidden_dropout=0.2"]

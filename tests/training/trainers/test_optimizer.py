@@ -144,6 +144,7 @@ def test_what_stands_for_tokens_is_no_matrix(tied: bool, arguments) -> None:
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
 
 
+@pytest.mark.slow
 def test_a_run_taken_up_again_ends_in_the_same_weights(write_recipe: Callable[..., Path]) -> None:
     training = {"max_steps": 6, "learning_rate": 2e-3, "save_steps": 2, "save_total_limit": 9}
     stage = {"optimizer": "muon", "batch_size": 8, "training": training}

@@ -93,7 +93,7 @@ def test_killed_and_moved_it_ends_in_the_same_bits(stopped: tuple[Path, Path], t
     assert [entry for entry in again["log"] if "loss" in entry] == [e for e in metrics["log"] if "loss" in e]
 
 
-@pytest.mark.parametrize("strategy", ["steps", "epoch"])
+@pytest.mark.parametrize("strategy", ["steps", pytest.param("epoch", marks=pytest.mark.slow)])
 def test_killed_after_its_last_step_it_takes_no_other(
     strategy: str, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
