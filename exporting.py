@@ -208,7 +208,7 @@ def _loaded(
         model = AutoModel.from_pretrained(checkpoint, **trust) if trust_remote_code else as_encoder(checkpoint)
     module = PARTS[part](model.float()).eval()
     if part == "text-embeds":
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
         return part, module, lambda count, seconds: _text_inputs(tokenizer, count, seconds), tokenizer
     if Path(checkpoint).is_dir() and not (Path(checkpoint) / "preprocessor_config.json").is_file():
         raise CheckpointError(
