@@ -64,7 +64,7 @@ def share(right: Sequence[bool] | np.ndarray, patients: Patients, level: float =
     values, groups = _checked(right, patients)
     mean = float(values.mean())
     error = _error_of_mean(values - mean, groups)
-    return _on_logit(mean, error, groups.number, groups.number, len(values), level)
+    return _on_logit(mean, error, groups.number, len(values), level)
 
 
 def share_difference(
@@ -94,7 +94,7 @@ def auroc(
     Source: Obuchowski 1997 (DeLong's components, summed over patients); interval on the logit.
     """
     parts = _Components(scores, positive, patients)
-    return _on_logit(parts.area, parts.error(), parts.rarer, parts.patients, parts.number, level)
+    return _on_logit(parts.area, parts.error(), parts.rarer, parts.number, level)
 
 
 def auroc_difference(
@@ -130,12 +130,12 @@ def macro_auroc(
         parts = _Components(scores[rows, column], targets[rows, column] == 1, own)
         if not parts.rarer:
             raise ECGError(f"label {column} is the same in all {len(rows)} records that decide it; leave it out.")
-        each.append(_on_logit(parts.area, parts.error(), parts.rarer, parts.patients, parts.number, level))
+        each.append(_on_logit(parts.area, parts.error(), parts.rarer, parts.number, level))
         added[[people[name] for name in dict.fromkeys(own)]] += parts.added()
         rarer.append(parts.rarer)
     labels = len(each)
     mean, error = float(np.mean([one.value for one in each])), float(np.sqrt((added**2).sum())) / labels
-    return _on_logit(mean, error, int(np.median(rarer)), len(people), int(known.any(axis=1).sum()), level), each
+    return _on_logit(mean, error, int(np.median(rarer)), int(known.any(axis=1).sum()), level), each
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -165,12 +165,12 @@ def patients_needed(estimate: Estimate, margin: float, power: float = 0.8) -> in
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _on_logit(value: float, error: float, patients: int, exact: int, number: int, level: float) -> Estimate:
-    """patients: degrees of freedom, plus one. exact: how many count where the value is 0 or 1."""
+def _on_logit(value: float, error: float, patients: int, number: int, level: float) -> Estimate:
+    """patients: one more than the degrees of freedom; so many count where the value is 0 or 1."""
     if np.isnan(value):
         return Estimate(nan, nan, nan, nan, patients, number, nan, 0.5, level)
     if value in (0.0, 1.0):
-        limit = float((1 - level) / 2) ** (1 / max(min(exact, patients), 1))
+        limit = float((1 - level) / 2) ** (1 / max(patients, 1))
         low, high = (limit, 1.0) if value else (0.0, 1 - limit)
         return Estimate(value, low, high, 0.0, patients, number, min(2 * 0.5 ** max(patients, 1), 1.0), 0.5, level)
     slope = value * (1 - value)
