@@ -1,0 +1,58 @@
+"""What an evaluation is made of: records, questions about them, and settings. Every section takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from .shown_ecgs import ShownECGs
+
+
+@dataclass(frozen=True)
+class Settings:
+    """questions: about so many for each section that samples. seed: of all drawing. least: how many records of each
+    label a finding needs for its AUROC to stand in a mean. margin: the difference in accuracy that would be no use, of
+    the verdict. level: of intervals."""
+
+    questions: int = 2000
+    seed: int = 0
+    least: int = 5
+    margin: float = 0.05
+    level: float = 0.95
+
+
+@dataclass(frozen=True)
+class Material:
+    """corpus: records, as `prepare` makes them, of one source or several. questions: with `QUESTION_FEATURES`, about
+    these records; a yes or no about one record has "yes" or "no" as its only answer."""
+
+    corpus: Dataset
+    questions: Dataset
+    settings: Settings = field(default_factory=Settings)
+
+    @cached_property
+    def ecgs(self) -> ShownECGs:
+        return ShownECGs(self.corpus, self.settings.seed)
+
+    @cached_property
+    def about(self) -> dict[str, dict[str, Any]]:
+        """Record id -> all columns of the corpus but the signal."""
+        rows = self.corpus.remove_columns("ecg").to_list()
+        return {row["id"]: row for row in rows}
+
+    def patient(self, record_id: str) -> str:
+        """Whose record it is; a record of nobody known counts as its own patient's."""
+        row = self.about[record_id]
+        return f"{row['source']}/{row['patient_id'] or record_id}"
+
+    def patients(self, record_ids: Sequence[str]) -> list[str]:
+        return sorted({self.patient(record_id) for record_id in record_ids})
+
+    def rng(self, *key: str) -> np.random.Generator:
+        """A generator of its own for each use, by seed and key."""
+        return np.random.default_rng([self.settings.seed, *np.frombuffer("/".join(key).encode(), dtype=np.uint8)])
