@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from ..findings import VOCABULARY
+from .labels_of_records import RecordLabels
 from .shown_ecgs import ShownECGs
 
 
@@ -44,6 +46,21 @@ class Material:
         """Record id -> all columns of the corpus but the signal."""
         rows = self.corpus.remove_columns("ecg").to_list()
         return {row["id"]: row for row in rows}
+
+    @cached_property
+    def labels(self) -> RecordLabels:
+        return RecordLabels(self.corpus)
+
+    @cached_property
+    def all_patients(self) -> list[str]:
+        """Of every record, in the order of the corpus."""
+        return [self.patient(record_id) for record_id in self.about]
+
+    @staticmethod
+    def finding_of(question: Mapping[str, Any]) -> str | None:
+        """The finding that a yes-or-no question about one record is about, as a whole; None of any other question."""
+        about_one = len(question["ecg_ids"]) == 1 and question["template"] in ("verify-finding", "verify-normal")
+        return question["attribute"] if about_one and question["attribute"] in VOCABULARY else None
 
     def patient(self, record_id: str) -> str:
         """Whose record it is; a record of nobody known counts as its own patient's."""

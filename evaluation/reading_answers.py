@@ -14,7 +14,7 @@ from collections.abc import Collection
 from ..corpora.questions.answer_matching import answer_set, answers_in_text
 from .predictions import YES_NO
 
-_FIRST_WORD = re.compile(r"[\s\W]*(yes|no)\b(?!\s+(?:sign|evidence|obvious|clear|significant|acute))", re.IGNORECASE)
+_FIRST_WORD = re.compile(r"[\s\W]*(yes|no)\b(?!\s*(?:and|or|/)\s*(?:yes|no)\b)", re.IGNORECASE)
 
 
 def read_answer(text: str | None, options: Collection[str]) -> list[str] | None:

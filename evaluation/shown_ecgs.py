@@ -31,6 +31,9 @@ class ShownECGs(Mapping[ShownECG, ECGRecord]):
         self._seed = seed
         self._record = lru_cache(maxsize=_KEPT)(self._decoded)
 
+    def __reduce__(self) -> tuple[type, tuple[Dataset, int]]:
+        return type(self), (self._corpus, self._seed)  # for other processes; the cache is not sent
+
     def __getitem__(self, shown: ShownECG) -> ECGRecord:
         """Raises: KeyError for a record that the corpus does not hold; ECGError for an unknown change."""
         record = self._record(shown.record_id)

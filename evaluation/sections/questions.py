@@ -1,0 +1,106 @@
+"""The question set itself, with the true ECGs: accuracy by type, template and attribute.
+
+Asks: the questions of the material, those of yes or no as a choice of these two. Says: exact match (the answer as a
+set is the right set, as ECG-QA defines it) by type and its mean over types; for yes and no balanced accuracy,
+sensitivity, specificity, what a yes is worth at the sampled balance and at the natural frequency of the corpus.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ... import intervals
+from ..figures import Cell, SectionFigures, Table
+from ..material import Material
+from ..predictions import YES_NO, planned
+
+NAME, TITLE = "questions", "Questions with the true ECG"
+
+
+def plan(material: Material) -> pd.DataFrame:
+    rows = material.questions.to_list()
+    most = material.settings.questions
+    if len(rows) > most:
+        chosen = sorted(material.rng(NAME).choice(len(rows), most, replace=False))
+        rows = [rows[number] for number in chosen]
+    return planned(
+        [
+            {
+                "section": NAME,
+                "group": row["question_id"],
+                "question_id": row["question_id"],
+                "template": row["template"],
+                "attribute": row["attribute"],
+                "type": row["type"],
+                "question": row["question"],
+                "record_ids": row["ecg_ids"],
+                "patients": material.patients(row["ecg_ids"]),
+                "expected": row["answers"],
+                "candidates": list(YES_NO) if row["answers"] in (["yes"], ["no"]) else None,
+                "finding": material.finding_of(row),
+            }
+            for row in rows
+        ]
+    )
+
+
+def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
+    model = answered[answered["by"] == "model"]
+    tables = [_by(answered, "type", "Exact match by type of question")]
+    values: dict[str, Any] = {"by_type": _shares(model, "type")}
+    means = [one.value for one in values["by_type"].values()]
+    values["exact_match"] = share_right(model)
+    values["macro_over_types"] = float(np.mean(means)) if means else None
+    for column in ("template", "attribute"):
+        values[f"by_{column}"] = _shares(model, column)
+        tables.append(_by(answered, column, f"Exact match by {column}"))
+    unread = int(model["answers"].map(lambda one: one is None).sum())
+    refused = int(model["refused"].notna().sum())
+    values |= {"questions": len(model), "unreadable": unread, "refused": refused}
+    sentences = [
+        f"{len(model)} questions: {_text(values['exact_match'])} are answered exactly; the mean over "
+        f"{len(means)} types of question is {_number(values['macro_over_types'])}."
+    ]
+    if unread or refused:
+        sentences.append(
+            f"{unread} answers could not be read as an answer and count as wrong; {refused} questions "
+            "would have been refused by the tool."
+        )
+    return SectionFigures(NAME, TITLE, sentences, tables, [], values)
+
+
+def share_right(rows: pd.DataFrame) -> intervals.Estimate | None:
+    """Share of right answers; an answer that could not be read is a wrong one. None of no rows."""
+    return intervals.share(rows["right"].eq(True).to_numpy(), rows["patients"].tolist()) if len(rows) else None
+
+
+def _shares(rows: pd.DataFrame, column: str) -> dict[str, intervals.Estimate]:
+    return {str(name): share_right(own) for name, own in rows.groupby(column, sort=True)}
+
+
+def _by(answered: pd.DataFrame, column: str, title: str) -> Table:
+    """The model's share of right answers beside those of the baselines, for what they answer."""
+    others = [name for name in answered["by"].unique() if name != "model"]
+    rows: list[tuple[Cell, ...]] = []
+    for name, own in answered.groupby(column, sort=True):
+        model = own[own["by"] == "model"]
+        cells = [share_right(_that_answers(own[own["by"] == other])) for other in others]
+        rows.append((str(name), share_right(model), len(model), *cells))
+    return Table(title, (column, "right", "questions", *others), rows)
+
+
+def _that_answers(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["answers"].map(lambda one: one is not None)]
+
+
+def _text(estimate: intervals.Estimate | None) -> str:
+    if estimate is None:
+        return "none"
+    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
+
+
+def _number(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.1%}"
