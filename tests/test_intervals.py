@@ -8,10 +8,21 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 from scipy.stats import norm, t
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, precision_score, roc_auc_score
 
 from ecgllm.errors_ecgllm import ECGError
-from ecgllm.intervals import auroc, auroc_difference, holm, macro_auroc, patients_needed, share, share_difference
+from ecgllm.intervals import (
+    auroc,
+    auroc_difference,
+    average_precision,
+    holm,
+    macro_auroc,
+    macro_share,
+    patients_needed,
+    predictive_value,
+    share,
+    share_difference,
+)
 
 
 def test_a_share_of_independent_patients_has_the_logit_s_interval() -> None:
@@ -136,6 +147,130 @@ def test_a_mean_over_labels_counts_what_they_share() -> None:
         macro_auroc(scores, np.where(np.arange(4) == 1, 1, abs(targets)), patients)
 
 
+def test_weights_make_a_sample_speak_for_a_population() -> None:
+    """Half of the questions are answered yes; in the population one in ten."""
+    right = np.r_[np.repeat([True, False], [40, 10]), np.repeat([True, False], [25, 25])]
+    weights = np.repeat([0.1 / 0.5, 0.9 / 0.5], 50)
+    found = share(right, range(100), weights=weights)
+    assert found.value == pytest.approx(0.1 * 0.8 + 0.9 * 0.5) and found.patients == 100
+    counted = weights / weights.sum()
+    assert found.error == pytest.approx(np.sqrt(((counted * (right - found.value)) ** 2).sum() * 100 / 99))
+    # As sure as 50 patients and a bit, not 100: those who answer yes weigh next to nothing.
+    degrees = (weights**2).sum() ** 2 / (weights**4).sum() - 1
+    distance = t.ppf(0.975, degrees) * found.error / (found.value * (1 - found.value))
+    assert 50 < degrees < 52 and found.low == pytest.approx(expit(logit(found.value) - distance))
+    alike, plain = share(right, range(100), weights=np.full(100, 0.3)), share(right, range(100))
+    assert (alike.value, alike.low, alike.high) == pytest.approx((plain.value, plain.low, plain.high))
+    left_out = share(right, range(100), weights=np.repeat([0.0, 1.0], 50))
+    assert left_out == share(right[50:], range(50, 100))
+    twice = share_difference(right, ~right, range(100), weights=weights)
+    assert twice.value == pytest.approx(2 * found.value - 1) and twice.error == pytest.approx(2 * found.error)
+    for bad, words in (
+        (np.full(100, -1.0), "100 weights are negative or unknown"),
+        (np.r_[np.nan, np.ones(99)], "1 weights are negative or unknown"),
+        (np.ones(3), "100 answers and 3 weights"),
+        (np.zeros(100), "all 100 questions weigh nothing"),
+    ):
+        with pytest.raises(ECGError, match=words):
+            share(right, range(100), weights=bad)
+
+
+def test_a_mean_over_kinds_is_the_balanced_accuracy() -> None:
+    rng = np.random.default_rng(7)
+    true = rng.random(200) < 0.15
+    right = rng.random(200) < np.where(true, 0.9, 0.6)
+    patients = np.arange(200) // 2
+    mean, each = macro_share(right, true, patients)
+    assert mean.value == pytest.approx(balanced_accuracy_score(true, true == right), abs=1e-12)
+    assert each[True] == share(right[true], patients[true]) and each[False].number == (~true).sum()
+    apart, shares = macro_share(right, true, range(200))
+    assert apart.error == pytest.approx(np.hypot(*(one.error for one in shares.values())) / 2)
+    always_yes, _ = macro_share(true, true, range(200))
+    assert always_yes.value == 0.5 and 0 < always_yes.low < 0.5 < always_yes.high < 1
+    perfect, _ = macro_share(np.ones(200), true, range(200))
+    assert perfect.high == 1 and perfect.low < 0.95
+    alone, _ = macro_share([True, False, True], ["verify", "verify", "query"], "abc")
+    assert alone.value == 0.75 and np.isnan(alone.low)
+    with pytest.raises(ECGError, match="2 answers and the kinds of 1"):
+        macro_share([True, False], ["verify"], "ab")
+
+
+def test_a_predictive_value_is_that_of_the_case_control_formula() -> None:
+    """40 of 50 with the finding are called, and 5 of 50 without; one in fifty has it."""
+    true, called = np.repeat([True, False], 50), np.repeat([True, False, True, False], [40, 10, 5, 45])
+    weights = np.repeat([0.02 / 0.5, 0.98 / 0.5], 50)
+    found = predictive_value(called, true, range(100), weights=weights)
+    assert found.value == pytest.approx(0.02 * 0.8 / (0.02 * 0.8 + 0.98 * 0.1))
+    variance_of_logit = 0.2 / (50 * 0.8) + 0.9 / (50 * 0.1)
+    slope = found.value * (1 - found.value)
+    assert found.error == pytest.approx(slope * np.sqrt(variance_of_logit * 50 / 49))
+    assert predictive_value(called, true, range(100)).value == pytest.approx(precision_score(true, called))
+    negative = predictive_value(~called, ~true, range(100), weights=weights)
+    assert negative.value == pytest.approx(0.98 * 0.9 / (0.98 * 0.9 + 0.02 * 0.2))
+    none_wrong = predictive_value(called & true, true, range(100), weights=weights)
+    rate = 1 - 0.025 ** (1 / 50)  # so many of those without it may be called all the same
+    assert none_wrong.value == 1 and none_wrong.high == 1
+    assert none_wrong.low == pytest.approx(0.02 * 0.8 / (0.02 * 0.8 + 0.98 * rate))
+    none_right = predictive_value(called & ~true, true, range(100))
+    assert (none_right.value, none_right.low) == (0, 0) and none_right.high == pytest.approx(rate / (rate + 0.1))
+    assert np.isnan(predictive_value(np.zeros(100), true, range(100)).value)
+    assert np.isnan(predictive_value(called, np.ones(100), range(100)).value)
+
+
+def test_average_precision_is_scikit_learn_s() -> None:
+    rng = np.random.default_rng(8)
+    positive = rng.random(300) < 0.2
+    scores = np.round(rng.normal(size=300) + positive, 1)  # with ties
+    patients = np.arange(300) // 2
+    found = average_precision(scores, positive, patients)
+    assert found.value == pytest.approx(average_precision_score(positive, scores), abs=1e-12)
+    assert found.against == positive.mean() and found.p_value < 0.001 and found.low < found.value < found.high
+    weights = np.where(positive, 1.0, 0.5)
+    weighed = average_precision(scores, positive, patients, weights=weights)
+    assert weighed.value == pytest.approx(average_precision_score(positive, scores, sample_weight=weights), abs=1e-12)
+    rare = average_precision(scores, positive, patients, weights=np.where(positive, 0.01, 1.0))
+    assert rare.value < 0.1 and np.isnan(rare.low) and np.isnan(rare.high)
+    again = average_precision(np.tile(scores, 3), np.tile(positive, 3), np.tile(patients, 3))
+    assert (again.low, again.high) == pytest.approx((found.low, found.high), abs=1e-9)
+    assert average_precision([0.9, 0.1, 0.2], [True, False, False], "abc").value == 1
+    assert np.isnan(average_precision([0.1, 0.2], [True, True], "ab").value)
+
+
+def test_the_error_of_an_average_precision_is_the_jackknife_s() -> None:
+    rng = np.random.default_rng(9)
+    positive = np.repeat([True, False], [30, 60])
+    scores = rng.normal(size=90) + positive
+    found = average_precision(scores, positive, range(90))
+    total = 0.0
+    for label in (positive, ~positive):
+        rows = np.flatnonzero(label)
+        left = [average_precision_score(np.delete(positive, row), np.delete(scores, row)) for row in rows]
+        total += np.var(left) * (len(rows) - 1)
+    # Leaving one out also makes its label a bit rarer, which the linearisation takes as given: nearly the same.
+    assert found.error == pytest.approx(np.sqrt(total), rel=0.08)
+
+
+def test_within_groups_only_their_own_pairs_count() -> None:
+    rng = np.random.default_rng(10)
+    groups, positive = rng.choice(list("abc"), 120), rng.random(120) < 0.4
+    scores = np.round(rng.normal(size=120) + positive + (groups == "b") * 3, 1)
+    found = auroc(scores, positive, np.arange(120) // 2, groups=groups)
+    yes, no = np.flatnonzero(positive), np.flatnonzero(~positive)
+    pairs = [(one, two) for one, two in itertools.product(yes, no) if groups[one] == groups[two]]
+    won = sum((scores[one] > scores[two]) + 0.5 * (scores[one] == scores[two]) for one, two in pairs)
+    assert found.value == pytest.approx(won / len(pairs), abs=1e-12)
+    assert auroc(scores, positive, range(120), groups=["one"] * 120) == auroc(scores, positive, range(120))
+    # A source that shows it always has no pair, and adds nothing.
+    more = auroc(np.r_[scores, 9.0], np.r_[positive, True], range(121), groups=[*groups, "d"])
+    assert more.value == pytest.approx(found.value) and more.patients == positive.sum()
+    assert np.isnan(auroc([0.1, 0.2], [True, False], "ab", groups="cd").value)
+    targets = positive[:, None].astype(int)
+    mean, _ = macro_auroc(scores[:, None], targets, np.arange(120) // 2, groups=groups)
+    assert (mean.value, mean.error) == pytest.approx((found.value, found.error))
+    with pytest.raises(ECGError, match="2 scores and the groups of 1"):
+        auroc([0.1, 0.2], [True, False], "ab", groups=["c"])
+
+
 def test_holm_steps_down() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.9]).tolist() == [1.0, 1.0] and len(holm([])) == 0
@@ -191,6 +326,46 @@ def _covered_mean(true: float, patients: int, positive: Sequence[int], repetitio
     return held / repetitions
 
 
+def _covered_at_natural_frequency(sizes: tuple[int, int], prevalence: float, repetitions: int, rng: Any) -> Any:
+    """(Accuracy, PPV, NPV, balanced accuracy) of a balanced sample; one to three questions a patient, correlated."""
+    sensitivity, specificity, held = 0.9, 0.85, np.zeros(4)
+    positive = prevalence * sensitivity + (1 - prevalence) * (1 - specificity)
+    true_values = (
+        prevalence * sensitivity + (1 - prevalence) * specificity,
+        prevalence * sensitivity / positive,
+        (1 - prevalence) * specificity / (1 - positive),
+        (sensitivity + specificity) / 2,
+    )
+    for _ in range(repetitions):
+        own = np.repeat(np.arange(sum(sizes)), rng.integers(1, 4, sum(sizes)))
+        true = own < sizes[0]
+        rate = np.repeat([sensitivity, specificity], sizes)
+        right = rng.random(len(own)) < rng.beta(rate * 4, (1 - rate) * 4)[own]
+        weights, called = np.where(true, prevalence / true.mean(), (1 - prevalence) / (~true).mean()), right == true
+        found = (
+            share(right, own, weights=weights),
+            predictive_value(called, true, own, weights=weights),
+            predictive_value(~called, ~true, own, weights=weights),
+            macro_share(right, true, own)[0],
+        )
+        held += [one.low <= value <= one.high for one, value in zip(found, true_values, strict=True)]
+    return held / repetitions
+
+
+def _covered_average_precision(auc: float, patients: int, positive: int, repetitions: int, rng: Any) -> float:
+    distance, grid = norm.ppf(auc) * np.sqrt(2), np.linspace(-8, 12, 20001)
+    called = positive * norm.sf(grid - distance)
+    precision = called / (called + (patients - positive) * norm.sf(grid))
+    true, held = np.trapezoid(norm.pdf(grid - distance) * precision, grid), 0
+    for _ in range(repetitions):
+        own = np.repeat(np.arange(patients), rng.integers(1, 4, patients))
+        label = (own[:, None] == rng.choice(patients, positive, replace=False)).any(axis=1)
+        scores = (rng.normal(size=patients)[own] + rng.normal(size=len(own))) / np.sqrt(2) + distance * label
+        found = average_precision(scores, label, own)
+        held += found.low <= true <= found.high
+    return held / repetitions
+
+
 @pytest.mark.slow
 def test_intervals_hold_the_true_value_as_often_as_they_say() -> None:
     """93 to 97 % with 100 patients, 30 of them positive; printed what it is with fewer, and nearer 1."""
@@ -211,8 +386,23 @@ def test_intervals_hold_the_true_value_as_often_as_they_say() -> None:
         assert 0.93 <= mean <= 0.97
 
 
+@pytest.mark.slow
+def test_intervals_at_natural_frequency_and_of_average_precision_hold_as_often() -> None:
+    rng, repetitions = np.random.default_rng(12), 2000
+    for sizes, prevalence in (((50, 50), 0.1), ((50, 50), 0.02), ((150, 150), 0.05), ((15, 15), 0.1)):
+        found = _covered_at_natural_frequency(sizes, prevalence, repetitions, rng)
+        print(f"{sizes} patients, yes in {prevalence}: accuracy, PPV, NPV, balanced accuracy: {found}")
+        assert found.min() > (0.93 if sizes[0] > 15 else 0.9) and found.max() < 0.995
+    for sizes in ((100, 30), (300, 30), (300, 150), (300, 10)):
+        found = {auc: _covered_average_precision(auc, *sizes, repetitions, rng) for auc in (0.8, 0.95)}
+        print(f"average precision, {sizes[1]} of {sizes[0]} patients positive, by AUROC: {found}")
+        assert min(found.values()) > (0.92 if sizes[1] > 10 else 0.9)
+
+
 def test_coverage_is_about_right() -> None:
     """The slow test's, with few repetitions: it can tell 95 % from 80 %."""
     rng = np.random.default_rng(5)
     assert _covered_share(0.9, 100, 150, rng) > 0.88
     assert _covered_auroc(0.8, 100, 30, 150, rng) > 0.88
+    assert _covered_at_natural_frequency((50, 50), 0.05, 100, rng).min() > 0.86
+    assert _covered_average_precision(0.8, 100, 30, 100, rng) > 0.86
