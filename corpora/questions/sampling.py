@@ -140,7 +140,7 @@ class Rows:
     ) -> bool:
         """Add a row; False if the same question of the same records is there already."""
         ids = [record.id for record in records]
-        digest = hashlib.sha256("\0".join([template, attribute, kind, question, *ids]).encode()).hexdigest()[:16]
+        digest = question_id(template, attribute, kind, question, ids)
         if digest in self._ids:
             return False
         self._ids.add(digest)
@@ -200,6 +200,11 @@ class Rows:
         # By column, so that no question at all is a data set too.
         columns = {name: [row[name] for row in self.rows] for name in QUESTION_FEATURES}
         return Dataset.from_dict(columns, features=QUESTION_FEATURES)
+
+
+def question_id(template: str, attribute: str, kind: str, question: str, record_ids: Sequence[str]) -> str:
+    """What a question of certain records is known by: the same in every set of questions."""
+    return hashlib.sha256("\0".join([template, attribute, kind, question, *record_ids]).encode()).hexdigest()[:16]
 
 
 def cycle(rng: np.random.Generator, size: int, n: int) -> Iterator[int]:
