@@ -15,7 +15,8 @@ import torch
 from .conversation_ecgllm import flatten_content
 from .errors_ecgllm import ECGError
 from .pipeline_base_ecgllm import ECG_SETTINGS, ECGPipeline, one_or_many
-from .scoring_ecgllm import encode_answers, score_answers, write_answers
+from .prefix_scoring_ecgllm import AnswerScorer
+from .scoring_ecgllm import encode_answers, write_answers
 
 
 class ECGTextToTextPipeline(ECGPipeline):
@@ -39,6 +40,7 @@ class ECGTextToTextPipeline(ECGPipeline):
         self.processor.check_model(self.model)
         if self.processor.max_positions is None:  # saved before processors knew
             self.processor.max_positions = self.model.config.max_positions
+        self._scorer = AnswerScorer(self.model, self.processor)
 
     def _sanitize_parameters(
         self,
@@ -154,10 +156,11 @@ class ECGTextToTextPipeline(ECGPipeline):
         candidates: list[str] | None = None,
     ) -> dict[str, Any]:
         """Answer a batch: log_probabilities [batch, answers]; answers [batch, answers, tokens], or candidates."""
-        asked = self.model, self.processor, model_inputs["encoded"], model_inputs["ecgs"]
+        asked = model_inputs["encoded"], model_inputs["ecgs"]
         if candidates is not None:
-            return {"log_probabilities": score_answers(*asked), "candidates": [candidates] * len(asked[-1])}
-        answers, log_probabilities = write_answers(*asked, **(generate_kwargs or {}))
+            scores = torch.stack(self._scorer.score_rows(*asked))
+            return {"log_probabilities": scores, "candidates": [candidates] * len(scores)}
+        answers, log_probabilities = write_answers(self.model, self.processor, *asked, **(generate_kwargs or {}))
         return {"log_probabilities": log_probabilities, "answers": answers}
 
     def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:

@@ -85,6 +85,17 @@ def write_answers(
     Raises: ECGError for prompts that leave the model no position for an answer.
     """
     inputs = processor.collate(prompts, ecgs, padding_side="left").to(model.device)
+    written, likely = generate_scored(model, processor, inputs, **settings)
+    return written.reshape(len(prompts), -1, written.shape[1]), likely.reshape(len(prompts), -1)
+
+
+def generate_scored(
+    model: PreTrainedModel, processor: ECGProcessor, inputs: Mapping[str, Any], **settings: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(tokens int [answers, tokens], log-probabilities float [answers]) of what `generate` writes after prompts.
+
+    Args: inputs: of `generate`, also with the cache of a prefix. settings, raises: as in `write_answers`.
+    """
     tokens = inputs["input_ids"].shape[1]
     processor.check_length(tokens, of_answer=1)
     if "generation_config" not in settings:
@@ -93,8 +104,7 @@ def write_answers(
     output = model.generate(**inputs, **settings, return_dict_in_generate=True, output_logits=True)
     written = output.sequences[:, tokens:]
     end = settings.get("eos_token_id", model.generation_config.eos_token_id)
-    likely = written_log_probabilities(written, output.logits, end, output.get("beam_indices"))
-    return written.reshape(len(prompts), -1, written.shape[1]), likely.reshape(len(prompts), -1)
+    return written, written_log_probabilities(written, output.logits, end, output.get("beam_indices"))
 
 
 def written_log_probabilities(

@@ -58,6 +58,8 @@ TRAVELS = (  # the ground floor from below: each imports only those before it
     "language_model_base_ecgllm",
     "composition_ecgllm",
     "scoring_ecgllm",
+    "prefix_cache_ecgllm",
+    "prefix_scoring_ecgllm",
     "pipeline_ecgllm",
     "modeling_ecgllm",
 )

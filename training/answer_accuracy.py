@@ -12,10 +12,11 @@ from typing import Any
 from datasets import Dataset
 
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
+from ..prefix_scoring_ecgllm import AnswerScorer
 from ..processing_ecgllm import ECGProcessor
-from ..scoring_ecgllm import write_answers
 from .data.prepared_signals import PreparedSignals
 from .data.question_examples import answer_set
+from .yes_no_probabilities import in_portions
 
 
 def generate_answers(
@@ -27,18 +28,12 @@ def generate_answers(
     max_new_tokens: int = 48,
 ) -> list[str]:
     """Greedy answers to questions, in their order."""
-    model.eval()
-    answers: list[str] = []
-    for start in range(0, len(questions), batch_size):
-        rows = questions[start : start + batch_size]
-        ecgs = [[signals[record_id] for record_id in ids] for ids in rows["ecg_ids"]]
-        prompts = []
-        for question, ids in zip(rows["question"], rows["ecg_ids"], strict=True):
-            conversation = processor.build_conversation(question, [{}] * len(ids))
-            lengths = [signals.length(record_id) for record_id in ids]
-            prompts.append(processor.encode_conversation(conversation, lengths, add_generation_prompt=True))
-        tokens, _ = write_answers(model, processor, prompts, ecgs, max_new_tokens=max_new_tokens)
-        answers += [text.strip() for text in processor.batch_decode(tokens[:, 0], skip_special_tokens=True)]
+    scorer = AnswerScorer(model, processor, batch_size)
+    asked, answers = questions["question"], [""] * len(questions)
+    for rows, ecgs in in_portions(questions["ecg_ids"], signals):
+        texts, _ = scorer.write([asked[row] for row in rows], ecgs, max_new_tokens=max_new_tokens)
+        for row, text in zip(rows, texts, strict=True):
+            answers[row] = text
     return answers
 
 

@@ -1,22 +1,22 @@
 """P(yes) relative to P(no) for many questions at once, and shares of right answers with their intervals.
 
 In: a model, its processor, questions and signals that are prepared or encoded. Out: one probability per question, the
-same as the pipeline's with candidates=["yes", "no"]; shares with intervals over patients. Decided here: questions of
-similar length share a batch, with both their answers, and the bootstrap resamples patients, not questions.
+same as the pipeline's with candidates=["yes", "no"]; shares with intervals over patients. Decided here: the bootstrap
+resamples patients, not questions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..errors_ecgllm import ECGError
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
+from ..prefix_scoring_ecgllm import AnswerScorer
 from ..processing_ecgllm import ECGProcessor
-from ..scoring_ecgllm import encode_answers, score_answers
 from .data.encoded_signals import EncodedSignals
 from .data.prepared_signals import PreparedSignals
 from .pretraining_metrics import interval, patient_draws
@@ -35,26 +35,26 @@ def yes_probabilities(
     """P(yes) relative to P(no), float64 [questions], each the probability of the whole answer.
 
     Args: questions, ecg_ids: what is asked, and the records that it is asked about. signals: holds all of them;
-        encoded ones (`encode_signals`) cost one pass of the encoder per record instead of one per question.
+        encoded ones (`encode_signals`) are not encoded again. batch_size: rows per call of the model.
     """
-
-    @lru_cache(maxsize=100_000)
-    def encode(question: str, lengths: tuple[int, ...]) -> list[Mapping[str, list[int]]]:
-        conversation = processor.build_conversation(question, [{}] * len(lengths))
-        return encode_answers(processor, conversation, lengths, ANSWERS)
-
-    model.eval()
-    lengths = [tuple(signals.length(record_id) for record_id in ids) for ids in ecg_ids]
-    tokens = [len(encode(*asked)[0]["input_ids"]) for asked in zip(questions, lengths, strict=True)]
+    scorer = AnswerScorer(model, processor, batch_size)
     found = np.empty(len(questions))
-    order = np.argsort(tokens, kind="stable")
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        encoded = [encode(questions[row], lengths[row]) for row in rows]
-        ecgs = [[signals[record_id] for record_id in ecg_ids[row]] for row in rows]
-        scores = score_answers(model, processor, encoded, ecgs)
-        found[rows] = scores.double().softmax(dim=1)[:, 0].cpu().numpy()
+    for rows, ecgs in in_portions(ecg_ids, signals):
+        scores = scorer.score([questions[row] for row in rows], ecgs, [ANSWERS] * len(rows))
+        found[rows] = torch.stack(scores).double().softmax(dim=1)[:, 0].numpy()
     return found
+
+
+def in_portions(
+    ecg_ids: Sequence[Sequence[str]], signals: PreparedSignals | EncodedSignals, size: int = 4096
+) -> Iterator[tuple[list[int], list[list[Mapping[str, Any]]]]]:
+    """Questions in portions whose signals fit into memory, those about the same ECGs together: (which, their ECGs), an
+    ECG of a portion read once."""
+    order = sorted(range(len(ecg_ids)), key=lambda row: list(ecg_ids[row]))
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        read = {record_id: signals[record_id] for record_id in {name for row in rows for name in ecg_ids[row]}}
+        yield rows, [[read[record_id] for record_id in ecg_ids[row]] for row in rows]
 
 
 def share(right: Sequence[bool] | np.ndarray, patients: Sequence[Sequence[str]], seed: int = 0) -> dict[str, Any]:

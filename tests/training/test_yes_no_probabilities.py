@@ -55,7 +55,8 @@ def test_probabilities_are_those_of_the_pipeline(
         found = yes_probabilities(model, processor, QUESTIONS, IDS, signals, batch_size)
         np.testing.assert_allclose(found, expected, atol=2e-5)
     # A language model that gives all logits or none.
-    monkeypatch.setattr("ecgllm.scoring_ecgllm.takes_positions", lambda model: False)
+    for module in ("scoring_ecgllm", "prefix_cache_ecgllm"):
+        monkeypatch.setattr(f"ecgllm.{module}.takes_positions", lambda model: False)
     np.testing.assert_allclose(yes_probabilities(model, processor, QUESTIONS, IDS, signals), expected, atol=2e-5)
 
 
