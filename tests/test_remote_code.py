@@ -56,6 +56,7 @@ MODEL_FILES = {
     "encoder_adapter_ecgllm.py", "encoder_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py",
     "heart_ecgllm.py", "language_model_ecgllm.py", "loading_ecgllm.py", "modeling_ecgllm.py", "pipeline_ecgllm.py",
     "embedding_pipeline_ecgllm.py", "pipeline_base_ecgllm.py", "processor_parts_ecgllm.py",
+    "prefix_cache_ecgllm.py", "prefix_scoring_ecgllm.py",
     "processing_ecgllm.py", "projector_ecgllm.py", "saving_ecgllm.py", "scoring_ecgllm.py", "signal_ecgllm.py",
     "dual_encoder_processing_ecgllm.py", "zero_shot_pipeline_ecgllm.py", "trained_words_ecgllm.py",
     "published_weights_ecgllm.py", "ecgfounder_ecgllm.py", "merl_ecgllm.py",
