@@ -1,5 +1,81 @@
 """Whose models: a file for each kind of model that answers behind `protocol`.
 
-A file gives an object with `name` and `answer(asked, ecgs) -> answers`. A new kind is a file here and a case of
-`model_of`.
+In: what a person names. Out: an object with `name` and `answer(asked, ecgs) -> answers`. Decided here: which kind a
+name means (`model_of`); nothing is loaded, started or sent before that is known. A new kind is a file here and a case
+of `model_of`.
 """
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ...errors_ecgllm import ECGError
+from ..protocol import Model
+
+KINDS = """
+  FOLDER, or org/name on the Hub with trust_remote_code: a checkpoint of ecgllm
+  pipeline:FOLDER or pipeline:org/name: a model of transformers that reads pictures or text
+  file.py:function or module:function: a function answer(records, questions)
+  program:COMMAND: a program that reads and writes JSON lines
+  https://host/v1#model: an OpenAI-compatible endpoint"""
+_FUNCTION = re.compile(r"(?P<place>[^:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def model_of(spec: str | Path, **options: Any) -> Model:
+    """The model that a name means.
+
+    Args:
+        spec: see `KINDS`. options: of `load_checkpoint`, `load_pipeline` and `PipelineModel`, `load_function`,
+            `ProgramModel` or `EndpointModel`; None stands for what each of them does by itself.
+    Raises: ECGError for a name of no kind, an option that its kind does not have, and as the kind itself.
+    """
+    spec = str(spec)
+    options = {name: value for name, value in options.items() if value is not None}
+    kind, _, rest = spec.partition(":")
+    if kind == "program" and rest:
+        from .program import ProgramModel
+
+        return _made(ProgramModel, (rest,), options)
+    if kind in ("http", "https"):
+        from .endpoint import EndpointModel
+
+        address, _, name = spec.partition("#")
+        if not name:
+            raise ECGError(f"{spec} names no model; expected {spec}#NAME, as the endpoint calls it")
+        return _made(EndpointModel, (address, name), options)
+    if kind == "pipeline" and rest:
+        from .pipeline import PipelineModel, load_pipeline
+
+        return _made(load_pipeline, (rest,), options, PipelineModel)
+    if Path(spec).is_dir() or (_HUB_ID.fullmatch(spec) and not Path(spec).exists()):
+        from .checkpoint import load_checkpoint
+
+        return _made(load_checkpoint, (spec,), options)
+    if _FUNCTION.fullmatch(spec):
+        from .function import load_function
+
+        return _made(load_function, (spec,), options)
+    raise ECGError(f"{spec!r} is no model, and no folder. Expected one of these:{KINDS}")
+
+
+def _made(maker: Callable[..., Model], arguments: tuple[str, ...], options: dict[str, Any], *more: Any) -> Model:
+    """What maker makes, once it is known to have the options."""
+    taken = [
+        name
+        for each in (maker, *more)
+        for name, parameter in list(inspect.signature(each).parameters.items())
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ][len(arguments) :]
+    # What is not asked for need not be known.
+    options = {name: value for name, value in options.items() if name in taken or value is not False}
+    if unknown := sorted(set(options) - set(taken)):
+        raise ECGError(f"{', '.join(unknown)}: no option of this kind of model; it has {', '.join(taken)}")
+    return maker(*arguments, **options)
+
+
+__all__ = ["KINDS", "model_of"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...conversation_ecgllm import ecg_prompt
 from ...errors_ecgllm import ECGError
+from ..predictions import YES_NO
 from ..protocol import Asked
 
 ECG_PLACE, QUESTION_PLACE = "{ecg}", "{question}"
@@ -37,3 +38,12 @@ def _around(asked: Asked) -> list[dict[str, Any]]:
     for text in rest:
         found += [{"type": "ecg"}] + ([{"type": "text", "text": text}] if text else [])
     return found
+
+
+def choice(asked: Asked) -> str:
+    """What a model that writes is told of a closed question; "" of an open one."""
+    if not asked.candidates:
+        return ""
+    if set(asked.candidates) == set(YES_NO):
+        return "Answer yes or no."
+    return f"Answer with one of: {'; '.join(asked.candidates)}."

@@ -73,7 +73,7 @@ class CheckpointModel:
             tokens = max(len(row["input_ids"]) for row in rows)
             try:
                 self.processor.check_length(tokens, of_answer=0 if question.candidates else 1)
-            except ECGError as error:
+            except ValueError as error:  # an ECGError, maybe of the checkpoint's own code
                 found.append((number, Answer(None, refused=str(error))))
                 continue
             kind = len(question.candidates or ())  # the scorer takes equally many answers at once
@@ -136,7 +136,8 @@ def load_checkpoint(
     trust_remote_code: bool = False,
     language_model: str | None = None,
     batch_size: int = 32,
-    **ecg_settings: Any,
+    nan_policy: str | None = None,
+    drop_unknown_leads: bool = False,
 ) -> Model:
     """A checkpoint as a model that is evaluated.
 
@@ -147,6 +148,7 @@ def load_checkpoint(
     Raises: CheckpointError as `asking.check_checkpoint`, and where it cannot be loaded.
     """
     check_checkpoint(model, trust_remote_code, kinds=KINDS)
+    ecg_settings = {"nan_policy": nan_policy, "drop_unknown_leads": drop_unknown_leads}
     name = Path(model).resolve().name if Path(model).is_dir() else str(model)
     kind = _kind(model)
     if kind == LANGUAGE_MODEL:

@@ -7,6 +7,7 @@ model itself says is known, too; how many are kept.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ class EncodedECGs:
     """
 
     def __init__(self, extractor: ECGFeatureExtractor, encode: Encode, kept: int = _KEPT, **settings: Any):
+        # Of an extractor that a checkpoint's own code made, it is a class of that code.
+        self._refusal = getattr(sys.modules[type(extractor).__module__], ECGInputError.__name__, ECGInputError)
         self._extractor, self._encode, self._size, self._settings = extractor, encode, kept, settings
         self._kept: OrderedDict[ShownECG, EncodedECG] = OrderedDict()
         self._of: Mapping[ShownECG, ECGRecord] | None = None
@@ -67,11 +70,11 @@ class EncodedECGs:
         """(as the model sees it, why the tool refuses it)."""
         try:
             return self._extractor.prepare(record, require_heart=True, **self._settings)[0], None
-        except ECGInputError as error:
+        except self._refusal as error:
             refused = str(error).removeprefix("ecgs[0]: ")
         try:
             return self._extractor.prepare(record, **self._settings)[0], refused
-        except ECGInputError as error:
+        except self._refusal as error:
             return None, str(error).removeprefix("ecgs[0]: ")
 
 
