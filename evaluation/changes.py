@@ -1,19 +1,17 @@
 """What is done to an ECG before it is shown: controls that take the ECG away, and faults of recording.
 
 In: a record and a random generator. Out: a record of the same length, rate and leads, unless the change is of these.
-A change is a function and a line in `CHANGES`.
+A change is a function and a line in `CHANGES`; faults of recording are those of `faults`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from ..signals import ECGRecord
-
-Change = Callable[[ECGRecord, np.random.Generator], ECGRecord]
+from .faults import FAULTS, Change
 
 
 def phase_shuffled(record: ECGRecord, rng: np.random.Generator) -> ECGRecord:
@@ -47,4 +45,5 @@ def _with(record: ECGRecord, signal: np.ndarray) -> ECGRecord:
 
 
 CHANGES: dict[str, Change] = {"phase-shuffled": phase_shuffled, "noise": noise, "flat": flat}
+CHANGES.update((name, fault.change) for name, fault in FAULTS.items())
 """Name -> what it does."""

@@ -1,0 +1,152 @@
+"""Signals: how much of a fault of recording does the model bear, and where does its tool begin to refuse?
+
+A balanced sample of questions about findings, each with the true ECG and with the same ECG under every fault of
+`faults.FAULTS`. Decided here: three figures for every level, since a refusal is no wrong answer but no answer either:
+the share refused, accuracy of what was answered, and accuracy over all with a refusal counted as no right answer. A
+fault that hides a finding may make another answer right (a premature beat that is cut off); what the whole ECG shows
+stays the right answer all the same, and the true ECG's accuracy is the measure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from ...intervals import Estimate
+from ..faults import FAULTS, NOISES
+from ..figures import Chart, SectionFigures, Series, Table
+from ..finding_questions import balanced_sample, finding_row
+from ..material import Material
+from ..predictions import planned
+from ..tallies import by_whom, is_right, left_out, missing_sentence, right_difference, right_share, share_of, yes_auroc
+
+NAME, TITLE = "signal_faults", "Signals: faults of recording"
+TRUE = "true"
+
+
+def plan(material: Material) -> pd.DataFrame:
+    """Questions about findings, as many yes as no, each with the true ECG and with every fault."""
+    rows = []
+    for record_id, finding, answer in balanced_sample(material, material.settings.questions // (len(FAULTS) + 1)):
+        row = finding_row(material, record_id, finding, answer, section=NAME)
+        rows.append(row)
+        rows += [row | {"condition": fault.family, "change": name} for name, fault in FAULTS.items()]
+    return planned(rows)
+
+
+def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
+    level = material.settings.level
+    values: dict[str, Any] = {}
+    tables, sentences, others = [], [], []
+    for by, rows in by_whom(answered).items():
+        found = values[by] = _figures_of(rows, level)
+        tables.append(_table(by, found))
+        sentences += _sentences(by, rows, found)
+        others.append((by, found))
+    charts = [chart for by, found in others[:1] for chart in _charts(by, found)]
+    return SectionFigures(NAME, TITLE, sentences, tables, charts, values)
+
+
+def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
+    """ "true" or name of the fault -> figures."""
+    true = rows[rows["condition"] == TRUE]
+    found = {TRUE: _figures_at(true, level) | {"difference": None}}
+    for name in FAULTS:
+        own = rows[rows["change"] == name]
+        if len(own):
+            found[name] = _figures_at(own, level) | {"difference": right_difference(own, true, level)}
+    return found
+
+
+def _figures_at(rows: pd.DataFrame, level: float) -> dict[str, Any]:
+    refused = rows["refused"].notna().to_numpy()
+    return left_out(rows) | {
+        "refused_share": share_of(rows, refused, level),
+        "right": right_share(rows, level),
+        "right_of_all": share_of(rows, is_right(rows) * ~refused, level),
+        "auroc": yes_auroc(rows, level),
+    }
+
+
+def begins_to_refuse(found: dict[str, Any], family: str) -> dict[str, str | None]:
+    """ "any", "half" -> the mildest level of a family at which more are refused than of the true ECGs, and at least
+    half; None where there is none. found: figures of one model."""
+    usual = found[TRUE]["refused"] / max(found[TRUE]["asked"], 1)
+    first: dict[str, str | None] = {"any": None, "half": None}
+    for name, fault in FAULTS.items():
+        if fault.family == family and name in found:
+            share = found[name]["refused"] / max(found[name]["asked"], 1)
+            first["any"] = first["any"] or (fault.level if share > usual else None)
+            first["half"] = first["half"] or (fault.level if share >= 0.5 else None)
+    return first
+
+
+def _table(by: str, found: dict[str, Any]) -> Table:
+    lines = []
+    for name, own in found.items():
+        fault = FAULTS.get(name)
+        family, level = (fault.family, fault.level) if fault else ("none", "as recorded")
+        lines.append(
+            (family, level, own["asked"], own["refused_share"], own["right"], own["difference"], own["right_of_all"],
+             own["auroc"])
+        )  # fmt: skip
+    columns = ("fault", "level", "asked", "refused", "right", "beside none", "right of all", "AUROC")
+    note = (
+        "Right: of what was not refused. Beside none: less that of the same questions with the true ECG, those that "
+        "were refused in neither. Right of all: a refusal counts as no right answer. AUROC of P(yes), all findings "
+        "together. Noise in mV, root mean square over all leads."
+    )
+    return Table(f"Faults of recording, answers of {by}", columns, lines, note)
+
+
+def _charts(by: str, found: dict[str, Any]) -> list[Chart]:
+    charts = []
+    for key, title, chance in (
+        ("right", "Right answers under noise", 0.5),
+        ("refused_share", "Refused under noise", None),
+    ):
+        series = [_noise_series(found, family, key) for family in NOISES]
+        series = [each for each in series if each.x]
+        if series:
+            charts.append(Chart(f"{title}, {by}", "lines", series, "noise, mV (root mean square)", key, chance))
+    named = {
+        f"{FAULTS[name].family}: {FAULTS[name].level}": own["right"]
+        for name, own in found.items()
+        if name != TRUE and FAULTS[name].family not in NOISES and own["right"] is not None
+    }
+    if named:
+        series = [Series(by, list(named), list(named.values()))]
+        charts.append(Chart(f"Right answers under other faults, {by}", "dots", series, y_label="right", chance=0.5))
+    return charts
+
+
+def _noise_series(found: dict[str, Any], family: str, key: str) -> Series:
+    """From the true ECG, at 0 mV, up."""
+    points: list[tuple[float, Estimate]] = []
+    for name, own in found.items():
+        severity = 0.0 if name == TRUE else FAULTS[name].severity if FAULTS[name].family == family else None
+        if severity is not None and own[key] is not None:
+            points.append((severity, own[key]))
+    return Series(family, [x for x, _ in points], [y for _, y in points])
+
+
+def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
+    differences = {name: own["difference"] for name, own in found.items() if own["difference"] is not None}
+    sentences = []
+    if found[TRUE]["right"] is not None and differences:
+        worst = min(differences, key=lambda name: differences[name].value)
+        sentences.append(
+            f"{by} is right in {found[TRUE]['right'].value:.0%} with the true ECG; of what it still answers "
+            f"'{worst}' costs most ({differences[worst].value:+.0%})."
+        )
+    starts = []
+    for family in dict.fromkeys(fault.family for fault in FAULTS.values() if fault.severity is not None):
+        first = begins_to_refuse(found, family)
+        if first["any"] is not None:
+            half = "never half of them" if first["half"] is None else f"half of them at {first['half']}"
+            starts.append(f"{family} from {first['any']} on ({half})")
+    sentences.append(
+        f"{by} begins to refuse under {'; '.join(starts)}." if starts else f"{by} refuses under no fault by its level."
+    )
+    return [*sentences, *missing_sentence(by, rows)]
