@@ -8,22 +8,22 @@ amplitudes) is refused here, too, and what the model would have said is given be
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import PretrainedConfig
 
 from ...asking import check_checkpoint, load_answerer
-from ...configuration_base_ecgllm import count_tokens
 from ...errors_ecgllm import CheckpointError, ECGError
+from ...prefix_scoring_ecgllm import AnswerScorer
 from ...processing_ecgllm import ECGProcessor
-from ...scoring_ecgllm import encode_answers, score_answers, write_answers
+from ...scoring_ecgllm import encode_answers, write_answers
 from ...signals import ECGRecord
 from ..protocol import Answer, Asked, Model, ShownECG
 from .asked_parts import parts
-from .encoded_ecgs import EncodedECG, EncodedECGs, why_refused
+from .encoded_ecgs import EncodedECGs, why_refused
 
 _AT_ONCE = 1024  # questions whose tokens and ECGs are in memory together
 LANGUAGE_MODEL, DUAL_ENCODER, CLASSIFIER = KINDS = ("ecgllm", "ecgllm_dual_encoder", "ecgllm_classifier")
@@ -39,7 +39,7 @@ class CheckpointModel:
     """
 
     def __init__(
-        self, model: Any, processor: ECGProcessor, batch_size: int = 32, name: str = "checkpoint", **ecg_settings: Any
+        self, model: Any, processor: ECGProcessor, batch_size: int = 64, name: str = "checkpoint", **ecg_settings: Any
     ):
         if batch_size < 1:
             raise ECGError(f"batch_size is {batch_size}; expected at least 1")
@@ -47,7 +47,8 @@ class CheckpointModel:
         self.model, self.processor, self.batch_size, self.name = model.eval(), processor, batch_size, name
         if processor.max_positions is None:  # saved before processors knew
             processor.max_positions = model.config.max_positions
-        self._encoded = EncodedECGs(processor.feature_extractor, self._encode, **ecg_settings)
+        self._scorer = AnswerScorer(model, processor, batch_size)
+        self._encoded = EncodedECGs(processor.feature_extractor, self._scorer.encode, **ecg_settings)
 
     def answer(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord]) -> list[Answer]:
         """One answer to each question: of candidates the likeliest with the probabilities of all, else what is
@@ -55,87 +56,108 @@ class CheckpointModel:
         answers: list[Answer | None] = [None] * len(asked)
         order = sorted(range(len(asked)), key=lambda number: asked[number].ecgs)  # questions about an ECG together
         for start in range(0, len(order), _AT_ONCE):
-            numbers = order[start : start + _AT_ONCE]
-            encoded = self._encoded.of((shown for number in numbers for shown in asked[number].ecgs), ecgs)
-            for number, answer in self._answered({number: asked[number] for number in numbers}, encoded):
-                answers[number] = answer
+            part = {number: asked[number] for number in order[start : start + _AT_ONCE]}
+            encoded = self._encoded.of((shown for one in part.values() for shown in one.ecgs), ecgs)
+            waiting: dict[tuple[bool, bool], dict[int, _Shown]] = defaultdict(dict)
+            for number, one in part.items():
+                own = [encoded[shown] for shown in one.ecgs]
+                answers[number] = Answer(None, refused=why_refused(own))
+                if all(ecg.value is not None for ecg in own):
+                    shown = _Shown(one, [ecg.value for ecg in own], answers[number].refused)
+                    waiting[bool(one.candidates), one.prompt is not None][number] = shown
+            for (closed, in_prompt), shown in waiting.items():
+                asking = {
+                    (True, False): self._score,
+                    (True, True): self._score_prompts,
+                    (False, False): self._write,
+                    (False, True): self._write_prompts,
+                }[closed, in_prompt]
+                for number, answer in self._where_it_fits(asking, shown).items():
+                    answers[number] = answer
         return answers
 
-    def _answered(self, asked: dict[int, Asked], encoded: dict[ShownECG, EncodedECG]) -> list[tuple[int, Answer]]:
-        found, kinds = [], defaultdict(list)
-        for number, question in asked.items():
-            own = [encoded[shown] for shown in question.ecgs]
-            refused = why_refused(own)
-            if any(ecg.value is None for ecg in own):
-                found.append((number, Answer(None, refused=refused)))
-                continue
-            rows = self._rows(question, [ecg.value["ecg_length"] for ecg in own])
-            tokens = max(len(row["input_ids"]) for row in rows)
-            try:
-                self.processor.check_length(tokens, of_answer=0 if question.candidates else 1)
-            except ValueError as error:  # an ECGError, maybe of the checkpoint's own code
-                found.append((number, Answer(None, refused=str(error))))
-                continue
-            kind = len(question.candidates or ())  # the scorer takes equally many answers at once
-            kinds[kind].append((tokens, number, rows, [ecg.value for ecg in own], refused))
-        for kind, waiting in kinds.items():
-            waiting.sort(key=lambda one: one[:2])  # of about one length together
-            for start in range(0, len(waiting), size := max(1, self.batch_size // max(kind, 1))):
-                _, numbers, rows, own, refused = zip(*waiting[start : start + size], strict=True)
-                given = self._score(asked, numbers, rows, own) if kind else self._write(rows, own)
-                found += [
-                    (number, Answer(*answer, refused=why))
-                    for number, answer, why in zip(numbers, given, refused, strict=True)
-                ]
-        return found
+    def _where_it_fits(
+        self, asking: Callable[[list[_Shown]], list[Answer]], shown: dict[int, _Shown]
+    ) -> dict[int, Answer]:
+        """The answers, with a refusal of each question that the model has too few positions for."""
+        try:
+            return dict(zip(shown, asking(list(shown.values())), strict=True))
+        except ValueError:
+            long = {number: reason for number, one in shown.items() if (reason := self._too_long(one))}
+            if not long:
+                raise
+        rest = {number: one for number, one in shown.items() if number not in long}
+        answers = {number: Answer(None, refused=reason) for number, reason in long.items()}
+        return answers | (self._where_it_fits(asking, rest) if rest else {})
 
-    def _rows(self, asked: Asked, lengths: list[int]) -> list[dict[str, list[int]]]:
+    def _too_long(self, shown: _Shown) -> str | None:
+        tokens = max(len(row["input_ids"]) for row in self._rows(shown))
+        try:
+            self.processor.check_length(tokens, of_answer=0 if shown.asked.candidates else 1)
+        except ValueError as error:  # an ECGError, maybe of the checkpoint's own code
+            return str(error)
+        return None
+
+    def _score(self, shown: list[_Shown]) -> list[Answer]:
+        questions, candidates = [one.asked.question for one in shown], [one.asked.candidates for one in shown]
+        return _compared(shown, self._scorer.score(questions, [one.ecgs for one in shown], candidates))
+
+    def _score_prompts(self, shown: list[_Shown]) -> list[Answer]:
+        rows = [self._rows(one) for one in shown]
+        return _compared(shown, self._scorer.score_rows(rows, [one.ecgs for one in shown]))
+
+    def _write(self, shown: list[_Shown]) -> list[Answer]:
+        texts, logs = self._scorer.write([one.asked.question for one in shown], [one.ecgs for one in shown])
+        return _written(shown, texts, logs)
+
+    def _write_prompts(self, shown: list[_Shown]) -> list[Answer]:
+        answers = []
+        for start in range(0, len(shown), self.batch_size):
+            batch = shown[start : start + self.batch_size]
+            rows = [row for one in batch for row in self._rows(one)]
+            tokens, logs = write_answers(self.model, self.processor, rows, [one.ecgs for one in batch])
+            answers += _written(batch, self.processor.batch_decode(tokens[:, 0], skip_special_tokens=True), logs[:, 0])
+        return answers
+
+    def _rows(self, shown: _Shown) -> list[dict[str, list[int]]]:
         """Tokens of a question, followed by each of its candidates if it has some."""
-        conversation = [{"role": "user", "content": parts(asked)}]
-        if asked.candidates:
-            return encode_answers(self.processor, conversation, lengths, asked.candidates)
+        conversation = [{"role": "user", "content": parts(shown.asked)}]
+        lengths = [ecg["ecg_length"] for ecg in shown.ecgs]
+        if shown.asked.candidates:
+            return encode_answers(self.processor, conversation, lengths, shown.asked.candidates)
         return [self.processor.encode_conversation(conversation, lengths, add_generation_prompt=True)]
 
-    def _score(
-        self, asked: dict[int, Asked], numbers: Sequence[int], rows: Any, ecgs: Any
-    ) -> list[tuple[str, dict[str, float], float]]:
-        logs = score_answers(self.model, self.processor, rows, ecgs).double()
-        given = []
-        for number, log in zip(numbers, logs, strict=True):
-            candidates, best = asked[number].candidates, int(log.argmax())
-            scores = dict(zip(candidates, log.softmax(dim=0).tolist(), strict=True))
-            given.append((candidates[best], scores, float(log[best].exp())))
-        return given
 
-    def _write(self, rows: Any, ecgs: Any) -> list[tuple[str, None, float]]:
-        tokens, logs = write_answers(self.model, self.processor, [row for (row,) in rows], ecgs)
-        texts = self.processor.batch_decode(tokens[:, 0], skip_special_tokens=True)
-        return [(text.strip(), None, float(log.double().exp())) for text, log in zip(texts, logs[:, 0], strict=True)]
+class _Shown(NamedTuple):
+    """A question with its ECGs, encoded, and why the tool would not take them."""
 
-    @torch.no_grad()
-    def _encode(self, prepared: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        extractor, patch = self.processor.feature_extractor, self.model.config.encoder_config.patch_size
-        encoded: list[Any] = [None] * len(prepared)
-        order = sorted(range(len(prepared)), key=lambda number: prepared[number]["ecg_values"].shape[1])
-        for start in range(0, len(order), self.batch_size):
-            numbers = order[start : start + self.batch_size]
-            features = extractor([prepared[number] for number in numbers]).to(self.model.device)
-            output = self.model.get_ecg_features(**{name: value[:, None] for name, value in features.items()})
-            patches = output.last_hidden_state.float().cpu().numpy()
-            for number, own, length in zip(numbers, patches, features["ecg_lengths"].tolist(), strict=True):
-                encoded[number] = {
-                    "ecg_embeds": own[: count_tokens(length, patch)],
-                    "ecg_length": length,
-                    "preprocessing_id": extractor.preprocessing_id,
-                }
-        return encoded
+    asked: Asked
+    ecgs: list[Mapping[str, Any]]
+    refused: str | None
+
+
+def _compared(shown: Sequence[_Shown], logs: Sequence[torch.Tensor]) -> list[Answer]:
+    answers = []
+    for one, log in zip(shown, logs, strict=True):
+        candidates, log = one.asked.candidates, log.double()
+        best, shares = int(log.argmax()), log.softmax(dim=0).tolist()
+        scores = dict(zip(candidates, shares, strict=True))
+        answers.append(Answer(candidates[best], scores, float(log[best].exp()), one.refused))
+    return answers
+
+
+def _written(shown: Sequence[_Shown], texts: Sequence[str], logs: torch.Tensor) -> list[Answer]:
+    likely = logs.double().exp().tolist()
+    return [
+        Answer(text.strip(), None, share, one.refused) for one, text, share in zip(shown, texts, likely, strict=True)
+    ]
 
 
 def load_checkpoint(
     model: str | Path,
     trust_remote_code: bool = False,
     language_model: str | None = None,
-    batch_size: int = 32,
+    batch_size: int = 64,
     nan_policy: str | None = None,
     drop_unknown_leads: bool = False,
 ) -> Model:

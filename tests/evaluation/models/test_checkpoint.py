@@ -107,7 +107,8 @@ def test_words_around_ecgs(tiny_llm: Any, make_ecg: Any) -> None:
     record = ECGRecord(signal=ecg["signal"], sampling_rate=100, leads=tuple(ecg["leads"]), id="a")
     prompt = "First {ecg}, then {ecg}. {question}"
     tested = CheckpointModel(model, processor)
-    (answer,) = tested.answer([Asked("Is there any?", (A, B), YES_NO, prompt)], {A: record, B: record})
+    asked = [Asked("Is there any?", (A, B), candidates, prompt) for candidates in (YES_NO, None)]
+    answer, written = tested.answer(asked, {A: record, B: record})
     content = [
         *({"type": "text", "text": "First "}, {"type": "ecg", "ecg": ecg}, {"type": "text", "text": ", then "}),
         *({"type": "ecg", "ecg": ecg}, {"type": "text", "text": ". Is there any?"}),
@@ -115,6 +116,7 @@ def test_words_around_ecgs(tiny_llm: Any, make_ecg: Any) -> None:
     ask = ECGTextToTextPipeline(model=model, processor=processor)
     expected = ask([{"role": "user", "content": content}], candidates=list(YES_NO), require_heart=False)
     assert dict(answer.scores) == pytest.approx(expected["candidates"], abs=1e-4)
+    assert written.text == ask([{"role": "user", "content": content}], require_heart=False)["generated_text"]
     with pytest.raises(ECGError, match="has 1 {ecg} and 1 {question} for 2 ECGs"):
         tested.answer([Asked("Is there any?", (A, B), YES_NO, "{ecg} {question}")], {A: record, B: record})
 
@@ -123,8 +125,10 @@ def test_a_prompt_too_long_for_the_model_is_refused_alone(tiny_llm: Any, ecgs: d
     model, processor = tiny_llm()
     processor.max_positions = 300
     tested = CheckpointModel(model, processor)
-    fits, long = tested.answer([Asked("Is it?", (B,), YES_NO), Asked("Is it? " * 200, (B,))], ecgs)
-    assert fits.text in YES_NO and "positions for 300" in long.refused and long.text is None
+    asked = [Asked(question, (B,), closed) for question in ("Is it?", "Is it? " * 200) for closed in (YES_NO, None)]
+    fits, writes, *long = tested.answer(asked, ecgs)
+    assert fits.text in YES_NO and fits.refused is writes.refused is None and writes.text is not None
+    assert all("positions for 300" in answer.refused and answer.text is None for answer in long)
 
 
 def test_dual_encoder_answers_about_findings_as_the_zero_shot_pipeline(ecgs: dict[ShownECG, ECGRecord]) -> None:
