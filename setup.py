@@ -2,8 +2,8 @@
 
 The same files serve `pip install`, `trust_remote_code=True` and a reader who opens the folder, so the root folder
 itself is mapped to the package name. What goes into the wheel is decided here: root modules except this file, every
-sub-package that has an `__init__.py` and is not a test, benchmark or guide, and as data the recipes and the
-checkpoints that ship, whose links to the root's code become files.
+sub-package that has an `__init__.py` and is not a test, benchmark or guide, and as data the recipes, the template of
+reports, and the checkpoints that ship, whose links to the root's code become files.
 """
 
 from pathlib import Path
@@ -41,6 +41,8 @@ CORE = [
     "pydantic>=2.8",  # the first for Python 3.13
     "typing_extensions>=4.12",  # its TypedDict for Python 3.10 and 3.11
     "pyyaml>=6.0",
+    "pandas>=2.2.3",  # datasets and evaluate need it, too; the oldest that wfdb takes
+    "jinja2>=3.1",  # torch and transformers need it, too
     "filelock>=3.16",  # transformers and datasets need it, too
 ]
 EXTRAS = {
@@ -48,6 +50,7 @@ EXTRAS = {
     "measure": [],  # part of the core; the name stays for those who install it
     "plot": ["matplotlib>=3.8"],
     "audit": ["matplotlib>=3.8"],
+    "evaluate": ["matplotlib>=3.8"],
     "export": ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"],
     "explain": ["captum>=0.8"],
     "app": ["gradio>=6.0"],
@@ -61,6 +64,7 @@ EXTRAS = {
         "build>=1.2",
         "h5py>=3.11",
         "pyedflib>=0.1.40",
+        "playwright>=1.50",  # opens reports in a Chromium of the system; it downloads none
     ],
 }
 EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
@@ -68,7 +72,9 @@ EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requ
 setup(
     packages=["ecgllm", *(f"ecgllm.{name}" for name in SUBPACKAGES)],
     package_dir={"ecgllm": "."},
-    package_data={"ecgllm": ["recipes/*.yaml", "recipes/accelerate/*.yaml", "checkpoints/*/*"]},
+    package_data={
+        "ecgllm": ["recipes/*.yaml", "recipes/accelerate/*.yaml", "checkpoints/*/*", "evaluation/report/*.jinja"]
+    },
     include_package_data=False,
     install_requires=CORE,
     extras_require=EXTRAS,

@@ -138,7 +138,8 @@ def test_wheel_holds_the_package_its_recipes_and_checkpoint_and_nothing_else(whe
     names = {name for name in archive.namelist() if ".dist-info/" not in name}
     recipes = {path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.yaml")}
     checkpoint = {path.relative_to(ROOT).as_posix() for path in (ROOT / "checkpoints").glob("*/*")}
-    assert names == {f"ecgllm/{name}" for name in {*package_files(), *recipes, *checkpoint}}
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "evaluation").rglob("*.jinja")}
+    assert names == {f"ecgllm/{name}" for name in {*package_files(), *recipes, *checkpoint, *templates}}
     # The code of the checkpoint is links in the checkout, and files in the wheel.
     assert all(archive.read(f"ecgllm/{name}") == (ROOT / name).read_bytes() for name in checkpoint)
 
@@ -156,7 +157,7 @@ def test_wheel_carries_version_license_and_command(wheel: Path) -> None:
         if line.startswith("Requires-Dist:") and "extra ==" not in line
     }
     core = "torch transformers peft accelerate datasets evaluate numpy scipy scikit-learn wfdb typer filelock"
-    core += " pydantic typing_extensions pyyaml"
+    core += " pydantic typing_extensions pyyaml pandas jinja2"
     assert required == set(core.split())
     extras = {line.split(": ")[1] for line in metadata.splitlines() if line.startswith("Provides-Extra:")}
     assert extras == {
@@ -164,6 +165,7 @@ def test_wheel_carries_version_license_and_command(wheel: Path) -> None:
         "measure",
         "plot",
         "audit",
+        "evaluate",
         "export",
         "explain",
         "app",

@@ -1,0 +1,22 @@
+"""REPORT/ of an evaluation: what its sections found, as a page to read, as part of a model card, and as numbers.
+
+In: `SectionFigures`, and an `About` that says what was evaluated and how. Out: `index.html` (one file, nothing from
+the network), `report.md` (a section for a model card) and `metrics.json`. Decided here: how figures are written and
+drawn (`writing_figures`, `charts`), and what of a record may be shown: in `index.html` ECGs without id, patient and
+date, elsewhere none. Drawing needs matplotlib (extra `evaluate`).
+"""
+
+from .about import SCHEMA, About, Data, Example
+from .card import model_index, write_card_section
+from .writing import check_drawing, write_report
+
+__all__ = [
+    "SCHEMA",
+    "About",
+    "Data",
+    "Example",
+    "check_drawing",
+    "model_index",
+    "write_card_section",
+    "write_report",
+]
