@@ -14,7 +14,7 @@ not known has no weight, and is counted as left out.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from math import nan, pi, sqrt
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from .errors_ecgllm import ECGError
 from .intervals import LEVEL, Estimate, auroc, average_precision, macro_share, predictive_value, share
-from .patient_sums import Patients, checked_weights
+from .patient_sums import Patients, checked_weights, names_of
 
 BINS = 10
 COVERAGES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
@@ -220,7 +220,7 @@ def yes_no(
 
     ranked: list[Estimate | None] = [None, None]
     if scores is not None:
-        values, one_each = np.asarray(scores, dtype=float)[kept], [_one(names) for names in whose]
+        values, one_each = np.asarray(scores, dtype=float)[kept], [frozenset(names_of(one)) for one in whose]
         within = None if question_key is None else [question_key[row] for row in kept]
         ranked = [
             auroc(values, true, one_each, level, within),
@@ -299,7 +299,3 @@ def _left_out(weights: Weights) -> int:
 def _area(wrong: np.ndarray, counted: np.ndarray) -> float:
     """Mean over coverages of the share of wrong answers, the surest first."""
     return float(np.average(np.cumsum(wrong * counted) / np.cumsum(counted), weights=counted))
-
-
-def _one(patients: Hashable | Sequence[Hashable]) -> Hashable:
-    return patients if isinstance(patients, str) or not isinstance(patients, Sequence) else frozenset(patients)

@@ -33,6 +33,7 @@ from scipy.stats import norm, t
 from .errors_ecgllm import ECGError
 from .patient_sums import (
     Components,
+    Groups,
     Patients,
     centred,
     checked,
@@ -82,10 +83,7 @@ def share(
         several patients that of Aronow, Samii and Assenova 2015; the logit's interval: Korn and Graubard 1998. A share
         of 0 or 1 has no variance: binomial limit, every patient counted once (Clopper and Pearson 1934).
     """
-    values, counted, groups = checked(right, patients, weights)
-    mean = mean_of(values, counted)
-    error = error_of(counted * (values - mean), groups)
-    return _on_logit(mean, error, groups.number, len(values), level, groups.effective)
+    return _share(*checked(right, patients, weights), level)
 
 
 def share_difference(
@@ -95,12 +93,29 @@ def share_difference(
     level: float = LEVEL,
     weights: Sequence[float] | np.ndarray | None = None,
 ) -> Estimate:
-    """Share of `right` minus that of `other`, answers to the same questions (paired); weights as for `share`."""
+    """Share of `right` minus that of `other`, answers to the same questions (paired); weights as for `share`.
+
+    Source: both parts of the difference, where only one is right and where only the other is, have the interval of a
+    share; those of the difference follow from them and their correlation (Zou and Donner 2008; Newcombe 1998), so that
+    none or few that differ do not make it certain.
+    """
     values, counted, groups = checked(right, patients, weights)
     difference = values - checked(other, patients, weights)[0]
     mean = mean_of(difference, counted)
     error = error_of(counted * (difference - mean), groups)
-    return _as_it_is(mean, error, groups.number, len(values), level, groups.effective)
+    found = _as_it_is(mean, error, groups.number, len(values), level, groups.effective)
+    gained, lost = (_share(np.maximum(part, 0), counted, groups, level) for part in (difference, -difference))
+    if np.isnan(gained.error + lost.error + found.low):
+        return found
+    product = gained.error * lost.error
+    tied = np.clip((gained.error**2 + lost.error**2 - error**2) / (2 * product), -1, 1) if product else 0.0
+
+    def distance(one: float, two: float) -> float:
+        return float(np.sqrt(one**2 + two**2 - 2 * tied * one * two))
+
+    low = mean - distance(gained.value - gained.low, lost.high - lost.value)
+    high = mean + distance(gained.high - gained.value, lost.value - lost.low)
+    return replace(found, low=low, high=high)
 
 
 def macro_share(
@@ -306,6 +321,12 @@ def patients_needed(estimate: Estimate, margin: float, power: float = 0.8) -> in
 # ---------------------------------------------------------------------------------------------------------------------
 # Intervals
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def _share(values: np.ndarray, counted: np.ndarray, groups: Groups, level: float) -> Estimate:
+    mean = mean_of(values, counted)
+    error = error_of(counted * (values - mean), groups)
+    return _on_logit(mean, error, groups.number, len(values), level, groups.effective)
 
 
 def _on_logit(

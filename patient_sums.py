@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from math import nan
 
@@ -29,13 +30,19 @@ Patients = Sequence[Hashable] | Sequence[Sequence[Hashable]]
 
 @dataclass(frozen=True)
 class Groups:
-    """number: of patients; effective: of as many that weigh alike. own: int [questions], which set of patients each is
-    about. members: bool [sets, patients], or None where every set is one patient."""
+    """number: of patients. effective: how many independent ones that weigh alike they are worth. own: int
+    [questions], which set of patients each is about. members: bool [sets, patients], or None where every set is one
+    patient."""
 
     number: int
     effective: float
     own: np.ndarray
     members: csr_array | None
+
+    @cached_property
+    def shared(self) -> np.ndarray:
+        """Which sets have a patient in common, 0 or 1 [sets, sets]."""
+        return (self.members @ self.members.T).toarray() > 0
 
     def among(self, some: np.ndarray) -> int:
         """How many patients some questions, bool [questions], are about."""
@@ -80,9 +87,13 @@ def mean_of(values: np.ndarray, counted: np.ndarray) -> float:
     return float(counted @ values)
 
 
+def names_of(patients: Hashable | Sequence[Hashable]) -> Sequence[Hashable]:
+    """Whose ECGs one question is about."""
+    return (patients,) if isinstance(patients, str) or not isinstance(patients, Sequence) else patients
+
+
 def groups_of(patients: Patients, counted: np.ndarray) -> Groups:
-    sets = [frozenset([one]) if isinstance(one, str) or not isinstance(one, Sequence) else frozenset(one)
-            for one in patients]  # fmt: skip
+    sets = [frozenset(names_of(one)) for one in patients]
     if not all(sets):
         raise ECGError("a question is about no patient; expected one or more.")
     position = {names: number for number, names in enumerate(dict.fromkeys(sets))}
@@ -96,7 +107,13 @@ def groups_of(patients: Patients, counted: np.ndarray) -> Groups:
     if len(columns) == len(position):
         return Groups(len(people), effective, own, None)
     members = csr_array((np.ones(len(columns)), (rows, columns)), shape=(len(position), len(people)))
-    return Groups(len(people), effective, own, members)
+    taken: set[Hashable] = set()
+    apart = 0  # sets that share no patient, found one after the other: no more of them are independent for certain
+    for names in position:
+        if taken.isdisjoint(names):
+            taken |= names
+            apart += 1
+    return Groups(len(people), min(effective, apart), own, members)
 
 
 def centred(values: np.ndarray, counted: np.ndarray, kinds: np.ndarray, groups: Groups) -> np.ndarray:
@@ -118,9 +135,8 @@ def error_of(parts: np.ndarray, groups: Groups) -> float:
     if groups.members is None:
         total = float((sums**2).sum())
     else:
-        shared = (groups.members @ groups.members.T).astype(bool).astype(float)
         # Sums of indefinite parts: in few patients they may fall below zero, and then below what each set has alone.
-        total = max(float(sums @ (shared @ sums)), float((sums**2).sum()))
+        total = max(float(sums @ (groups.shared @ sums)), float((sums**2).sum()))
     return float(np.sqrt(groups.number / max(groups.number - 1, 1) * total))
 
 

@@ -1,0 +1,83 @@
+"""Does it read the ECG, in words: `reliance` decides, and two sentences say what was found.
+
+In: what `reliance.reliance` takes. Out: a `Verdict`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..intervals import Estimate
+from ..reliance import DOES_NOT_READ, READS, Reliance, reliance
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """outcome: "reads", "does not read" or "too few records"; rule: by which it was found, with the margin. figures:
+    all of it, with intervals. patients_needed: about how many would do, if there are too few. sentences: two, for the
+    top of a report."""
+
+    outcome: str
+    rule: str
+    figures: Reliance
+    patients_needed: int | None
+    sentences: tuple[str, str]
+
+
+def verdict(*args: Any, **kwargs: Any) -> Verdict:
+    """The verdict on answers with the true ECG and with others; takes what `reliance.reliance` takes."""
+    found = reliance(*args, **kwargs)
+    return Verdict(found.outcome, found.rule, found, found.patients_needed, (_first(found), _second(found)))
+
+
+def _first(found: Reliance) -> str:
+    shown = "no ECG" if found.against == "none" else f"{_ARTICLE.get(found.against, found.against)} ECG"
+    gain = found.gains[found.against]
+    figures = (
+        f"right in {_share(found.true)} with the true ECG and in {_share(found.others[found.against])} with {shown}, "
+        f"a difference of {_points(gain)}"
+    )
+    if found.outcome == READS:
+        return f"It reads the ECG: {figures}."
+    if found.outcome == DOES_NOT_READ and found.wrong_way:
+        return f"It does not read the ECG, it takes it the wrong way round: {figures}."
+    if found.outcome == DOES_NOT_READ:
+        return f"It does not read the ECG: {figures}; {found.margin:.0%} and less are of no use."
+    return (
+        f"Too few records to say whether it reads the ECG: {figures}; about {found.patients_needed:,} patients would "
+        f"do, and these are {gain.patients:,}."
+    )
+
+
+def _second(found: Reliance) -> str:
+    parts = []
+    if found.both_right is not None:
+        parts.append(
+            f"of two ECGs with opposite answers to the same question it is right about both in "
+            f"{_share(found.both_right)} and wrong about both in {_share(found.both_wrong)}"
+        )
+    else:
+        parts.append("it was not asked about two ECGs with opposite answers to the same question")
+    if found.yes is not None:
+        bias = f", biased towards {found.yes.biased}" if found.yes.biased else ""
+        parts.append(f"it says yes in {_share(found.yes.share)}, where yes is true in {found.yes.expected:.0%}{bias}")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+_ARTICLE = {
+    "random": "a random patient's",
+    "opposite": "the opposite",
+    "phase-shuffled": "a phase-shuffled",
+    "flat": "a flat",
+}
+
+
+def _share(one: Estimate) -> str:
+    return f"{one.value:.1%} [{one.low:.1%}, {one.high:.1%}]"
+
+
+def _points(one: Estimate) -> str:
+    low, high = 100 * one.low, 100 * one.high
+    return f"{100 * one.value:+.1f} [{low:+.1f}, {high:+.1f}] points"
