@@ -15,6 +15,8 @@ from ecgllm.shipped import shipped_checkpoint
 from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training.data.parquet_windows import ParquetWindows
 
+from .evaluation.models.chat_server import Served
+from .evaluation.models.tiny_llava import tiny_llava
 from .fake_hub import FakeHub
 from .hubert_look_alike import write_hubert_ecg
 from .launching import run_without_package
@@ -72,6 +74,17 @@ def test_examples_on_a_language_model_run(
     assert Path("trained/adapter/adapter_model.safetensors").is_file()
     assert {key.split(".")[0] for key in load_file("trained/model.safetensors")} == {"ecg_encoder", "projector"}
     assert _run_without(name, tmp_path) == {"compose": 2, "train-your-own": 1}[name]
+
+
+def test_examples_on_anybodys_model_run(tmp_path: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`models/seeing` is a small model of pictures, untrained; the endpoint answers with "yes"."""
+    monkeypatch.chdir(tmp_path)
+    for part in tiny_llava(tiny_tokenizer):
+        part.save_pretrained("models/seeing")
+    with Served() as served:
+        monkeypatch.setenv("ENDPOINT", served.address)
+        names = _run("evaluate")
+    assert names["model"].name.endswith("#some/model") and len(served.got) == len(names["asked"])
 
 
 def test_examples_of_other_groups_encoders_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

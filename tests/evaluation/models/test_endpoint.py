@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import log
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from ecgllm.evaluation.models.rewritten_ecgs import as_picture, as_words
 from ecgllm.evaluation.protocol import Answer, Asked, ShownECG
 from ecgllm.signals import read_ecg
 
+from .chat_server import Served, completion
 from .conftest import IDENTITY
 
 YES_NO = ("yes", "no")
@@ -30,57 +29,12 @@ A, B = ShownECG("a"), ShownECG("b")
 SECRET = "sk-top-secret-1"
 
 
-class Served(ThreadingHTTPServer):
-    """Says what `says` says of a request: (status, headers, body); keeps all that it got."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.got: list[tuple[str, dict[str, str], Any]] = []
-        self.at_once = self.most_at_once = 0
-        self.lock = threading.Lock()
-        self.says: Any = lambda body: (200, {}, completion("yes"))
-        self.address = f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Served
-
-    def do_POST(self) -> None:
-        served = self.server
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with served.lock:
-            served.got.append((self.path, dict(self.headers), body))
-            served.at_once += 1
-            served.most_at_once = max(served.most_at_once, served.at_once)
-        status, headers, said = served.says(body)
-        with served.lock:
-            served.at_once -= 1
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        content = said if isinstance(said, bytes) else json.dumps(said).encode()
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
-def completion(text: Any, **more: Any) -> dict[str, Any]:
-    return {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop", **more}]}
-
-
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     monkeypatch.setattr(endpoint, "_FIRST_WAIT_S", 0.001)
     monkeypatch.delenv(KEY, raising=False)
     with Served() as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
-        server.shutdown()
 
 
 def content(served: Served, number: int = -1) -> Any:

@@ -10,16 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import (
-    CLIPImageProcessor,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaProcessor,
-    pipeline,
-)
+from transformers import LlamaConfig, LlamaForCausalLM, pipeline
 
 from ecgllm import ECGClassificationPipeline, ECGError, ECGFeatureExtractor, ECGForSequenceClassification
 from ecgllm.asking import load_answerer
@@ -29,33 +20,16 @@ from ecgllm.evaluation.models.rewritten_ecgs import as_picture, as_words
 from ecgllm.evaluation.protocol import Asked, ShownECG
 from ecgllm.shipped import shipped_checkpoint
 
+from .tiny_llava import SIZES, TEMPLATE, tiny_llava
+
 YES_NO = ("yes", "no")
 A, B = ShownECG("a"), ShownECG("b")
-SIZES = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "initializer_range": 1.0}
-TEMPLATE = (
-    "{% for turn in messages %}{% for part in turn['content'] %}"
-    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}\n"
-)
 
 
 @pytest.fixture
 def sees(tiny_tokenizer: Any) -> Any:
-    """The pipeline of a random LLaVA, and its processor."""
-    tiny_tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"], "pad_token": "</s>"})
-    text = {**SIZES, "vocab_size": len(tiny_tokenizer), "num_hidden_layers": 1, "bos_token_id": 0, "eos_token_id": 1}
-    torch.manual_seed(0)
-    model = LlavaForConditionalGeneration(
-        LlavaConfig(
-            vision_config=CLIPVisionConfig(**SIZES, num_hidden_layers=2, image_size=28, patch_size=14),
-            text_config=LlamaConfig(**text),
-            image_token_index=tiny_tokenizer.convert_tokens_to_ids("<image>"),
-        )
-    ).eval()
-    images = CLIPImageProcessor(size={"height": 28, "width": 28}, crop_size={"height": 28, "width": 28})
-    processor = LlavaProcessor(
-        images, tiny_tokenizer, patch_size=14, vision_feature_select_strategy="default", chat_template=TEMPLATE,
-        num_additional_image_tokens=1,
-    )  # fmt: skip
+    """The pipeline of a random LLaVA."""
+    model, processor = tiny_llava(tiny_tokenizer)
     return pipeline("image-text-to-text", model=model, processor=processor)
 
 
