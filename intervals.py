@@ -118,6 +118,13 @@ def share_difference(
     return replace(found, low=low, high=high)
 
 
+def difference_of_others(one: Estimate, two: Estimate) -> Estimate:
+    """one less two, of different patients: their errors are independent."""
+    error = float(np.hypot(one.error, two.error))
+    patients = min(one.patients, two.patients)
+    return _as_it_is(one.value - two.value, error, patients, one.number + two.number, one.level)
+
+
 def macro_share(
     right: Sequence[bool] | np.ndarray,
     kinds: Sequence[Hashable],

@@ -19,6 +19,7 @@ from .ask import ask
 from .corpora import prepare, share, simulate
 from .embed import embed
 from .errors import is_the_users, message_of
+from .evaluate import evaluate
 from .export import export
 from .files import info, plot
 from .questions import audit, confound, debias, questions
@@ -47,6 +48,7 @@ _COMMANDS = (
     fetch,
     train,
     merge,
+    evaluate,
     export,
     demo,
 )

@@ -77,3 +77,8 @@ def planned(rows: list[dict]) -> pd.DataFrame:
         base = dict.fromkeys(PLANNED.names) | {"condition": "true", "change": "", "wording": "test"}
         filled.append(base | {"shown_ids": row.get("record_ids")} | row)
     return pd.DataFrame(filled, columns=PLANNED.names)
+
+
+def yes_no_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose right answer is yes or no."""
+    return table[table["expected"].map(lambda one: one is not None and list(one) in (["yes"], ["no"]))]

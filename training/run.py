@@ -39,6 +39,7 @@ from .pretrain_stage import run_pretrain
 from .question_stages import run_questions
 from .recipe import ClassifyStage, QuestionStage, Recipe, RecipeError
 from .run_folder import RunFolder
+from .seen_records import note_seen_records
 from .stage_training import StageContext, select_split
 from .start_from import start_of
 from .text_models import check_fetched
@@ -76,6 +77,7 @@ def _run_in(run: RunFolder, recipe: Recipe, callbacks: tuple[TrainerCallback, ..
         if start is not None:
             run.note_start(start)
         _prepare_data(recipe, run)
+        note_seen_records(recipe, run, saved_rows(run.folder / "corpus"), start)
     wait()
     corpus = saved_rows(run.folder / "corpus")
     signals = load_signals(run.folder / "signals")

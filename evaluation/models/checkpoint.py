@@ -24,12 +24,13 @@ from ...signals import ECGRecord
 from ..protocol import Answer, Asked, Model, ShownECG
 from .asked_parts import parts
 from .encoded_ecgs import EncodedECGs, why_refused
+from .weights import WithWeights
 
 _AT_ONCE = 1024  # questions whose tokens and ECGs are in memory together
 LANGUAGE_MODEL, DUAL_ENCODER, CLASSIFIER = KINDS = ("ecgllm", "ecgllm_dual_encoder", "ecgllm_classifier")
 
 
-class CheckpointModel:
+class CheckpointModel(WithWeights):
     """An ECG language model.
 
     Args:

@@ -26,12 +26,13 @@ from ...signals import ECGRecord
 from ...trained_words_ecgllm import HYPOTHESIS_TEMPLATE
 from ..protocol import Answer, Asked, ShownECG
 from .encoded_ecgs import EncodedECG, EncodedECGs, why_refused
+from .weights import WithWeights
 
 _AT_ONCE = 1024  # questions whose ECGs are in memory together
 NEGATIVE_TEMPLATE = "ECG without {}"
 
 
-class FindingModel(ABC):
+class FindingModel(WithWeights, ABC):
     """What answers only whether one ECG shows a finding.
 
     Args: model: where it shall run. extractor: its signal path. batch_size: ECGs per call of the model. name: whose

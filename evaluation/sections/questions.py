@@ -53,6 +53,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     values: dict[str, Any] = {"by_type": _shares(model, "type")}
     means = [one.value for one in values["by_type"].values()]
     values["exact_match"] = share_right(model)
+    values["headline"] = {"exact match": values["exact_match"]}
     values["macro_over_types"] = float(np.mean(means)) if means else None
     for column in ("template", "attribute"):
         values[f"by_{column}"] = _shares(model, column)

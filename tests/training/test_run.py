@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 from ecgllm import ECGLLMForConditionalGeneration, ECGProcessor
+from ecgllm.corpora.records.dataset_folders import saved_rows
+from ecgllm.corpora.records.recognition import SeenRecords, find_seen_records
 from ecgllm.signals.simulation import simulate_ecgs
 
 from ..hub_cards import card_errors
@@ -177,3 +179,11 @@ def test_card_says_data_recipe_seed_figures_preprocessing_and_limits(finished_ru
 @pytest.mark.parametrize("name", ["recipe.yaml", "versions.json", "metrics.json", "corpus.txt", "README.md"])
 def test_the_folder_says_how_it_was_made(finished_run: Path, name: str) -> None:
     assert (finished_run / name).stat().st_size
+
+
+def test_what_a_run_saw_is_known_again(finished_run: Path) -> None:
+    noted = find_seen_records(finished_run / "finetune" / "model")
+    assert noted is not None and noted.parent == finished_run
+    corpus = saved_rows(finished_run / "corpus")
+    expected = {"train": "trained", "validation": "chosen", "test": "new"}
+    assert SeenRecords.load(noted).of(corpus) == [expected[split] for split in corpus["split"]]

@@ -1,0 +1,170 @@
+"""`evaluate`: a model and records in, a report that says whether it reads the ECG out."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors_ecgllm import ECGError
+from .ask import quiet
+from .folders import load_corpus, load_questions
+from .options import LanguageModel, Seed, TrustRemoteCode, names
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ..evaluation.material import Material
+    from ..evaluation.seen import Seen
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Folder or Hub id of a checkpoint; file.py:function; program:COMMAND; https://host/v1#model of a "
+            "server. docs/evaluate.md has an example of each."
+        ),
+    ],
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CORPUS|QUESTIONS...",
+            help="Folders of `ecgllm prepare` or `simulate`; or SOURCE=FOLDER of a public corpus as it was unpacked, "
+            "such as ludb=path; or one folder of questions, with --corpus.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the report; an unfinished one is gone on with.")
+    ],
+    corpus: Annotated[
+        list[str] | None, typer.Option(help="The records that a folder of questions is about; may be repeated.")
+    ] = None,
+    number: Annotated[int, typer.Option("--questions", help="About so many questions in each part.")] = 2000,
+    limit: Annotated[int | None, typer.Option(help="Take so many records of each corpus.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only records of this split: train, validation or test.")] = None,
+    sections: Annotated[str | None, typer.Option(help="Only these parts, separated by commas; see the guide.")] = None,
+    least: Annotated[int, typer.Option(help="Patients of either label that a finding needs for an AUROC.")] = 5,
+    margin: Annotated[
+        float, typer.Option(help="Difference in accuracy that would be no use, for the verdict.")
+    ] = 0.05,
+    against: Annotated[
+        str | None, typer.Option(help="Another model, or the folder of its report on the same questions.")
+    ] = None,
+    chosen_on: Annotated[
+        bool,
+        typer.Option("--chosen-on", help="Settings of the model were chosen on these records; the report says so."),
+    ] = False,
+    trained_records: Annotated[
+        Path | None,
+        typer.Option(help="File that a run of `ecgllm train` left; by default looked for beside the checkpoint."),
+    ] = None,
+    keep_trained: Annotated[
+        bool, typer.Option("--keep-trained", help="Ask about records that the model was trained on, too.")
+    ] = False,
+    baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Baselines beside the model.")] = True,
+    card: Annotated[
+        bool, typer.Option("--card", help="Write the report's section into the model card of the checkpoint's folder.")
+    ] = False,
+    processes: Annotated[int, typer.Option(help="Processes that ask; each loads the model.")] = 1,
+    trust_remote_code: TrustRemoteCode = False,
+    language_model: LanguageModel = None,
+    seed: Seed = 0,
+) -> None:
+    """Find out whether a model reads the ECG, and how well: one report, with intervals and baselines.
+
+    The report is index.html, report.md for a model card, metrics.json, and predictions.parquet with every answer.
+    """
+    from ..evaluation.models import model_of
+    from ..evaluation.run import Options, evaluate_to_folder
+    from ..evaluation.suite import chosen_sections
+
+    chosen = None if sections is None else names(sections)
+    chosen_sections(chosen)
+    settings = {"questions": number, "seed": seed, "least": least, "margin": margin}
+    with quiet():
+        material, seen = _material(
+            data, corpus, limit, split, settings, partial(_unseen, model, trained_records, keep_trained, chosen_on)
+        )
+        load = partial(model_of, trust_remote_code=trust_remote_code, language_model=language_model)
+        command = shlex.join(["ecgllm", *sys.argv[1:]])
+        options = Options(chosen, baselines, processes, card, date.today().isoformat(), command)
+        done = evaluate_to_folder(load, model, material, output, seen, options, against)
+    for sentence in done.verdict:
+        typer.echo(sentence)
+    typer.echo(f"report in {output / 'index.html'} ({done.seconds:.0f} s)")
+
+
+def _unseen(model: str, file: Path | None, keep: bool, declared: bool, corpus: Dataset) -> tuple[Dataset, Seen]:
+    from ..evaluation.seen import without_seen
+
+    kept, seen = without_seen(corpus, model, file, keep, declared)
+    for sentence in (one for own in seen.sentences() for one in own):
+        typer.echo(sentence, err=True)
+    return kept, seen
+
+
+def _material(
+    data: list[str],
+    corpora: list[str] | None,
+    limit: int | None,
+    split: str | None,
+    settings: dict[str, Any],
+    unseen: Callable[[Dataset], tuple[Dataset, Seen]],
+) -> tuple[Material, Seen]:
+    from ..evaluation.building import build_material, joined
+    from ..evaluation.material import Settings
+
+    questions, records = None, list(data)
+    if corpora:
+        if len(data) != 1:
+            raise ECGError(f"with --corpus, one folder of questions is expected; found {', '.join(data)}")
+        questions, records = load_questions(Path(data[0])), list(corpora)
+    loaded = {_name(each): _corpus(each) for each in records}
+    if len(loaded) < len(records):
+        raise ECGError(f"two of {', '.join(records)} have one name; expected folders of different names")
+    corpus = joined(loaded, limit)
+    whole = len(corpus)
+    if split is not None:
+        present = sorted(set(corpus["split"]))
+        if split not in present:
+            raise ECGError(f"no record is of the split {split!r}; there are {', '.join(present)}")
+        corpus = corpus.filter(lambda value: value == split, input_columns="split")
+    corpus, seen = unseen(corpus)
+    if questions is not None and (len(corpus) < whole or limit is not None):
+        asked = len(questions)
+        questions = questions.filter(set(corpus["id"]).issuperset, input_columns="ecg_ids")
+        typer.echo(f"{len(questions)} of {asked} questions are about the records that remain", err=True)
+    return build_material(corpus, questions, Settings(**settings)), seen
+
+
+def _name(given: str) -> str:
+    source, found, _ = given.partition("=")
+    return source if found else Path(given).resolve().name
+
+
+def _corpus(given: str) -> Dataset:
+    """A folder that holds a corpus, or SOURCE=FOLDER."""
+    from ..corpora.records.prepare import CORPORA, prepare_with_report
+
+    source, found, folder = given.partition("=")
+    if not found:
+        path = Path(given)
+        if path.is_dir() and not (path / "dataset_info.json").exists() and not list(path.glob("*.parquet")):
+            raise ECGError(
+                f"{given} is no corpus of `ecgllm prepare`; of a public corpus as it was unpacked say which it is, "
+                f"such as ptbxl={given}. Known are {', '.join(name for name in CORPORA if name != 'simulation')}."
+            )
+        return load_corpus(path)
+    if source not in CORPORA:
+        raise ECGError(f"{source!r} is no corpus; known are {', '.join(CORPORA)}")
+    options: dict[str, Any] = {"limit": int(folder)} if source == "simulation" else {"src": folder}
+    corpus, report = prepare_with_report(source, **options)
+    typer.echo(str(report).splitlines()[-1], err=True)
+    return corpus

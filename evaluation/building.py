@@ -1,0 +1,71 @@
+"""From corpora to what an evaluation asks: corpora joined under names of their own, and questions about them.
+
+In: corpora by name, or a corpus and questions. Out: `Material`. Decided here: without a question set, half of the
+questions are of yes or no, each asked of as many ECGs that answer yes as no, in test paraphrases that no recipe trains
+on; the others ask which of two, for a list, and about two ECGs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from datasets import Dataset, concatenate_datasets
+
+from ..corpora import build_questions, debias
+from ..errors_ecgllm import ECGError
+from .material import Material, Settings
+
+_SHARES = {"verify": 0.5, "comparison": 0.25, "choose": 0.1, "query": 0.15}
+
+
+def joined(corpora: Mapping[str, Dataset], limit: int | None = None) -> Dataset:
+    """One corpus. Of several, records and patients are named after their corpus, so that none is taken for another's.
+
+    Args: limit: take so many records of each, spread over all of it.
+    """
+    parts = []
+    for name, corpus in corpora.items():
+        if limit is not None and limit < len(corpus):
+            corpus = corpus.select(np.linspace(0, len(corpus) - 1, limit).astype(int))
+        for column in ("id", "patient_id") if len(corpora) > 1 else ():
+            values = [None if value is None else f"{name}/{value}" for value in corpus[column]]
+            corpus = corpus.remove_columns(column).add_column(column, values)
+        parts.append(corpus)
+    return concatenate_datasets(parts) if len(parts) > 1 else parts[0]
+
+
+def build_material(corpus: Dataset, questions: Dataset | None = None, settings: Settings | None = None) -> Material:
+    """Records and questions about them.
+
+    Args: questions: with `QUESTION_FEATURES`; None: they are built.
+    Raises: ECGError for questions about records that the corpus lacks, and for a record that stands in it twice.
+    """
+    settings = settings or Settings()
+    ids = corpus["id"][:]
+    if len(set(ids)) < len(ids):
+        twice = next(record_id for record_id in ids if ids.count(record_id) > 1)
+        raise ECGError(f"the record {twice} stands in the corpus more than once; expected each id once.")
+    if questions is None:
+        return Material(corpus, built_questions(corpus, settings), settings)
+    known = set(ids)
+    lacking = [record_id for own in questions["ecg_ids"] for record_id in own if record_id not in known]
+    if lacking:
+        raise ECGError(
+            f"{len(lacking)} of the records that the questions are about are not in the corpus, such as {lacking[0]}; "
+            "give the corpus that they were built from."
+        )
+    return Material(corpus, questions, settings)
+
+
+def built_questions(corpus: Dataset, settings: Settings) -> Dataset:
+    """Questions in test paraphrases, about as many as the settings say; those of yes and no balanced."""
+    per_record = {kind: share * settings.questions / len(corpus) for kind, share in _SHARES.items()}
+    built = build_questions(
+        corpus, types=tuple(_SHARES), paraphrases="test", seed=settings.seed, per_record=per_record
+    )
+    yes_no = [answers in (["yes"], ["no"]) for answers in built["answers"]]
+    parts = [built.select(np.flatnonzero(~np.array(yes_no)))]
+    if any(yes_no):
+        parts.append(debias(built.select(np.flatnonzero(yes_no)), settings.seed, by_split=False))
+    return concatenate_datasets([part for part in parts if len(part)])

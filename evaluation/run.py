@@ -1,0 +1,197 @@
+"""One evaluation to one folder: ask, count, write the report, and go on after a kill.
+
+In: what loads a model, `Material`, a folder. Out: the folder with index.html, report.md, metrics.json and
+predictions.parquet. Decided here: while it is asked, answers lie in the folder's `answers`; which model, records and
+settings they belong to stands in `run.json`, and a folder of another run is refused, never mixed; a finished one is
+not written over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset
+
+from .. import __version__
+from ..atomic_writing import LOCK, OWNER, owned, write_json
+from ..errors_ecgllm import ECGError
+from .asking import ask, read_predictions, write_predictions
+from .failures import examples
+from .material import Material
+from .protocol import Model
+from .report import About, Data, check_drawing, model_index, write_card_section, write_report
+from .sections.against import BY, READ_SECTIONS
+from .seen import Seen
+from .suite import Evaluation, evaluate, material_hash
+
+PREDICTIONS_FILE, RUN_FILE = "predictions.parquet", "run.json"
+ANSWERS = "answers"
+
+
+@dataclass(frozen=True)
+class Done:
+    """verdict: two sentences. seconds: that it took this time."""
+
+    verdict: tuple[str, str]
+    seconds: float
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class Options:
+    """sections: names; None: all. baselines: whether to hold them beside the model. processes: that ask. card: whether
+    the model is a folder whose card gets the report's section. date, command: for the report."""
+
+    sections: Sequence[str] | None = None
+    baselines: bool = True
+    processes: int = 1
+    card: bool = False
+    date: str = ""
+    command: str = ""
+
+
+def evaluate_to_folder(
+    load: Callable[[str], Model],
+    name: str,
+    material: Material,
+    folder: Path,
+    seen: Seen,
+    options: Options | None = None,
+    against: str | None = None,
+) -> Done:
+    """Evaluate the model that `load(name)` gives and write the report to `folder`.
+
+    Args: seen: what is known of which records the model saw. against: the name of another model, or the folder of its
+        finished report on the same questions.
+    Raises: ECGError for a folder that holds another run or a finished one, and as `evaluate`.
+    """
+    options = options or Options()
+    check_drawing()
+    started = time.monotonic()
+    with owned(folder):
+        model = load(name)
+        identity = getattr(model, "identity", None) or model.name
+        _begin(folder, {"model": identity, "material": material_hash(material)})
+        found = evaluate(
+            model if options.processes <= 1 else partial(load, name),
+            material,
+            folder / ANSWERS,
+            options.sections,
+            identity,
+            options.processes,
+            options.baselines,
+        )
+        if against is not None:
+            other = _other(against, load, found, material, folder / ANSWERS)
+            found = found.with_rows(other, material, options.sections)
+        write_predictions(found.predictions, folder / PREDICTIONS_FILE)
+        about = _about(model, name, material, found, seen, options, identity)
+        write_report(folder, found.sections, about, examples(found.predictions, material))
+        if options.card:
+            write_card_section(name, folder / "report.md", model_index(found.sections, about))
+        shutil.rmtree(folder / ANSWERS, ignore_errors=True)
+    return Done(about.verdict, time.monotonic() - started, found)
+
+
+def _begin(folder: Path, run: dict[str, str]) -> None:
+    """Note what the folder is for. Raises: ECGError where it is for something else, or finished."""
+    if (folder / "index.html").is_file():
+        raise ECGError(f"{folder} holds a finished report; choose another folder, or remove this one.")
+    note = folder / RUN_FILE
+    if note.is_file():
+        found = json.loads(note.read_text(encoding="utf-8"))
+        if found != run:
+            differing = ", ".join(key for key in run if found.get(key) != run[key])
+            raise ECGError(
+                f"{folder} holds an unfinished evaluation of another {differing}; choose another folder, or remove it."
+            )
+        return
+    others = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    others = [name for name in others if name not in (LOCK, OWNER)]
+    if others:
+        raise ECGError(f"{folder} holds {', '.join(sorted(others)[:5])}; expected a new or empty folder.")
+    write_json(note, run)
+
+
+def _other(
+    against: str, load: Callable[[str], Model], found: Evaluation, material: Material, answers: Path
+) -> pd.DataFrame:
+    """The other model's rows, by "against"."""
+    asked = found.predictions[found.predictions["by"] == "model"]
+    file = Path(against) / PREDICTIONS_FILE
+    if file.is_file():
+        rows = read_predictions(file)
+        rows = rows[rows["by"] == "model"]
+        keys = ["section", "question_id", "condition", "wording", "question"]
+        own = set(map(tuple, asked[asked["section"].isin(READ_SECTIONS)][keys].to_numpy().tolist()))
+        there = set(map(tuple, rows[rows["section"].isin(READ_SECTIONS)][keys].to_numpy().tolist()))
+        if own != there:
+            raise ECGError(
+                f"{against} answers {len(own & there)} of the {len(own)} questions that are compared; evaluate both "
+                "on the same records, with the same questions, seed and version."
+            )
+        return rows.assign(by=BY)
+    other = load(against)
+    compared = asked[asked["section"].isin(READ_SECTIONS)]
+    identity = f"{getattr(other, 'identity', None) or other.name} {material_hash(material)}"
+    return ask(other, compared, material.ecgs, answers, identity).assign(by=BY)
+
+
+def _about(
+    model: Model, name: str, material: Material, found: Evaluation, seen: Seen, options: Options, identity: str
+) -> About:
+    reliance = next((one for one in found.sections if one.name == "reliance" and "verdict" in one.values), None)
+    verdict = reliance.values["verdict"].sentences if reliance else _NO_VERDICT
+    protocol, warnings = seen.sentences()
+    data = []
+    sources = material.corpus["source"][:]
+    for source in dict.fromkeys(sources):
+        own = material.corpus.select([row for row, one in enumerate(sources) if one == source])
+        patients = len(set(own["patient_id"][:])) if all(own["patient_id"][:]) else None
+        data.append(Data(source, len(own), patients, records_hash(own)))
+    return About(
+        title=f"Does {model.name} read the ECG?",
+        verdict=verdict,
+        model=f"{model.name} ({identity})" if identity != model.name else model.name,
+        trained_on=getattr(model, "trained_on", None),
+        data=data,
+        protocol=[*protocol, *_PROTOCOL],
+        seed=material.settings.seed,
+        settings=asdict(material.settings) | {"sections": [one.name for one in found.sections]},
+        versions={"ecgllm": __version__, "python": platform.python_version()}
+        | {package: version(package) for package in _PACKAGES},
+        date=options.date,
+        command=options.command,
+        warnings=warnings,
+        picture=reliance.charts[0] if reliance and reliance.charts else None,
+    )
+
+
+def records_hash(corpus: Dataset) -> str:
+    """16 hex digits of ids, findings and signals, in their order."""
+    digest = hashlib.sha256()
+    for row in corpus.select_columns(["id", "findings", "ecg"]).with_format(None):
+        ecg = row["ecg"]
+        digest.update(json.dumps([row["id"], row["findings"], ecg["leads"], ecg["sampling_rate"]]).encode())
+        digest.update(np.ascontiguousarray(ecg["signal"]).tobytes())
+    return digest.hexdigest()[:16]
+
+
+_NO_VERDICT = ("Whether the answers come from the ECG was not asked.", "Ask the section reliance, too.")
+_PROTOCOL = (
+    "Questions are put in paraphrases that no recipe of this package trains on, unless a question set was given.",
+    "Decoding is deterministic; of yes and no the likelier is taken where the model can compare whole answers.",
+    "Intervals are 95 %, over patients; an answer that cannot be read as one of the answers counts as wrong.",
+)
+_PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn")

@@ -1,0 +1,180 @@
+"""Every frequent finding, asked of every record that decides it: AUROC a finding, at the natural frequency.
+
+Asks: "Does this tracing exhibit atrial fibrillation?" and the like, in the first test paraphrase. Says: AUROC and
+average precision of P(yes) for each finding with its number of positives, and their mean; over 1/2 as a yes:
+sensitivity, specificity, and what a yes and a no are worth among records as they come. Decided here: a finding stands
+in the mean where `Settings.least` patients show it and as many do not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ... import intervals
+from ..figures import Cell, Chart, SectionFigures, Series, Table
+from ..labels_of_records import question_about, template_of
+from ..material import Material
+from ..predictions import YES_NO, planned
+
+NAME, TITLE = "findings", "Findings, asked of every record"
+MOST_PER_QUESTION = 10
+"""Times `Settings.questions` is the most that is asked here; beyond it records are drawn."""
+
+
+def plan(material: Material) -> pd.DataFrame:
+    names = material.labels.frequent(material.all_patients, material.settings.least)
+    records = list(material.about)
+    most = max(material.settings.questions * MOST_PER_QUESTION // max(len(names), 1), 1)
+    if len(records) > most:
+        records = sorted(material.rng(NAME).choice(records, most, replace=False).tolist())
+    return planned([_asked(material, record_id, name) for record_id in records for name in names
+                    if material.labels.of(record_id, name) is not None])  # fmt: skip
+
+
+def _asked(material: Material, record_id: str, name: str) -> dict[str, Any]:
+    return {
+        "section": NAME,
+        "group": f"{name}/{record_id}",
+        "question_id": f"{NAME}/{name}/{record_id}",
+        "template": template_of(name),
+        "attribute": name,
+        "type": "verify",
+        "question": question_about(name),
+        "record_ids": [record_id],
+        "patients": [material.patient(record_id)],
+        "expected": ["yes" if material.labels.of(record_id, name) else "no"],
+        "candidates": list(YES_NO),
+        "finding": name,
+    }
+
+
+def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
+    if answered.empty:
+        least = material.settings.least
+        return SectionFigures(NAME, TITLE, [f"No finding is shown by {least} patients and not by as many."])
+    found = {by: _of_one(own, material) for by, own in answered.groupby("by", sort=False)}
+    model = found["model"]
+    table = _table(found)
+    values: dict[str, Any] = dict(found)
+    if model["macro_auroc"] is not None:
+        values["headline"] = {f"mean AUROC over {model['findings']} findings": model["macro_auroc"]}
+    sentences = _sentences(model, answered, material)
+    charts = []
+    if model["auroc"]:
+        names = sorted(model["auroc"], key=lambda name: -model["auroc"][name].value)
+        series = [Series("model", list(names), [model["auroc"][name] for name in names])]
+        if "rules" in found:
+            own = [name for name in names if name in found["rules"]["auroc"]]
+            series.append(Series("rules", list(own), [found["rules"]["auroc"][name] for name in own]))
+        charts.append(Chart("AUROC of each finding", "dots", series, "", "AUROC", 0.5))
+    return SectionFigures(NAME, TITLE, sentences, [table, _at_one_half(model)], charts, values)
+
+
+def _of_one(rows: pd.DataFrame, material: Material) -> dict[str, Any]:
+    """Figures of one who answered; findings of which it leaves too few records answered are left out."""
+    scored = rows[rows["p_yes"].notna()]
+    positive = scored["expected"].map(lambda one: list(one) == ["yes"])
+    auroc, precision, counts, kept = {}, {}, {}, []
+    for name, own in scored.groupby("attribute", sort=True):
+        yes, patients = positive[own.index].to_numpy(), [one[0] for one in own["patients"]]
+        people = np.asarray(patients)
+        if min(len(set(people[yes])), len(set(people[~yes]))) < material.settings.least:
+            continue
+        kept.append(name)
+        counts[name] = {"positives": int(yes.sum()), "negatives": int((~yes).sum())}
+        auroc[name] = intervals.auroc(own["p_yes"], yes, patients)
+        precision[name] = intervals.average_precision(own["p_yes"], yes, patients)
+    decided = rows[rows["answers"].map(lambda one: one is not None)]
+    return {
+        "macro_auroc": _macro(scored[scored["attribute"].isin(kept)]) if kept else None,
+        "findings": len(kept),
+        "auroc": auroc,
+        "average_precision": precision,
+        "counts": counts,
+        "at_one_half": {name: _operating_point(own) for name, own in decided.groupby("attribute", sort=True)},
+        "pooled": _operating_point(decided),
+        "not_scored": len(rows) - len(scored),
+    }
+
+
+def _macro(scored: pd.DataFrame) -> intervals.Estimate:
+    """Mean AUROC over findings, its interval over patients who share them."""
+    records = scored["record_ids"].map(lambda one: one[0])
+    scores = scored.assign(record=records).pivot(index="record", columns="attribute", values="p_yes")
+    positive = scored["expected"].map(lambda one: float(list(one) == ["yes"]))
+    targets = scored.assign(record=records, positive=positive)
+    targets = targets.pivot(index="record", columns="attribute", values="positive").fillna(-1).astype(int)
+    patient = dict(zip(records, scored["patients"].map(lambda one: one[0]), strict=True))
+    people = [patient[record] for record in scores.index]
+    return intervals.macro_auroc(scores.to_numpy(), targets.to_numpy(), people)[0]
+
+
+def _operating_point(rows: pd.DataFrame) -> dict[str, intervals.Estimate | None]:
+    """Answers of yes and no as they were given: sensitivity, specificity, and the share of right yeses and noes."""
+    yes = rows["answers"].map(lambda one: list(one) == ["yes"]).to_numpy(dtype=bool)
+    wanted = rows["expected"].map(lambda one: list(one) == ["yes"]).to_numpy(dtype=bool)
+    patients = np.empty(len(rows), dtype=object)
+    patients[:] = rows["patients"].tolist()
+
+    def share(which: np.ndarray, right: np.ndarray) -> intervals.Estimate | None:
+        return intervals.share(right[which], patients[which].tolist()) if which.any() else None
+
+    return {
+        "sensitivity": share(wanted, yes),
+        "specificity": share(~wanted, ~yes),
+        "right_of_yes": share(yes, wanted),
+        "right_of_no": share(~yes, ~wanted),
+        "yes": share(np.ones(len(yes), dtype=bool), yes),
+        "frequency": share(np.ones(len(yes), dtype=bool), wanted),
+    }
+
+
+def _sentences(model: dict[str, Any], answered: pd.DataFrame, material: Material) -> list[str]:
+    records = answered["record_ids"].map(lambda one: one[0]).nunique()
+    least, macro = material.settings.least, model["macro_auroc"]
+    said = []
+    if macro is not None:
+        said.append(
+            f"Mean AUROC over {model['findings']} findings with at least {least} patients of either label, "
+            f"{records} records: {macro.value:.3f} [{macro.low:.3f}, {macro.high:.3f}]."
+        )
+    else:
+        said.append("The model gives no probabilities of yes, or too few: there is no AUROC.")
+    pooled = model["pooled"]
+    if pooled["right_of_yes"] is not None:
+        frequency = pooled["frequency"].value
+        said.append(
+            f"Among records as they come, where {frequency:.0%} of these questions are to be answered yes, a yes is "
+            f"right {pooled['right_of_yes'].value:.0%} of the time"
+            + (f" and a no {pooled['right_of_no'].value:.0%}." if pooled["right_of_no"] is not None else ".")
+        )
+    if model["not_scored"]:
+        said.append(f"{model['not_scored']} questions have no probability of yes and no place in an AUROC.")
+    return said
+
+
+def _table(found: dict[str, dict[str, Any]]) -> Table:
+    others = [by for by in found if by != "model"]
+    model = found["model"]
+    head = ("finding", "AUROC", "average precision", "with", "without", *others)
+    means = [found[by]["macro_auroc"] for by in others]
+    rows: list[tuple[Cell, ...]] = [(f"mean of {model['findings']}", model["macro_auroc"], None, None, None, *means)]
+    for name in model["auroc"]:
+        counts = model["counts"][name]
+        cells = [found[by]["auroc"].get(name) for by in others]
+        rows.append((name, model["auroc"][name], model["average_precision"][name], counts["positives"],
+                     counts["negatives"], *cells))  # fmt: skip
+    several = [f"{by}: {found[by]['findings']}" for by in others]
+    note = f"Others' means are over the findings that they score ({', '.join(several)})." if several else ""
+    return Table("AUROC of P(yes), a finding", head, rows, note)
+
+
+def _at_one_half(model: dict[str, Any]) -> Table:
+    head = ("finding", "sensitivity", "specificity", "a yes is right", "a no is right", "frequency of yes")
+    keys = ("sensitivity", "specificity", "right_of_yes", "right_of_no", "frequency")
+    points = {"all questions": model["pooled"], **model["at_one_half"]}
+    rows: list[tuple[Cell, ...]] = [(name, *(one[key] for key in keys)) for name, one in points.items()]
+    return Table("Answers of yes and no, records as they come", head, rows)

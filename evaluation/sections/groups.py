@@ -1,0 +1,108 @@
+"""Who is answered rightly: by severity, age, sex, device, noise, source, and every other recorded confounder.
+
+Asks nothing: it reads the answers of `questions` to yes-or-no questions about one ECG. Says: the share of right
+answers in each group with its interval, and the widest difference between two groups of a confounder, its p-value by
+Holm's method over all confounders. Decided here: severity counts what the question does not ask about, as de-biasing
+does; a group of fewer than `LEAST` patients is shown and compared with none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from ... import intervals
+from ...corpora.debiasing.confounders import AGE_BANDS, CONFOUNDERS, Records
+from ..figures import Cell, Chart, SectionFigures, Series, Table
+from ..material import Material
+from ..predictions import yes_no_rows
+from .questions import share_right
+
+NAME, TITLE = "groups", "Groups of patients"
+READ_SECTIONS = ("questions",)
+LEAST = 10
+
+
+def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
+    asked = yes_no_rows(answered)
+    asked = asked[(asked["by"] == "model") & asked["record_ids"].map(len).eq(1)]
+    if asked.empty:
+        return SectionFigures(NAME, TITLE, ["No yes-or-no question about one ECG was asked."])
+    records = Records(material.corpus)
+    values: dict[str, Any] = {}
+    for name, look in CONFOUNDERS.items():
+        group = [look(records, ids[0], attribute) for ids, attribute in
+                 zip(asked["record_ids"], asked["attribute"], strict=True)]  # fmt: skip
+        known = pd.Series(group, index=asked.index, dtype=object)
+        shares = {str(value): share_right(own) for value, own in asked.groupby(known, sort=False)}
+        if len(shares) > 1:
+            values[name] = dict(sorted(shares.items(), key=_by_name))
+    tables = [_table(values)]
+    differences = _differences(values)
+    charts = [
+        Chart(
+            f"Right answers by {name}",
+            "dots",
+            [Series("model", list(shares), list(shares.values()))],
+            "",
+            "right",
+            0.5,
+        )
+        for name, shares in values.items()
+    ]
+    return SectionFigures(NAME, TITLE, _sentences(differences, values), tables, charts,
+                          {"groups": values, "widest": differences})  # fmt: skip
+
+
+def _differences(values: dict[str, dict[str, intervals.Estimate]]) -> dict[str, dict[str, Any]]:
+    """Confounder -> the two groups that differ most, and how much; groups share few patients, and count as apart."""
+    found = {}
+    for name, shares in values.items():
+        enough = {group: one for group, one in shares.items() if one.patients >= LEAST and one.error > 0}
+        if len(enough) < 2:
+            continue
+        low = min(enough, key=lambda group: enough[group].value)
+        high = max(enough, key=lambda group: enough[group].value)
+        one, two = enough[high], enough[low]
+        difference = intervals.difference_of_others(one, two)
+        pairs = len(enough) * (len(enough) - 1) // 2  # the widest of so many was chosen
+        found[name] = {
+            "higher": high,
+            "lower": low,
+            "difference": difference,
+            "p": min(difference.p_value * pairs, 1.0),
+        }
+    adjusted = intervals.holm([one["p"] for one in found.values()]) if found else []
+    for one, p in zip(found.values(), adjusted, strict=True):
+        one["p_adjusted"] = float(p)
+    return found
+
+
+def _table(values: dict[str, dict[str, intervals.Estimate]]) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (name, group, one, one.number, one.patients)
+        for name, shares in values.items()
+        for group, one in shares.items()
+    ]
+    head = ("by", "group", "right", "questions", "patients")
+    note = "Severity: abnormal findings beside the one that is asked about."
+    return Table("Right answers to yes-or-no questions about one ECG", head, rows, note)
+
+
+def _sentences(differences: dict[str, dict[str, Any]], values: dict[str, Any]) -> list[str]:
+    if not values:
+        return ["Nothing is recorded of these records by which they could be grouped."]
+    said = [
+        f"By {name}: {one['higher']} {one['difference'].value:+.1%} over {one['lower']} "
+        f"[{one['difference'].low:+.1%}, {one['difference'].high:+.1%}], p {one['p_adjusted']:.2g}."
+        for name, one in differences.items()
+    ]
+    return said or [f"No two groups have {LEAST} patients each; nothing can be said of a difference."]
+
+
+_ORDER = {name: place for place, (_, name) in enumerate(AGE_BANDS)}
+
+
+def _by_name(item: tuple[str, Any]) -> tuple[int, str]:
+    return _ORDER.get(item[0], 0), item[0]

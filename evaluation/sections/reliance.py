@@ -1,0 +1,242 @@
+"""Does the answer come from the ECG? The same questions with the true ECG, with others, and with none.
+
+Asks: yes-or-no questions about one record, in pairs with the same words, one to be answered yes and one no, and 2 x 2
+groups, two questions about two records with opposite answers; the pairs under all `CONDITIONS`. Says: accuracy, P(yes)
+and share of yes under each, and the verdict by the rule of the module `reliance`. Decided here: right is what is right
+of the true record, so that without it accuracy falls to one half; the opposite ECG is that of the pair's other
+question.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ... import intervals
+from ..figures import Chart, SectionFigures, Series, Table
+from ..labels_of_records import question_about, template_of
+from ..material import Material
+from ..predictions import YES_NO, planned
+from ..verdict import verdict
+
+NAME, TITLE = "reliance", "Does the answer come from the ECG?"
+CONDITIONS = ("true", "opposite", "random", "phase-shuffled", "noise", "flat", "none")
+_GROUPED = "2x2"  # wording of rows that are asked for the groups alone
+
+
+def plan(material: Material) -> pd.DataFrame:
+    """Pairs, a third of `Settings.questions` over all conditions being about as many questions, and groups."""
+    rng = material.rng(NAME)
+    pairs = _pairs(material)
+    most = max(material.settings.questions // (2 * len(CONDITIONS)), 1)
+    if len(pairs) > most:
+        pairs = [pairs[number] for number in sorted(rng.choice(len(pairs), most, replace=False))]
+    rows = []
+    for number, pair in enumerate(pairs):
+        for own, other in (pair, pair[::-1]):
+            for condition in CONDITIONS:
+                rows.append(_row(material, own, other, condition, f"pair {number}", rng))
+    return planned(rows + _groups(material, most // 2, rng))
+
+
+def _pairs(material: Material) -> list[tuple[dict, dict]]:
+    """(to be answered yes, to be answered no): questions with the same words, of different patients."""
+    by_words: dict[str, tuple[list, list]] = defaultdict(lambda: ([], []))
+    for row in material.questions.to_list():
+        if len(row["ecg_ids"]) == 1 and row["answers"] in (["yes"], ["no"]):
+            by_words[row["question"]][row["answers"] == ["no"]].append(row)
+    return [
+        (yes, no)
+        for some, others in by_words.values()
+        for yes, no in zip(some, others, strict=False)
+        if material.patient(yes["ecg_ids"][0]) != material.patient(no["ecg_ids"][0])
+    ]
+
+
+def _row(
+    material: Material, own: dict, other: dict, condition: str, group: str, rng: np.random.Generator
+) -> dict[str, Any]:
+    shown, change = list(own["ecg_ids"]), ""
+    if condition == "opposite":
+        shown = list(other["ecg_ids"])
+    elif condition == "random":
+        shown = [another(material, shown[0], rng)]
+    elif condition == "none":
+        shown = []
+    elif condition != "true":
+        change = condition
+    return {
+        "section": NAME,
+        "condition": condition,
+        "group": group,
+        "question_id": own["question_id"],
+        "template": own["template"],
+        "attribute": own["attribute"],
+        "type": own["type"],
+        "question": own["question"],
+        "record_ids": own["ecg_ids"],
+        "shown_ids": shown,
+        "change": change,
+        "patients": material.patients([*own["ecg_ids"], *shown]),
+        "expected": own["answers"],
+        "candidates": list(YES_NO),
+        "finding": material.finding_of(own),
+    }
+
+
+def another(material: Material, record_id: str, rng: np.random.Generator) -> str:
+    """A record of another patient, drawn from all. Raises: ValueError where there is no other patient."""
+    records, own = list(material.about), material.patient(record_id)
+    if len(set(material.all_patients)) < 2:
+        raise ValueError("all records are of one patient; a random patient's ECG needs another")
+    while True:
+        drawn = records[int(rng.integers(len(records)))]
+        if material.patient(drawn) != own:
+            return drawn
+
+
+def _groups(material: Material, number: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """2 x 2 groups: one record shows the first finding and not the second, the other one the reverse."""
+    labels = material.labels
+    names = labels.frequent(material.all_patients, material.settings.least)
+    rows: list[dict[str, Any]] = []
+    records = list(material.about)
+    for _ in range(50 * number):
+        if len(rows) >= 4 * number or len(names) < 2:
+            break
+        one, two = rng.choice(len(names), 2, replace=False)
+        first, second = labels.column(names[one]), labels.column(names[two])
+        some, others = np.flatnonzero((first == 1) & (second == 0)), np.flatnonzero((first == 0) & (second == 1))
+        if not len(some) or not len(others):
+            continue
+        a, b = records[int(rng.choice(some))], records[int(rng.choice(others))]
+        if material.patient(a) == material.patient(b):
+            continue
+        for record_id, answers in ((a, ("yes", "no")), (b, ("no", "yes"))):
+            for name, answer in zip((names[one], names[two]), answers, strict=True):
+                rows.append(
+                    {
+                        "section": NAME,
+                        "group": f"group {len(rows) // 4}",
+                        "wording": _GROUPED,
+                        "question_id": f"{NAME}/{name}/{record_id}",
+                        "template": template_of(name),
+                        "attribute": name,
+                        "type": "verify",
+                        "question": question_about(name),
+                        "record_ids": [record_id],
+                        "patients": material.patients([a, b]),
+                        "expected": [answer],
+                        "candidates": list(YES_NO),
+                        "finding": name,
+                    }
+                )
+    return rows
+
+
+def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
+    model = answered[answered["by"] == "model"]
+    pairs = model[model["wording"] != _GROUPED]
+    if pairs.empty:
+        return SectionFigures(NAME, TITLE, ["No question is to be answered yes of one ECG and no of another."])
+    conditions = {name: _Condition(own) for name, own in pairs.groupby("condition", sort=False)}
+    true = conditions["true"]
+    others = {name: conditions[name] for name in CONDITIONS[1:] if name in conditions}
+    found = verdict(
+        true.right,
+        true.patients,
+        {name: one.right for name, one in others.items()},
+        {name: one.patients for name, one in others.items()},
+        pairs=true.right.reshape(-1, 2),
+        pair_patients=true.pair_patients(),
+        says_yes=true.yes,
+        margin=material.settings.margin,
+    )
+    values: dict[str, Any] = {
+        "verdict": found,
+        "conditions": {name: one.values(true) for name, one in conditions.items()},
+        "pairs": {name: intervals.share(one.both(), one.pair_patients()) for name, one in conditions.items()},
+        "groups": _group_accuracy(model[model["wording"] == _GROUPED]),
+        "headline": {"right answers, yes as often true as no": found.figures.true},
+    }
+    sentences = [f"The rule of the verdict: {found.rule}"]
+    return SectionFigures(NAME, TITLE, sentences, [_table(values), _pair_table(values)], [_chart(conditions)], values)
+
+
+class _Condition:
+    """Answers under one condition, by group and expected answer, so that conditions stand row by row."""
+
+    def __init__(self, rows: pd.DataFrame):
+        rows = rows.assign(wanted=rows["expected"].map(lambda one: one[0]))
+        self.rows = rows.sort_values(["group", "wanted"], kind="stable")
+        self.right = self.rows["right"].eq(True).to_numpy()
+        self.patients = self.rows["patients"].tolist()
+        self.yes = self.rows["answers"].map(lambda one: one is not None and list(one) == ["yes"]).to_numpy(dtype=bool)
+        self.p_yes = self.rows["p_yes"].to_numpy(dtype=float)
+
+    def both(self) -> np.ndarray:
+        """Whether both questions of a pair are right, bool [pairs]."""
+        return self.right.reshape(-1, 2).all(axis=1)
+
+    def pair_patients(self) -> list[list[str]]:
+        return [sorted({*one, *two}) for one, two in zip(self.patients[::2], self.patients[1::2], strict=True)]
+
+    def values(self, true: _Condition) -> dict[str, Any]:
+        both = [sorted({*one, *two}) for one, two in zip(self.patients, true.patients, strict=True)]
+        moved = np.abs(true.p_yes - self.p_yes)
+        known = ~np.isnan(moved) & (self is not true)
+        return {
+            "accuracy": intervals.share(self.right, self.patients),
+            "true_less_this": None if self is true else intervals.share_difference(true.right, self.right, both),
+            "yes": intervals.share(self.yes, self.patients),
+            "p_yes_moves": intervals.share(moved[known], [own for own, k in zip(both, known, strict=True) if k])
+            if known.any()
+            else None,
+            "refused": int(self.rows["refused"].notna().sum()),
+            "unreadable": int(self.rows["answers"].map(lambda one: one is None).sum()),
+            "questions": len(self.rows),
+        }
+
+
+def _group_accuracy(rows: pd.DataFrame) -> intervals.Estimate | None:
+    if rows.empty:
+        return None
+    right = rows.groupby("group", sort=False)["right"].agg(lambda one: bool(one.eq(True).all()))
+    patients = rows.groupby("group", sort=False)["patients"].first()
+    return intervals.share(right.to_numpy(), patients.tolist())
+
+
+def _table(values: dict[str, Any]) -> Table:
+    head = ("ECG shown", "right", "true less this", "says yes", "P(yes) moves by", "refused", "questions")
+    keys = ("accuracy", "true_less_this", "yes", "p_yes_moves", "refused", "questions")
+    rows = [(_SHOWN[name], *(one[key] for key in keys)) for name, one in values["conditions"].items()]
+    return Table("The same questions with the true ECG, another, and none", head, rows,
+                 "Half of the questions are to be answered yes of the true ECG. Refused: by the tool, as no ECG; what "
+                 "the model says all the same is counted.")  # fmt: skip
+
+
+def _pair_table(values: dict[str, Any]) -> Table:
+    rows = [(f"both right of a pair, {_SHOWN[name]}", one, 0.25) for name, one in values["pairs"].items()]
+    rows.append(("all four right of a 2 x 2 group, the true ECGs", values["groups"], 0.0625))
+    note = "Same words, opposite answers: who does not look at the ECG is never right of both."
+    return Table("Pairs and groups", ("what", "share", "by tossing coins"), rows, note)
+
+
+def _chart(conditions: dict[str, _Condition]) -> Chart:
+    shares = [intervals.share(one.right, one.patients) for one in conditions.values()]
+    names: list[float | str] = [_SHOWN[name] for name in conditions]
+    return Chart("Right answers by what is shown", "dots", [Series("model", names, list(shares))], "", "right", 0.5)
+
+
+_SHOWN = {
+    "true": "the true ECG",
+    "opposite": "one with the opposite answer",
+    "random": "a random patient's",
+    "phase-shuffled": "phases shuffled",
+    "noise": "noise",
+    "flat": "a flat line",
+    "none": "none",
+}

@@ -1,0 +1,90 @@
+"""Which of the records that are asked about a model has seen before.
+
+In: a corpus and what is noted beside a checkpoint. Out: the corpus without what it was trained on, and sentences for
+the report. Decided here: "never saw" is said only where all that was seen is noted; where nothing is, that is said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset
+
+from ..corpora.records.recognition import CHOSEN, TRAINED, SeenRecords, find_seen_records
+from ..errors_ecgllm import ECGError
+
+
+@dataclass(frozen=True)
+class Seen:
+    """noted: whether anybody noted what the model saw. records: asked about, before any was left out. trained, chosen:
+    how many of them it was trained on, and settings were chosen on. untold: of which it cannot be told. left_out:
+    whether those trained on are left out. missing: what else it saw and is not noted."""
+
+    noted: bool
+    records: int
+    trained: int = 0
+    chosen: int = 0
+    untold: int = 0
+    left_out: bool = False
+    missing: tuple[str, ...] = ()
+    declared: bool = False
+    """Whether the caller says that settings were chosen on these records."""
+
+    @property
+    def never(self) -> bool:
+        """Whether it is known that the model saw none of what is asked."""
+        remain = self.trained if not self.left_out else 0
+        return self.noted and not (remain or self.chosen or self.untold or self.missing or self.declared)
+
+    def sentences(self) -> tuple[list[str], list[str]]:
+        """(Of the protocol, warnings.)"""
+        protocol, warnings = [], []
+        if self.declared:
+            warnings.append("Chosen on these: settings of the model were chosen on these records.")
+        if not self.noted:
+            warnings.append("Not known: nobody noted which records this model was trained on; it may have seen these.")
+            return protocol, warnings
+        if self.trained:
+            done = "are left out" if self.left_out else "are asked about all the same"
+            (protocol if self.left_out else warnings).append(
+                f"{self.trained} of {self.records} records, known by their signals, were trained on; they {done}."
+            )
+        if self.chosen:
+            warnings.append(f"Chosen on these: settings were chosen on {self.chosen} of {self.records} records.")
+        if self.untold:
+            warnings.append(
+                f"Of {self.untold} records it cannot be told whether they were trained on (leads I, II, V2)."
+            )
+        if self.missing:
+            warnings.append(f"Not all that the model saw is noted; missing: {'; '.join(self.missing)}.")
+        if self.never:
+            protocol.append("The model never saw these records: none is among the signals that it was trained on.")
+        return protocol, warnings
+
+
+def without_seen(
+    corpus: Dataset, model: str, file: Path | None = None, keep: bool = False, declared: bool = False
+) -> tuple[Dataset, Seen]:
+    """The records that a model was not trained on, and what is known of that.
+
+    Args: model: the folder of a checkpoint, beside which `trained_records.parquet` is looked for, or any other name.
+        file: that file, where it lies elsewhere. keep: leave none out. declared: see `Seen`.
+    Raises: ECGError where nothing would be left.
+    """
+    found = file or find_seen_records(model)
+    if found is None:
+        return corpus, Seen(False, len(corpus), declared=declared)
+    seen = SeenRecords.load(found)
+    told = seen.of(corpus)
+    trained = told.count(TRAINED)
+    if trained and not keep:
+        rows = [row for row, one in enumerate(told) if one != TRAINED]
+        if not rows:
+            raise ECGError(
+                f"the model was trained on all {trained} records; take others, or --keep-trained to ask about these."
+            )
+        corpus = corpus.select(rows)
+    return corpus, Seen(
+        True, len(told), trained, told.count(CHOSEN), told.count(None), not keep, seen.missing, declared
+    )

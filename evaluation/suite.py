@@ -1,0 +1,139 @@
+"""One evaluation: sections plan, a model is asked, sections say what its answers mean.
+
+In: a model, a corpus and perhaps questions about it. Out: an `Evaluation`: the table of predictions and the figures of
+each section, from which `report` writes files. Decided here: which sections there are and in which order a reader
+meets them; figures come from the table of predictions alone, so that `figures_of` gives them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+
+from ..errors_ecgllm import ECGError
+from .asking import ask
+from .figures import SectionFigures
+from .material import Material
+from .predictions import PREDICTIONS
+from .protocol import Model
+from .sections import (
+    against,
+    findings,
+    groups,
+    language,
+    questions,
+    reliance,
+    signal_faults,
+    two_ecgs,
+    yes_and_no,
+)
+
+BASELINES: list[Any] = []
+SECTIONS: tuple[ModuleType, ...] = (
+    reliance,
+    questions,
+    yes_and_no,
+    findings,
+    language,
+    two_ecgs,
+    signal_faults,
+    groups,
+    against,
+)
+"""In the order of the report; each has NAME, TITLE and figures, a plan
+if it asks something, and READ_SECTIONS if it reads the answers of other sections."""
+_WITH_BASELINES = ("questions", "findings")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """predictions: with the columns of `PREDICTIONS`. sections: their figures, in order."""
+
+    predictions: pd.DataFrame
+    sections: list[SectionFigures]
+
+    def with_rows(self, rows: pd.DataFrame, material: Material, sections: Sequence[str] | None) -> Evaluation:
+        """With other rows of predictions, such as those of another model, and the figures anew."""
+        table = pd.concat([self.predictions, rows[PREDICTIONS.names]], ignore_index=True)
+        return Evaluation(table, figures_of(table, material, chosen_sections(sections)))
+
+    def section(self, name: str) -> SectionFigures:
+        return next(one for one in self.sections if one.name == name)
+
+
+def evaluate(
+    model: Model | Callable[[], Model],
+    material: Material,
+    folder: Path,
+    sections: Sequence[str] | None = None,
+    identity: str = "",
+    processes: int = 1,
+    baselines: bool = True,
+) -> Evaluation:
+    """Evaluate a model.
+
+    Args: model: or what loads it (`models.model_of`). folder: where answers are kept while they are gathered; a run
+        that was killed goes on from there. sections: names of `SECTIONS`; None: all. identity: what tells this model
+        from others, such as a hash of its weights. baselines: whether to hold baselines beside it.
+    """
+    chosen = chosen_sections(sections)
+    planned = [section.plan(material) for section in chosen if hasattr(section, "plan")]
+    planned = [one for one in planned if len(one)]
+    if not planned:
+        raise ECGError("there is nothing to ask: no question has an answer that these records decide.")
+    rows = pd.concat(planned, ignore_index=True)
+    answered = ask(model, rows, material.ecgs, folder, f"{identity} {material_hash(material)}", processes)
+    if baselines:
+        answered = pd.concat([answered, *beside(answered, material)], ignore_index=True)
+    return Evaluation(answered, figures_of(answered, material, chosen))
+
+
+def figures_of(
+    predictions: pd.DataFrame, material: Material, sections: Sequence[ModuleType] = SECTIONS
+) -> list[SectionFigures]:
+    """What the sections say of predictions."""
+    found = []
+    for section in sections:
+        read = getattr(section, "READ_SECTIONS", (section.NAME,))
+        found.append(section.figures(predictions[predictions["section"].isin(read)], material))
+    return [one for one in found if one.sentences or one.tables]
+
+
+def chosen_sections(names: Sequence[str] | None) -> list[ModuleType]:
+    """Raises: ECGError for a name that no section has."""
+    known = {section.NAME: section for section in SECTIONS}
+    if unknown := sorted(set(names or ()) - set(known)):
+        raise ECGError(f"no section is called {', '.join(unknown)}; there are {', '.join(known)}.")
+    return [section for name, section in known.items() if names is None or name in names]
+
+
+def beside(answered: pd.DataFrame, material: Material) -> list[pd.DataFrame]:
+    """The rows of `_WITH_BASELINES` as each baseline answers them."""
+    own = answered[answered["section"].isin(_WITH_BASELINES) & (answered["condition"] == "true")]
+    tables = []
+    for baseline in BASELINES:
+        found = baseline.answers(own, material)
+        table = own.assign(by=baseline.name, answer=None, probability=float("nan"), refused=None)
+        # What sees no ECG gives all records of a question the same: an AUROC of .5 by construction, and not shown.
+        table["answers"], table["p_yes"] = found["answers"], found["p_yes"] if baseline.ranks else float("nan")
+        table["right"] = [
+            None if got is None or wanted is None else list(got) == list(wanted)
+            for got, wanted in zip(found["answers"], own["expected"], strict=True)
+        ]
+        tables.append(table[PREDICTIONS.names])
+    return tables
+
+
+def material_hash(material: Material) -> str:
+    """16 hex digits that change with records, questions and settings."""
+    digest = hashlib.sha256(json.dumps(asdict(material.settings), sort_keys=True).encode())
+    for dataset in (material.corpus, material.questions):
+        digest.update(str(dataset._fingerprint).encode())
+    return digest.hexdigest()[:16]
