@@ -19,7 +19,7 @@ RATE = 500  # Hz at which everything is measured: AHA/ACC/HRS 2007 asks for at l
 _QRS_SHARE, _P_ON_SHARE, _P_OFF_SHARE, _T_SHARE = 0.045, 0.35, 0.5, 0.17
 # A P wave is there if the dominant beat before QRS is this many standard errors high (median over leads); more is
 # asked for where beats come irregularly, as fibrillation's waves do not always average out.
-_P_STANDARD_ERRORS, _P_STANDARD_ERRORS_IRREGULAR = 8.0, 14.0
+P_STANDARD_ERRORS, P_STANDARD_ERRORS_IRREGULAR = 8.0, 14.0
 _P_SMALLEST_MV = 0.02
 # How far before the middle of QRS a beat reaches: seconds, and share of RR. P is looked for in the usual reach first.
 _USUAL_REACH, _LONG_REACH = (0.40, 0.42), (0.50, 0.65)
@@ -122,7 +122,7 @@ def wave_lengths(beat: Beat, factor: float = 1.0) -> dict[str, float]:
     t_end = _t_end(beat, qrs, _T_SHARE * factor)
     if t_end is not None:
         found["qt"] = (t_end - onset) * ms
-    p_wave = _p_bounds(beat, onset, factor)
+    p_wave = p_bounds(beat, onset, factor)
     if p_wave is not None:
         found |= {"pr": (onset - p_wave[0]) * ms, "p": (p_wave[1] - p_wave[0]) * ms}
     return found
@@ -217,7 +217,7 @@ def _t_end(beat: Beat, qrs: tuple[int, int], share: float) -> int | None:
     return start + steepest + int(below[0]) if len(below) else None
 
 
-def _p_bounds(beat: Beat, onset: int, factor: float) -> tuple[int, int] | None:
+def p_bounds(beat: Beat, onset: int, factor: float) -> tuple[int, int] | None:
     """Onset and end of P: the wave within 320 ms of QRS, or, where PR is longer than shows there, the one before.
 
     The longer window begins where the T wave of the beat before ends, one RR earlier. What it holds counts only if it
@@ -261,13 +261,21 @@ def _p_within(beat: Beat, start: int, stop: int, factor: float) -> tuple[int, in
 
 def has_p_wave(beat: Beat, irregular: bool) -> bool:
     """Whether something stands out of the scatter between beats before QRS: a wave at a fixed distance from it."""
+    limit = P_STANDARD_ERRORS_IRREGULAR if irregular else P_STANDARD_ERRORS
+    return p_wave_evidence(beat) >= limit
+
+
+def p_wave_evidence(beat: Beat) -> float:
+    """How many standard errors of the scatter between beats (median over leads) the wave before QRS is high.
+
+    0 where it is too low to be one, or too few beats or too little before QRS are there to tell.
+    """
     onset, _ = beat.bounds
     start = max(beat.near, onset - int(0.30 * RATE))
     if beat.averaged < 3 or onset - beat.near < 0.1 * RATE:
-        return False
-    wave = _p_bounds(beat, onset, 1.0)
+        return 0.0
+    wave = p_bounds(beat, onset, 1.0)
     window = slice(start if wave is None else min(start, wave[0]), max(start + 1, onset - 6))
     height = np.ptp(beat.mean[:, window], axis=1)
     errors = height / np.maximum(beat.error[:, window].mean(axis=1), 1e-4)
-    limit = _P_STANDARD_ERRORS_IRREGULAR if irregular else _P_STANDARD_ERRORS
-    return bool(np.median(errors) >= limit and np.median(height) >= _P_SMALLEST_MV)
+    return float(np.median(errors)) if np.median(height) >= _P_SMALLEST_MV else 0.0

@@ -136,20 +136,38 @@ def measure(record: ECGRecord) -> Measurements:
     are measured. Notes say so.
     Returns: `Measurements`; no value where no heart beats. Nothing of the record is changed.
     """
+    return measure_beats(record)[0]
+
+
+@dataclass(frozen=True)
+class MeasuredBeats:
+    """What was measured: leads [leads, samples] in mV at 500 Hz from 0.5 to 60 Hz without a pacemaker's spikes, their
+    names, the samples where QRS complexes lie, how many spikes were found, and the dominant beat, None where no two
+    are alike."""
+
+    signal: np.ndarray
+    leads: tuple[str, ...]
+    peaks: np.ndarray
+    spikes: int
+    beat: Beat | None
+
+
+def measure_beats(record: ECGRecord) -> tuple[Measurements, MeasuredBeats | None]:
+    """`measure`, and the beats by which it was done; None where there are fewer than two."""
     record, start, calibration = without_calibration(record)
     notes = [f"{stretch}, the same in all leads like a calibration pulse, was left out" for stretch in calibration]
     leads = _usable(record, notes)
     if not leads:
-        return Measurements(notes=(*notes, "no lead can be measured"))
+        return Measurements(notes=(*notes, "no lead can be measured")), None
     names = tuple(leads)
     rate = record.sampling_rate
     if len(next(iter(leads.values()))) < _SHORTEST_S * rate:
         text = f"{record.duration:.2f} s are too short to measure; at least {_SHORTEST_S:g} s are needed"
-        return Measurements(leads=names, notes=(*notes, text))
+        return Measurements(leads=names, notes=(*notes, text)), None
     signal, absent = _filled(np.stack(list(leads.values())))
     heart = find_heart(signal, rate)
     if not heart.found:
-        return Measurements(leads=names, notes=(*notes, NO_HEART.format(found=heart.missing)))
+        return Measurements(leads=names, notes=(*notes, NO_HEART.format(found=heart.missing))), None
     spikes = find_spikes(signal, rate)
     paced = paces_ventricles(spikes / rate, heart.beats)
     if paced:
@@ -161,7 +179,8 @@ def measure(record: ECGRecord) -> Measurements:
     times = tuple((heart.beats + start).tolist())
     rr = _intervals_between(peaks, missing)
     if not np.isfinite(rr).any():
-        return Measurements(beats=times, leads=names, paced=paced, notes=(*notes, "fewer than two beats were found"))
+        few = (*notes, "fewer than two beats were found")
+        return Measurements(beats=times, leads=names, paced=paced, notes=few), None
     agreement = _agreement(signal, heart)
     known = rr[np.isfinite(rr)]
     mean_rr = float(known.mean())
@@ -180,7 +199,8 @@ def measure(record: ECGRecord) -> Measurements:
         found["axis"] = _axis(beat, names, agreement)
     found = _given(found, record.sex, notes)
     averaged = 0 if beat is None else beat.averaged
-    return Measurements(**found, beats=times, averaged=averaged, paced=paced, leads=names, notes=tuple(notes))
+    counts = {"beats": times, "averaged": averaged, "paced": paced, "leads": names, "notes": tuple(notes)}
+    return Measurements(**found, **counts), MeasuredBeats(signal, names, peaks, len(spikes), beat)
 
 
 def _given(found: dict[str, Measurement], sex: str | None, notes: list[str]) -> dict[str, Measurement]:
