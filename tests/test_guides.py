@@ -24,6 +24,7 @@ from .published_form import published
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 ALONE = (
+    "baselines",
     "corpora",
     "measurements",
     "plotting",

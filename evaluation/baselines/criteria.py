@@ -102,7 +102,7 @@ _RHYTHM: dict[str, tuple] = {
 _CONDUCTION: dict[str, tuple] = {
     "complete right bundle branch block": (
         shape.complete_right,
-        "QRS from 120 ms, R' in V1 or V2 or a late R in V1, late S in I or V6",
+        "QRS from 120 ms; R' in V1 or V2, or R over S in V1 that peaks after 50 ms; S of 40 ms in I or V6",
         _III,
     ),
     "incomplete right bundle branch block": (
@@ -113,7 +113,7 @@ _CONDUCTION: dict[str, tuple] = {
     "right bundle branch block": (shape.right_block, "complete or incomplete", _III),
     "complete left bundle branch block": (
         shape.complete_left,
-        "QRS from 120 ms, S over R in V1, no Q in V6, late R in I, aVL, V5 or V6",
+        "QRS from 120 ms, S over R in V1, no Q in I, V5 and V6, R of V5 and V6 that peaks after 60 ms",
         _III,
     ),
     "incomplete left bundle branch block": (shape.incomplete_left, "the same, QRS from 110 to 120 ms", _III),

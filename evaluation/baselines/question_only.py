@@ -30,13 +30,12 @@ _LEVELS = (
 def answers(rows: pd.DataFrame, material: Material) -> pd.DataFrame:
     """The answers of the question-only baseline; see the module."""
     yes_no = np.array([given is not None and tuple(given) in {("yes",), ("no",)} for given in rows["expected"]])
-    found = pd.DataFrame({"answers": pd.Series(None, rows.index, dtype=object), "p_yes": np.nan}, rows.index)
-    found.loc[~yes_no, "answers"] = commonest_answers(rows[~yes_no], _LEVELS)
+    p_yes = pd.Series(np.nan, rows.index)
     for _, part in rows[yes_no].groupby(["section", "type"], sort=False):
-        found.loc[part.index, "p_yes"] = _probability_of_yes(part)
-    told = found["p_yes"].notna()
-    found.loc[told, "answers"] = [[YES_NO[p <= 0.5]] for p in found.loc[told, "p_yes"]]
-    return found
+        p_yes[part.index] = _probability_of_yes(part)
+    listed = commonest_answers(rows[~yes_no], _LEVELS)
+    given = [listed[index] if np.isnan(p) else [YES_NO[0] if p > 0.5 else YES_NO[1]] for index, p in p_yes.items()]
+    return pd.DataFrame({"answers": pd.Series(given, rows.index, dtype=object), "p_yes": p_yes}, rows.index)
 
 
 def _probability_of_yes(rows: pd.DataFrame) -> np.ndarray:

@@ -103,9 +103,10 @@ class _Known:
         }
         if not members:
             return _NOTHING
+        met = most_specific(name for name, margin in members.items() if margin > 0)
         if category in _ALONE:
-            return _listed([max(members, key=lambda name: members[name])])
-        return _listed(most_specific(name for name, margin in members.items() if margin > 0))
+            return _listed([max(met or members, key=lambda name: members[name])])
+        return _listed(met)
 
     def changed(self, row: tuple, ids: list[str]) -> Given:
         before, after = (ids[1], ids[0]) if row.template == "compare-resolved-query" else ids

@@ -1,8 +1,8 @@
 """What rules look at: a record in, its measurements and the amplitudes of its waves out.
 
 In: records of a material. Out: `Seen` of each, made once; None where no heart beats or no beat is like another.
-Decided here: a QRS or QT that `measure` withholds as unsure is taken all the same, as a rule has to answer; P and PR
-are not, as there is then no P wave that is tied to QRS.
+Decided here: what `measure` withholds as unsure is taken all the same, as a rule has to answer; P and PR only where a
+wave is tied to QRS.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from ...signals import ECGRecord
 from ...signals.analysis.atrial_waves import flutter_share
-from ...signals.analysis.dominant_beat import p_wave_evidence, wave_lengths
+from ...signals.analysis.dominant_beat import P_STANDARD_ERRORS, p_wave_evidence, wave_lengths
 from ...signals.analysis.measurements import Measurements, measure_beats
 from ...signals.analysis.single_beats import SingleBeats, single_beats
 from ...signals.analysis.wave_amplitudes import WaveAmplitudes, wave_amplitudes
@@ -29,8 +29,9 @@ _UNSURE = 0.6
 @dataclass(frozen=True)
 class Seen:
     """rate in bpm; rr in ms [beats - 1]; pr, p, qrs, qt, qtc_bazett, qtc_fridericia in ms and axis in degrees, NaN
-    where there is none. p_evidence: standard errors by which a wave before QRS stands out. spikes: a pacemaker's, per
-    beat. age in years, NaN where unknown; female: False where it is unknown, too."""
+    where there is none. p_evidence: standard errors by which a wave before QRS stands out. flutter: as from
+    `flutter_share`. spikes: a pacemaker's, per beat. age in years, NaN where unknown; female: False where it is
+    unknown, too."""
 
     measurements: Measurements
     waves: WaveAmplitudes
@@ -58,6 +59,8 @@ def seen_in(record: ECGRecord, age: float | None = None, sex: str | None = None)
         return None
     values, lengths = found.values(), wave_lengths(beats.beat)
     rr = np.diff(found.beats) * 1000
+    evidence = p_wave_evidence(beats.beat)
+    p_lengths = lengths if evidence >= P_STANDARD_ERRORS and not found.paced else {}
     qt, seconds = values.get("qt", lengths.get("qt", np.nan)), float(np.median(rr)) / 1000
     return Seen(
         measurements=found,
@@ -65,13 +68,13 @@ def seen_in(record: ECGRecord, age: float | None = None, sex: str | None = None)
         beats=single_beats(beats.signal, beats.peaks, beats.beat),
         rate=values.get("heart_rate", 60_000 / float(np.mean(rr))),
         rr=rr,
-        pr=values.get("pr", np.nan),
-        p=values.get("p", np.nan),
+        pr=values.get("pr", p_lengths.get("pr", np.nan)),
+        p=values.get("p", p_lengths.get("p", np.nan)),
         qrs=values.get("qrs", wave_lengths(beats.beat, _UNSURE)["qrs"]),
         qtc_bazett=values.get("qtc_bazett", qt / np.sqrt(seconds)),
         qtc_fridericia=values.get("qtc_fridericia", qt / np.cbrt(seconds)),
         axis=values.get("axis", np.nan),
-        p_evidence=p_wave_evidence(beats.beat),
+        p_evidence=evidence,
         flutter=flutter_share(beats.signal, beats.leads, beats.peaks),
         paced=found.paced,
         spikes=beats.spikes / len(found.beats),

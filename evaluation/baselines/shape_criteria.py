@@ -45,19 +45,21 @@ Margin = Callable[[Seen], float]
 
 
 def right_block_shape(seen: Seen) -> float:
-    """R' in V1 or V2, or QRS that ends upwards in V1; and downwards in I or V6."""
+    """R' in V1 or V2, or an R of V1 that peaks after 50 ms and exceeds S; QRS that ends downwards for 40 ms in I or
+    V6."""
     waves = seen.waves
-    prime = any_of(*above(waves.of("r_prime", "V1", "V2"), 0.05, MV), *above(waves.of("late", "V1"), 0.05, MV))
+    (r,), (s,), (peak,) = (waves.of(wave, "V1") for wave in ("r", "s", "r_peak_ms"))
+    late_r = all_of(above(peak, 50, QRS_MS), above(r, s, MV))
+    prime = any_of(*above(waves.of("r_prime", "V1", "V2"), 0.05, MV), late_r)
     return all_of(prime, any_of(*below(waves.of("late", "I", "V6"), 0, MV)))
 
 
 def left_block_shape(seen: Seen) -> float:
-    """V1 mostly negative, no Q in V6, QRS that ends upwards in I, aVL, V5 or V6 and downwards in V1."""
+    """V1 mostly negative; R of V5 and V6 that peaks after 60 ms; no Q in I, V5 and V6."""
     waves = seen.waves
     (r,), (s,) = waves.of("r", "V1"), waves.of("s", "V1")
-    upwards = any_of(*above(waves.of("late", "I", "aVL", "V5", "V6"), 0, MV))
-    downwards = below(waves.of("late", "V1")[0], 0, MV)
-    return all_of(above(s, r, MV), below(waves.of("q", "V6")[0], 0.05, MV), upwards, downwards)
+    peaks, q = waves.of("r_peak_ms", "V5", "V6"), waves.of("q", "I", "V5", "V6")
+    return all_of(above(s, r, MV), *above(peaks, 60, QRS_MS), *below(q, 0.05, MV))
 
 
 def complete_right(seen: Seen) -> float:

@@ -26,9 +26,9 @@ class WaveAmplitudes:
 
     q, r, s, first_r, r_prime: mV, as heights and depths, 0 without such a wave. q: before the first R; all of it where
     QRS has no R (QS). q_ms: how long it is. r, s: the highest and the lowest of QRS. r_prime: the highest that follows
-    a negative deflection behind the first R. late: mean of the last 40 ms of QRS, signed, mV. st: mV [5, 12], at
-    `ST_S`. t_high, t_low: the highest and the lowest of T, signed. p_high, p_low: of P, signed. p_force: area below
-    zero of the second half of P, mV s.
+    a negative deflection behind the first R. r_peak_ms: from the begin of QRS to its highest, 0 without R. late: mean
+    of the last 40 ms of QRS, signed, mV. st: mV [5, 12], at `ST_S`. t_high, t_low: the highest and the lowest of T,
+    signed. p_high, p_low: of P, signed. p_force: area below zero of the second half of P, mV s.
     """
 
     q: np.ndarray
@@ -37,6 +37,7 @@ class WaveAmplitudes:
     s: np.ndarray
     first_r: np.ndarray
     r_prime: np.ndarray
+    r_peak_ms: np.ndarray
     late: np.ndarray
     st: np.ndarray
     t_high: np.ndarray
@@ -71,6 +72,7 @@ def wave_amplitudes(beat: Beat, names: tuple[str, ...]) -> WaveAmplitudes:
         (-qrs.min(axis=1)).clip(0),
         first_r,
         r_prime,
+        np.where(qrs.max(axis=1) < FLAT_BELOW_MV, 0.0, qrs.argmax(axis=1) * (1000 / RATE)),
         qrs[:, -round(0.04 * RATE) :].mean(axis=1),
         np.stack([leads[:, min(offset + round(after * RATE), last)] for after in ST_S]),
         t.max(axis=1),
