@@ -1,0 +1,121 @@
+"""Which answers about one ECG cannot both be right, and which cannot be right beside what is measured.
+
+Nothing flows in but names of findings; pairs and criteria flow out. Decided here: what excludes what, which follows
+from definitions and, for kinds of one block, from the vocabulary; and by how much a measurement has to miss a limit
+before it counts against an answer: by its own error, as docs/measurements.md found it in records that it was not
+chosen on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import combinations, product
+
+from ..findings.labels import VOCABULARY, implied
+from ..signals.analysis.measurements import Measurements
+
+_SINUS = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia", "sinus arrhythmia")
+_NOT_SINUS = (
+    "atrial fibrillation", "atrial flutter", "junctional rhythm", "supraventricular tachycardia",
+    "ventricular tachycardia", "ventricular fibrillation", "ventricular flutter", "idioventricular rhythm",
+)  # fmt: skip
+_AXES = ("normal axis", "left axis deviation", "right axis deviation", "right superior axis")
+_LONG_AND_SHORT = (
+    ("prolonged pr interval", "short pr interval"),
+    ("first degree av block", "short pr interval"),
+    ("prolonged qt interval", "short qt interval"),
+    ("high qrs voltage", "low qrs voltage"),
+)
+# Of these one record has one kind. Not of others: an ECG may show infarctions of several walls and ages.
+_ONE_KIND = ("av block", "second degree av block", "right bundle branch block", "left bundle branch block")
+CORE = ("sinus rhythm", "atrial fibrillation")
+"""Asked about in any corpus, whatever it states."""
+
+
+def exclusive_pairs(findings: Collection[str], normal: bool = True) -> list[tuple[str, str]]:
+    """Pairs of these findings that one ECG of some seconds does not show both.
+
+    Sinus rhythms and others; slow and fast; kinds of one block; axes; long and short; where `normal`, a normal ECG and
+    each abnormal finding. A record may change its rhythm: what the labels themselves say is shown beside every figure.
+    """
+    slow, fast = ([name for name in VOCABULARY if rate in implied([name])] for rate in ("bradycardia", "tachycardia"))
+    pairs = [*product(_SINUS, _NOT_SINUS), *product(slow, fast), *combinations(_AXES, 2), *_LONG_AND_SHORT]
+    for parent in _ONE_KIND:
+        pairs += combinations([name for name, own in VOCABULARY.items() if parent in own.broader], 2)
+    if normal:
+        pairs += [("normal ecg", name) for name, own in VOCABULARY.items() if own.abnormal]
+    return [pair for pair in dict.fromkeys(pairs) if set(pair) <= set(findings)]
+
+
+def implied_pairs(findings: Collection[str]) -> list[tuple[str, str]]:
+    """(Finding, broader one that holds whenever it does), of these findings."""
+    names = set(findings)
+    return [(name, parent) for name in VOCABULARY if name in names for parent in VOCABULARY[name].broader
+            if parent in names]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """finding: is there only if the measurement is above `limit`, or below it. measured: names in `Measurements`, all
+    of which have to contradict. margin: by which they have to miss the limit. source: of limit and margin."""
+
+    finding: str
+    measured: tuple[str, ...]
+    above: bool
+    limit: float
+    margin: float
+    unit: str
+    source: str
+
+    def contradicted(self, found: Measurements) -> bool | None:
+        """Whether a yes cannot be right; None where it is not measured."""
+        values = [getattr(found, name).value for name in self.measured]
+        if None in values:
+            return None
+        if self.measured == ("axis",) and self.above:
+            values = [
+                value + 360 if value < -90 else value for value in values
+            ]  # a right superior axis is no left one
+        if self.above:
+            return max(values) <= self.limit - self.margin
+        return min(values) >= self.limit + self.margin
+
+    def __str__(self) -> str:
+        """What contradicts: "pr of 186 ms or less"."""
+        limit = self.limit - self.margin if self.above else self.limit + self.margin
+        return f"{' and '.join(self.measured)} of {limit:g} {self.unit} or {'less' if self.above else 'more'}"
+
+
+_PR = ("pr",), True, 200, 14, "ms", "PR above 200 ms (ACC/AHA/HRS 2018, bradycardia); 90 % of PR within 14 ms"
+_WIDE = ("qrs",), True, 120, 14, "ms", "QRS of 120 ms (AHA/ACCF/HRS 2009, part III); 90 % of QRS within 14 ms"
+_SLOW = ("heart_rate",), False, 60, 2, "bpm", "below 60 bpm, by convention; rate within 2 bpm"
+_FAST = ("heart_rate",), True, 100, 2, "bpm", "above 100 bpm, by convention; rate within 2 bpm"
+CRITERIA = (
+    Criterion("first degree av block", *_PR),
+    Criterion("prolonged pr interval", *_PR),
+    Criterion("complete left bundle branch block", *_WIDE),
+    Criterion("complete right bundle branch block", *_WIDE),
+    Criterion(
+        "ventricular tachycardia", ("qrs",), True, 120, 20, "ms",
+        "QRS of 120 ms (AHA/ACC/HRS 2017, ventricular arrhythmias), of fascicular ones 100 to 140",
+    ),
+    Criterion(
+        "prolonged qt interval", ("qtc_bazett", "qtc_fridericia"), True, 450, 20, "ms",
+        "QTc of 450 ms (men) or 460 (AHA/ACCF/HRS 2009, part IV); 90 % of QT within 19 ms",
+    ),
+    Criterion("bradycardia", *_SLOW),
+    Criterion("sinus bradycardia", *_SLOW),
+    Criterion("tachycardia", *_FAST),
+    Criterion("sinus tachycardia", *_FAST),
+    Criterion("supraventricular tachycardia", *_FAST),
+    Criterion(
+        "left axis deviation", ("axis",), False, -30, 15, "degrees",
+        "from -30 degrees (AHA/ACCF/HRS 2009, part III); 127 of 140 axes within 15 degrees",
+    ),
+    Criterion(
+        "right axis deviation", ("axis",), True, 90, 15, "degrees",
+        "from 90 degrees (AHA/ACCF/HRS 2009, part III); 127 of 140 axes within 15 degrees",
+    ),
+)  # fmt: skip
+"""Of adults: limits of children depend on age."""
