@@ -16,6 +16,18 @@ Otherwise there are too few records to say. The first claim errs in at most 2.5 
 above 0, so there is nothing to correct for), the second in 5 % for each gain, of two that say nearly the same (an
 interval of 90 %, as in two one-sided tests, Schuirmann 1987). Further conditions are shown, with p-values by Holm, and
 decide nothing. A model that says yes to everything gains nothing, however often yes is true.
+
+In simulation, 200 evaluations of each model with two questions a patient (`tests/test_reliance.py`), it was said to
+read / not to read in so many %, the rest being too few records:
+
+    of whom it is known                                  30 patients   100      300
+    blind: goes by the words, or says yes to all         0 / 0         0 / 100  0 / 100
+    blind: tosses coins                                  0 / 17        0 / 36   1 / 78
+    sees: 85 % right                                     98 / 0        100 / 0  100 / 0
+    sees, yes too often: sensitivity .95, specificity .3 12 / 0        86 / 0   100 / 0
+    weak: 60 % right                                     2 / 2         45 / 0   92 / 0
+    of no use: 52 % right                                0 / 8         2 / 22   4 / 45
+    the wrong way round: 30 % right                      0 / 96        0 / 100  0 / 100
 """
 
 from __future__ import annotations

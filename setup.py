@@ -3,7 +3,7 @@
 The same files serve `pip install`, `trust_remote_code=True` and a reader who opens the folder, so the root folder
 itself is mapped to the package name. What goes into the wheel is decided here: root modules except this file, every
 sub-package that has an `__init__.py` and is not a test, benchmark or guide, and as data the recipes, the template of
-reports, and the checkpoints that ship, whose links to the root's code become files.
+reports, and the checkpoints and metrics that ship, whose links to the root's code become files.
 """
 
 from pathlib import Path
@@ -73,7 +73,13 @@ setup(
     packages=["ecgllm", *(f"ecgllm.{name}" for name in SUBPACKAGES)],
     package_dir={"ecgllm": "."},
     package_data={
-        "ecgllm": ["recipes/*.yaml", "recipes/accelerate/*.yaml", "checkpoints/*/*", "evaluation/report/*.jinja"]
+        "ecgllm": [
+            "recipes/*.yaml",
+            "recipes/accelerate/*.yaml",
+            "checkpoints/*/*",
+            "metrics/*/*",
+            "evaluation/report/*.jinja",
+        ]
     },
     include_package_data=False,
     install_requires=CORE,

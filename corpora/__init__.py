@@ -5,12 +5,12 @@ Folders of public corpora, or records, come in; a corpus (`prepare`, `records_to
 package, ECGs as a plain struct; `load_corpus`, or a cast to the `ECG` feature, gives signals.
 """
 
+from ..answer_matching import answers_in_text, exact_match, set_match
 from ..findings.labels import VOCABULARY, Finding, findings_from_statements, severity
 from ..findings.stated import finding_stated
 from .debiasing.audit import Audit, audit
 from .debiasing.biased_set import confound
 from .debiasing.debias import DebiasReport, debias, debias_with_report, resampled
-from .questions.answer_matching import answers_in_text, exact_match, set_match
 from .questions.build import QUESTION_FEATURES, build_questions
 from .questions.ecg_qa import load_ecg_qa
 from .questions.ecg_qa_records import prepare_ecg_qa

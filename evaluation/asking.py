@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
+from ..answer_matching import answer_set
 from ..atomic_writing import write_bytes
 from ..corpora.questions.about_measurements import RANGES
-from ..corpora.questions.answer_matching import answer_set
 from ..errors_ecgllm import ECGError
 from ..findings import VOCABULARY
 from ..signal_ecgllm import LEADS

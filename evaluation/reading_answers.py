@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from ..corpora.questions.answer_matching import answer_set, answers_in_text
+from ..answer_matching import answer_set, answers_in_text
 from .predictions import YES_NO
 
 _FIRST_WORD = re.compile(r"[\s\W]*(yes|no)\b(?!\s*(?:and|or|/)\s*(?:yes|no)\b)", re.IGNORECASE)

@@ -95,7 +95,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy: a build in the checkout leaves a `build` folder that leaks into the next wheel."""
     source, out = tmp_path_factory.mktemp("source") / "ecgllm-source", tmp_path_factory.mktemp("wheel")
     wanted = [path for path in ROOT.iterdir() if path.is_file() and not path.name.startswith(".")]
-    folders = (*subpackages(), "recipes", "checkpoints", "tests", "benchmarks")
+    folders = (*subpackages(), "recipes", "checkpoints", "metrics", "tests", "benchmarks")
     wanted += [ROOT / name for name in folders if (ROOT / name).is_dir()]
     source.mkdir()
     for path in wanted:
@@ -133,7 +133,7 @@ def run_installed(installed: Path, cwd: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_wheel_holds_the_package_its_recipes_and_checkpoint_and_nothing_else(wheel: Path) -> None:
+def test_wheel_holds_the_package_its_recipes_checkpoints_and_metrics_and_nothing_else(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     names = {name for name in archive.namelist() if ".dist-info/" not in name}
     recipes = {path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.yaml")}

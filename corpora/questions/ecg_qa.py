@@ -18,12 +18,12 @@ from typing import Any
 
 from datasets import Dataset, Features, Value
 
+from ...answer_matching import answer_set
 from ...errors_ecgllm import ECGError
 from ..records.arrow_datasets import dataset_from_rows
 from ..records.entry import missing_layout
 from ..records.report_lines import counted, listed
 from ..records.text_files import python_literal, read_json, table_rows
-from .answer_matching import answer_set
 from .build import QUESTION_FEATURES
 
 # Beside our own columns: the ids under which a question is published, so that results can be compared by sample and by

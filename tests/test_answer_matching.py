@@ -1,5 +1,8 @@
 """Exact match as ECG-QA publishes it: answers are sets."""
 
+import csv
+from pathlib import Path
+
 import pytest
 
 from ecgllm.corpora import answers_in_text, exact_match, set_match
@@ -30,6 +33,8 @@ def test_exact_match_by_type():
         ["verify", "verify", "query", "query"],
     )
     assert found["exact_match"] == 0.5 and found["questions"] == 4
+    uneven = exact_match(["yes", "yes", "yes", "b"], [["yes"], ["yes"], ["no"], ["b"]], ["v", "v", "v", "q"])
+    assert (uneven["exact_match"], uneven["macro_exact_match"]) == (3 / 4, pytest.approx((2 / 3 + 1) / 2))
     assert found["by_type"] == {
         "query": {"exact_match": 0.5, "questions": 2},
         "verify": {"exact_match": 0.5, "questions": 2},
@@ -47,3 +52,14 @@ def test_options_in_a_text():
     assert answers_in_text("lead II, Lead I", options) == ["lead i", "lead ii"]
     assert answers_in_text("Non-specific ST depression", options) == ["non-specific st depression"]
     assert answers_in_text("nothing to see", options) == ["none"]
+
+
+def test_each_of_the_published_answers_is_found_in_its_own_text(shared_data: Path) -> None:
+    """The 103 closed answers of the PTB-XL version, given alone, and in a list as that code asks for."""
+    with (shared_data / "ecg-qa" / "ptbxl" / "answers.csv").open(newline="", encoding="utf-8") as file:
+        options = [row["class"] for row in csv.DictReader(file) if row["class"] != "none"]
+    assert len(options) == 103
+    for option in options:
+        assert set_match(answers_in_text(option.upper(), options), option), option
+    some = options[::10]
+    assert set_match(answers_in_text(", ".join(some), options), some)

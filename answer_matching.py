@@ -2,7 +2,8 @@
 
 In: predicted and reference answers. Out: right or wrong for one question (`set_match`), the share of right ones by
 question type (`exact_match`), and the options that a free text names (`answers_in_text`). Source: Oh et al.,
-ECG-QA, NeurIPS 2023, and its code: answers in lower case, compared as sets, no answer stands for "none".
+ECG-QA, NeurIPS 2023, and its code: the answers that the text names among the options, and the expected ones, both in
+lower case, are compared as sets; no answer stands for "none"; shares are given by type of question.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ...errors_ecgllm import ECGError
+from .errors_ecgllm import ECGError
 
 
 def set_match(prediction: str | Iterable[str], reference: str | Iterable[str]) -> bool:
@@ -32,9 +33,10 @@ def exact_match(
     """Share of questions whose answers match exactly, over all and by question type.
 
     Args: as many predictions, references and, if given, types (the column `type` of a question set).
-    Returns: {"exact_match": share, "questions": n, "by_type": {type: {"exact_match": share, "questions": n}}}. The
-        published ECG-QA figure is that of each type; the mean over all questions depends on how many of a type there
-        are, so name both.
+    Returns: {"exact_match": share, "questions": n, "by_type": {type: {"exact_match": share, "questions": n}}} and,
+        with types, "macro_exact_match", the mean over them. The published ECG-QA figure is that of each type; the mean
+        over all questions depends on how many of a type there are, so name both. `intervals.macro_share` has the same
+        with intervals over patients.
     Raises: ValueError for lengths that differ, or no question.
     """
     kinds = ["all"] * len(references) if types is None else list(types)
@@ -49,8 +51,11 @@ def exact_match(
     for prediction, reference, kind in zip(predictions, references, kinds, strict=True):
         right[kind].append(set_match(prediction, reference))
     total = [value for values in right.values() for value in values]
-    by_type = {} if types is None else {kind: _share(values) for kind, values in sorted(right.items())}
-    return {**_share(total), "by_type": by_type}
+    if types is None:
+        return {**_share(total), "by_type": {}}
+    by_type = {kind: _share(values) for kind, values in sorted(right.items())}
+    macro = sum(one["exact_match"] for one in by_type.values()) / len(by_type)
+    return {**_share(total), "macro_exact_match": macro, "by_type": by_type}
 
 
 def answers_in_text(text: str, options: Iterable[str]) -> list[str]:

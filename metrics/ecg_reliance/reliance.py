@@ -1,0 +1,1 @@
+../../reliance.py
