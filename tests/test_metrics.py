@@ -51,6 +51,7 @@ print(json.dumps({{
 """
 
 
+@pytest.mark.slow  # importing evaluate takes seconds
 def test_they_load_offline_without_the_package_and_say_what_it_says(tmp_path: Path) -> None:
     for folder in FOLDERS:  # as a push would take them: links become files
         copytree(folder, tmp_path / "metrics" / folder.name)
