@@ -137,11 +137,12 @@ def test_wheel_holds_the_package_its_recipes_checkpoints_and_metrics_and_nothing
     archive = zipfile.ZipFile(wheel)
     names = {name for name in archive.namelist() if ".dist-info/" not in name}
     recipes = {path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.yaml")}
-    checkpoint = {path.relative_to(ROOT).as_posix() for path in (ROOT / "checkpoints").glob("*/*")}
+    folders = [path for name in ("checkpoints", "metrics") for path in (ROOT / name).glob("*/*") if path.is_file()]
+    linked = {path.relative_to(ROOT).as_posix() for path in folders}
     templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "evaluation").rglob("*.jinja")}
-    assert names == {f"ecgllm/{name}" for name in {*package_files(), *recipes, *checkpoint, *templates}}
-    # The code of the checkpoint is links in the checkout, and files in the wheel.
-    assert all(archive.read(f"ecgllm/{name}") == (ROOT / name).read_bytes() for name in checkpoint)
+    assert names == {f"ecgllm/{name}" for name in {*package_files(), *recipes, *linked, *templates}}
+    # The code of a checkpoint, and of a metric, is links in the checkout, and files in the wheel.
+    assert all(archive.read(f"ecgllm/{name}") == (ROOT / name).read_bytes() for name in linked)
 
 
 def test_wheel_carries_version_license_and_command(wheel: Path) -> None:
