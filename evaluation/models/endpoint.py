@@ -28,6 +28,7 @@ from ...signals import ECGRecord
 from ..protocol import Answer, Asked, ShownECG
 from .asked_parts import choice, parts
 from .rewritten_ecgs import as_csv, as_picture, as_words
+from .told_apart import identity_of
 
 KEY = "ECGLLM_API_KEY"
 FORMS = ("file", "picture", "words")
@@ -103,6 +104,11 @@ class EndpointModel:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         return answers
+
+    @property
+    def identity(self) -> str:
+        """Tells its answers from those under other settings; not from those of other weights behind the address."""
+        return identity_of([self._url, self._body, self.ecgs_as, self.say_choice])
 
     def _ask(self, asked: Asked, written: Any) -> Answer:
         content = [part if part["type"] == "text" else written(part["ecg"]) for part in parts(asked)]

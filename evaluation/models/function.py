@@ -22,6 +22,7 @@ from ...signals import ECGRecord
 from ..protocol import Answer, Asked, ShownECG
 from .given_answers import answer_of
 from .rewritten_ecgs import anonymous
+from .told_apart import identity_of
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -61,6 +62,14 @@ class FunctionModel:
             )
             answers += self._read(given, batch, start)
         return answers
+
+    @property
+    def identity(self) -> str:
+        """Tells its answers from those of the same function once its file has changed; not from others that a file
+        beside it has a part in."""
+        found = inspect.getsourcefile(inspect.unwrap(self.function)) if inspect.isfunction(self.function) else None
+        there = [Path(found)] if found is not None and Path(found).is_file() else []
+        return identity_of([self.name, type(self.function).__qualname__], there)
 
     def _read(self, given: Any, batch: Sequence[Asked], start: int) -> list[Answer]:
         if isinstance(given, str | bytes | Mapping) or not hasattr(given, "__iter__"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ from ...classification_pipeline_ecgllm import ECGClassificationPipeline
 from ...errors_ecgllm import CheckpointError, ECGError, MissingExtraError
 from ...pipeline_ecgllm import ECGTextToTextPipeline
 from ...signals import ECGRecord
+from ...weights_ecgllm import tensors_sha256
 from ...zero_shot_pipeline_ecgllm import ZeroShotECGClassificationPipeline
 from ..protocol import Answer, Asked, Model, ShownECG
 from .asked_parts import choice, parts
 from .checkpoint import CheckpointModel
 from .finding_models import ClassifierModel, DualEncoderModel
 from .rewritten_ecgs import as_picture, as_words
+from .told_apart import identity_of
 
 PICTURES, TEXT = "image-text-to-text", "text-generation"
 _WRITTEN = 64  # ECGs whose form is remembered
@@ -71,6 +73,12 @@ class PipelineModel:
             for number, text in zip(numbers, self._write(prompts), strict=True):
                 answers[number] = Answer(text.strip() or None, refused=None if text.strip() else "it wrote nothing")
         return answers
+
+    @cached_property
+    def identity(self) -> str:
+        """Tells its answers from those of other weights or settings."""
+        weights = tensors_sha256(sorted(self.pipe.model.state_dict().items()))
+        return identity_of([weights, self._written, self.say_choice, self._measured, self._drawing])
 
     def _batches(self, asked: Sequence[Asked]) -> Iterator[list[int]]:
         """Questions with equally many ECGs, which is what the pipelines put into a batch, those about one together."""

@@ -27,6 +27,7 @@ from ...signals import ECGRecord
 from ..protocol import Answer, Asked, ShownECG
 from .given_answers import SILENT, answer_of, probability
 from .rewritten_ecgs import as_csv, as_samples
+from .told_apart import identity_of
 
 FORMS = ("samples", "csv", "path")
 _GIVES = ("answer", "p_yes", "scores", "probability", "refused")
@@ -66,6 +67,11 @@ class ProgramModel:
                 said = errors.read().decode(errors="replace").strip()
                 wrote = f"On standard error it wrote:\n{said[-_SHOWN:]}" if said else "It wrote no error."
                 raise ECGError(f"the program `{shlex.join(self.command)}` {failed}. {wrote}") from None
+
+    @property
+    def identity(self) -> str:
+        """Tells its answers from those of the same command once a file that it names has changed."""
+        return identity_of([self.command, self.ecgs_as], [Path(each) for each in self.command if Path(each).is_file()])
 
     def _lines(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord], folder: Path) -> Iterator[bytes]:
         files: dict[ShownECG, str] = {}
