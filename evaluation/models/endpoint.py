@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from http.client import HTTPException
 from math import exp
+from threading import Lock
 from typing import Any
 
 from ...errors_ecgllm import ECGError, shorten
@@ -92,7 +93,14 @@ class EndpointModel:
 
     def answer(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord]) -> list[Answer]:
         """What the endpoint says. Raises: ECGError where it cannot be reached, refuses the key, or says no answer."""
-        written = lru_cache(maxsize=_WRITTEN)(lambda shown: self._part(ecgs[shown]))
+        one_at_a_time = Lock()  # a data set need not be read by several threads
+
+        @lru_cache(maxsize=_WRITTEN)
+        def written(shown: ShownECG) -> dict[str, Any]:
+            with one_at_a_time:
+                record = ecgs[shown]
+            return self._part(record)
+
         order = sorted(range(len(asked)), key=lambda number: asked[number].ecgs)  # each is written once
         answers: list[Answer | None] = [None] * len(asked)
         with ThreadPoolExecutor(self.at_once) as pool:

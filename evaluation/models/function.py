@@ -33,8 +33,9 @@ class FunctionModel:
     Args:
         function: takes `records`, for each question the list of its `ECGRecord`s (empty where none is shown), and
             `questions`, as many texts; and, if it has arguments of these names, `candidates` (for each question the
-            answers to choose from, or None) and `findings` (for each the finding that it is about, or None). It gives
-            as many answers: texts, numbers (P(yes)), mappings of answers to probabilities, or None for no answer.
+            answers to choose from, or None), `findings` (for each the finding that it is about, or None) and
+            `prompts` (for each the words around its ECGs, or None; see `Asked`). It gives as many answers: texts,
+            numbers (P(yes)), mappings of answers to probabilities, or None for no answer.
         name: whose answers these are. batch_size: questions a call.
     """
 
@@ -45,7 +46,9 @@ class FunctionModel:
             raise ECGError(f"batch_size is {batch_size}; expected at least 1")
         self.function, self.batch_size = function, batch_size
         self.name = name or getattr(function, "__name__", type(function).__name__)
-        self._takes = [each for each in ("candidates", "findings") if each in inspect.signature(function).parameters]
+        self._takes = [
+            each for each in ("candidates", "findings", "prompts") if each in inspect.signature(function).parameters
+        ]
 
     def answer(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord]) -> list[Answer]:
         """What the function gives. Raises: ECGError for what is no answer; what the function raises."""
@@ -55,6 +58,7 @@ class FunctionModel:
             shown = {one: anonymous(ecgs[one]) for question in batch for one in question.ecgs}
             more = {"candidates": [question.candidates for question in batch]}
             more["findings"] = [question.finding for question in batch]
+            more["prompts"] = [question.prompt for question in batch]
             given = self.function(
                 [[shown[one] for one in question.ecgs] for question in batch],
                 [question.question for question in batch],

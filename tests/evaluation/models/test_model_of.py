@@ -39,7 +39,7 @@ def test_each_kind_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (
             "program:x",
             {"batch_size": 3},
-            "batch_size: no option of this kind of model; it has ecgs_as, timeout_s, name",
+            "batch_size: no option of this kind of model; it has ecgs_as, keep, timeout_s, name",
         ),
         ("pipeline:x", {"ecgs_as": "picture"}, "ecgs_as: no option .* it has .*max_new_tokens"),
     ],

@@ -110,6 +110,33 @@ def test_a_program_that_answers_while_it_reads_never_waits_for_its_reader(shown:
     assert len(answers) == 40 and {len(answer.text) for answer in answers} == {9999}
 
 
+def test_a_program_that_is_kept_is_started_once(shown: Any, tmp_path: Path) -> None:
+    model = program(tmp_path, """
+import os
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["question"] == "Die?":
+        sys.exit("gone")
+    print(json.dumps({"id": asked["id"], "answer": f"{os.getpid()} {asked['id']}"}), flush=True)
+""", keep=True)  # fmt: skip
+    first, second = (model.answer(ASKED, shown) for _ in range(2))
+    assert [answer.text.split()[1] for answer in first + second] == ["0", "1", "2", "3"]
+    assert len({answer.text.split()[0] for answer in first + second}) == 1
+    with pytest.raises(ECGError, match="(?s)1 of 2 questions and ended with exit code 1; .* is id 5. .*gone"):
+        model.answer([ASKED[0], Asked("Die?", ())], shown)
+    assert model.answer(ASKED, shown)[0].text.split()[1] == "0"  # started anew
+    process = model._running.process
+    del model
+    assert process.poll() is not None  # it does not stay behind
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_an_ecg_that_cannot_be_shown_is_the_error(keep: bool, shown: Any, tmp_path: Path) -> None:
+    model = program(tmp_path, ECHO.replace("}))", "}), flush=True)"), keep=keep, timeout_s=20.0)
+    with pytest.raises(KeyError, match="missing"):
+        model.answer([*ASKED, Asked("Three?", (ShownECG("missing"),))], shown)
+
+
 def test_commands_that_are_none() -> None:
     for command, message in (("", "is empty"), ("no-such-program-here --x", "cannot be started")):
         with pytest.raises(ECGError, match=message):
