@@ -41,8 +41,8 @@ _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5
 _WIDTH = 5.0  # inches: 10 pt are still 10 px where a phone shows the chart 360 px wide
 _SQUARE = 4.2
 _POINTS = 10
-_MOST_ROWS = 34
-_LINE = 0.17  # inches that a line of text takes
+_HIGHEST = 8.5  # inches of the rows of dots in one drawing
+_LINE, _APART = 0.17, 0.11  # inches that a line of text takes, and from one series to the next in a row
 _LONGEST = 26  # characters in a line of a name beside a row
 _TOLD = 12  # values that the description of a chart names; more are in the tables
 _ID = re.compile(r'(\bid="|href="#|url\(#)([^")]+)')
@@ -63,21 +63,31 @@ def svgs(chart: Chart, prefix: str) -> list[str]:
 
 
 def _parts(chart: Chart) -> list[Chart]:
-    names = list(dict.fromkeys(_name(x) for series in chart.series for x in series.x))
-    number = math.ceil(len(names) / _MOST_ROWS) if chart.kind == "dots" else 1
-    if number == 1:
+    """The chart, or for dots as many as are needed for none to be higher than a page, of much the same height."""
+    rows = _rows(chart) if chart.kind == "dots" else {}
+    total = sum(rows.values())
+    number = math.ceil(total / _HIGHEST)
+    if number <= 1:
         return [chart]
-    size = math.ceil(len(names) / number)
+    part_of, above = {}, 0.0
+    for name, height in rows.items():
+        part_of[name] = int((above + height / 2) * number / total)
+        above += height
     parts = []
-    for first in range(0, len(names), size):
-        own = set(names[first : first + size])
+    for part in range(number):
         series = []
         for each in chart.series:
-            kept = [(x, value) for x, value in zip(each.x, each.values, strict=True) if _name(x) in own]
-            series.append(Series(each.name, [x for x, _ in kept], [value for _, value in kept]))
-        title = f"{chart.title}, part {first // size + 1} of {number}"
-        parts.append(replace(chart, title=title, series=series))
+            own = [(x, value) for x, value in zip(each.x, each.values, strict=True) if part_of[_name(x)] == part]
+            series.append(Series(each.name, [x for x, _ in own], [value for _, value in own]))
+        parts.append(replace(chart, title=f"{chart.title}, part {part + 1} of {number}", series=series))
     return parts
+
+
+def _rows(chart: Chart) -> dict[str, float]:
+    """Name of each row of dots -> its height in inches."""
+    names = dict.fromkeys(_name(x) for series in chart.series for x in series.x)
+    least = _APART * len(chart.series)
+    return {name: max(_LINE * len(textwrap.wrap(name, _LONGEST)), least) + 0.07 for name in names}
 
 
 def _svg(chart: Chart, prefix: str, limits: tuple[float, float]) -> str:
@@ -142,19 +152,18 @@ def _check(chart: Chart) -> None:
 
 def _dots(axes: Axes, chart: Chart) -> None:
     """Names from top to bottom, in the order in which they come, and beside each its values."""
-    names = list(dict.fromkeys(_name(x) for series in chart.series for x in series.x))
-    labels = ["\n".join(textwrap.wrap(name, _LONGEST)) or " " for name in names]
-    several = len(chart.series)
-    heights = [max(_LINE * (label.count("\n") + 1), 0.11 * several) + 0.07 for label in labels]
-    tops = [sum(heights[:row]) for row in range(len(names))]
-    centres = {name: top + height / 2 for name, top, height in zip(names, tops, heights, strict=True)}
+    rows, several = _rows(chart), len(chart.series)
+    centres, total = {}, 0.0
+    for name, height in rows.items():
+        centres[name] = total + height / 2
+        total += height
     for number, series in enumerate(chart.series):
-        shift = 0.11 * (number - (several - 1) / 2)
+        shift = _APART * (number - (several - 1) / 2)
         places = [centres[_name(x)] + shift for x in series.x]
-        _points(axes, series, number, [(value, place) for value, place in zip(series.values, places, strict=True)])
-    total = sum(heights)
+        _points(axes, series, number, list(zip(series.values, places, strict=True)))
     axes.set_ylim(total, 0)
-    axes.set_yticks([centres[name] for name in names], labels, linespacing=1.1)
+    labels = ["\n".join(textwrap.wrap(name, _LONGEST)) for name in rows]
+    axes.set_yticks(list(centres.values()), labels, linespacing=1.1)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(value_label(chart))
     axes.grid(axis="y", color=_GRID, linewidth=0.4, alpha=0.6)

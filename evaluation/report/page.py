@@ -21,7 +21,9 @@ SHOWN_AT_ONCE = 12
 """Rows of a long table that stand there before it is opened."""
 _LONG = 16  # rows from which a table is long: to hide three is no help
 _WIDEST, _NARROW = 34, 16  # characters of a line of words in a table, with room and on a phone
-_PADDING = 2.5  # characters beside the text of a cell
+_PADDING = 2.2  # characters beside the text of a cell
+_BOLD = 1.2
+_WIDTHS = dict.fromkeys(" .,;:'!|[]()ijlftr-", 0.6) | dict.fromkeys("%mwMW…", 1.6)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def page(sections: list[SectionFigures], about: About, examples: list[Example]) 
 def data_table(about: About) -> Table:
     """What it was evaluated on."""
     rows = [(one.name, one.records, one.patients, _shortened(one.hash)) for one in about.data]
-    note = f"Hashes are of the signals; all digits are in {METRICS}." if rows else ""
+    note = f"Hashes are shortened; all digits are in {METRICS}." if any("…" in row[3] for row in rows) else ""
     return Table("Data", ("source", "records", "patients", "hash"), rows, note)
 
 
@@ -112,10 +114,15 @@ def _table(table: Table) -> _ShownTable:
 def _width(head: str, cells: list[Shown], widest: int, below: bool) -> float:
     """Of a column, in characters: texts are broken at `widest`, numbers never, but before their interval if it stands
     below. Fixed, so that both halves of a long table have the same."""
-    needed = [min(1.2 * len(word), widest) for word in head.split()]  # heads are bold
+    needed = [_BOLD * _length(word) for word in head.split()] + [_BOLD * _length(head) / 2]  # a head takes two lines
     for cell in cells:
         if not cell.number:
-            needed.append(min(len(cell.text), widest))
+            needed.append(min(_length(cell.text), widest))
         else:
-            needed.append(max(len(cell.value), len(cell.interval)) if below else len(cell.text))
-    return max(needed) + _PADDING
+            needed.append(max(_length(cell.value), _length(cell.interval)) if below else _length(cell.text))
+    return round(min(max(needed), 2 * widest) + _PADDING, 1)
+
+
+def _length(text: str) -> float:
+    """In widths of a "0", as common fonts without serifs have it."""
+    return sum(_WIDTHS.get(letter, 1.0) for letter in text)
