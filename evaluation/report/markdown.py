@@ -1,7 +1,7 @@
 """`report.md`: the report as a section of a model card, in Markdown: headings, sentences and tables.
 
 In: sections and `About`. Out: the text, between two comments by which `card` finds it again. Decided here: that it
-holds no picture, and nothing of any single record; charts show what tables say.
+holds no picture, no folder of this machine, and nothing of any single record; charts show what tables say.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def markdown(sections: list[SectionFigures], about: About) -> str:
         blocks += [f"### {plain(section.title)}", " ".join(paragraph(sentence) for sentence in section.sentences)]
         for table in section.tables:
             blocks += _table(table)
-    blocks += [f"Made again by\n\n```sh\n{about.command.strip()}\n```" if about.command.strip() else "", END]
+    if about.command.strip():
+        blocks.append(f"Made again by\n\n```sh\n{without_folders(about.command)}\n```")
+    blocks.append(END)
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -48,6 +50,11 @@ def plain(text: Any) -> str:
 def paragraph(text: Any) -> str:
     """The same at the start of a block, where "#", "-" and "1." mean something too."""
     return re.sub(r"^(\d*)([#+-]|[.)](?= ))", r"\1\\\2", plain(text))
+
+
+def without_folders(command: str) -> str:
+    """A command line on one line, paths that only this machine has by their last part."""
+    return re.sub(r"(?:(?<=[\s='\"])|^)(?:/|~|\.\./)(?:[^\s'\"]*/)?(?=[^\s'\"/])", "", " ".join(command.split()))
 
 
 def _table(table: Table, titled: bool = True) -> list[str]:

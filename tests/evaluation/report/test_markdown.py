@@ -1,7 +1,7 @@
 import re
 
 from ecgllm.evaluation.figures import SectionFigures, Table
-from ecgllm.evaluation.report.markdown import markdown, paragraph
+from ecgllm.evaluation.report.markdown import markdown, paragraph, without_folders
 
 from .figures_of_a_report import MARKUP, about, findings, groups, reliance
 
@@ -36,6 +36,14 @@ def test_a_long_table_is_folded_and_complete() -> None:
     )
     assert len(folded[1].splitlines()) == 62
     assert "cannot be computed" in text and "<svg" not in text and "![" not in text
+
+
+def test_folders_of_this_machine_stay_here() -> None:
+    command = "ecgllm evaluate /home/me/my-run ludb=/data/of/ludb 'x=/a b/c' ~/y ../z checkpoints/tiny "
+    command += "https://h/v1#m\n -o /tmp/r"
+    shortened = "ecgllm evaluate my-run ludb=ludb 'x=a b/c' y z checkpoints/tiny https://h/v1#m -o r"
+    assert without_folders(command) == shortened
+    assert shortened in markdown([], about(command=command)) and "/home/me" not in markdown([], about(command=command))
 
 
 def test_the_start_of_a_block_means_nothing_special() -> None:
