@@ -236,12 +236,13 @@ def macro_auroc(
     Args: scores: float [records, labels]. targets: int [records, labels], 1, 0, or -1 where it is unknown: such a
         record does not count for that label. groups: as for `auroc`.
     The mean's interval counts what a patient adds to all labels together, since they share patients; its degrees of
-    freedom are those of the label whose rarer side has the median number of patients.
+    freedom are those of the label whose rarer side has the median number of patients. A label that one patient has
+    varies at most as a coin with its AUROC for a chance (here Laplace's).
     Raises: ECGError for a label of which all known records are alike: choose the labels first, and say how.
     """
     known = np.asarray(targets) >= 0
     people = {name: number for number, name in enumerate(dict.fromkeys(patients))}
-    added, each, rarer = np.zeros(len(people)), [], []
+    added, alone, each, rarer = np.zeros(len(people)), 0.0, [], []
     for column in range(known.shape[1]):
         rows = np.flatnonzero(known[:, column])
         own = [patients[row] for row in rows]
@@ -250,10 +251,13 @@ def macro_auroc(
         if not parts.rarer:
             raise ECGError(f"label {column} is the same in all {len(rows)} records that decide it; leave it out.")
         each.append(_on_logit(parts.area, parts.error(), parts.rarer, parts.number, level))
-        added[[people[name] for name in dict.fromkeys(own)]] += parts.added()
+        if parts.rarer > 1:
+            added[[people[name] for name in dict.fromkeys(own)]] += parts.added()
+        else:
+            alone += (parts.area + 1) * (2 - parts.area) / 9
         rarer.append(parts.rarer)
     labels = len(each)
-    mean, error = float(np.mean([one.value for one in each])), float(np.sqrt((added**2).sum())) / labels
+    mean, error = float(np.mean([one.value for one in each])), float(np.sqrt((added**2).sum() + alone)) / labels
     return _on_logit(mean, error, int(np.median(rarer)), int(known.any(axis=1).sum()), level), each
 
 

@@ -44,11 +44,12 @@ from ecgllm.corpora import build_questions, debias
 from ecgllm.corpora.questions.paraphrases import PARAPHRASES
 from ecgllm.corpora.questions.sampling import in_a_sentence
 from ecgllm.findings.labels import GROUPS
+from ecgllm.intervals import share
 from ecgllm.signals import measure, read_ecg
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
 from ecgllm.training.pretraining_metrics import zero_shot
-from ecgllm.training.yes_no_probabilities import opposite_pairs, share, yes_probabilities
+from ecgllm.training.yes_no_probabilities import opposite_pairs, yes_probabilities
 
 
 class Answerer:
@@ -98,16 +99,16 @@ class Asked:
         self.seed = seed
 
     def figures(self, answerer: Answerer) -> dict[str, Any]:
-        """{"answers", "answers_random_ecgs", "pairs", "pairs_random_ecgs"}, each as `share` gives it, and "sure", by
+        """{"answers", "answers_random_ecgs", "pairs", "pairs_random_ecgs"}, each as `_share` gives it, and "sure", by
         `_SURE` the shares of right answers."""
         pairs, found = opposite_pairs(self.rows[:]), {}
         for suffix, ids in (("", list(self.rows["ecg_ids"])), ("_random_ecgs", self._others())):
             yes = answerer.yes(self.rows["question"], ids)
             right = (yes > 0.5) == self.wanted
             patients = [[self.patient[record_id] for record_id in own] for own in ids]
-            found["answers" + suffix] = share(right, patients, self.seed)
+            found["answers" + suffix] = _share(right, patients)
             both = [right[one] and right[other] for one, other in pairs]
-            found["pairs" + suffix] = share(both, [patients[one] + patients[other] for one, other in pairs], self.seed)
+            found["pairs" + suffix] = _share(both, [patients[one] + patients[other] for one, other in pairs])
             if not suffix:
                 found["sure"] = self._by_sureness(np.maximum(yes, 1 - yes), right, patients)
         return found
@@ -118,7 +119,7 @@ class Asked:
         for low, high in zip(_SURE, (*_SURE[1:], 1.0), strict=True):
             rows = np.flatnonzero((sure >= low) & ((sure < high) | (high == 1.0)))
             if len(rows):
-                one = share(right[rows], [patients[row] for row in rows], self.seed)
+                one = _share(right[rows], [patients[row] for row in rows])
                 found.append({"from": low, "to": high, "stated": float(sure[rows].mean())} | one)
         return found
 
@@ -135,6 +136,12 @@ class Asked:
                     others.append(other)
             drawn.append(others)
         return drawn
+
+
+def _share(right: Sequence[bool] | np.ndarray, patients: list[list[str]]) -> dict[str, Any]:
+    """{"share", "low", "high" (95 %, over patients), "number"}."""
+    one = share(right, patients)
+    return {"share": one.value, "low": one.low, "high": one.high, "number": one.number}
 
 
 def findings_of(answerer: Answerer, corpora: dict[str, Dataset], names: list[str]) -> dict[str, Any]:

@@ -144,6 +144,9 @@ def test_a_mean_over_labels_counts_what_they_share() -> None:
     assert 0.3 < mean.error / np.mean([one.error for one in each]) < 0.7
     again, _ = macro_auroc(np.repeat(scores[:, :1], 4, axis=1), np.repeat(targets[:, :1], 4, axis=1), patients)
     assert again.error == pytest.approx(each[0].error)
+    targets[:, 3] = np.arange(120) == 0  # one patient has it, who says nothing of others: the mean is less sure
+    alone, each = macro_auroc(scores, targets, patients)
+    assert np.isnan(each[3].error) and mean.error < alone.error < 0.5 / 4 + mean.error
     with pytest.raises(ECGError, match="label 1 is the same in all 120"):
         macro_auroc(scores, np.where(np.arange(4) == 1, 1, abs(targets)), patients)
 

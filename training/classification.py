@@ -151,20 +151,18 @@ def macro_auroc(
     labels: np.ndarray,
     names: Sequence[str],
     patients: Sequence[str] | None = None,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Mean over classes of the area under the ROC curve, as `sklearn.metrics.roc_auc_score(average="macro")` has it.
 
     Args: scores: float [examples, classes], any that rank. labels: [examples, classes], 1, 0, or NaN where nobody
-        knows. patients: whose each example is, for the 95 % interval (percentile, 300 resamples of patients); None:
-        examples are resampled. A resample in which a class has one side alone leaves it out.
+        knows. patients: whose each example is, for the 95 % intervals (`intervals`); None: each is a patient's own.
     Returns: "macro_auroc", "low", "high"; "classes" that were measured; "by_class": name -> auroc, low, high,
         positives and negatives; "left_out": names of classes without a positive or without a negative example.
     Raises: ECGError where no class has both.
     """
     targets = np.where(np.isnan(labels), -1, np.nan_to_num(labels) > 0.5).astype(int)
     whose = [str(number) for number in range(len(labels))] if patients is None else patients
-    found = zero_shot(np.asarray(scores), targets, names, whose, seed, least=1)
+    found = zero_shot(np.asarray(scores), targets, names, whose, least=1)
     if not found:
         raise ECGError(f"none of {len(names)} classes has a positive and a negative among {len(labels)} examples")
     point, low, high = found["macro"]

@@ -148,7 +148,7 @@ def _figures(
         print(f"  {what}: not measured, no label has both sides among {len(examples)} records")
         return None
     scores = classify(model, examples, context.feature_extractor)
-    found = macro_auroc(scores, examples.labels, names, examples.patients, context.recipe.seed)
+    found = macro_auroc(scores, examples.labels, names, examples.patients)
     print(
         f"  {what}: macro AUROC {found['macro_auroc']:.3f} [{found['low']:.3f}, {found['high']:.3f}] of "
         f"{found['classes']} labels, {len(examples)} {'/'.join(sorted(split))} records"

@@ -1,7 +1,7 @@
 """Evaluation of a dual encoder: retrieval of reports by ECGs and back, and zero-shot classification of findings.
 
 In: unit vectors of ECGs and texts, reports as text, targets of statements. Out: recall and median rank both ways
-(`retrieval`), AUROC per finding with bootstrap intervals (`zero_shot`). Decided here: ECGs with word-for-word the same
+(`retrieval`), AUROC per finding with intervals (`zero_shot`). Decided here: ECGs with word-for-word the same
 report count as matches of each other's report, ties count half, and intervals are over patients.
 """
 
@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from ..intervals import Estimate, auroc, macro_auroc
+
 RECALL_AT = (1, 5, 10)
 LEAST = 5
 """Positives and negatives that a finding needs for its AUROC to be worth a number."""
-_RESAMPLES = 300
 _ROWS = 1024
 
 
@@ -76,101 +77,45 @@ def zero_shot(
     targets: np.ndarray,
     names: Sequence[str],
     patients: Sequence[str],
-    seed: int = 0,
     sources: Sequence[str] | None = None,
     least: int = LEAST,
 ) -> dict[str, Any]:
     """AUROC of every finding with at least `least` positives and negatives, and their mean (macro).
 
     Args: scores: float [records, findings]. targets: int [records, findings], 1, 0, or -1 where it is unknown: such a
-        record does not count for that finding. patients: whose record it is; intervals (95 %, percentile) come from
-        resampling patients with replacement, the same draws for all findings. sources: who labelled a record. Sources
-        differ in their criteria: if one labels a finding earlier than another, no score ranks both correctly.
+        record does not count for that finding. patients: whose record it is, for the 95 % intervals (`intervals`).
+        sources: who labelled a record. Sources differ in their criteria: if one labels a finding earlier than
+        another, no score ranks both correctly.
     Returns: {"macro": [auroc, low, high], "findings": {name: {"auroc", "low", "high", "positives", "negatives"}}};
-        empty where no finding is frequent enough. With sources also "within", as "macro", and "within" of each
-        finding: among pairs of records of one source; None where no source has positives and negatives.
+        empty where no finding is frequent enough; from 0 to 1 where one patient has all of a label. With sources also
+        "within", as "macro", and "within" of each finding: among pairs of records of one source; None where no source
+        has positives and negatives.
     """
     counts = [((targets[:, column] == 1).sum(), (targets[:, column] == 0).sum()) for column in range(len(names))]
     measured = [column for column, (yes, no) in enumerate(counts) if min(yes, no) >= least]
     if not measured:
         return {}
-    draws = patient_draws(patients, seed)
-    points, resampled, findings = [], [], {}
-    within, within_resampled = [], []
+    macro, each = macro_auroc(scores[:, measured], targets[:, measured], patients)
+    findings: dict[str, Any] = {}
+    for column, one in zip(measured, each, strict=True):
+        value, low, high = _limits(one)
+        yes, no = (int(count) for count in counts[column])
+        findings[names[column]] = {"auroc": value, "low": low, "high": high, "positives": yes, "negatives": no}
+    found: dict[str, Any] = {"macro": _limits(macro), "findings": findings}
+    if sources is None:
+        return found
+    compared = []
     for column in measured:
-        known = targets[:, column] >= 0
-        positive, score = targets[known, column] == 1, scores[known, column]
-        point = float(auroc(score, positive)[0])
-        again = auroc(score, positive, draws[:, known])
-        low, high = interval(again)
-        findings[names[column]] = {
-            "auroc": point,
-            "low": low,
-            "high": high,
-            "positives": int(counts[column][0]),
-            "negatives": int(counts[column][1]),
-        }
-        points.append(point)
-        resampled.append(again)
-        if sources is not None:
-            groups = np.asarray(sources, dtype=str)[known]
-            own = float(auroc(score, positive, groups=groups)[0])
-            findings[names[column]]["within"] = None if np.isnan(own) else own
-            if not np.isnan(own):
-                within.append(own)
-                within_resampled.append(auroc(score, positive, draws[:, known], groups))
-    found: dict[str, Any] = {"macro": _mean(points, resampled), "findings": findings}
-    return found | {"within": _mean(within, within_resampled)} if within else found
+        known = np.flatnonzero(targets[:, column] >= 0)
+        whose, source = ([of[row] for row in known] for of in (patients, sources))
+        within = auroc(scores[known, column], targets[known, column] == 1, whose, groups=source).value
+        findings[names[column]]["within"] = None if np.isnan(within) else within
+        compared += [] if np.isnan(within) else [column]
+    if compared:
+        found["within"] = _limits(macro_auroc(scores[:, compared], targets[:, compared], patients, groups=sources)[0])
+    return found
 
 
-def _mean(points: list[float], resampled: list[np.ndarray]) -> list[float]:
-    """[mean over findings, low, high]."""
-    drawn = np.stack(resampled)
-    # A resample in which no finding has positives and negatives has no mean.
-    return [float(np.mean(points)), *interval(np.nanmean(drawn[:, ~np.isnan(drawn).all(axis=0)], axis=0))]
-
-
-def auroc(
-    scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None = None, groups: np.ndarray | None = None
-) -> np.ndarray:
-    """Area under the ROC curve [draws]; ties count half; NaN where a draw lacks positives or negatives.
-
-    Args: scores: float [records]. positive: bool [records]. weights: how often each record counts, [draws, records];
-        None: once. groups: [records]; only pairs of a positive and a negative record of one group count. Source: Mann
-        and Whitney 1947, with weights.
-    """
-    if weights is None:
-        weights = np.ones((1, len(scores)), dtype=np.float32)
-    groups = np.zeros(len(scores)) if groups is None else groups
-    won, pairs = np.zeros(len(weights)), np.zeros(len(weights))
-    for group in np.unique(groups):
-        rows = groups == group
-        own = _won(scores[rows], positive[rows], weights[:, rows])
-        won, pairs = won + own[0], pairs + own[1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return won / pairs
-
-
-def _won(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(Pairs [draws] in which the positive record has the higher score, all pairs)."""
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # where each group of equal scores begins
-    yes = np.add.reduceat(weights[:, order] * positive[order], first, axis=1, dtype=np.float64)
-    no = np.add.reduceat(weights[:, order] * ~positive[order], first, axis=1, dtype=np.float64)
-    below = np.cumsum(no, axis=1) - no
-    return (yes * (below + no / 2)).sum(axis=1), yes.sum(axis=1) * no.sum(axis=1)
-
-
-def patient_draws(patients: Sequence[str], seed: int) -> np.ndarray:
-    """How often each record counts in each resample, float32 [resamples, records]."""
-    _, patient = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    number = int(patient.max()) + 1
-    rng = np.random.default_rng([seed, 5])
-    return rng.multinomial(number, np.full(number, 1 / number), size=_RESAMPLES).astype(np.float32)[:, patient]
-
-
-def interval(values: np.ndarray) -> list[float]:
-    known = values[~np.isnan(values)]
-    # A resample without positives or without negatives gives NaN; if all do, the interval is NaN, too.
-    return [float(value) for value in np.percentile(known, [2.5, 97.5])] if len(known) else [0.0, 1.0]
+def _limits(one: Estimate) -> list[float]:
+    """[value, low, high]; what is not known is anything."""
+    return [one.value, *((0.0, 1.0) if np.isnan(one.low) else (one.low, one.high))]

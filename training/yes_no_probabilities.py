@@ -1,8 +1,7 @@
-"""P(yes) relative to P(no) for many questions at once, and shares of right answers with their intervals.
+"""P(yes) relative to P(no) for many questions at once.
 
 In: a model, its processor, questions and signals that are prepared or encoded. Out: one probability per question, the
-same as the pipeline's with candidates=["yes", "no"]; shares with intervals over patients. Decided here: the bootstrap
-resamples patients, not questions.
+same as the pipeline's with candidates=["yes", "no"].
 """
 
 from __future__ import annotations
@@ -13,13 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors_ecgllm import ECGError
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration
 from ..prefix_scoring_ecgllm import AnswerScorer
 from ..processing_ecgllm import ECGProcessor
 from .data.encoded_signals import EncodedSignals
 from .data.prepared_signals import PreparedSignals
-from .pretraining_metrics import interval, patient_draws
 
 ANSWERS = ("yes", "no")
 
@@ -55,26 +52,6 @@ def in_portions(
         rows = order[start : start + size]
         read = {record_id: signals[record_id] for record_id in {name for row in rows for name in ecg_ids[row]}}
         yield rows, [[read[record_id] for record_id in ecg_ids[row]] for row in rows]
-
-
-def share(right: Sequence[bool] | np.ndarray, patients: Sequence[Sequence[str]], seed: int = 0) -> dict[str, Any]:
-    """Share of right answers with its 95 % interval: {"share", "low", "high", "number"}.
-
-    Args: patients: whose ECGs each question is about, one or several. They are drawn with replacement (percentile
-        bootstrap); a question about several counts as often as the product of how often each of them was drawn.
-    Raises: ValueError for no question at all.
-    """
-    right = np.asarray(right, dtype=float)
-    if not len(right):
-        raise ECGError("no question was answered, so that no share of them is right")
-    names = sorted({name for own in patients for name in own})
-    column = {name: number for number, name in enumerate(names)}
-    draws = patient_draws(names, seed)
-    weights = np.stack([np.prod(draws[:, [column[name] for name in set(own)]], axis=1) for own in patients], axis=1)
-    with np.errstate(invalid="ignore"):
-        resampled = (weights * right).sum(axis=1) / weights.sum(axis=1)
-    low, high = interval(resampled)
-    return {"share": float(right.mean()), "low": low, "high": high, "number": len(right)}
 
 
 def opposite_pairs(questions: Mapping[str, Sequence[Any]]) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Yes or no, for many questions at once: the pipeline's probabilities, intervals over patients, pairs."""
+"""Yes or no, for many questions at once: the pipeline's probabilities, pairs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,7 @@ from ecgllm.signals.simulation import simulate_ecg
 from ecgllm.training.answer_accuracy import generate_answers
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.data.prepared_signals import load_signals, prepare_signals
-from ecgllm.training.yes_no_probabilities import opposite_pairs, share, yes_probabilities
+from ecgllm.training.yes_no_probabilities import opposite_pairs, yes_probabilities
 
 QUESTIONS = ["Is there atrial fibrillation?", "Is it?", "What is new in the second ECG, and what is gone?", "Is it?"]
 IDS = [["0"], ["1"], ["1", "2"], ["2"]]
@@ -58,23 +58,6 @@ def test_probabilities_are_those_of_the_pipeline(
     for module in ("scoring_ecgllm", "prefix_cache_ecgllm"):
         monkeypatch.setattr(f"ecgllm.{module}.takes_positions", lambda model: False)
     np.testing.assert_allclose(yes_probabilities(model, processor, QUESTIONS, IDS, signals), expected, atol=2e-5)
-
-
-def test_intervals_take_whole_patients() -> None:
-    rng = np.random.default_rng(0)
-    right = np.repeat(rng.random(30) < 0.6, 20)  # a patient's questions are all right, or all wrong
-    whole = share(right, [[str(number // 20)] for number in range(600)])
-    alone = share(right, [[str(number)] for number in range(600)])
-    assert whole["share"] == alone["share"] == right.mean() and whole["number"] == 600
-    for found, patients in ((whole, 30), (alone, 600)):
-        width = 2 * 1.96 * np.sqrt(right.mean() * (1 - right.mean()) / patients)
-        assert found["high"] - found["low"] == pytest.approx(width, rel=0.2)
-        assert found["low"] < found["share"] < found["high"]
-    pairs = share(right, [[str(number // 20), str(number % 20 + 40)] for number in range(600)])
-    assert pairs["high"] - pairs["low"] > 2 * (alone["high"] - alone["low"])
-    assert share(right, [[str(number // 20)] * 2 for number in range(600)]) == whole  # one patient, two ECGs
-    with pytest.raises(ValueError, match="no question"):
-        share([], [])
 
 
 def test_pairs_are_of_the_same_words_and_each_question_is_in_one() -> None:

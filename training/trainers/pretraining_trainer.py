@@ -156,7 +156,7 @@ class PretrainingTrainer(StageTrainer):
         called = [names[column] for column in own]
         # The mean over paraphrases, as CLIP's prompts are joined.
         plain, others = (
-            zero_shot(ecgs @ texts[part].mean(axis=0).T, targets[:, own], called, patients, self.args.seed)
+            zero_shot(ecgs @ texts[part].mean(axis=0).T, targets[:, own], called, patients)
             for part in (slice(1), slice(1, None))
         )
         self.zero_shot = plain
