@@ -26,15 +26,16 @@ def encode_answers(
     processor: ECGProcessor, conversation: list[dict[str, Any]], ecg_lengths: Sequence[int], answers: Sequence[str]
 ) -> list[Row]:
     """A conversation followed by each of the answers. Only the answer has labels, not earlier turns."""
+    rows = [
+        processor.encode_conversation([*conversation, {"role": "assistant", "content": answer}], ecg_lengths)
+        for answer in answers
+    ]
+    if all(turn["role"] != "assistant" for turn in conversation):
+        return rows
     prompt = processor.encode_conversation(conversation, ecg_lengths, add_generation_prompt=True)
     # The answer's first letters may be joined with the prompt's last ones in a token.
     start = max(len(prompt["input_ids"]) - 1, 0)
-    rows = []
-    for answer in answers:
-        turns = [*conversation, {"role": "assistant", "content": answer}]
-        row = processor.encode_conversation(turns, ecg_lengths)
-        rows.append(row | {"labels": [-100] * start + row["labels"][start:]})
-    return rows
+    return [row | {"labels": [-100] * start + row["labels"][start:]} for row in rows]
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from ecgllm.errors_ecgllm import ECGError
+from ecgllm.language_model_ecgllm import CACHE_NAMES
 from ecgllm.prefix_scoring_ecgllm import AnswerScorer
 from ecgllm.scoring_ecgllm import encode_answers, score_answers, write_answers
 
@@ -88,6 +89,7 @@ def of(*families: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("built", values, indirect=True)
 
 
+@pytest.mark.smoke
 @of(*FAMILIES)
 def test_scores_are_those_of_each_answer_alone(
     built: tuple[Any, Any], make_ecg: Callable, request: pytest.FixtureRequest
@@ -107,6 +109,7 @@ def test_scores_are_those_of_each_answer_alone(
     assert sum(seen) == 2 * len(ecgs)
 
 
+@pytest.mark.smoke
 @of(*FEW)
 def test_what_is_written_is_what_is_written_alone(built: tuple[Any, Any], make_ecg: Callable) -> None:
     model, processor = built
@@ -144,7 +147,8 @@ def test_an_adapter_is_asked_as_it_is(built: tuple[Any, Any], make_ecg: Callable
     model, processor = built
     ecgs = prepared(processor, make_ecg)
     without = torch.cat(one_by_one(model, processor, ecgs))
-    config = peft.LoraConfig(r=2, target_modules=r"language_model\..*\.(q|v)_proj", init_lora_weights=False)
+    places = r"language_model\..*\.(q|v)_proj"
+    config = peft.LoraConfig(r=2, lora_dropout=0.5, target_modules=places, init_lora_weights=False)
     adapted = peft.get_peft_model(model, config)
     expected = one_by_one(adapted.eval(), processor, ecgs)
     assert (torch.cat(expected) - without).abs().max() > 0.01
@@ -160,7 +164,8 @@ def test_a_model_that_does_not_read_on_is_asked_with_whole_prompts(built: tuple[
     inner = model.language_model.model
 
     def misplaced(_: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        if kwargs["past_key_values"] is not None and kwargs["past_key_values"].get_seq_length():
+        cache = next((kwargs[name] for name in CACHE_NAMES if kwargs.get(name) is not None), None)
+        if cache is not None and cache.get_seq_length():
             kwargs["position_ids"] = kwargs["position_ids"] + 1
         return args, kwargs
 
