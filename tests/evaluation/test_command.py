@@ -1,0 +1,108 @@
+"""`ecgllm evaluate` as a user meets it: forms of its arguments, what it prints, how it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ecgllm.cli import main
+from ecgllm.corpora import save_corpus
+from ecgllm.corpora.records.dataset_folders import save_rows
+from ecgllm.evaluation.asking import read_predictions
+from ecgllm.evaluation.material import Material
+
+RATE = '''
+"""Says yes where the heart is fast, by the distance of the largest peaks in lead II."""
+import numpy as np
+
+def answer(records, questions):
+    found = []
+    for own in records:
+        if not own:
+            found.append(0.5)
+            continue
+        lead = own[0].signal[list(own[0].leads).index("II")]
+        steep = np.abs(np.diff(lead))
+        found.append(float((steep > steep.max() / 3).mean() * 5 % 1))
+    return found
+'''
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+@pytest.fixture(scope="module")
+def folder(material: Material, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model in `model.py`, records in `corpus`, questions about them in `questions`."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    (folder / "model.py").write_text(RATE)
+    save_corpus(material.corpus.select(range(60)), folder / "corpus")
+    kept = set(material.corpus["id"][:60])
+    (folder / "questions").mkdir()
+    save_rows(material.questions.filter(kept.issuperset, input_columns="ecg_ids"), folder / "questions", "arrow")
+    return folder
+
+
+def test_a_function_is_evaluated_and_its_figures_follow_from_the_predictions(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = f"{folder / 'model.py'}:answer"
+    arguments = ("evaluate", model, folder / "corpus", "-o", tmp_path / "report", "--questions", 300)
+    code, out, err = run(capsys, *arguments, "--sections", "findings,reliance", "--least", 3, "--no-baselines")
+    assert code == 0, err
+    assert "report in" in out
+    assert "Not known" in err
+    report = (tmp_path / "report" / "report.md").read_text()
+    assert "AUROC" in report
+    table = read_predictions(tmp_path / "report" / "predictions.parquet")
+    own = table[(table["section"] == "findings") & (table["attribute"] == "atrial fibrillation")]
+    expected = roc_auc_score([one == ["yes"] for one in own["expected"]], own["p_yes"])
+    import json
+
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    found = metrics["sections"]["findings"]["values"]["model"]["auroc"]["atrial fibrillation"]["value"]
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_question_set_is_asked_about_its_records(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = f"{folder / 'model.py'}:answer"
+    code, out, err = run(
+        capsys, "evaluate", model, folder / "questions", "--corpus", folder / "corpus", "-o", tmp_path / "report",
+        "--sections", "questions", "--no-baselines", "--questions", 50,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "was not asked" in out
+    table = read_predictions(tmp_path / "report" / "predictions.parquet")
+    assert len(table) == 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nothing.py:answer", "corpus"), r"nothing\.py"),
+        (("model.py:answer", "elsewhere"), "elsewhere"),
+        (("model.py:answer", "ptbxll=somewhere"), "no corpus; known are"),
+        (("model.py:answer", "corpus", "--sections", "readings"), "no section is called readings"),
+        (("model.py:answer", "corpus", "--split", "holdout"), "no record is of the split 'holdout'"),
+        (("model.py:answer", "questions"), "no corpus"),
+    ],
+)
+def test_refusals_name_what_was_found(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...], message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(folder)
+    code, _, err = run(capsys, "evaluate", *arguments, "-o", tmp_path / "report")
+    assert code == 2
+    import re
+
+    assert re.search(message, err), err
+    assert not (tmp_path / "report" / "index.html").exists()
