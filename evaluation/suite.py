@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pandas as pd
 
 from ..errors_ecgllm import ECGError
 from .asking import ask
+from .baselines import BASELINES
 from .figures import SectionFigures
 from .material import Material
 from .predictions import PREDICTIONS
@@ -35,7 +35,6 @@ from .sections import (
     yes_and_no,
 )
 
-BASELINES: list[Any] = []
 SECTIONS: tuple[ModuleType, ...] = (
     reliance,
     questions,
