@@ -25,6 +25,7 @@ from .predictions import PREDICTIONS
 from .protocol import Model
 from .sections import (
     against,
+    consistency,
     findings,
     groups,
     language,
@@ -32,6 +33,7 @@ from .sections import (
     reliance,
     signal_faults,
     two_ecgs,
+    unanswerable,
     yes_and_no,
 )
 
@@ -41,6 +43,8 @@ SECTIONS: tuple[ModuleType, ...] = (
     yes_and_no,
     findings,
     language,
+    consistency,
+    unanswerable,
     two_ecgs,
     signal_faults,
     groups,

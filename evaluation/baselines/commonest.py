@@ -1,9 +1,9 @@
-"""The commonest answer to a template about an attribute.
+"""The commonest answer to a template: how far one comes by always giving it.
 
-In: rows. Out: the answer that other patients' rows have most often to the same template and attribute in the same
-section; where none has been asked, to the template, then to the type; null where these are unseen, too. Decided here:
-p_yes is the share of yes among all rows of a template and attribute, the same for all of them: a share that leaves the
-own patient out would rank patients against their own labels.
+In: rows. Out: the answer that the rows of the same section, type and template have most often. Decided here: it is
+counted in the evaluated rows themselves, as this baseline is published (VQA's "prior"); counted in other patients'
+rows it would be below a half in a balanced set, since a row's own answer is the one that is missing there.
+`commonest_answers` counts in other patients' rows, for baselines that know the very words.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from ..material import Material
 from ..predictions import YES_NO
 from .folds import held_out
 
-NOTE = "The commonest answer to the same template and attribute, counted in other patients' records (5 folds)."
+NOTE = "The commonest answer to the same template, counted in these very rows."
 
-_LEVELS = (["section", "type", "template", "attribute"], ["section", "type", "template"], ["section", "type"])
+_TEMPLATE = ["section", "type", "template"]
 
 
 def answers(rows: pd.DataFrame, material: Material) -> pd.DataFrame:
     """The commonest answers; see the module."""
-    shares = _counted(_keys(rows, _LEVELS[0]), _expected(rows))
-    p_yes = [_share_of_yes(shares.get(key, Counter())) for key in _keys(rows, _LEVELS[0])]
-    return pd.DataFrame({"answers": commonest_answers(rows, _LEVELS), "p_yes": p_yes}, rows.index)
+    keys = _keys(rows, _TEMPLATE)
+    table = _counted(keys, _expected(rows))
+    given = [_commonest([table.get(key, Counter())]) for key in keys]
+    p_yes = [_share_of_yes(table.get(key, Counter())) for key in keys]
+    return pd.DataFrame({"answers": pd.Series(given, index=rows.index, dtype=object), "p_yes": p_yes}, rows.index)
 
 
 def commonest_answers(rows: pd.DataFrame, levels: Sequence[list[str]]) -> pd.Series:

@@ -157,7 +157,7 @@ def _sentences(model: dict[str, Any], answered: pd.DataFrame, material: Material
 
 
 def _table(found: dict[str, dict[str, Any]]) -> Table:
-    others = [by for by in found if by != "model"]
+    others = [by for by in found if by != "model" and found[by]["auroc"]]
     model = found["model"]
     head = ("finding", "AUROC", "average precision", "with", "without", *others)
     means = [found[by]["macro_auroc"] for by in others]

@@ -18,6 +18,8 @@ from ..material import Material
 from ..predictions import YES_NO, planned
 
 NAME, TITLE = "questions", "Questions with the true ECG"
+SHOWN = 20
+"""How often an attribute is asked about to stand in a table."""
 
 
 def plan(material: Material) -> pd.DataFrame:
@@ -57,7 +59,12 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     values["macro_over_types"] = float(np.mean(means)) if means else None
     for column in ("template", "attribute"):
         values[f"by_{column}"] = _shares(model, column)
-        tables.append(_by(answered, column, f"Exact match by {column}"))
+    tables.append(_by(answered, "template", "Exact match by template"))
+    often = model.groupby("attribute")["attribute"].transform("size") >= SHOWN
+    known = set(model["attribute"][often])
+    if known:
+        note = f"Those asked about {SHOWN} times or more; all are in metrics.json."
+        tables.append(_by(answered[answered["attribute"].isin(known)], "attribute", "Exact match by attribute", note))
     unread = int(model["answers"].map(lambda one: one is None).sum())
     refused = int(model["refused"].notna().sum())
     values |= {"questions": len(model), "unreadable": unread, "refused": refused}
@@ -82,7 +89,7 @@ def _shares(rows: pd.DataFrame, column: str) -> dict[str, intervals.Estimate]:
     return {str(name): share_right(own) for name, own in rows.groupby(column, sort=True)}
 
 
-def _by(answered: pd.DataFrame, column: str, title: str) -> Table:
+def _by(answered: pd.DataFrame, column: str, title: str, note: str = "") -> Table:
     """The model's share of right answers beside those of the baselines, for what they answer."""
     others = [name for name in answered["by"].unique() if name != "model"]
     rows: list[tuple[Cell, ...]] = []
@@ -90,7 +97,7 @@ def _by(answered: pd.DataFrame, column: str, title: str) -> Table:
         model = own[own["by"] == "model"]
         cells = [share_right(_that_answers(own[own["by"] == other])) for other in others]
         rows.append((str(name), share_right(model), len(model), *cells))
-    return Table(title, (column, "right", "questions", *others), rows)
+    return Table(title, (column, "right", "questions", *others), rows, note)
 
 
 def _that_answers(rows: pd.DataFrame) -> pd.DataFrame:
