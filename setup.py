@@ -76,6 +76,7 @@ setup(
         "ecgllm": [
             "recipes/*.yaml",
             "recipes/accelerate/*.yaml",
+            "recipes/experiments/*.yaml",
             "checkpoints/*/*",
             "metrics/*/*",
             "evaluation/report/*.jinja",

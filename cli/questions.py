@@ -100,13 +100,24 @@ def confound(
         str, typer.Option("--paraphrases", "--phrasings", help="train or test; they are disjoint.")
     ] = "train",
     per_record: Annotated[float, typer.Option(help="Questions per record, on average.")] = 2.0,
+    certainty: Annotated[
+        float, typer.Option(help="How sure the answers are at strength 1; below 0 the other way round: the sick say no.")
+    ] = 0.9,
+    confounder: Annotated[str, typer.Option(help="severity, age, sex or noise.")] = "severity",
+    question_strength: Annotated[
+        float | None, typer.Option(help="How much it decides what is asked; as strength. 0: only the answers.")
+    ] = None,
+    attributes: Annotated[str | None, typer.Option(help="Ask only about these findings, separated by commas.")] = None,
     seed: Seed = 0,
 ) -> None:
     """Build the biased questions that a hospital gives: severity decides who is asked what. For experiments."""
     with new_folder(output) as folder:
         from ..corpora import confound as biased
 
-        built = biased(load_corpus(corpus), strength, seed, per_record, paraphrases=paraphrases)
+        built = biased(
+            load_corpus(corpus), strength, seed, per_record, certainty, paraphrases,
+            confounder=confounder, question_strength=question_strength, attributes=names(attributes) or None,
+        )  # fmt: skip
         save(built, folder, output, "questions")
 
 

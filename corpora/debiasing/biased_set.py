@@ -3,24 +3,27 @@
 In: a corpus with findings, simulated ones above all, as nothing else biases them. Out: verify questions in the schema
 of `build_questions`, biased by a known amount: the laboratory for de-biasing. Decided here: the selection model
 (`confound`), and that severity is that of the findings not asked about, so that at strength 0 nothing is confounded.
+Another confounder may take the place of severity, which is then the same for yes and no. With a negative certainty the
+same confounder tells the opposite: training set and test set of a prior shift (VQA-CP: Agrawal et al., CVPR 2018).
 Source of the idea: arXiv 2411.14795 (severity confounds question and answer).
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from datasets import Dataset
 
 from ...errors_ecgllm import ECGError
-from ...findings.labels import VOCABULARY
+from ...findings.labels import VOCABULARY, check_findings
+from ...findings.vocabulary import NOISES
 from ..questions.about_findings import Stated
 from ..questions.paraphrases import PARAPHRASES, SUSPECTING
 from ..questions.sampling import Facts, Rows, facts_of, in_a_sentence
-from .confounders import other_severity
+from .confounders import AGE_BANDS, other_severity
 
 _TEMPLATE = "verify-finding"
 _HIGHEST = 4  # a severity of so many other findings and more is one stratum
@@ -29,12 +32,30 @@ _CANDIDATES = 4
 _TRIES = 5  # draws per question, as one that is there already is drawn again
 
 
+def _severity(record: Facts, finding: str) -> int:
+    return min(other_severity(record.findings, finding), _HIGHEST)
+
+
+def _age(record: Facts, finding: str) -> int | None:
+    return None if record.age is None else sum(record.age >= limit for limit, _ in AGE_BANDS)
+
+
+#: Confounder -> its level of a record that is asked about a finding; None where it is not known.
+_LEVELS: dict[str, Callable[[Facts, str], int | None]] = {
+    "severity": _severity,
+    "age": _age,
+    "sex": lambda record, finding: {"female": 0, "male": 1}.get(record.sex),
+    "noise": lambda record, finding: int(not record.findings.isdisjoint(NOISES)),
+}
+
+
 @dataclass(frozen=True)
 class _Cell:
-    """Records of one finding and one severity: who answers yes, who no, and how many questions both can bear."""
+    """Records of one finding, severity and level of the confounder: who answers yes, who no, and how many questions
+    both can bear."""
 
     finding: str
-    severity: int
+    level: int
     yes: list[Facts]
     no: list[Facts]
 
@@ -53,39 +74,47 @@ def confound(
     per_record: float = 2.0,
     certainty: float = 0.9,
     paraphrases: str = "train",
+    *,
+    confounder: str = "severity",
+    question_strength: float | None = None,
+    attributes: Iterable[str] | None = None,
 ) -> Dataset:
     """Ask questions whose paraphrase, subject and answer depend on how sick the patient is.
 
     The selection model, from which every question is drawn on its own. Of a record asked about a finding let s be the
     number of its other abnormal findings (`confounders.other_severity`) and h = 1 if s is above a threshold ("sick"),
-    else -1; h is either with probability 1/2. Given h, and independently of each other, with strength a and certainty
-    c:
+    else -1; h is either with probability 1/2. Given h, and independently of each other, with strength a, certainty
+    c, and b the strength of what is asked (a unless `question_strength` says otherwise):
 
-        P(finding is a grave one | h) = (1 + a h) / 2     grave: one of those that come with many others
-        P(paraphrase is suspecting | h)  = (1 + a h) / 2     `paraphrases.SUSPECTING`: "Would you diagnose ..."
+        P(finding is a grave one | h) = (1 + b h) / 2     grave: one of those that come with many others
+        P(paraphrase is suspecting | h)  = (1 + b h) / 2     `paraphrases.SUSPECTING`: "Would you diagnose ..."
         P(answer is yes | h)          = (1 + c a h) / 2
 
     Within that, findings and severities are as frequent as there are records to answer both ways, the same for yes and
     no. At strength 0 neither finding, paraphrase nor severity tells the answer. The best guess from the question
-    alone is right with probability (1 + c a^2) / 2, that from severity alone with (1 + c a) / 2.
+    alone is right with probability (1 + |c| a b) / 2, that from severity alone with (1 + |c| a) / 2.
+
+    Another confounder takes the place of s: the age (in bands), the sex (h = 1 of men), or whether the recording is
+    noisy. Grave findings are then those with the higher levels of it, and severity is the same for yes and no.
 
     Args:
-        corpus: records with findings. strength: 0 to 1. certainty: 0 to 1, how sure the answers are at strength 1.
+        corpus: records with findings. strength: 0 to 1. certainty: how sure the answers are at strength 1, 0 to 1;
+            down to -1 the other way round: the sick answer no.
         seed: same arguments and seed, same questions. per_record: questions per record; fewer where the corpus cannot
             bear them. paraphrases: "train" or "test".
+        confounder: "severity", "age", "sex" or "noise"; of records that do not state it nothing is asked.
+        question_strength: 0 to 1; at 0 what is asked, and how, tells nothing of the confounder.
+        attributes: ask only about these findings.
     Returns: rows with `QUESTION_FEATURES` in random order; severity is the record's whole severity.
     Raises: ValueError for arguments out of range, or a corpus in which no finding has records that answer yes and no
         among the sick and among the healthy.
     """
-    for name, value in (("strength", strength), ("certainty", certainty)):
-        if not 0 <= value <= 1:
-            raise ECGError(f"{name}={value}; expected a number from 0 to 1")
-    if paraphrases not in ("train", "test"):
-        raise ECGError(f"paraphrases={paraphrases!r}; expected 'train' or 'test'")
-    if per_record <= 0:
-        raise ECGError(f"per_record={per_record}; expected a positive number")
-    stated, rows = Stated(facts_of(corpus), 1, None), Rows(paraphrases, seed)
-    strata = _strata(_cells(stated))
+    asked = strength if question_strength is None else question_strength
+    _check(strength, asked, certainty, paraphrases, per_record, confounder)
+    wanted = None if attributes is None else [name.lower() for name in attributes]
+    check_findings(wanted or ())
+    stated, rows = Stated(facts_of(corpus), 1, wanted), Rows(paraphrases, seed)
+    strata = _strata(_cells(stated, _LEVELS[confounder]), confounder)
     texts = {kind: _paraphrases(paraphrases, kind) for kind in _SIDES}
     size = min(round(per_record * len(stated.records)), _bearable(strata, min(map(len, texts.values()))))
     rng, used = rows.rng("confound"), Counter()
@@ -94,7 +123,7 @@ def confound(
         if len(rows) == size:
             break
         sick = rng.random() < 0.5
-        agrees = rng.random(3) < (1 + strength * np.array([1, 1, certainty])) / 2
+        agrees = rng.random(3) < (1 + np.array([asked, asked, strength * certainty])) / 2
         grave, suspecting, yes = (bool(one) is sick for one in agrees)
         steps = masses[grave, sick]
         cell = strata[grave, sick][int(np.searchsorted(steps, rng.integers(steps[-1]), side="right"))]
@@ -107,50 +136,64 @@ def confound(
     return rows.dataset()
 
 
-def _cells(stated: Stated) -> list[_Cell]:
+def _check(
+    strength: float, asked: float, certainty: float, paraphrases: str, per_record: float, confounder: str
+) -> None:
+    for name, value, least in (
+        ("strength", strength, 0), ("question_strength", asked, 0), ("certainty", certainty, -1)
+    ):  # fmt: skip
+        if not least <= value <= 1:
+            raise ECGError(f"{name}={value}; expected a number from {least} to 1")
+    if paraphrases not in ("train", "test"):
+        raise ECGError(f"paraphrases={paraphrases!r}; expected 'train' or 'test'")
+    if per_record <= 0:
+        raise ECGError(f"per_record={per_record}; expected a positive number")
+    if confounder not in _LEVELS:
+        raise ECGError(f"confounder={confounder!r}; expected one of {', '.join(_LEVELS)}")
+
+
+def _cells(stated: Stated, level_of: Callable[[Facts, str], int | None]) -> list[_Cell]:
     names = [name for name in stated.findings if VOCABULARY[name].abnormal and VOCABULARY[name].category != "noise"]
     found = []
     for name in names:
-        sides: dict[tuple[int, bool], list[Facts]] = defaultdict(list)
+        sides: dict[tuple[int, int], dict[bool, list[Facts]]] = defaultdict(lambda: {True: [], False: []})
         for record in stated.records:
-            answer = stated.label(record, name)
-            if answer is not None:
-                sides[min(other_severity(record.findings, name), _HIGHEST), answer].append(record)
-        found += [
-            _Cell(name, severity, sides[severity, True], sides[severity, False]) for severity in range(_HIGHEST + 1)
-        ]
+            answer, level = stated.label(record, name), level_of(record, name)
+            if answer is not None and level is not None:
+                sides[level, _severity(record, name)][answer].append(record)
+        found += [_Cell(name, level, both[True], both[False]) for (level, _), both in sorted(sides.items())]
     return [cell for cell in found if cell.mass]
 
 
-def _strata(cells: list[_Cell]) -> dict[tuple[bool, bool], list[_Cell]]:
+def _strata(cells: list[_Cell], confounder: str) -> dict[tuple[bool, bool], list[_Cell]]:
     """(grave, sick) -> cells. Both lines are drawn where they leave the scarcest of the four the most."""
     weight: Counter = Counter()
     for cell in cells:
         weight[cell.finding] += cell.mass
     gravity = {
-        name: sum(cell.severity * cell.mass for cell in cells if cell.finding == name) / mass
+        name: sum(cell.level * cell.mass for cell in cells if cell.finding == name) / mass
         for name, mass in weight.items()
     }
     best, most = None, 0
     ranked = sorted(gravity, key=lambda name: (gravity[name], name))
-    for threshold in range(1, _HIGHEST + 1):
+    for threshold in range(1, max((cell.level for cell in cells), default=0) + 1):
         for split in range(1, len(ranked)):
             grave = set(ranked[split:])
             masses = Counter()
             for cell in cells:
-                masses[cell.finding in grave, cell.severity >= threshold] += cell.mass
+                masses[cell.finding in grave, cell.level >= threshold] += cell.mass
             scarcest = min(masses[a, b] for a in _SIDES for b in _SIDES)
             if scarcest > most:
                 best, most = (grave, threshold), scarcest
     if best is None:
         raise ECGError(
             f"the corpus has {len(gravity)} abnormal findings that some records show and others of the same severity "
-            "do not; expected at least two, each with such records among the healthy and among the sick. Take more "
-            "records"
+            f"do not; expected at least two, each with such records on both sides of the confounder ({confounder}: of "
+            "severity among the healthy and among the sick). Take more records"
         )
     grave, threshold = best
     return {
-        (a, b): [cell for cell in cells if ((cell.finding in grave), cell.severity >= threshold) == (a, b)]
+        (a, b): [cell for cell in cells if ((cell.finding in grave), cell.level >= threshold) == (a, b)]
         for a in _SIDES
         for b in _SIDES
     }

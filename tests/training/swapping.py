@@ -22,7 +22,7 @@ def swapped(values: dict[str, Any], records: int, output: Path, start: Path | No
     depths of the encoder and of a text model's `config`; a text model by `name` becomes one by `config`; `start_from`,
     or the encoder's `from`, is a tiny checkpoint; what is chosen for an amount of data: a stage takes 4 steps of at
     most 32 examples, fine-tunes on questions about few findings, and answers at most 8 questions (`--dry-run` counts a
-    recipe's own batches and questions); labels are findings.
+    recipe's own batches and questions); labels are findings; for questions of a folder stand built ones of yes or no.
     """
     small = values | {"corpus": "simulation", "data": None, "limit": records, "output": str(output)}
     if values.get("start_from"):
@@ -50,6 +50,8 @@ def _short(name: str, stage: dict[str, Any]) -> dict[str, Any]:
         asked = {"labels": "findings"}
     elif name != "pretrain":
         questions = stage.get("questions") or {}
+        if "path" in questions:
+            questions = {"types": ["verify"]}
         if name == "finetune":  # the de-biased set of few records and findings is smaller than a batch
             questions = {"attributes": FINDINGS} | questions
         asked = {"evaluate": min(8, stage.get("evaluate", 8)), "questions": questions}

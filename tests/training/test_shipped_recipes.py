@@ -9,11 +9,13 @@ from accelerate.commands.config.config_args import load_config_from_file
 
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.recipe import QuestionStage
+from ecgllm.training.start_from import find_start
 
 from .conftest import ROOT
 from .swapping import swapped
 
-RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+EXPERIMENTS = sorted((ROOT / "recipes" / "experiments").glob("*.yaml"))
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml")) + EXPERIMENTS
 # Enough for one batch of 32.
 RECORDS = 100
 # All but the paper's form and the classifier: their stages, packed rows and starts are those of `test_run`,
@@ -32,7 +34,8 @@ def test_it_runs_swapped_for_tiny_models_and_data(file: Path, finished_run: Path
     # What the function leaves alone is what ships.
     for name, stage in recipe.stages.items():
         if isinstance(stage, QuestionStage):
-            assert stage.questions.items() >= own.stages[name].questions.items()
+            stated = own.stages[name].questions.items() - {("path", own.stages[name].questions.get("path"))}
+            assert stage.questions.items() >= stated
     assert recipe.feature_extractor.items() >= own.feature_extractor.items() and recipe.lora == own.lora
     run = run_recipe(recipe)
     config = json.loads((run / "config.json").read_text())
@@ -45,6 +48,26 @@ def test_it_runs_swapped_for_tiny_models_and_data(file: Path, finished_run: Path
     assert list(metrics) == list(own.stages)
     for stage in metrics.values():
         assert stage["steps"] == 4 and stage["validation"]["eval_loss"] > 0
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
+def test_an_experiment_is_found_by_name(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From any folder, with the checkpoint that ships."""
+    monkeypatch.chdir(tmp_path)
+    for name in (f"experiments/{file.stem}", f"recipes/experiments/{file.name}"):
+        recipe, path = load_recipe(name), file.relative_to(ROOT)
+        assert recipe == load_recipe(ROOT / path) and find_start(recipe.encoder["from"]) is not None
+
+
+def test_the_debiasing_experiment_differs_in_the_questions_alone() -> None:
+    confounded, debiased = (
+        yaml.safe_load((ROOT / "recipes" / "experiments" / f"{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("confounded", "debiased")
+    )
+    for values in (confounded, debiased):
+        assert list(values["stages"]["finetune"].pop("questions")) == ["path"]
+        assert values.pop("description") and values.pop("output")
+    assert confounded == debiased
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "recipes" / "accelerate").glob("*.yaml")), ids=lambda file: file.stem)

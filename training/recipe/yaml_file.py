@@ -15,6 +15,7 @@ import yaml
 
 from .errors import RecipeError
 
+_EXPERIMENTS = "experiments"  # the folder of recipes that docs/experiments.md speaks of
 _EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
@@ -48,7 +49,7 @@ for _kind in (_Loader, _Dumper):
 def read_values(path: str | Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Path]:
     """(plain values, their file) of a recipe with overrides such as `stages.pretrain.training.max_steps=10`.
 
-    Args: path: a YAML file, or the name of one that ships with the package (`ludb-tiny`).
+    Args: path: a YAML file, or the name of one that ships with the package (`ludb-tiny`, `experiments/confounded`).
     Raises: RecipeError; FileNotFoundError.
     """
     file = _find(path)
@@ -97,10 +98,12 @@ def _find(path: str | Path) -> Path:
     if file.is_file():
         return file
     shipped = Path(__file__).resolve().parents[2] / "recipes"
-    for candidate in (shipped / file.name, shipped / f"{file.name}.yaml"):
+    named = Path(file.parent.name, file.name) if file.parent.name == _EXPERIMENTS else Path(file.name)
+    for candidate in (shipped / named, shipped / f"{named}.yaml"):
         if candidate.is_file():
             return candidate
-    names = ", ".join(sorted(recipe.stem for recipe in shipped.glob("*.yaml")))
+    own = sorted((*shipped.glob("*.yaml"), *shipped.glob(f"{_EXPERIMENTS}/*.yaml")))
+    names = ", ".join(recipe.relative_to(shipped).with_suffix("").as_posix() for recipe in own)
     raise FileNotFoundError(f"No recipe at {path}; expected a YAML file, or one that ships with ecgllm: {names}.")
 
 

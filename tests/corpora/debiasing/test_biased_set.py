@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 
 from ecgllm.corpora import QUESTION_FEATURES, confound
 from ecgllm.corpora.debiasing.confounders import other_severity
-from ecgllm.corpora.questions.paraphrases import PARAPHRASES
+from ecgllm.corpora.questions.paraphrases import PARAPHRASES, SUSPECTING
 from ecgllm.corpora.questions.sampling import in_a_sentence
 from ecgllm.findings.labels import implied
 
@@ -39,7 +39,10 @@ def corpus() -> Dataset:
             {"id": f"r{i}", "patient_id": f"p{i}", "findings": implied(findings), "severity": len(findings)}
             | {"split": "train"}
             | {"recorded_at": None}
+            | {"age": float(20 + i % 70) if i % 9 else None, "sex": ("female", "male")[i % 2]}
         )
+        if i % 3 == 0:
+            rows[-1]["findings"] = sorted({*rows[-1]["findings"], "baseline drift"})
     return Dataset.from_list(rows)
 
 
@@ -96,6 +99,42 @@ def test_at_full_strength_the_sick_are_asked_other_questions(biased) -> None:
     assert np.mean([max(asked[a][n] for a in asked) / sum(asked[a][n] for a in asked) for n in both]) > 0.9
 
 
+def _levels(corpus: Dataset, rows: Dataset, confounder: str) -> np.ndarray:
+    known = {row["id"]: row for row in corpus}
+    level = {
+        "severity": lambda row, name: other_severity(row["findings"], name),
+        "age": lambda row, name: row["age"],
+        "sex": lambda row, name: row["sex"] == "male",
+        "noise": lambda row, name: "baseline drift" in row["findings"],
+    }[confounder]
+    return np.array(
+        [float(level(known[one], name)) for (one,), name in zip(rows["ecg_ids"], rows["attribute"], strict=True)]
+    )
+
+
+@pytest.mark.parametrize("confounder", ["severity", "age", "sex", "noise"])
+def test_a_confounder_goes_one_way_or_the_other_or_tells_nothing(corpus, confounder) -> None:
+    asked = {"confounder": confounder, "question_strength": 0, "per_record": 1}
+    told = [
+        np.corrcoef(_levels(corpus, rows, confounder), yes(rows))[0, 1]
+        for rows in (confound(corpus, certainty=certainty, **asked) for certainty in (0.9, 0, -0.9))
+    ]
+    assert told[0] > 0.5 and abs(told[1]) < 0.06 and told[2] < -0.5
+
+
+def test_the_answer_alone_depends_on_the_confounder(corpus) -> None:
+    """No word and no finding tells it; nor does severity, where it is not the confounder."""
+    rows = confound(corpus, per_record=4, confounder="sex", question_strength=0)
+    texts = {text.format(**in_a_sentence(name)) for text in SUSPECTING for name in NAMES if "{" in text}
+    told = [np.array(rows["attribute"]) == name for name in NAMES] + [np.isin(rows["question"], list(texts))]
+    for one in told:
+        assert one.sum() > 100
+        assert abs(yes(rows)[one].mean() - 0.5) < 3.5 * 0.5 / np.sqrt(one.sum())
+    assert abs(np.corrcoef(_levels(corpus, rows, "severity"), yes(rows))[0, 1]) < 0.06
+    few = confound(corpus, attributes=["St Depression", *NAMES[:3]], per_record=0.5)
+    assert set(few["attribute"]) <= {"st depression", *NAMES[:3]}
+
+
 def test_same_seed_same_questions_and_test_paraphrases(corpus) -> None:
     first, again, other = (confound(corpus, 0.5, seed, per_record=0.2)[:] for seed in (1, 1, 2))
     assert first == again and first != other
@@ -109,7 +148,10 @@ def test_same_seed_same_questions_and_test_paraphrases(corpus) -> None:
     ("arguments", "message"),
     [
         ({"strength": 1.5}, "strength=1.5; expected a number from 0 to 1"),
-        ({"certainty": -1}, "certainty=-1; expected a number from 0 to 1"),
+        ({"certainty": -2}, "certainty=-2; expected a number from -1 to 1"),
+        ({"question_strength": -1}, "question_strength=-1; expected a number from 0 to 1"),
+        ({"confounder": "ward"}, "confounder='ward'; expected one of severity, age, sex, noise"),
+        ({"attributes": ["the weather"]}, "the weather"),
         ({"paraphrases": "dev"}, "expected 'train' or 'test'"),
         ({"per_record": 0}, "per_record=0; expected a positive number"),
     ],
