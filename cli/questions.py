@@ -101,7 +101,7 @@ def confound(
     ] = "train",
     per_record: Annotated[float, typer.Option(help="Questions per record, on average.")] = 2.0,
     certainty: Annotated[
-        float, typer.Option(help="How sure the answers are at strength 1; below 0 the other way round: the sick say no.")
+        float, typer.Option(help="How sure the answers are at strength 1; below 0 the other way: the sick say no.")
     ] = 0.9,
     confounder: Annotated[str, typer.Option(help="severity, age, sex or noise.")] = "severity",
     question_strength: Annotated[
