@@ -48,9 +48,9 @@ def plan(material: Material) -> pd.DataFrame:
 
 
 def asked_findings(material: Material) -> list[str]:
-    """Those that the corpus states of some records and not of others, and those that can be held against
-    measurements, which need no label."""
-    known = [name for name in material.labels.names if name in VOCABULARY]
+    """Those that are asked of every record anyway (`RecordLabels.frequent`) and may contradict another, and those that
+    can be held against measurements, which need no label."""
+    known = material.labels.frequent(material.all_patients, material.settings.least)
     pairs = [*exclusive_pairs(known, normal=False), *implied_pairs(known)]
     asked = {name for pair in pairs for name in pair} | {each.finding for each in CRITERIA} | {*CORE, "normal ecg"}
     return [name for name in VOCABULARY if name in asked]

@@ -18,6 +18,7 @@ import pandas as pd
 
 from ...corpora.questions.paraphrases import PARAPHRASES
 from ...intervals import Estimate, share_difference
+from ...reliance import quadrants
 from .. import rewording
 from ..figures import Chart, SectionFigures, Series, Table
 from ..finding_questions import balanced_sample, finding_row
@@ -53,6 +54,13 @@ WORDINGS = {
     "leading (no)": "says first that it was not seen",
 }
 """Wording -> what it is."""
+QUADRANTS = {
+    "ideal": "consistent, follows the ECG (ideal)",
+    "fragile": "inconsistent, follows the ECG (fragile)",
+    "dangerous": "consistent, does not follow the ECG (dangerous)",
+    "worst": "inconsistent, does not follow the ECG (worst)",
+}
+"""Names of `reliance.quadrants` -> what they mean here."""
 _TRAIN = 2  # of the paraphrases for training
 _ROWS = 13  # that one question makes, about
 
@@ -170,19 +178,15 @@ def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
     patients = dict(zip(rows["group"], patients_of(rows), strict=True))
     same, strict, follows = consistent(rows), consistent(rows, tuple(WORDINGS)), follows_the_ecg(rows)
     both = same.index.intersection(follows.index)
-    quadrants = {
-        f"{'consistent' if steady else 'inconsistent'}, {'follows' if reads else 'does not follow'}": _share_of_groups(
-            (same[both] == steady) & (follows[both] == reads), patients, level
-        )
-        for steady in (True, False)
-        for reads in (True, False)
-    }
+    four = quadrants(same[both], follows[both], [patients[group] for group in both], level) if len(both) else None
     return {
         "wordings": wordings,
         "consistent": _share_of_groups(same, patients, level),
         "consistent_in_all_wordings": _share_of_groups(strict, patients, level),
         "follows_the_ecg": _share_of_groups(follows, patients, level),
-        "quadrants": quadrants,
+        "quadrants": None
+        if four is None
+        else {name: getattr(four, name) for name in QUADRANTS} | {"model": four.model},
         "swayed": _swayed(true, level),
     }
 
@@ -232,10 +236,13 @@ def _groups_table(by: str, found: dict[str, Any]) -> Table:
         ("one answer to all paraphrases", found["consistent"]),
         ("one answer in all wordings, negation and leading ones too", found["consistent_in_all_wordings"]),
         ("the answer turns with an ECG that has the other answer", found["follows_the_ecg"]),
-        *found["quadrants"].items(),
+        *((words, found["quadrants"][name]) for name, words in QUADRANTS.items() if found["quadrants"]),
         ("yes after 'I think so', less yes after 'not seen'", found["swayed"]),
     ]
-    note = "Consistent and not following the ECG is the dangerous one of the four (arXiv 2603.20985)."
+    note = (
+        "Consistent: one answer to all paraphrases. Follows: another answer with an ECG that has the other answer. "
+        "The four are those of arXiv 2603.20985."
+    )
     return Table(f"Consistency and the ECG, answers of {by}", ("of the questions", "share"), lines, note)
 
 
@@ -249,5 +256,7 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
     negated = found["wordings"].get(NEGATION, {}).get("otherwise")
     if negated is not None:
         parts.append(f"negation turns {1 - negated.value:.0%}")
+    if found["quadrants"] is not None:
+        parts.append(f"most questions are: {QUADRANTS[found['quadrants']['model']]}")
     sentences = [f"{'; '.join(parts)}."] if parts else [f"{by} answered none of these questions."]
     return [*sentences, *missing_sentence(by, rows[rows["condition"] == "true"])]

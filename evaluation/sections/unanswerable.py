@@ -104,16 +104,23 @@ def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
 def _figures_at(rows: pd.DataFrame, level: float) -> dict[str, Any]:
     answers = answers_all_the_same(rows)
     said = rows[answers & says_yes(rows).notna().to_numpy() & rows["candidates"].notna().to_numpy()]
+    in_words = rows[answers & rows["candidates"].isna().to_numpy()]
     scored = rows[_scored(rows)]
     return {
         "asked": len(rows),
         "refused": int(rows["refused"].notna().sum()),
         "no_probability": int(rows["candidates"].notna().sum()) - len(scored),
         "answered": share_of(rows, answers, level),
+        "none": share_of(in_words, in_words["answer"].map(_is_none), level),
         "yes": share_of(said, says_yes(said), level),
         "sure": share_of(scored, _sureness(scored) >= SURE, level),
         "mean_sureness": float(_sureness(scored).mean()) if len(scored) else None,
     }
+
+
+def _is_none(text: str) -> bool:
+    """Whether an answer in words is no more than a "none" or "no"."""
+    return text.strip(" .!\n").lower() in ("none", "no")
 
 
 def _scored(rows: pd.DataFrame) -> np.ndarray:
@@ -137,13 +144,32 @@ def _surer(with_answer: pd.DataFrame, without: pd.DataFrame, level: float) -> Es
 
 def _table(by: str, found: dict[str, Any]) -> Table:
     lines = [
-        (name, own["asked"], own["refused"], own["answered"], own["yes"], own["sure"], own["mean_sureness"])
+        (
+            name,
+            own["asked"],
+            own["refused"],
+            own["answered"],
+            own["none"],
+            own["yes"],
+            own["sure"],
+            own["mean_sureness"],
+        )
         for name, own in [*found["kinds"].items(), ("all of these", found["all"]), (ANSWERABLE, found["answerable"])]
     ]
-    columns = ("about", "asked", "refused", "answered", "yes, of yes or no", f"sure ({SURE:g})", "mean sureness")
+    columns = (
+        "about",
+        "asked",
+        "refused",
+        "answered",
+        "'none', of words",
+        "yes, of yes or no",
+        f"sure ({SURE:g})",
+        "mean sureness",
+    )
     note = (
         f"Answered: not refused, and by no words that say it cannot be answered. Sure: P(yes) or P(no) of {SURE:g} "
-        "and more, where the model gave a probability. The last line is of questions that have an answer."
+        "and more, where the model gave a probability. 'None' and 'no' are answers: they say that there is nothing, "
+        "not that nobody can know. The last line is of questions that have an answer."
     )
     return Table(f"Questions without an answer, answers of {by}", columns, lines, note)
 

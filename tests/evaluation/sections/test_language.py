@@ -52,7 +52,7 @@ def test_a_model_that_sees_is_consistent_and_follows(planned, material, answer, 
         assert found["wordings"][wording]["right"].value == 1
     assert found["wordings"]["negation"]["otherwise"].value == 0
     assert found["consistent_in_all_wordings"].value == found["follows_the_ecg"].value == 1
-    assert found["quadrants"]["consistent, follows"].value == 1
+    assert found["quadrants"]["ideal"].value == 1
 
 
 def test_a_blind_one_is_consistent_and_does_not_follow(planned, material, answer):
@@ -60,8 +60,9 @@ def test_a_blind_one_is_consistent_and_does_not_follow(planned, material, answer
     found = figures.values["model"]
     assert found["wordings"]["test"]["right"].value == found["wordings"]["negation"]["right"].value == 0.5
     assert found["consistent"].value == 1 and found["follows_the_ecg"].value == 0
-    assert found["quadrants"]["consistent, does not follow"].value == 1
-    assert found["follows_the_ecg"].high < 0.1
+    assert found["quadrants"]["dangerous"].value == 1
+    assert found["follows_the_ecg"].high < 0.15
+    assert found["quadrants"]["model"] == "dangerous" and "(dangerous)" in figures.sentences[0]
 
 
 def test_one_that_says_yes_does_not_turn_with_a_negation(planned, material, answer):

@@ -85,6 +85,11 @@ def test_answers_in_words_are_shown(planned, material, answer):
     examples = figures.tables[-1]
     assert len(examples.rows) == sum(not one.yes_no for one in UNANSWERABLE)
     assert {row[2] for row in examples.rows} == {"sinus rhythm"}
+    assert figures.values["model"]["all"]["none"].value == 0
+    nothing = unanswerable.figures(
+        answer(planned, lambda row: "None." if row["candidates"] is None else "no"), material
+    )
+    assert nothing.values["model"]["all"]["none"].value == nothing.values["model"]["all"]["answered"].value == 1
 
 
 @pytest.mark.parametrize(
