@@ -117,6 +117,21 @@ def test_a_paired_difference_is_surer_than_two_shares() -> None:
     assert (same.value, same.p_value) == (0, 1) and (same.low, same.high) == pytest.approx((-limit, limit))
 
 
+def test_a_difference_that_goes_both_ways_is_no_surer_for_that() -> None:
+    """With many that differ the interval is about Student's; the two ways cannot both be many, so they are tied."""
+    rng = np.random.default_rng(11)
+    right, other = rng.random(400) < 0.6, rng.random(400) < 0.5
+    found = share_difference(right, other, range(400))
+    assert found.high - found.low == pytest.approx(2 * t.ppf(0.975, 399) * found.error, rel=0.03)
+
+
+def test_pairs_of_patients_count_as_often_as_they_have_nobody_in_common() -> None:
+    apart = share(np.ones(15), [(2 * pair, 2 * pair + 1) for pair in range(15)])
+    assert apart.low == pytest.approx(0.025 ** (1 / 15)) and apart.patients == 30
+    one_for_all = share(np.ones(15), [(0, pair + 1) for pair in range(15)])
+    assert one_for_all.low == pytest.approx(0.025)
+
+
 def test_a_difference_of_aurocs_is_paired() -> None:
     rng = np.random.default_rng(3)
     positive = rng.random(200) < 0.4
@@ -305,6 +320,18 @@ def _covered_share(true: float, patients: int, repetitions: int, rng: np.random.
     return held / repetitions
 
 
+def _covered_difference(gained: float, lost: float, patients: int, repetitions: int, rng: Any) -> float:
+    """One to three questions a patient; which of both is right depends on the patient."""
+    held = 0
+    for _ in range(repetitions):
+        own = np.repeat(np.arange(patients), rng.integers(1, 4, patients))
+        rates = rng.dirichlet(np.array([gained, lost, 1 - gained - lost]) * 4 + 1e-9, patients).cumsum(axis=1)[own]
+        drawn = rng.random(len(own))
+        found = share_difference(drawn < rates[:, 0], (drawn >= rates[:, 0]) & (drawn < rates[:, 1]), own)
+        held += found.low <= gained - lost <= found.high
+    return held / repetitions
+
+
 def _covered_auroc(true: float, patients: int, positive: int, repetitions: int, rng: np.random.Generator) -> float:
     """One to three records a patient, normal scores, correlation .5 within a patient."""
     held, distance = 0, norm.ppf(true) * np.sqrt(2)
@@ -378,6 +405,10 @@ def test_intervals_hold_the_true_value_as_often_as_they_say() -> None:
         found = {patients: _covered_share(true, patients, repetitions, rng) for patients in (100, 10)}
         print(f"share {true}: {found[100]:.3f} with 100 patients, {found[10]:.3f} with 10")
         assert 0.93 <= found[100] <= 0.97
+    for rates in ((0.4, 0.1), (0.25, 0.25), (0.06, 0.01), (0.02, 0.02), (0.1, 0.0)):
+        found = {patients: _covered_difference(*rates, patients, repetitions, rng) for patients in (100, 30)}
+        print(f"difference {rates}: {found[100]:.3f} with 100 patients, {found[30]:.3f} with 30")
+        assert found[100] >= 0.93 and found[30] >= 0.93  # more where few differ
     for true in (0.8, 0.95):
         found = {
             sizes: _covered_auroc(true, *sizes, repetitions, rng)
@@ -407,6 +438,7 @@ def test_coverage_is_about_right() -> None:
     """The slow test's, with few repetitions: it can tell 95 % from 80 %."""
     rng = np.random.default_rng(5)
     assert _covered_share(0.9, 100, 150, rng) > 0.88
+    assert _covered_difference(0.1, 0.03, 60, 60, rng) > 0.83
     assert _covered_auroc(0.8, 100, 30, 150, rng) > 0.88
-    assert _covered_at_natural_frequency((50, 50), 0.05, 100, rng).min() > 0.86
-    assert _covered_average_precision(0.8, 100, 30, 100, rng) > 0.86
+    assert _covered_at_natural_frequency((50, 50), 0.05, 60, rng).min() > 0.83
+    assert _covered_average_precision(0.8, 100, 30, 60, rng) > 0.83
