@@ -71,7 +71,7 @@ def as_picture(record: ECGRecord, **options: Any) -> bytes:
 
 
 def as_words(record: ECGRecord, measured: bool = True) -> str:
-    """An ECG as text, for models that read nothing else: some 2,500 tokens of 12 leads.
+    """An ECG as text, for models that read nothing else: some 2,000 tokens of 12 leads.
 
     Rate, intervals and axis as `signals.measure` finds them, when QRS comes, the median beat of every lead and some
     seconds of lead II (or the first), every 20 ms; where no heart beats, some seconds of all leads. A model that is
