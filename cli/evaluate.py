@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from ..evaluation.material import Material
+    from ..evaluation.protocol import Model
     from ..evaluation.seen import Seen
 
 
@@ -73,6 +74,14 @@ def evaluate(
         bool, typer.Option("--card", help="Write the report's section into the model card of the checkpoint's folder.")
     ] = False,
     processes: Annotated[int, typer.Option(help="Processes that ask; each loads the model.")] = 1,
+    settings_of_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="NAME=VALUE",
+            help="A setting of the kind of model, such as ecgs_as=picture or batch_size=16; may be repeated.",
+        ),
+    ] = None,
     trust_remote_code: TrustRemoteCode = False,
     language_model: LanguageModel = None,
     seed: Seed = 0,
@@ -81,24 +90,33 @@ def evaluate(
 
     The report is index.html, report.md for a model card, metrics.json, and predictions.parquet with every answer.
     """
-    from ..evaluation.models import model_of
+    from ..evaluation.models import stated_options
     from ..evaluation.run import Options, evaluate_to_folder
     from ..evaluation.suite import chosen_sections
 
     chosen = None if sections is None else names(sections)
     chosen_sections(chosen)
+    stated = stated_options(settings_of_model or ())
     settings = {"questions": number, "seed": seed, "least": least, "margin": margin}
     with quiet():
         material, seen = _material(
             data, corpus, limit, split, settings, partial(_unseen, model, trained_records, keep_trained, chosen_on)
         )
-        load = partial(model_of, trust_remote_code=trust_remote_code, language_model=language_model)
+        common = {"trust_remote_code": trust_remote_code, "language_model": language_model}
+        load = partial(_load, model, stated, common)
         command = shlex.join(["ecgllm", *sys.argv[1:]])
         options = Options(chosen, baselines, processes, card, date.today().isoformat(), command)
         done = evaluate_to_folder(load, model, material, output, seen, options, against)
     for sentence in done.verdict:
         typer.echo(sentence)
     typer.echo(f"report in {output / 'index.html'} ({done.seconds:.0f} s)")
+
+
+def _load(model: str, stated: dict[str, Any], common: dict[str, Any], name: str) -> Model:
+    """The model of that name; what is stated is of the one that is evaluated, not of one that it is held against."""
+    from ..evaluation.models import model_of
+
+    return model_of(name, **common, **(stated if name == model else {}))
 
 
 def _unseen(model: str, file: Path | None, keep: bool, declared: bool, corpus: Dataset) -> tuple[Dataset, Seen]:

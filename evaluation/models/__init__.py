@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from ...errors_ecgllm import ECGError
 from ..protocol import Model
@@ -63,6 +65,25 @@ def model_of(spec: str | Path, **options: Any) -> Model:
     raise ECGError(f"{spec!r} is no model, and no folder. Expected one of these:{KINDS}")
 
 
+def stated_options(texts: Iterable[str]) -> dict[str, Any]:
+    """Options as a command states them, "name=value"; a value is read as YAML: 8, true, {seed: 1}, picture.
+
+    Raises: ECGError for one that is no such text, is given twice, or whose value is no YAML.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier() or name in found:
+            raise ECGError(
+                f"found {text!r}{' after another of it' if name in found else ''}; expected name=value, once"
+            )
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ECGError(f"the value of {text!r} cannot be read: {error}") from error
+    return found
+
+
 def _made(maker: Callable[..., Model], arguments: tuple[str, ...], options: dict[str, Any], *more: Any) -> Model:
     """What maker makes, once it is known to have the options."""
     taken = [
@@ -78,4 +99,4 @@ def _made(maker: Callable[..., Model], arguments: tuple[str, ...], options: dict
     return maker(*arguments, **options)
 
 
-__all__ = ["KINDS", "model_of"]
+__all__ = ["KINDS", "model_of", "stated_options"]

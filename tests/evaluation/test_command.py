@@ -70,6 +70,18 @@ def test_a_function_is_evaluated_and_its_figures_follow_from_the_predictions(
     assert found == pytest.approx(expected, abs=1e-6)
 
 
+def test_settings_of_a_model_are_its_kinds_own(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    model = f"{folder / 'model.py'}:answer"
+    arguments = ("evaluate", model, folder / "corpus", "-o", tmp_path / "report", "--sections", "findings")
+    for settings, message in (
+        ("ecgs_as=picture", "no option of this kind of model; it has batch_size"),
+        ("batch_size=0", "expected at least 1"),
+        ("batch_size", "expected name=value"),
+    ):
+        code, _, err = run(capsys, *arguments, "--with", settings)
+        assert code != 0 and message in " ".join(err.split()) and "Traceback" not in err
+
+
 def test_a_question_set_is_asked_about_its_records(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

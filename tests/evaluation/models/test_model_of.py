@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ecgllm import ECGError
-from ecgllm.evaluation.models import model_of
+from ecgllm.evaluation.models import model_of, stated_options
 from ecgllm.evaluation.models.checkpoint import CheckpointModel
 from ecgllm.evaluation.models.endpoint import EndpointModel
 from ecgllm.evaluation.models.function import FunctionModel
@@ -26,6 +26,17 @@ def test_each_kind_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(program, ProgramModel) and program.command[1:] == ["-m", "x", "--flag", "a b"]
     endpoint = model_of("https://host:8000/v1#org/name", ecgs_as="picture", say_choice=False)
     assert isinstance(endpoint, EndpointModel) and (endpoint.model, endpoint.say_choice) == ("org/name", False)
+
+
+def test_options_of_a_command() -> None:
+    assert stated_options(["ecgs_as=picture", "at_once=8", "say_choice=false", "more={seed: 1}", "name=a=b"]) == {
+        "ecgs_as": "picture", "at_once": 8, "say_choice": False, "more": {"seed": 1}, "name": "a=b",
+    }  # fmt: skip
+    for text in ("picture", "=1", "a b=1", "more={"):
+        with pytest.raises(ECGError):
+            stated_options([text])
+    with pytest.raises(ECGError, match="found 'x=2' after another of it"):
+        stated_options(["x=1", "x=2"])
 
 
 @pytest.mark.parametrize(
