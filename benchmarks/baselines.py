@@ -24,9 +24,10 @@ import pandas as pd
 from datasets import concatenate_datasets
 
 from ecgllm.corpora import build_questions, prepare
-from ecgllm.evaluation.baselines import BASELINES, Baseline
+from ecgllm.evaluation.baselines import Baseline, baselines_for, encoders_of
 from ecgllm.evaluation.finding_questions import finding_row
 from ecgllm.evaluation.material import Material, Settings
+from ecgllm.evaluation.models import model_of
 from ecgllm.evaluation.predictions import planned
 from ecgllm.intervals import auroc, macro_auroc
 
@@ -80,16 +81,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpora", nargs="+", metavar="NAME=FOLDER")
     parser.add_argument("--least", type=int, default=5)
+    parser.add_argument("--checkpoint", type=Path, help="folder of a model, for regressions on its encoder")
     parser.add_argument("--only", nargs="+", help="names of baselines")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
     corpus = concatenate_datasets([prepare(*named.split("=", 1)) for named in given.corpora])
     no_questions = build_questions(corpus.select([]), per_record=1)
-    material = Material(corpus, no_questions, Settings(least=given.least))
+    encoders = {} if given.checkpoint is None else encoders_of(model_of(str(given.checkpoint)))
+    material = Material(corpus, no_questions, Settings(least=given.least), encoders)
     rows = asked_of_all(material)
     print(f"{len(corpus)} records, {len(rows)} questions about {rows['finding'].nunique()} findings")
     found, macros = {}, {}
-    for baseline in BASELINES:
+    for baseline in baselines_for(material):
         if given.only and baseline.name not in given.only:
             continue
         began = time.time()

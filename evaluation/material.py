@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,8 +11,12 @@ import numpy as np
 from datasets import Dataset
 
 from ..findings import VOCABULARY
+from ..signals import ECGRecord
 from .labels_of_records import RecordLabels
 from .shown_ecgs import ShownECGs
+
+Encoders = Mapping[str, Callable[[Sequence[ECGRecord]], np.ndarray]]
+"""Name -> records to float [records, size], NaN where a record is refused."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,13 @@ class Settings:
 @dataclass(frozen=True)
 class Material:
     """corpus: records, as `prepare` makes them, of one source or several. questions: with `QUESTION_FEATURES`, about
-    these records; a yes or no about one record has "yes" or "no" as its only answer."""
+    these records; a yes or no about one record has "yes" or "no" as its only answer. encoders: of the model that is
+    evaluated, for baselines on what they give."""
 
     corpus: Dataset
     questions: Dataset
     settings: Settings = field(default_factory=Settings)
+    encoders: Encoders = field(default_factory=dict, hash=False, compare=False, repr=False)
 
     @cached_property
     def ecgs(self) -> ShownECGs:

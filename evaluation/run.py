@@ -14,7 +14,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from .. import __version__
 from ..atomic_writing import LOCK, OWNER, owned, write_json
 from ..errors_ecgllm import ECGError
 from .asking import ask, read_predictions, write_predictions
+from .baselines import encoders_of
 from .failures import examples
 from .material import Material
 from .protocol import Model
@@ -83,6 +84,8 @@ def evaluate_to_folder(
         model = load(name)
         identity = getattr(model, "identity", None) or model.name
         _begin(folder, {"model": identity, "material": material_hash(material)})
+        if options.baselines:
+            material = replace(material, encoders=encoders_of(model, material.settings.seed))
         found = evaluate(
             model if options.processes <= 1 else partial(load, name),
             material,

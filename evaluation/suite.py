@@ -18,7 +18,7 @@ import pandas as pd
 
 from ..errors_ecgllm import ECGError
 from .asking import ask
-from .baselines import BASELINES
+from .baselines import baselines_for
 from .figures import SectionFigures
 from .material import Material
 from .predictions import PREDICTIONS
@@ -28,6 +28,7 @@ from .sections import (
     consistency,
     findings,
     groups,
+    label_sets,
     language,
     questions,
     reliance,
@@ -42,6 +43,7 @@ SECTIONS: tuple[ModuleType, ...] = (
     questions,
     yes_and_no,
     findings,
+    label_sets,
     language,
     consistency,
     unanswerable,
@@ -118,10 +120,15 @@ def chosen_sections(names: Sequence[str] | None) -> list[ModuleType]:
 
 
 def beside(answered: pd.DataFrame, material: Material) -> list[pd.DataFrame]:
-    """The rows of `_WITH_BASELINES` as each baseline answers them."""
-    own = answered[answered["section"].isin(_WITH_BASELINES) & (answered["condition"] == "true")]
+    """The rows of `_WITH_BASELINES` as each baseline answers them; those of label sets, too, where it learned nothing
+    of their records."""
+    true = answered[answered["condition"] == "true"]
     tables = []
-    for baseline in BASELINES:
+    for baseline in baselines_for(material):
+        zero_shot = (label_sets.NAME,) if baseline.ranks and not baseline.fitted else ()
+        own = true[true["section"].isin((*_WITH_BASELINES, *zero_shot))]
+        if own.empty:
+            continue
         found = baseline.answers(own, material)
         table = own.assign(by=baseline.name, answer=None, probability=float("nan"), refused=None)
         # What sees no ECG gives all records of a question the same: an AUROC of .5 by construction, and not shown.

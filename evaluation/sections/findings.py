@@ -169,6 +169,8 @@ def _table(found: dict[str, dict[str, Any]]) -> Table:
                      counts["negatives"], *cells))  # fmt: skip
     several = [f"{by}: {found[by]['findings']}" for by in others]
     note = f"Others' means are over the findings that they score ({', '.join(several)})." if several else ""
+    if any(by.startswith("fitted") for by in others):
+        note += " What is called fitted was fitted on these records' own labels, in folds by patient."
     return Table("AUROC of P(yes), a finding", head, rows, note)
 
 
