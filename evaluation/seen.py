@@ -43,7 +43,10 @@ class Seen:
         if self.declared:
             warnings.append("Chosen on these: settings of the model were chosen on these records.")
         if not self.noted:
-            warnings.append("Not known: nobody noted which records this model was trained on; it may have seen these.")
+            warnings.append(
+                "Not known: nobody noted which records this model was trained on, beside what it says itself; it may have "
+                "seen these."
+            )
             return protocol, warnings
         if self.trained:
             done = "are left out" if self.left_out else "are asked about all the same"
