@@ -35,7 +35,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 def ship(run: str | Path, folder: str | Path, section: str | None = None) -> None:
     """Write the checkpoint at the root of a run to `folder`, which is replaced as a whole.
 
-    Args: section: Markdown, added to the card before its limits, such as what `benchmarks/shipped.py` writes.
+    Args: section: Markdown, added to the card before its limits, such as the `report.md` of `ecgllm evaluate`.
     Code is linked where `folder` lies in the package, and copied elsewhere.
     Raises: FileNotFoundError or ValueError for a run that may not ship; see the module.
     """
@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m ecgllm.training.ship", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="output of `ecgllm train`")
     parser.add_argument("folder", type=Path, help="folder to write, replaced whole: checkpoints/ecgllm-tiny")
-    parser.add_argument("--section", type=Path, help="Markdown for the card, as benchmarks/shipped.py writes")
+    parser.add_argument("--section", type=Path, help="Markdown for the card, such as the report.md of `ecgllm evaluate`")
     given = parser.parse_args(arguments)
     try:
         section = None if given.section is None else given.section.read_text(encoding="utf-8")
