@@ -52,8 +52,8 @@ SECTIONS: tuple[ModuleType, ...] = (
     groups,
     against,
 )
-"""In the order of the report; each has NAME, TITLE and figures, a plan
-if it asks something, and READ_SECTIONS if it reads the answers of other sections."""
+"""In the order of the report. Each has NAME, TITLE and figures, a plan if it asks something, and READ_SECTIONS if it
+reads the answers of other sections."""
 _WITH_BASELINES = ("questions", "findings")
 
 

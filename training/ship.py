@@ -95,7 +95,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m ecgllm.training.ship", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="output of `ecgllm train`")
     parser.add_argument("folder", type=Path, help="folder to write, replaced whole: checkpoints/ecgllm-tiny")
-    parser.add_argument("--section", type=Path, help="Markdown for the card, such as the report.md of `ecgllm evaluate`")
+    parser.add_argument(
+        "--section", type=Path, help="Markdown for the card, such as the report.md of `ecgllm evaluate`"
+    )
     given = parser.parse_args(arguments)
     try:
         section = None if given.section is None else given.section.read_text(encoding="utf-8")

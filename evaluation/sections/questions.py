@@ -7,6 +7,7 @@ sensitivity, specificity, what a yes is worth at the sampled balance and at the 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from ..material import Material
 from ..predictions import YES_NO, planned
 
 NAME, TITLE = "questions", "Questions with the true ECG"
-SHOWN = 20
-"""How often an attribute is asked about to stand in a table."""
+SHOWN, MOST = 20, 15
+"""How often an attribute is asked about to stand in a table; most lines of confusions."""
 
 
 def plan(material: Material) -> pd.DataFrame:
@@ -65,6 +66,9 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     if known:
         note = f"Those asked about {SHOWN} times or more; all are in metrics.json."
         tables.append(_by(answered[answered["attribute"].isin(known)], "attribute", "Exact match by attribute", note))
+    if len(mistaken := _mistaken(model)):
+        tables.append(mistaken_table(mistaken))
+        values["mistaken"] = [{"label": label, "answer": answer, "times": times} for label, answer, times in mistaken]
     unread = int(model["answers"].map(lambda one: one is None).sum())
     refused = int(model["refused"].notna().sum())
     values |= {"questions": len(model), "unreadable": unread, "refused": refused}
@@ -98,6 +102,18 @@ def _by(answered: pd.DataFrame, column: str, title: str, note: str = "") -> Tabl
         cells = [share_right(_that_answers(own[own["by"] == other])) for other in others]
         rows.append((str(name), share_right(model), len(model), *cells))
     return Table(title, (column, "right", "questions", *others), rows, note)
+
+
+def _mistaken(model: pd.DataFrame) -> list[tuple[str, str, int]]:
+    """(Right answer, what was answered, how often) of wrong answers that are neither yes nor no, the commonest first."""
+    wrong = model[model["right"].eq(False) & model["candidates"].isna()]
+    pairs = Counter((", ".join(row.expected), ", ".join(row.answers)) for row in wrong.itertuples())
+    return [(*pair, times) for pair, times in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def mistaken_table(mistaken: list[tuple[str, str, int]]) -> Table:
+    note = f"The commonest {MOST} of {len(mistaken)}; all are in metrics.json." if len(mistaken) > MOST else ""
+    return Table("Taken for", ("right answer", "what it answers", "times"), list(mistaken[:MOST]), note)
 
 
 def _that_answers(rows: pd.DataFrame) -> pd.DataFrame:
