@@ -67,7 +67,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         note = f"Those asked about {SHOWN} times or more; all are in metrics.json."
         tables.append(_by(answered[answered["attribute"].isin(known)], "attribute", "Exact match by attribute", note))
     if len(mistaken := _mistaken(model)):
-        tables.append(mistaken_table(mistaken))
+        tables.append(_mistaken_table(mistaken))
         values["mistaken"] = [{"label": label, "answer": answer, "times": times} for label, answer, times in mistaken]
     unread = int(model["answers"].map(lambda one: one is None).sum())
     refused = int(model["refused"].notna().sum())
@@ -105,13 +105,13 @@ def _by(answered: pd.DataFrame, column: str, title: str, note: str = "") -> Tabl
 
 
 def _mistaken(model: pd.DataFrame) -> list[tuple[str, str, int]]:
-    """(Right answer, what was answered, how often) of wrong answers that are neither yes nor no, the commonest first."""
+    """(Right answer, what was answered, how often) of wrong answers other than yes and no, the commonest first."""
     wrong = model[model["right"].eq(False) & model["candidates"].isna()]
     pairs = Counter((", ".join(row.expected), ", ".join(row.answers)) for row in wrong.itertuples())
     return [(*pair, times) for pair, times in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))]
 
 
-def mistaken_table(mistaken: list[tuple[str, str, int]]) -> Table:
+def _mistaken_table(mistaken: list[tuple[str, str, int]]) -> Table:
     note = f"The commonest {MOST} of {len(mistaken)}; all are in metrics.json." if len(mistaken) > MOST else ""
     return Table("Taken for", ("right answer", "what it answers", "times"), list(mistaken[:MOST]), note)
 
