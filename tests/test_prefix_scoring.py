@@ -183,6 +183,24 @@ def test_a_model_that_does_not_read_on_is_asked_with_whole_prompts(built: tuple[
 
 
 @of("llama")
+def test_questions_that_stand_before_their_ecgs_share_nothing(
+    built: tuple[Any, Any], make_ecg: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, processor = built
+
+    def build(question: str, ecgs: list[Any]) -> list[dict[str, Any]]:
+        parts = [{"type": "text", "text": f"{question} "}, *({"type": "ecg", "ecg": ecg} for ecg in ecgs)]
+        return [{"role": "user", "content": parts}]
+
+    monkeypatch.setattr(processor, "build_conversation", build, raising=False)
+    ecgs = prepared(processor, make_ecg)
+    expected = one_by_one(model, processor, ecgs)
+    scorer = AnswerScorer(model, processor)
+    assert_same(scorer.score(*asked_of(ecgs)), expected)
+    assert scorer.reads_on
+
+
+@of("llama")
 def test_encoded_ecgs_are_not_encoded_again(built: tuple[Any, Any], make_ecg: Callable) -> None:
     model, processor = built
     scorer = AnswerScorer(model, processor)
