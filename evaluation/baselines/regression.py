@@ -40,9 +40,11 @@ def of_measurements(material: Material, record_ids: list[str]) -> np.ndarray:
 
 
 def of_encoder(name: str) -> Features:
-    """float [records, size]: what one of `Material.encoders` gives; each record is encoded once."""
+    """float [records, size]: what one of `Material.encoders` gives, NaN without it; each record is encoded once."""
 
     def features(material: Material, record_ids: list[str]) -> np.ndarray:
+        if name not in material.encoders:
+            return np.full((len(record_ids), 1), np.nan)  # nothing is answered
         known = _KNOWN.setdefault(material, {}).setdefault(name, {})
         new = [record_id for record_id in record_ids if record_id not in known]
         for start in range(0, len(new), 256):  # so that few records are in memory together
