@@ -23,6 +23,16 @@ def by_whom(answered: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {name: answered[answered["by"] == name] for name in names}
 
 
+def named(by: str) -> str:
+    """Whose answers, in a sentence: "the model", or a baseline's name."""
+    return "the model" if by == MODEL else by
+
+
+def sentence(text: str) -> str:
+    """With a capital, however it begins."""
+    return text[0].upper() + text[1:]
+
+
 def judged(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows whose answer is right or wrong: not refused, to a question that has a right answer."""
     return rows[rows["refused"].isna() & rows["expected"].notna()]
@@ -51,7 +61,7 @@ def missing_sentence(by: str, rows: pd.DataFrame) -> list[str]:
     if not counts["refused"] and not counts["unread"]:
         return []
     unread = f"{counts['unread']} answers could not be read"
-    return [f"Of {counts['asked']} questions {by} refused {counts['refused']}; {unread}."]
+    return [f"Of {counts['asked']} questions {named(by)} refused {counts['refused']}; {unread}."]
 
 
 def says_yes(rows: pd.DataFrame) -> pd.Series:

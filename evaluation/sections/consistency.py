@@ -24,7 +24,7 @@ from ..finding_questions import finding_row
 from ..material import Material
 from ..predictions import planned
 from ..protocol import ShownECG
-from ..tallies import by_whom, left_out, missing_sentence, read, says_yes
+from ..tallies import by_whom, left_out, missing_sentence, named, read, says_yes, sentence
 
 NAME, TITLE = "consistency", "Consistency: answers about one ECG, held against each other and against measurements"
 LABELS = "labels of the corpus"
@@ -216,7 +216,7 @@ def _pairs_table(by: str, found: dict[str, Any]) -> Table:
     lines.sort(key=lambda line: -line[3])
     columns = ("kind", "findings", "records", "contradictions", "share", "by chance")
     note = f"The {_SHOWN} pairs with most of {len(lines)} with any; all of them are in metrics.json."
-    return Table(f"Findings that contradict each other, answers of {by}", columns, lines[:_SHOWN], note)
+    return Table(f"Findings that contradict each other, answers of {named(by)}", columns, lines[:_SHOWN], note)
 
 
 def _measured_table(by: str, found: dict[str, Any], labels: dict[str, Any]) -> Table:
@@ -231,7 +231,7 @@ def _measured_table(by: str, found: dict[str, Any], labels: dict[str, Any]) -> T
         "Share: of the records that are said to show it and in which it was measured. The measurements are those of "
         "`ecgllm.signals.measure`, from the ECG that was shown; each must miss the limit by more than its own error."
     )
-    return Table(f"Findings against measurements, answers of {by}", columns, lines, note)
+    return Table(f"Findings against measurements, answers of {named(by)}", columns, lines, note)
 
 
 def _sentence(by: str, found: dict[str, Any]) -> str:
@@ -243,4 +243,4 @@ def _sentence(by: str, found: dict[str, Any]) -> str:
     ):
         if part["share"] is not None:
             parts.append(f"{words.format(format(part['share'].value, '.0%'))} (by chance {part['by_chance']:.0%})")
-    return f"{by} {'; it '.join(parts)}." if parts else f"{by} says yes to none of these findings."
+    return sentence(f"{named(by)} {'; it '.join(parts) or 'says yes to none of these findings'}.")

@@ -30,11 +30,13 @@ from ..tallies import (
     by_whom,
     left_out,
     missing_sentence,
+    named,
     patients_of,
     read,
     right_difference,
     right_share,
     says_yes,
+    sentence,
     share_of,
 )
 
@@ -228,7 +230,7 @@ def _wordings_table(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> Table
         "Says otherwise: the finding is said to be there in one of the two wordings only, a negated question's answer "
         "being turned. By chance: the same of answers that are yes as often and know nothing of each other."
     )
-    return Table(f"Wordings, answers of {by}", columns, lines, note)
+    return Table(f"Wordings, answers of {named(by)}", columns, lines, note)
 
 
 def _groups_table(by: str, found: dict[str, Any]) -> Table:
@@ -243,14 +245,14 @@ def _groups_table(by: str, found: dict[str, Any]) -> Table:
         "Consistent: one answer to all paraphrases. Follows: another answer with an ECG that has the other answer. "
         "The four are those of arXiv 2603.20985."
     )
-    return Table(f"Consistency and the ECG, answers of {by}", ("of the questions", "share"), lines, note)
+    return Table(f"Consistency and the ECG, answers of {named(by)}", ("of the questions", "share"), lines, note)
 
 
 def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
     parts = []
     steady, follows = found["consistent"], found["follows_the_ecg"]
     if steady is not None:
-        parts.append(f"{by} gives one answer to all paraphrases of {steady.value:.0%} of the questions")
+        parts.append(f"{named(by)} gives one answer to all paraphrases of {steady.value:.0%} of the questions")
     if follows is not None:
         parts.append(f"with an ECG that has the other answer it turns {follows.value:.0%} of its answers")
     negated = found["wordings"].get(NEGATION, {}).get("otherwise")
@@ -258,5 +260,5 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
         parts.append(f"negation turns {1 - negated.value:.0%}")
     if found["quadrants"] is not None:
         parts.append(f"most questions are: {QUADRANTS[found['quadrants']['model']]}")
-    sentences = [f"{'; '.join(parts)}."] if parts else [f"{by} answered none of these questions."]
-    return [*sentences, *missing_sentence(by, rows[rows["condition"] == "true"])]
+    first = "; ".join(parts) or f"{named(by)} answered none of these questions"
+    return [sentence(f"{first}."), *missing_sentence(by, rows[rows["condition"] == "true"])]

@@ -19,7 +19,18 @@ from ..figures import Chart, SectionFigures, Series, Table
 from ..finding_questions import balanced_sample, finding_row
 from ..material import Material
 from ..predictions import planned
-from ..tallies import by_whom, is_right, left_out, missing_sentence, right_difference, right_share, share_of, yes_auroc
+from ..tallies import (
+    by_whom,
+    is_right,
+    left_out,
+    missing_sentence,
+    named,
+    right_difference,
+    right_share,
+    sentence,
+    share_of,
+    yes_auroc,
+)
 
 NAME, TITLE = "signal_faults", "Signals: faults of recording"
 TRUE = "true"
@@ -97,7 +108,7 @@ def _table(by: str, found: dict[str, Any]) -> Table:
         "were refused in neither. Right of all: a refusal counts as no right answer. AUROC of P(yes), all findings "
         "together. Noise in mV, root mean square over all leads."
     )
-    return Table(f"Faults of recording, answers of {by}", columns, lines, note)
+    return Table(f"Faults of recording, answers of {named(by)}", columns, lines, note)
 
 
 def _charts(by: str, found: dict[str, Any]) -> list[Chart]:
@@ -109,15 +120,16 @@ def _charts(by: str, found: dict[str, Any]) -> list[Chart]:
         series = [_noise_series(found, family, key) for family in NOISES]
         series = [each for each in series if each.x]
         if series:
-            charts.append(Chart(f"{title}, {by}", "lines", series, "noise, mV (root mean square)", key, chance))
-    named = {
+            charts.append(Chart(f"{title}, {named(by)}", "lines", series, "noise, mV (root mean square)", key, chance))
+    others = {
         f"{FAULTS[name].family}: {FAULTS[name].level}": own["right"]
         for name, own in found.items()
         if name != TRUE and FAULTS[name].family not in NOISES and own["right"] is not None
     }
-    if named:
-        series = [Series(by, list(named), list(named.values()))]
-        charts.append(Chart(f"Right answers under other faults, {by}", "dots", series, y_label="right", chance=0.5))
+    if others:
+        series = [Series(by, list(others), list(others.values()))]
+        title = f"Right answers under other faults, {named(by)}"
+        charts.append(Chart(title, "dots", series, y_label="right", chance=0.5))
     return charts
 
 
@@ -137,7 +149,7 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
     if found[TRUE]["right"] is not None and differences:
         worst = min(differences, key=lambda name: differences[name].value)
         sentences.append(
-            f"{by} is right in {found[TRUE]['right'].value:.0%} with the true ECG; of what it still answers "
+            f"{named(by)} is right in {found[TRUE]['right'].value:.0%} with the true ECG; of what it still answers "
             f"'{worst}' costs most ({differences[worst].value:+.0%})."
         )
     starts = []
@@ -146,7 +158,6 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
         if first["any"] is not None:
             half = "never half of them" if first["half"] is None else f"half of them at {first['half']}"
             starts.append(f"{family} from {first['any']} on ({half})")
-    sentences.append(
-        f"{by} begins to refuse under {'; '.join(starts)}." if starts else f"{by} refuses under no fault by its level."
-    )
-    return [*sentences, *missing_sentence(by, rows)]
+    begins = f"begins to refuse under {'; '.join(starts)}" if starts else "refuses under no fault by its level"
+    sentences.append(f"{named(by)} {begins}.")
+    return [*map(sentence, sentences), *missing_sentence(by, rows)]

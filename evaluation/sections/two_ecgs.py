@@ -25,10 +25,12 @@ from ..tallies import (
     is_right,
     left_out,
     missing_sentence,
+    named,
     read,
     right_difference,
     right_share,
     says_yes,
+    sentence,
     share_of,
 )
 
@@ -206,24 +208,28 @@ def _orders_table(by: str, found: dict[str, Any]) -> Table:
         "Change: new, resolved, faster, longer and so on in the second; one of the two: what the first shows, or the "
         "second. Shares are of right answers unless the line says of what."
     )
-    return Table(f"Order, answers of {by}", columns, lines, note)
+    return Table(f"Order, answers of {named(by)}", columns, lines, note)
 
 
 def _prompts_table(by: str, found: dict[str, Any]) -> Table:
     lines = [
-        (name, PROMPTS.get(name, "the model's own"), own["asked"], own["refused"] + own["unread"], own["right"],
-         own["difference"], own.get("p_value_holm"))
+        (name, _in_a_line(PROMPTS.get(name, "the model's own")), own["asked"], own["refused"] + own["unread"],
+         own["right"], own["difference"], own.get("p_value_holm"))
         for name, own in found["prompts"].items()
     ]  # fmt: skip
     columns = ("prompt", "words", "asked", "not answered", "right", "beside own", "p (Holm)")
     note = "The same questions about the same ECGs in each. Differences are paired, p-values adjusted for all prompts."
-    return Table(f"Prompts, answers of {by}", columns, lines, note)
+    return Table(f"Prompts, answers of {named(by)}", columns, lines, note)
+
+
+def _in_a_line(prompt: str) -> str:
+    return " / ".join(prompt.split("\n"))
 
 
 def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
     parts = []
     if (turned := found["turned_with_order"]) is not None:
-        parts.append(f"{by} turns {turned.value:.0%} of the answers that another order of the two ECGs turns")
+        parts.append(f"{named(by)} turns {turned.value:.0%} of the answers that another order of the two ECGs turns")
     if (seen := found["change_seen_in_the_same_ecg"]) is not None:
         parts.append(f"it sees a change between an ECG and itself in {seen.value:.0%}")
     formats = {name: own["right"].value for name, own in found["prompts"].items() if own["right"] is not None}
@@ -231,5 +237,5 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
         parts.append(
             f"over prompts its accuracy lies between {min(formats.values()):.3f} and {max(formats.values()):.3f}"
         )
-    first = f"{'; '.join(parts)}." if parts else f"{by} answered none of these questions."
-    return [first, *missing_sentence(by, rows)]
+    first = "; ".join(parts) or f"{named(by)} answered none of these questions"
+    return [sentence(f"{first}."), *missing_sentence(by, rows)]

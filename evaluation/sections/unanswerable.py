@@ -19,7 +19,7 @@ from ..figures import Chart, SectionFigures, Series, Table
 from ..finding_questions import balanced_sample, finding_row
 from ..material import Material
 from ..predictions import YES_NO, planned
-from ..tallies import by_whom, patients_of, says_yes, share_of
+from ..tallies import by_whom, named, patients_of, says_yes, sentence, share_of
 from ..unanswerable_questions import UNANSWERABLE, says_it_does_not_know
 
 NAME, TITLE = "unanswerable", "Questions that have no answer here"
@@ -171,7 +171,7 @@ def _table(by: str, found: dict[str, Any]) -> Table:
         "and more, where the model gave a probability. 'None' and 'no' are answers: they say that there is nothing, "
         "not that nobody can know. The last line is of questions that have an answer."
     )
-    return Table(f"Questions without an answer, answers of {by}", columns, lines, note)
+    return Table(f"Questions without an answer, answers of {named(by)}", columns, lines, note)
 
 
 def _examples(answered: pd.DataFrame) -> Table:
@@ -181,7 +181,15 @@ def _examples(answered: pd.DataFrame) -> Table:
     lines = []
     for _, own in rows.groupby("question", sort=False):
         counts = own["answer"].value_counts()
-        lines.append((own["wording"].iloc[0], own["question"].iloc[0], counts.index[0], int(counts.iloc[0]), len(own)))
+        lines.append(
+            (
+                own["wording"].iloc[0],
+                own["question"].iloc[0],
+                " ".join(counts.index[0].split()),
+                int(counts.iloc[0]),
+                len(own),
+            )
+        )
     columns = ("about", "question", "commonest answer", "given", "of")
     return Table("Answered in words", columns, lines)
 
@@ -189,11 +197,11 @@ def _examples(answered: pd.DataFrame) -> Table:
 def _sentences(by: str, found: dict[str, Any]) -> list[str]:
     every, surer = found["all"], found["surer_where_there_is_an_answer"]
     if every["answered"] is None:
-        return [f"{by} was asked no question without an answer."]
-    first = f"{by} answers {every['answered'].value:.0%} of {every['asked']} questions that have no answer"
+        return [sentence(f"{named(by)} was asked no question without an answer.")]
+    first = f"{named(by)} answers {every['answered'].value:.0%} of {every['asked']} questions that have no answer"
     if every["yes"] is not None:
         first += f", and says yes to {every['yes'].value:.0%} of those of yes or no that it answers"
-    sentences = [f"{first}; it refused {every['refused']}."]
+    sentences = [sentence(f"{first}; it refused {every['refused']}.")]
     if surer is not None:
         sentences.append(
             f"How sure it is tells them from questions that have an answer with an AUROC of {surer.value:.2f} (0.5 is "

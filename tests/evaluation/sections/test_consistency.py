@@ -165,4 +165,4 @@ def test_refusals_are_counted_and_nothing_is_read_into_them(planned, material, a
     assert any(f"refused {model['rows']['refused']}" in each for each in figures.sentences)
     assert model["exclusive"]["records"].number == planned["group"].nunique() - len(refused)
     nothing = consistency.figures(answer(planned, lambda row: None), material)
-    assert nothing.sentences[0] == "model says yes to none of these findings."
+    assert nothing.sentences[0] == "The model says yes to none of these findings."

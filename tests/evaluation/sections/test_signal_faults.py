@@ -41,7 +41,7 @@ def test_accuracy_falls_where_the_model_no_longer_sees(planned, material, answer
     lines = {series.name: series for series in figures.charts[0].series}
     assert lines["muscle noise"].x == [0, 0.05, 0.1, 0.2, 0.5, 1]
     assert [one.value for one in lines["muscle noise"].values] == [1, 1, 1, 1, 0.5, 0.5]
-    assert figures.sentences[-1] == "model refuses under no fault by its level."
+    assert figures.sentences[-1] == "The model refuses under no fault by its level."
 
 
 def test_refusals_are_told_from_wrong_answers_and_by_level(planned, material, answer, sees):
