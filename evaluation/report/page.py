@@ -117,7 +117,7 @@ def _width(head: str, cells: list[Shown], widest: int, below: bool) -> float:
     needed = [_BOLD * _length(word) for word in head.split()] + [_BOLD * _length(head) / 2]  # a head takes two lines
     for cell in cells:
         if not cell.number:
-            needed.append(min(_length(cell.text), widest))
+            needed += [min(_length(cell.text), widest), *(_length(word) for word in re.split(r"[\s/-]", cell.text))]
         else:
             needed.append(max(_length(cell.value), _length(cell.interval)) if below else _length(cell.text))
     return round(min(max(needed), 2 * widest) + _PADDING, 1)

@@ -150,7 +150,8 @@ def test_a_browser_shows_it(report: Path, browser: Any, width: int) -> None:
     assert not page.evaluate("[...document.images].filter(each => !each.complete || !each.naturalWidth).length")
     page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    # Words of a chart stay inside it, and no cell runs over its neighbour.
+    # Words of a chart stay inside it, those of a cell beside their neighbour and in one piece.
+    page.add_style_tag(content="th, td { overflow-wrap: normal }")
     outside = """[...document.querySelectorAll('svg text')].filter(each => {
         const own = each.getBoundingClientRect(), all = each.closest('svg').getBoundingClientRect();
         return own.left < all.left - 2 || own.right > all.right + 2;
