@@ -34,6 +34,8 @@ def yes_probabilities(
     Args: questions, ecg_ids: what is asked, and the records that it is asked about. signals: holds all of them;
         encoded ones (`encode_signals`) are not encoded again. batch_size: rows per call of the model.
     """
+    # A column of a data set selects itself anew for every row that is asked for.
+    questions, ecg_ids = list(questions), list(ecg_ids)
     scorer = AnswerScorer(model, processor, batch_size)
     found = np.empty(len(questions))
     for rows, ecgs in in_portions(ecg_ids, signals):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import Dataset
+from datasets.arrow_dataset import Column
 
 from ecgllm.corpora import records_to_corpus
 from ecgllm.pipeline_ecgllm import ECGTextToTextPipeline
@@ -54,6 +55,10 @@ def test_probabilities_are_those_of_the_pipeline(
     for batch_size in (1, 3):
         found = yes_probabilities(model, processor, QUESTIONS, IDS, signals, batch_size)
         np.testing.assert_allclose(found, expected, atol=2e-5)
+    columns = Dataset.from_dict({"question": QUESTIONS, "ecg_ids": IDS})
+    monkeypatch.setattr(Column, "__getitem__", lambda column, row: pytest.fail("a column is read row by row"))
+    found = yes_probabilities(model, processor, columns["question"], columns["ecg_ids"], signals)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
     # A language model that gives all logits or none.
     for module in ("scoring_ecgllm", "prefix_cache_ecgllm"):
         monkeypatch.setattr(f"ecgllm.{module}.takes_positions", lambda model: False)
