@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +210,15 @@ _PROCESS: dict[str, Any] = {}
 def _load_in_process(model: Callable[[], Model], ecgs: ShownECGs, processes: int) -> None:
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(max((os.cpu_count() or 1) // processes, 1))
     _PROCESS.update(model=model(), ecgs=ecgs)
+
+
+def _end_with_parent() -> None:
+    """A process of the pool waits for work for ever, also from a parent that was killed."""
+    parent_process().join()
+    os._exit(1)
 
 
 def _answer_in_process(asked: list[Asked], path: Path) -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,8 +69,6 @@ def test_a_function_is_evaluated_and_its_figures_follow_from_the_predictions(
     table = read_predictions(tmp_path / "report" / "predictions.parquet")
     own = table[(table["section"] == "findings") & (table["attribute"] == "atrial fibrillation")]
     expected = roc_auc_score([one == ["yes"] for one in own["expected"]], own["p_yes"])
-    import json
-
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
     found = metrics["sections"]["findings"]["values"]["model"]["auroc"]["atrial fibrillation"]["value"]
     assert found == pytest.approx(expected, abs=1e-6)
@@ -114,7 +118,41 @@ def test_refusals_name_what_was_found(
     monkeypatch.chdir(folder)
     code, _, err = run(capsys, "evaluate", *arguments, "-o", tmp_path / "report")
     assert code == 2
-    import re
-
     assert re.search(message, err), err
     assert not (tmp_path / "report" / "index.html").exists()
+
+
+SLEEPS = """
+import os, pathlib, time
+
+def answer(records, questions):
+    pathlib.Path(__file__).with_name(f"{os.getpid()}.pid").touch()
+    time.sleep(0.5)
+    return ["no"] * len(questions)
+"""
+
+
+@pytest.mark.slow
+def test_processes_end_with_the_one_that_was_killed_and_the_run_goes_on(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(SLEEPS)
+    options = ["--sections", "questions,findings", "--no-baselines", "--processes", "2"]
+    model, report = f"{tmp_path / 'model.py'}:answer", tmp_path / "report"
+    command = [sys.executable, "-m", "ecgllm.cli", "evaluate", model, folder / "corpus", "-o", report, *options]
+    started = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    answers = report / "answers"
+    waited_for(lambda: len(list(tmp_path.glob("*.pid"))) == 2 and any(answers.glob("*.parquet")))
+    started.kill()
+    started.wait()
+    children = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    waited_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+    done = len(list(answers.glob("*.parquet")))
+    (tmp_path / "model.py").write_text(SLEEPS.replace("time.sleep(0.5)", "time.sleep(0)"))
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    assert done and (report / "index.html").is_file()
+
+
+def waited_for(happens: Callable[[], bool], seconds: float = 400) -> None:
+    end = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.2)
