@@ -184,6 +184,7 @@ def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
         prompts[name]["p_value_holm"] = float(p_value)
     return {
         "orders": orders,
+        "in_one_order_only": int((~true["group"].isin(own.loc[own["condition"] == "swapped", "group"])).sum()),
         "turned_with_order": share_of(turning, turned, level),
         "right_in_both_orders": share_of(turning, both, level),
         "change_seen_in_the_same_ecg": share_of(same, says_yes(same), level),
@@ -206,7 +207,9 @@ def _orders_table(by: str, found: dict[str, Any]) -> Table:
     columns = ("ECGs", "asked about", "asked", "not answered", "share")
     note = (
         "Change: new, resolved, faster, longer and so on in the second; one of the two: what the first shows, or the "
-        "second. Shares are of right answers unless the line says of what."
+        "second. Shares are of right answers unless the line says of what. "
+        f"{found['in_one_order_only']} questions were asked in one order only: the records do not say what is right "
+        "in the other."
     )
     return Table(f"Order, answers of {named(by)}", columns, lines, note)
 

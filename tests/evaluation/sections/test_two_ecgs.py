@@ -77,6 +77,11 @@ def test_a_model_that_reads_both_is_right_in_every_order(planned, material, answ
             assert own["right"].value == 1
     assert found["turned_with_order"].value == found["right_in_both_orders"].value == 1
     assert found["turned_with_order"].number > 40
+    # What the records state decides every question about findings in either order.
+    about_findings = planned["template"] != "compare-measurement"
+    orders = planned[about_findings].groupby("group")["condition"].agg(set)
+    assert all(asked == {"true", "swapped", "same"} for asked in orders)
+    assert found["in_one_order_only"] < 5
     assert found["change_seen_in_the_same_ecg"].value == 0
     assert all(own["right"].value == 1 for own in found["prompts"].values())
 
