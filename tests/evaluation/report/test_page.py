@@ -22,6 +22,7 @@ from ecgllm.signals import ECGRecord
 
 from .figures_of_a_report import MARKUP, about, reliance, sections, undefined
 
+_PATIENCE = 120_000  # ms: a busy machine is no failure
 FIELDS = [field.name for field in fields(ECGRecord) if field.name != "signal"]
 
 
@@ -134,14 +135,17 @@ def browser() -> Iterator[Any]:
     if chromium is None:
         pytest.skip("no Chromium on this machine (Debian: apt install chromium)")
     with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield opened
+        opened = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=_PATIENCE)
+        context = opened.new_context()
+        context.set_default_timeout(_PATIENCE)
+        yield context
         opened.close()
 
 
 @pytest.mark.parametrize("width", [1280, 400])
 def test_a_browser_shows_it(report: Path, browser: Any, width: int) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 900})
+    page = browser.new_page()
+    page.set_viewport_size({"width": width, "height": 900})
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
