@@ -25,63 +25,79 @@ if TYPE_CHECKING:
     from ..evaluation.seen import Seen
 
 
+EvaluatedModel = Annotated[
+    str,
+    typer.Argument(
+        help="Folder or Hub id of a checkpoint; file.py:function; program:COMMAND; https://host/v1#model of a "
+        "server. docs/evaluate.md has an example of each."
+    ),
+]
+Data = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CORPUS|QUESTIONS...",
+        help="Folders of `ecgllm prepare` or `simulate`; or SOURCE=FOLDER of a public corpus as it was unpacked, "
+        "such as ludb=path; or one folder of questions, with --corpus.",
+    ),
+]
+Report = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder of the report; an unfinished one is gone on with.")
+]
+QuestionsCorpus = Annotated[
+    list[str] | None, typer.Option(help="The records that a folder of questions is about; may be repeated.")
+]
+Number = Annotated[int, typer.Option("--questions", help="About so many questions in each part.")]
+Limit = Annotated[int | None, typer.Option(help="Take so many records of each corpus.")]
+Split = Annotated[str | None, typer.Option(help="Only records of this split: train, validation or test.")]
+Sections = Annotated[str | None, typer.Option(help="Only these parts, separated by commas; see the guide.")]
+Least = Annotated[int, typer.Option(help="Patients of either label that a finding needs for an AUROC.")]
+Margin = Annotated[float, typer.Option(help="Difference in accuracy that would be no use, for the verdict.")]
+Against = Annotated[str | None, typer.Option(help="Another model, or the folder of its report on the same questions.")]
+ChosenOn = Annotated[
+    bool,
+    typer.Option("--chosen-on", help="Settings of the model were chosen on these records; the report says so."),
+]
+TrainedRecords = Annotated[
+    Path | None,
+    typer.Option(help="File that a run of `ecgllm train` left; by default looked for beside the checkpoint."),
+]
+KeepTrained = Annotated[
+    bool, typer.Option("--keep-trained", help="Ask about records that the model was trained on, too.")
+]
+Baselines = Annotated[bool, typer.Option("--baselines/--no-baselines", help="Baselines beside the model.")]
+Card = Annotated[
+    bool, typer.Option("--card", help="Write the report's section into the model card of the checkpoint's folder.")
+]
+Processes = Annotated[int, typer.Option(help="Processes that ask; each loads the model.")]
+SettingsOfModel = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="NAME=VALUE",
+        help="A setting of the kind of model, such as ecgs_as=picture or batch_size=16; may be repeated.",
+    ),
+]
+
+
 def evaluate(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="Folder or Hub id of a checkpoint; file.py:function; program:COMMAND; https://host/v1#model of a "
-            "server. docs/evaluate.md has an example of each."
-        ),
-    ],
-    data: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="CORPUS|QUESTIONS...",
-            help="Folders of `ecgllm prepare` or `simulate`; or SOURCE=FOLDER of a public corpus as it was unpacked, "
-            "such as ludb=path; or one folder of questions, with --corpus.",
-        ),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the report; an unfinished one is gone on with.")
-    ],
-    corpus: Annotated[
-        list[str] | None, typer.Option(help="The records that a folder of questions is about; may be repeated.")
-    ] = None,
-    number: Annotated[int, typer.Option("--questions", help="About so many questions in each part.")] = 2000,
-    limit: Annotated[int | None, typer.Option(help="Take so many records of each corpus.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only records of this split: train, validation or test.")] = None,
-    sections: Annotated[str | None, typer.Option(help="Only these parts, separated by commas; see the guide.")] = None,
-    least: Annotated[int, typer.Option(help="Patients of either label that a finding needs for an AUROC.")] = 5,
-    margin: Annotated[
-        float, typer.Option(help="Difference in accuracy that would be no use, for the verdict.")
-    ] = 0.05,
-    against: Annotated[
-        str | None, typer.Option(help="Another model, or the folder of its report on the same questions.")
-    ] = None,
-    chosen_on: Annotated[
-        bool,
-        typer.Option("--chosen-on", help="Settings of the model were chosen on these records; the report says so."),
-    ] = False,
-    trained_records: Annotated[
-        Path | None,
-        typer.Option(help="File that a run of `ecgllm train` left; by default looked for beside the checkpoint."),
-    ] = None,
-    keep_trained: Annotated[
-        bool, typer.Option("--keep-trained", help="Ask about records that the model was trained on, too.")
-    ] = False,
-    baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Baselines beside the model.")] = True,
-    card: Annotated[
-        bool, typer.Option("--card", help="Write the report's section into the model card of the checkpoint's folder.")
-    ] = False,
-    processes: Annotated[int, typer.Option(help="Processes that ask; each loads the model.")] = 1,
-    settings_of_model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with",
-            metavar="NAME=VALUE",
-            help="A setting of the kind of model, such as ecgs_as=picture or batch_size=16; may be repeated.",
-        ),
-    ] = None,
+    model: EvaluatedModel,
+    data: Data,
+    output: Report,
+    corpus: QuestionsCorpus = None,
+    number: Number = 2000,
+    limit: Limit = None,
+    split: Split = None,
+    sections: Sections = None,
+    least: Least = 5,
+    margin: Margin = 0.05,
+    against: Against = None,
+    chosen_on: ChosenOn = False,
+    trained_records: TrainedRecords = None,
+    keep_trained: KeepTrained = False,
+    baselines: Baselines = True,
+    card: Card = False,
+    processes: Processes = 1,
+    settings_of_model: SettingsOfModel = None,
     trust_remote_code: TrustRemoteCode = False,
     language_model: LanguageModel = None,
     seed: Seed = 0,
