@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ... import intervals
+from ...errors_ecgllm import ECGError
 from ..figures import Chart, SectionFigures, Series, Table
 from ..labels_of_records import question_about, template_of
 from ..material import Material
@@ -88,10 +89,10 @@ def _row(
 
 
 def another(material: Material, record_id: str, rng: np.random.Generator) -> str:
-    """A record of another patient, drawn from all. Raises: ValueError where there is no other patient."""
+    """A record of another patient, drawn from all. Raises: ECGError where there is no other patient."""
     records, own = list(material.about), material.patient(record_id)
     if len(set(material.all_patients)) < 2:
-        raise ValueError("all records are of one patient; a random patient's ECG needs another")
+        raise ECGError("all records are of one patient; a random patient's ECG needs another.")
     while True:
         drawn = records[int(rng.integers(len(records)))]
         if material.patient(drawn) != own:

@@ -56,4 +56,4 @@ def test_a_model_that_is_consistent_and_blind_is_dangerous(evaluated: dict[str, 
 
 
 def dangerous(evaluation: Evaluation) -> float:
-    return evaluation.section("language").values["model"]["quadrants"]["consistent, does not follow"].value
+    return evaluation.section("language").values["model"]["quadrants"]["dangerous"].value

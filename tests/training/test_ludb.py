@@ -10,6 +10,7 @@ from .conftest import ROOT, STAGES, run_train
 from .test_run import check_without_the_package
 
 
+@pytest.mark.slow  # what a run does is tested by others, and its recipe by `test_shipped_recipes`
 def test_ludb_tiny_shortened(shared_data: Path, tmp_path: Path) -> None:
     short = [f"stages.{stage}.training.max_steps=3" for stage in STAGES]
     short += [f"stages.{stage}.evaluate=4" for stage in STAGES if stage != "pretrain"]

@@ -277,6 +277,7 @@ def test_taken_up_again_it_does_the_same(write_recipe: Callable[..., Path], tmp_
     assert (run / "pretrain" / "model" / "model.safetensors").read_bytes() == weights
 
 
+@pytest.mark.slow
 def test_questions_are_asked_about_varied_ecgs_where_the_encoder_learns(write_recipe: Callable[..., Path]) -> None:
     stage = {
         "tune_encoder": True, "tune": "frozen", "batch_size": 4, "evaluate": 4, "augment": ALL,
