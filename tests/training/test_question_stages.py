@@ -298,6 +298,7 @@ def test_weighted_questions_are_asked_as_often_as_they_weigh(
         assert counts[name] in (int(weight), int(weight) + 1)
 
 
+@pytest.mark.slow
 def test_confounders_are_matched_only_where_questions_are_debiased(write_recipe: Callable[..., Path]) -> None:
     with pytest.raises(RecipeError, match="match_on is .*but its questions are not de-biased"):
         load_recipe(write_recipe(), ["stages.finetune.match_on=[severity]"])

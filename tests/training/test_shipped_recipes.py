@@ -19,7 +19,7 @@ RECIPES = sorted((ROOT / "recipes").glob("*.yaml")) + EXPERIMENTS
 # Enough for one batch of 32.
 RECORDS = 100
 # All but the paper's form and the classifier: their stages, packed rows and starts are those of `test_run`,
-# `test_start_from`, `test_ludb` and `test_pretrain_stage`.
+# `test_start_from` and `test_pretrain_stage`.
 QUICK = ("paper-small", "ptbxl-classify")
 
 
