@@ -79,6 +79,8 @@ def evaluate_to_folder(
     """
     options = options or Options()
     check_drawing()
+    if options.card and not (Path(name) / "README.md").is_file():
+        raise ECGError(f"{name} is no folder with a README.md, which --card writes into; leave --card out.")
     started = time.monotonic()
     with owned(folder):
         model = load(name)
