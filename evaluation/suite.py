@@ -112,11 +112,16 @@ def figures_of(
 
 
 def chosen_sections(names: Sequence[str] | None) -> list[ModuleType]:
-    """Raises: ECGError for a name that no section has."""
+    """Raises: ECGError for a name that no section has, and for a section that reads answers which nobody asks for."""
     known = {section.NAME: section for section in SECTIONS}
     if unknown := sorted(set(names or ()) - set(known)):
         raise ECGError(f"no section is called {', '.join(unknown)}; there are {', '.join(known)}.")
-    return [section for name, section in known.items() if names is None or name in names]
+    chosen = {name: section for name, section in known.items() if names is None or name in names}
+    for name, section in chosen.items():
+        read = getattr(section, "READ_SECTIONS", ())
+        if read and not set(read) & set(chosen):
+            raise ECGError(f"the section {name} reads the answers of {' and '.join(read)}; name one of these, too.")
+    return list(chosen.values())
 
 
 def beside(answered: pd.DataFrame, material: Material) -> list[pd.DataFrame]:

@@ -143,7 +143,8 @@ def test_other_searches_are_written_too(built: tuple[Any, Any], make_ecg: Callab
 
 @of("llama")
 def test_an_adapter_is_asked_as_it_is(built: tuple[Any, Any], make_ecg: Callable) -> None:
-    peft = pytest.importorskip("peft")
+    import peft
+
     model, processor = built
     ecgs = prepared(processor, make_ecg)
     without = torch.cat(one_by_one(model, processor, ecgs))

@@ -15,9 +15,9 @@ import pandas as pd
 
 from ... import intervals
 from ..figures import Cell, Chart, SectionFigures, Series, Table
-from ..labels_of_records import question_about, template_of
+from ..finding_questions import finding_row
 from ..material import Material
-from ..predictions import YES_NO, planned
+from ..predictions import planned
 
 NAME, TITLE = "findings", "Findings, asked of every record"
 MOST_PER_QUESTION = 10
@@ -30,25 +30,8 @@ def plan(material: Material) -> pd.DataFrame:
     most = max(material.settings.questions * MOST_PER_QUESTION // max(len(names), 1), 1)
     if len(records) > most:
         records = sorted(material.rng(NAME).choice(records, most, replace=False).tolist())
-    return planned([_asked(material, record_id, name) for record_id in records for name in names
-                    if material.labels.of(record_id, name) is not None])  # fmt: skip
-
-
-def _asked(material: Material, record_id: str, name: str) -> dict[str, Any]:
-    return {
-        "section": NAME,
-        "group": f"{name}/{record_id}",
-        "question_id": f"{NAME}/{name}/{record_id}",
-        "template": template_of(name),
-        "attribute": name,
-        "type": "verify",
-        "question": question_about(name),
-        "record_ids": [record_id],
-        "patients": [material.patient(record_id)],
-        "expected": ["yes" if material.labels.of(record_id, name) else "no"],
-        "candidates": list(YES_NO),
-        "finding": name,
-    }
+    known = [(record_id, name, material.labels.of(record_id, name)) for record_id in records for name in names]
+    return planned([finding_row(material, *one, section=NAME) for one in known if one[2] is not None])
 
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:

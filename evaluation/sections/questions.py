@@ -17,6 +17,7 @@ from ... import intervals
 from ..figures import Cell, SectionFigures, Table
 from ..material import Material
 from ..predictions import YES_NO, planned
+from ..tallies import is_right, share_of
 
 NAME, TITLE = "questions", "Questions with the true ECG"
 SHOWN, MOST = 20, 15
@@ -86,7 +87,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
 
 def share_right(rows: pd.DataFrame) -> intervals.Estimate | None:
     """Share of right answers; an answer that could not be read is a wrong one. None of no rows."""
-    return intervals.share(rows["right"].eq(True).to_numpy(), rows["patients"].tolist()) if len(rows) else None
+    return share_of(rows, is_right(rows), intervals.LEVEL)
 
 
 def _shares(rows: pd.DataFrame, column: str) -> dict[str, intervals.Estimate]:

@@ -18,7 +18,7 @@ import pandas as pd
 from ... import intervals
 from ...errors_ecgllm import ECGError
 from ..figures import Chart, SectionFigures, Series, Table
-from ..labels_of_records import question_about, template_of
+from ..finding_questions import finding_row
 from ..material import Material
 from ..predictions import YES_NO, planned
 from ..verdict import verdict
@@ -116,25 +116,15 @@ def _groups(material: Material, number: int, rng: np.random.Generator) -> list[d
         a, b = records[int(rng.choice(some))], records[int(rng.choice(others))]
         if material.patient(a) == material.patient(b):
             continue
-        for record_id, answers in ((a, ("yes", "no")), (b, ("no", "yes"))):
+        columns = {
+            "section": NAME,
+            "group": f"group {len(rows) // 4}",
+            "wording": _GROUPED,
+            "patients": material.patients([a, b]),
+        }
+        for record_id, answers in ((a, (True, False)), (b, (False, True))):
             for name, answer in zip((names[one], names[two]), answers, strict=True):
-                rows.append(
-                    {
-                        "section": NAME,
-                        "group": f"group {len(rows) // 4}",
-                        "wording": _GROUPED,
-                        "question_id": f"{NAME}/{name}/{record_id}",
-                        "template": template_of(name),
-                        "attribute": name,
-                        "type": "verify",
-                        "question": question_about(name),
-                        "record_ids": [record_id],
-                        "patients": material.patients([a, b]),
-                        "expected": [answer],
-                        "candidates": list(YES_NO),
-                        "finding": name,
-                    }
-                )
+                rows.append(finding_row(material, record_id, name, answer, **columns))
     return rows
 
 

@@ -107,6 +107,7 @@ def test_a_question_set_is_asked_about_its_records(
         (("model.py:answer", "elsewhere"), "elsewhere"),
         (("model.py:answer", "ptbxll=somewhere"), "no corpus; known are"),
         (("model.py:answer", "corpus", "--sections", "readings"), "no section is called readings"),
+        (("model.py:answer", "corpus", "--sections", "groups"), "groups reads the answers of questions"),
         (("model.py:answer", "corpus", "--split", "holdout"), "no record is of the split 'holdout'"),
         (("model.py:answer", "questions"), "no corpus"),
         (("model.py:answer", "corpus", "--card"), r"no folder with a README\.md"),
