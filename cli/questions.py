@@ -31,6 +31,7 @@ def questions(
     attributes: Annotated[
         str | None, typer.Option(help="Ask only for these findings, groups and measurements, separated by commas.")
     ] = None,
+    about: Annotated[str, typer.Option(help="Some of findings,leads,measurements. Default: all three.")] = "",
     per_record: Annotated[
         float, typer.Option(help="Questions of each type per record, on average and at most.")
     ] = 4.0,
@@ -46,7 +47,8 @@ def questions(
             if split not in present:
                 raise ECGError(f"{corpus} has no split {split!r}; it has {', '.join(present)}")
             records = records.filter(lambda value: value == split, input_columns="split")
-        chosen = {name: value for name, value in (("types", names(types)), ("attributes", names(attributes))) if value}
+        given = {"types": types, "attributes": attributes, "about": about}
+        chosen = {name: found for name, value in given.items() if (found := names(value))}
         built = build_questions(records, paraphrases=paraphrases, seed=seed, per_record=per_record, **chosen)
         if built.info.description:
             typer.echo(built.info.description, err=True)

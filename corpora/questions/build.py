@@ -29,10 +29,11 @@ from .about_measurements import (
 from .comparisons import compare
 from .sampling import QUESTION_FEATURES, Facts, Rows, facts_of
 
-__all__ = ["QUESTION_FEATURES", "TYPES", "build_questions", "questions_per_type"]
+__all__ = ["ABOUT", "QUESTION_FEATURES", "TYPES", "build_questions", "questions_per_type"]
 
 _SETS = ("train", "test")
 TYPES = ("verify", "choose", "query", "comparison")
+ABOUT = ("findings", "leads", "measurements")
 # Shares of a type's questions, where the corpus names leads and holds measurements; findings have the rest.
 _LEADS, _MEASUREMENTS = 0.15, 0.2
 
@@ -47,6 +48,7 @@ def build_questions(
     min_positives: int = 1,
     attributes: Iterable[str] | None = None,
     phrasings: str | None = None,
+    about: Iterable[str] = ABOUT,
 ) -> Dataset:
     """Ask questions about a corpus.
 
@@ -68,12 +70,14 @@ def build_questions(
         attributes: ask only for these findings, groups and features (`about_measurements.FEATURES`, such as "pr
             interval"). None: all that occur.
         phrasings: the former name of paraphrases.
+        about: any of "findings", "leads" (where a finding is seen) and "measurements". Default: all that the corpus
+            states; what is left out leaves its share to the others.
     Returns: rows with `QUESTION_FEATURES`. type is "verify", "choose", "query", "comparison-verify" and
         "comparison-query" (two records of one patient, the earlier one first) or "comparison-irrelevant-verify" and
         "comparison-irrelevant-query" (of two patients). answers: sorted, lower case; ["yes"], ["no"], ["none"],
         findings, leads ("lead v1") or ranges ("above the normal range").
-    Raises: ValueError for an unknown type, set of paraphrases or attribute, and for numbers of other types than those
-        asked.
+    Raises: ValueError for an unknown type, set of paraphrases, attribute or thing to ask about, and for numbers of
+        other types than those asked.
     """
     per_type = questions_per_type(types, per_record)
     paraphrases = phrasings or paraphrases
@@ -81,6 +85,9 @@ def build_questions(
         raise ECGError(f"paraphrases={paraphrases!r}; expected 'train', 'test' or 'split'")
     if no_per_yes < 0:
         raise ECGError(f"no_per_yes={no_per_yes}; expected a number from 0")
+    about = list(about)
+    if not about or set(about) - set(ABOUT):
+        raise ECGError(f"about={about}; expected some of {', '.join(ABOUT)}")
     attributes = None if attributes is None else {name.lower() for name in attributes}
     features = {feature.name.lower() for feature in FEATURES.values()}
     vocabulary.check_findings((attributes or set()) - features - {"any abnormality", *vocabulary.GROUPS})
@@ -91,7 +98,7 @@ def build_questions(
     for part in _parts(records) if paraphrases == "split" else [records]:
         if paraphrases == "split" and part:
             rows.paraphrases = "train" if part[0].split == "train" else "test"
-        unasked.update(_ask(Stated(part, min_positives, attributes), rows, per_type))
+        unasked.update(_ask(Stated(part, min_positives, attributes), rows, per_type, about))
     dataset = rows.dataset()
     dataset.info.description = "\n".join(_why(corpus, what) for what in sorted(unasked))
     return dataset
@@ -134,22 +141,29 @@ def _parts(records: list[Facts]) -> list[list[Facts]]:
     return [[record for record in records if record.split == name] for name in names]
 
 
-def _ask(stated: Stated, rows: Rows, per_type: Mapping[str, float]) -> list[str]:
+def _ask(stated: Stated, rows: Rows, per_type: Mapping[str, float], about: Sequence[str]) -> list[str]:
     """Add the questions about some records; returns of leads and measurements what they gave no ground to ask."""
-    has_leads, has_measurements = bool(located(stated)), bool(measured(stated))
-    # Nothing but leads or measurements was wanted, or the corpus states no finding: they get it all.
-    only = not stated.findings and not stated.groups
+    ground = {
+        "findings": bool(stated.findings or stated.groups),
+        "leads": bool(located(stated)),
+        "measurements": bool(measured(stated)),
+    }
+    asked = {what for what, has in ground.items() if has and what in about}
     for name, per_record in per_type.items():
         budget = max(1, round(per_record * len(stated.records)))
-        on_leads = round(budget * _LEADS) if has_leads and name in ("verify", "query") else 0
-        on_measurements = budget - on_leads if only else round(budget * _MEASUREMENTS) if has_measurements else 0
-        if not only:
+        on_leads = on_measurements = 0
+        if "leads" in asked and name in ("verify", "query"):
+            on_leads = round(budget * _LEADS) if len(asked) > 1 else budget
+        if "measurements" in asked:
+            # All of it where nothing else is asked: nothing but measurements was wanted, or stated.
+            on_measurements = round(budget * _MEASUREMENTS) if "findings" in asked else budget - on_leads
+        if "findings" in asked:
             _ASK[name](stated, rows, budget - on_leads - on_measurements)
         if on_leads:
             (verify_leads if name == "verify" else query_leads)(stated, rows, on_leads)
-        if has_measurements and on_measurements:
+        if on_measurements:
             _MEASURE[name](stated, rows, on_measurements)
-    return [what for what, has in (("leads", has_leads), ("measurements", has_measurements)) if not has]
+    return [what for what in ("leads", "measurements") if what in about and not ground[what]]
 
 
 _ASK = {"verify": verify, "choose": choose, "query": query, "comparison": compare}

@@ -20,6 +20,7 @@ from ecgllm.corpora import (
 from ecgllm.corpora.questions.paraphrases import PARAPHRASES
 from ecgllm.findings.labels import VOCABULARY, label, most_specific
 from ecgllm.signals import ECGRecord
+from ecgllm.signals.simulation import simulate_ecgs
 
 COMMON = [
     ("normal ecg", "sinus rhythm"),
@@ -194,6 +195,8 @@ def test_built_questions_share_no_paraphrase(corpus):
         ({"per_record": {"verify": "many"}}, "found 'many'; expected positive numbers"),
         ({"per_record": {"why": 1}}, "unknown question types .'why'"),
         ({"per_record": {"verify": 1}, "types": ["verify", "query"]}, "numbers for verify, types are verify, query"),
+        ({"about": ["flu"]}, "expected some of findings, leads, measurements"),
+        ({"about": []}, "expected some of findings, leads, measurements"),
         ({"no_per_yes": -1}, "no_per_yes=-1; expected a number from 0"),
     ],
 )
@@ -221,6 +224,15 @@ def test_each_split_has_paraphrases_of_its_own(corpus):
 def test_attributes_can_be_chosen(corpus):
     rows = build_questions(corpus, types=("verify",), attributes=["atrial fibrillation", "any abnormality"])
     assert set(rows["attribute"]) == {"atrial fibrillation", "any abnormality"}
+
+
+@pytest.mark.parametrize("about", [("findings",), ("leads",), ("measurements",), ("findings", "leads")])
+def test_what_is_asked_about_can_be_chosen(about):
+    records = records_to_corpus(simulate_ecgs(40, seed=3), "simulation")
+    kinds = {"lead": "leads", "leads": "leads", "range": "measurements", "limit": "measurements"}
+    rows = build_questions(records, types=("verify", "query"), about=about)
+    assert {kinds.get(name.split("-")[-1], "findings") for name in rows["template"]} == set(about)
+    assert len(rows) > 200  # of 320: what is not asked about leaves its share to the rest
 
 
 def sides(rows: Dataset, *columns: str) -> tuple[Counter, Counter]:
