@@ -82,7 +82,7 @@ class Selective:
 
 @dataclass(frozen=True)
 class YesNo:
-    """expected: share of questions whose true answer is yes. says_yes: of those that are answered so (POPE's
+    """expected: share of questions whose true answer is yes. says_yes: how many answers of yes or no are yes (POPE's
     yes-ratio). ppv, npv: how often a yes, and a no, is right. balanced_accuracy: mean of sensitivity and specificity.
     auroc, average_precision: None without scores. left_out: questions without a weight."""
 
@@ -193,7 +193,7 @@ def selective(
 
 
 def yes_no(
-    says_yes: Sequence[bool] | np.ndarray,
+    says_yes: Sequence[float] | np.ndarray,
     expected_yes: Sequence[bool] | np.ndarray,
     patients: Patients,
     weights: Weights = None,
@@ -203,15 +203,17 @@ def yes_no(
 ) -> YesNo:
     """Figures of yes and no: at the balance of the sample, or with `natural_weights` at the natural frequency.
 
-    Args: weights: NaN where unknown: left out, and counted. scores: P(yes), for AUROC and average precision.
-        question_key: what each question asks; AUROC then compares ECGs within one question only. Weights leave it as
-        it is. A question about two ECGs counts there with both patients as one.
+    Args: says_yes: bool; NaN for an answer that is neither: it is wrong, and counts in no share of yes. weights: NaN
+        where unknown: left out, and counted. scores: P(yes), for AUROC and average precision. question_key: what each
+        question asks; AUROC then compares ECGs within one question only. Weights leave it as it is. A question about
+        two ECGs counts there with both patients as one.
     Returns: an Estimate of NaN where nothing decides it (no question that is answered yes, nobody who has it).
     """
-    says, true = np.asarray(says_yes, dtype=bool), np.asarray(expected_yes, dtype=bool)
+    says, true = np.asarray(says_yes, dtype=float), np.asarray(expected_yes, dtype=bool)
     _same_length(answers=says, expected=true, patients=patients)
     counted, kept = _kept(weights, len(says))
     says, true, counted, whose = says[kept], true[kept], counted[kept], [patients[row] for row in kept]
+    yes, no = says == 1, says == 0
     right, unknown = says == true, Estimate(nan, nan, nan, nan, 0, 0, nan, 0.5, level)
 
     def shared(values: np.ndarray, among: np.ndarray) -> Estimate:
@@ -229,13 +231,13 @@ def yes_no(
     both = true.any() and not true.all()
     return YesNo(
         expected=float(np.average(true, weights=counted)),
-        says_yes=shared(says, np.ones(len(says), dtype=bool)),
+        says_yes=shared(yes, yes | no),
         accuracy=shared(right, np.ones(len(says), dtype=bool)),
         balanced_accuracy=macro_share(right, true, whose, level, counted)[0] if both else unknown,
-        sensitivity=shared(says, true),
-        specificity=shared(~says, ~true),
-        ppv=predictive_value(says, true, whose, level, counted),
-        npv=predictive_value(~says, ~true, whose, level, counted),
+        sensitivity=shared(yes, true),
+        specificity=shared(no, ~true),
+        ppv=predictive_value(yes, true, whose, level, counted),
+        npv=predictive_value(no, ~true, whose, level, counted),
         auroc=ranked[0],
         average_precision=ranked[1],
         left_out=_left_out(weights),

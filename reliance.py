@@ -35,6 +35,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, log, sqrt
+from typing import Any
 
 import numpy as np
 
@@ -113,40 +114,46 @@ def reliance(
 ) -> Reliance:
     """Does it read the ECG?
 
-    Args: true: right or wrong with the true ECG, bool [questions]. patients: whose ECGs these are. others: right or
-        wrong of the same questions with another ECG in its place, judged by the true one, by condition.
+    Args: true: right or wrong with the true ECG, bool [questions]; here and below NaN where there is no answer: it
+        is left out, of a gain where one of the two is missing, of pairs where one is. patients: whose ECGs these are.
+        others: right or wrong of the same questions with another ECG in its place, judged by the true one, by
+        condition; one without an answer that can be held against one with the true ECG is left out.
         other_patients: whose ECGs were shown then, by condition; None, or a condition that is missing: nobody's.
         pairs: bool [pairs, 2], right or wrong of two questions in the same words with the true ECGs, one to be
         answered yes and one no; None: only the first gain decides. pair_patients: whose both are. says_yes: bool
         [questions], with the true ECG; expected_yes: how often yes is true. against: the condition that decides.
         margin: a gain in accuracy that would be of no use.
-    Raises: ECGError without `against`, for other numbers of answers, and for a margin that is not between 0 and 1.
+    Raises: ECGError without `against`, for other numbers of answers, where a gain that decides has no answers, and for
+        a margin that is not between 0 and 1.
     """
     if not 0 < margin < 1:
         raise ECGError(f"margin is {margin}; expected a gain in accuracy between 0 and 1.")
     if against not in others:
         raise ECGError(f"there are answers with {sorted(others)}; the rule needs those with {against!r}.")
-    gains, narrower = {}, None
+    gains, shares, narrower = {}, {}, None
     for name, right in others.items():
-        both = _joined(patients, (other_patients or {}).get(name))
-        gains[name] = share_difference(true, right, both, level)
+        *compared, whose = _answered(true, right, _joined(patients, (other_patients or {}).get(name)))
+        if name != against and not len(whose):
+            continue
+        gains[name] = share_difference(*compared, whose, level)
+        shares[name] = share(*_answered(right, patients), level)
         if name == against:
-            narrower = share_difference(true, right, both, 2 * level - 1)
+            narrower = share_difference(*compared, whose, 2 * level - 1)
     deciding = [(gains[against], narrower)]
     both_right = both_wrong = None
     if pairs is not None:
         both_right, both_wrong, *pair_gains = _pair_figures(pairs, pair_patients, level)
         deciding.append(tuple(pair_gains))
     outcome = _outcome(deciding, margin)
-    further = [name for name in others if name != against]
+    further = [name for name in gains if name != against]
     adjusted = holm([gains[name].p_value for name in further])
     return Reliance(
         outcome=outcome,
         rule=rule(against, pairs is not None, margin, level),
         margin=margin,
         against=against,
-        true=share(true, patients, level),
-        others={name: share(right, patients, level) for name, right in others.items()},
+        true=share(*_answered(true, patients), level),
+        others=shares,
         gains=gains,
         p_values={name: float(value) for name, value in zip(further, adjusted, strict=True)},
         both_right=both_right,
@@ -199,14 +206,17 @@ def quadrants(
 
 
 def yes_ratio(
-    says_yes: Sequence[bool] | np.ndarray,
+    says_yes: Sequence[float] | np.ndarray,
     patients: Patients,
     expected: float = 0.5,
     margin: float = YES_MARGIN,
     level: float = LEVEL,
 ) -> YesRatio:
-    """How often it says yes, against how often yes is true of these questions. Source: POPE, arXiv 2305.10355."""
-    found = share(says_yes, patients, level)
+    """How often it says yes, against how often yes is true of these questions. Source: POPE, arXiv 2305.10355.
+
+    Args: says_yes: bool; NaN for an answer that is neither yes nor no, or none: it is left out.
+    """
+    found = share(*_answered(says_yes, patients), level)
     biased = "yes" if found.low > expected + margin else "no" if found.high < expected - margin else None
     return YesRatio(found, expected, biased)
 
@@ -227,17 +237,30 @@ def _joined(one: Patients, other: Patients | None) -> Patients:
     return [tuple(dict.fromkeys((*names_of(some), *names_of(more)))) for some, more in zip(one, other, strict=True)]
 
 
+def _answered(*answers_and_patients: Any) -> tuple[Any, ...]:
+    """Answers (1, 0, NaN for none) and, last, their patients: of the questions that have an answer in all."""
+    *answers, patients = answers_and_patients
+    if len({*map(len, answers), len(patients)}) > 1:
+        raise ECGError(
+            f"{[len(one) for one in answers]} answers and the patients of {len(patients)}; expected as many."
+        )
+    found = [np.asarray(one, dtype=float) for one in answers]
+    rows = np.flatnonzero(~np.isnan(np.sum(found, axis=0)))
+    return *(one[rows] for one in found), [patients[row] for row in rows]
+
+
 def _pair_figures(
     pairs: Sequence[Sequence[bool]] | np.ndarray, patients: Patients | None, level: float
 ) -> tuple[Estimate, Estimate, Estimate, Estimate]:
     """(Both right, both wrong, half the difference, the same with the narrower interval.)"""
-    right = np.asarray(pairs, dtype=bool)
+    right = np.asarray(pairs, dtype=float)
     if right.ndim != 2 or right.shape[1] != 2 or patients is None:
         raise ECGError(
             f"pairs has the shape {right.shape}, its patients are {'not ' if patients is None else ''}given; expected "
             "[pairs, 2], right or wrong of both questions of each pair, and whose ECGs they are about."
         )
-    both, neither = right.all(axis=1), ~right.any(axis=1)
+    one, other, patients = _answered(*right.T, patients)
+    both, neither = one * other == 1, one + other == 0
     differences = [_halved(share_difference(both, neither, patients, each)) for each in (level, 2 * level - 1)]
     return share(both, patients, level), share(neither, patients, level), *differences
 

@@ -156,8 +156,11 @@ def _other(
 def _about(
     model: Model, name: str, material: Material, found: Evaluation, seen: Seen, options: Options, identity: str
 ) -> About:
-    reliance = next((one for one in found.sections if one.name == "reliance" and "verdict" in one.values), None)
-    verdict = reliance.values["verdict"].sentences if reliance else _NO_VERDICT
+    reliance = next((one for one in found.sections if one.name == "reliance"), None)
+    verdict = _NO_VERDICT
+    if reliance is not None:
+        decided = reliance.values.get("verdict")
+        verdict = decided.sentences if decided else (_NOT_KNOWN, reliance.sentences[0])
     protocol, warnings = seen.sentences()
     data = []
     sources = material.corpus["source"][:]
@@ -193,6 +196,7 @@ def records_hash(corpus: Dataset) -> str:
     return digest.hexdigest()[:16]
 
 
+_NOT_KNOWN = "Whether the answers come from the ECG is not known."
 _NO_VERDICT = ("Whether the answers come from the ECG was not asked.", "Ask the section reliance, too.")
 _PROTOCOL = (
     "Questions are put in paraphrases that no recipe of this package trains on, unless a question set was given.",

@@ -1,8 +1,10 @@
 """What every section counts: whose answers, which of them can be judged, shares and paired differences of them.
 
 In: rows of the table of answers. Out: numbers and `Estimate`s over patients; None where there is nothing to count.
-Decided here: an answer that cannot be read is wrong, and says neither yes nor no; a question that was refused counts
-for neither, and how many there were is counted by `left_out`, and said.
+Decided here, for all sections: a question is judged by what the model said, also where its tool would have refused
+it; where nothing was said there is no answer, neither right nor wrong (exact match alone, which knows no refusals,
+counts it as wrong); an answer that cannot be read is wrong, and says neither yes nor no: shares of yes are of those
+that do. How many were refused, unread and silent stands beside, in `left_out`.
 """
 
 from __future__ import annotations
@@ -33,14 +35,19 @@ def sentence(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
+def said(rows: pd.DataFrame) -> np.ndarray:
+    """bool [rows]: whether the model said anything, also where its tool would have refused the question."""
+    return (rows["answer"].notna() | rows["answers"].notna()).to_numpy(bool)
+
+
 def judged(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose answer is right or wrong: not refused, to a question that has a right answer."""
-    return rows[rows["refused"].isna() & rows["expected"].notna()]
+    """The rows whose answer is right or wrong: something was said to a question that has a right answer."""
+    return rows[said(rows) & rows["expected"].notna().to_numpy()]
 
 
 def read(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that were answered by a readable yes or no, and not refused."""
-    return rows[rows["refused"].isna() & says_yes(rows).notna()]
+    """The rows that were answered by a readable yes or no."""
+    return rows[says_yes(rows).notna()]
 
 
 def is_right(rows: pd.DataFrame) -> np.ndarray:
@@ -49,19 +56,37 @@ def is_right(rows: pd.DataFrame) -> np.ndarray:
 
 
 def left_out(rows: pd.DataFrame) -> dict[str, int]:
-    """How many rows were asked, refused, and answered by what cannot be read."""
-    refused = rows["refused"].notna()
-    unread = ~refused & rows["answers"].isna()
-    return {"asked": len(rows), "refused": int(refused.sum()), "unread": int(unread.sum())}
+    """How many rows were asked, refused (the model may have said something all the same), answered by what cannot be
+    read, and left without an answer ("silent"), refused or not."""
+    heard = said(rows)
+    return {
+        "asked": len(rows),
+        "refused": int(rows["refused"].notna().sum()),
+        "unread": int((heard & rows["answers"].isna().to_numpy()).sum()),
+        "silent": int((~heard).sum()),
+    }
 
 
 def missing_sentence(by: str, rows: pd.DataFrame) -> list[str]:
-    """What was not answered, in a sentence; none where all was."""
+    """What was refused, not answered, or not understood, in a sentence; none where all is well."""
     counts = left_out(rows)
-    if not counts["refused"] and not counts["unread"]:
-        return []
-    unread = f"{counts['unread']} answers could not be read"
-    return [f"Of {counts['asked']} questions {named(by)} refused {counts['refused']}; {unread}."]
+    parts = [
+        f"{named(by)} refused {counts['refused']} (what it says of them all the same counts)",
+        f"{counts['silent']} have no answer and are left out",
+        f"{counts['unread']} answers could not be read and count as wrong",
+    ]
+    happened = [part for part, name in zip(parts, ("refused", "silent", "unread"), strict=True) if counts[name]]
+    return [f"Of {counts['asked']} questions {'; '.join(happened)}."] if happened else []
+
+
+def refused_share(rows: pd.DataFrame, level: float) -> Estimate | None:
+    """Share of the rows that were refused, whatever the model said all the same."""
+    return share_of(rows, rows["refused"].notna(), level)
+
+
+def wants_yes(rows: pd.DataFrame) -> np.ndarray:
+    """bool [rows]: whether the right answer is yes."""
+    return np.array([expected is not None and list(expected) == ["yes"] for expected in rows["expected"]], dtype=bool)
 
 
 def says_yes(rows: pd.DataFrame) -> pd.Series:
@@ -81,7 +106,7 @@ def share_of(rows: pd.DataFrame, values: np.ndarray | pd.Series, level: float) -
 
 
 def right_share(rows: pd.DataFrame, level: float) -> Estimate | None:
-    """Accuracy over the rows that were not refused."""
+    """Accuracy over the rows that were answered."""
     rows = judged(rows)
     return share_of(rows, is_right(rows), level)
 
@@ -100,7 +125,7 @@ def beside(
 
 
 def right_difference(rows: pd.DataFrame, reference: pd.DataFrame, level: float, key: str = "group") -> Estimate | None:
-    """Accuracy of `rows` minus that of `reference`, over the questions that both did not refuse (paired)."""
+    """Accuracy of `rows` minus that of `reference`, over the questions that have an answer in both (paired)."""
     ours, theirs = beside(rows, reference, key, judged)
     if not len(ours):
         return None
@@ -109,9 +134,6 @@ def right_difference(rows: pd.DataFrame, reference: pd.DataFrame, level: float, 
 
 
 def yes_auroc(rows: pd.DataFrame, level: float) -> Estimate | None:
-    """AUROC of P(yes), pooled over the questions; rows refused or without P(yes) do not count."""
-    rows = rows[rows["refused"].isna() & rows["p_yes"].notna() & rows["expected"].notna()]
-    if not len(rows):
-        return None
-    positive = [list(expected) == ["yes"] for expected in rows["expected"]]
-    return auroc(rows["p_yes"].to_numpy(float), positive, patients_of(rows), level)
+    """AUROC of P(yes), pooled over the questions; rows without P(yes) do not count."""
+    rows = rows[rows["p_yes"].notna() & rows["expected"].notna()]
+    return auroc(rows["p_yes"].to_numpy(float), wants_yes(rows), patients_of(rows), level) if len(rows) else None

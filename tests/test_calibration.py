@@ -102,6 +102,13 @@ def test_natural_weights_by_hand() -> None:
         natural_weights(true, keys, {"a": 30})
 
 
+def test_an_answer_that_is_neither_is_wrong_and_no_no() -> None:
+    found = yes_no([1, np.nan, 0, np.nan, 0, 1], [True, True, False, False, False, False], range(6))
+    assert found.accuracy.value == pytest.approx(3 / 6) and found.says_yes.value == 2 / 4
+    assert (found.sensitivity.value, found.specificity.value) == (1 / 2, 2 / 4)
+    assert (found.ppv.value, found.npv.value) == (1 / 2, 1)
+
+
 def test_a_yes_that_is_right_three_times_in_four_is_rarely_right_at_natural_frequency() -> None:
     """The same answers, half of them about those who have it, and one in twenty."""
     true = np.repeat([True, False], 100)

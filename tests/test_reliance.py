@@ -104,6 +104,22 @@ def test_figures_by_hand() -> None:
     assert without.pair_gain is None and "no ECG" in without.rule
 
 
+def test_what_was_not_answered_is_left_out() -> None:
+    """Of the figures above, with more questions that lack one answer or the other, and a condition without any."""
+    none = np.nan
+    true, other = [1, 1, 1, 0, 1, 0, none, 1], [1, 0, 0, 0, 1, 1, 1, none]
+    pairs = [[1, 1], [1, 0], [0, 0], [1, 1], [none, 1], [0, none]]
+    patients = ["ab", "cd", "ef", "gh", "ij", "kl"]
+    others = {"random": other, "flat": [none] * 8}
+    found = reliance(true, "abcdefgh", others, None, pairs, patients, says_yes=[1, 1, 0, 0, none, none, 1, 1])
+    assert found.gains["random"].value == pytest.approx(4 / 6 - 3 / 6) and found.gains["random"].number == 6
+    assert (found.both_right.value, found.both_wrong.value, found.pair_gain.value) == (0.5, 0.25, 0.125)
+    assert found.true == share([1, 1, 1, 0, 1, 0, 1], "abcdefh") and found.yes.share.value == 4 / 6
+    assert set(found.gains) == set(found.others) == {"random"}
+    with pytest.raises(ECGError, match="no question was answered"):
+        reliance([none], "a", {"random": [1]})
+
+
 def test_a_gain_that_is_small_and_certain_is_no_reading() -> None:
     """Right of one question in forty more, of four thousand patients."""
     number = np.arange(4000)

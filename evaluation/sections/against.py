@@ -14,6 +14,7 @@ import pandas as pd
 from ... import intervals
 from ..figures import Cell, Chart, SectionFigures, Series, Table
 from ..material import Material
+from ..tallies import is_right, patients_of, wants_yes
 
 NAME, TITLE = "against", "Held against another model"
 READ_SECTIONS = ("questions", "findings")
@@ -28,7 +29,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     auroc = {}
     scored = both[(both["section"] == "findings") & both["p_yes"].notna() & both["p_yes_other"].notna()]
     for name, own in scored.groupby("attribute", sort=True):
-        yes = own["expected"].map(lambda one: list(one) == ["yes"]).to_numpy(dtype=bool)
+        yes = wants_yes(own)
         patients = [one[0] for one in own["patients"]]
         people = np.asarray(patients)
         if min(len(set(people[yes])), len(set(people[~yes]))) >= material.settings.least:
@@ -65,5 +66,6 @@ def _paired(answered: pd.DataFrame) -> pd.DataFrame:
 
 
 def _accuracy(rows: pd.DataFrame) -> intervals.Estimate:
-    right, other = (rows[name].eq(True).to_numpy() for name in ("right", "right_other"))
-    return intervals.share_difference(right, other, rows["patients"].tolist())
+    """Of exact match: what has no answer is wrong."""
+    other = is_right(rows.assign(right=rows["right_other"]))
+    return intervals.share_difference(is_right(rows), other, patients_of(rows))

@@ -24,7 +24,7 @@ from ..finding_questions import finding_row
 from ..material import Material
 from ..predictions import planned
 from ..protocol import ShownECG
-from ..tallies import by_whom, left_out, missing_sentence, named, read, says_yes, sentence
+from ..tallies import by_whom, left_out, missing_sentence, named, read, says_yes, sentence, wants_yes
 
 NAME, TITLE = "consistency", "Consistency: answers about one ECG, held against each other and against measurements"
 LABELS = "labels of the corpus"
@@ -63,7 +63,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     says = {by: _by_record(read(rows)) for by, rows in by_whom(answered).items()}
     if records:
         first = next(iter(by_whom(answered).values()))
-        says[LABELS] = _by_record(first[first["expected"].notna()], _expects_yes)
+        says[LABELS] = _by_record(first[first["expected"].notna()], wants_yes)
     patients = {record_id: material.patient(record_id) for record_id in records}
     values: dict[str, Any] = {}
     tables, sentences = [], []
@@ -88,13 +88,9 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _by_record(rows: pd.DataFrame, says: Callable[[pd.DataFrame], pd.Series] = says_yes) -> pd.DataFrame:
+def _by_record(rows: pd.DataFrame, says: Callable[[pd.DataFrame], pd.Series | np.ndarray] = says_yes) -> pd.DataFrame:
     """float [records, findings]: 1 yes, 0 no, NaN where there is no answer."""
-    return rows.assign(says=says(rows)).pivot(index="group", columns="finding", values="says")
-
-
-def _expects_yes(rows: pd.DataFrame) -> pd.Series:
-    return rows["expected"].map(lambda expected: float(list(expected) == ["yes"]))
+    return rows.assign(says=says(rows).astype(float)).pivot(index="group", columns="finding", values="says")
 
 
 def _both(says: pd.DataFrame, patients: dict[str, str], level: float) -> dict[str, Any]:

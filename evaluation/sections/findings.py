@@ -18,6 +18,7 @@ from ..figures import Cell, Chart, SectionFigures, Series, Table
 from ..finding_questions import finding_row
 from ..material import Material
 from ..predictions import planned
+from ..tallies import MODEL, judged, left_out, missing_sentence, says_yes, share_of, wants_yes
 
 NAME, TITLE = "findings", "Findings, asked of every record"
 MOST_PER_QUESTION = 10
@@ -59,10 +60,9 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
 def _of_one(rows: pd.DataFrame, material: Material) -> dict[str, Any]:
     """Figures of one who answered; findings of which it leaves too few records answered are left out."""
     scored = rows[rows["p_yes"].notna()]
-    positive = scored["expected"].map(lambda one: list(one) == ["yes"])
     auroc, precision, counts, kept = {}, {}, {}, []
     for name, own in scored.groupby("attribute", sort=True):
-        yes, patients = positive[own.index].to_numpy(), [one[0] for one in own["patients"]]
+        yes, patients = wants_yes(own), [one[0] for one in own["patients"]]
         people = np.asarray(patients)
         if min(len(set(people[yes])), len(set(people[~yes]))) < material.settings.least:
             continue
@@ -70,16 +70,17 @@ def _of_one(rows: pd.DataFrame, material: Material) -> dict[str, Any]:
         counts[name] = {"positives": int(yes.sum()), "negatives": int((~yes).sum())}
         auroc[name] = intervals.auroc(own["p_yes"], yes, patients)
         precision[name] = intervals.average_precision(own["p_yes"], yes, patients)
-    decided = rows[rows["answers"].map(lambda one: one is not None)]
+    answered = judged(rows)
     return {
         "macro_auroc": _macro(scored[scored["attribute"].isin(kept)]) if kept else None,
         "findings": len(kept),
         "auroc": auroc,
         "average_precision": precision,
         "counts": counts,
-        "at_one_half": {name: _operating_point(own) for name, own in decided.groupby("attribute", sort=True)},
-        "pooled": _operating_point(decided),
+        "at_one_half": {name: _operating_point(own) for name, own in answered.groupby("attribute", sort=True)},
+        "pooled": _operating_point(answered),
         "not_scored": len(rows) - len(scored),
+        "rows": left_out(rows),
     }
 
 
@@ -87,8 +88,7 @@ def _macro(scored: pd.DataFrame) -> intervals.Estimate:
     """Mean AUROC over findings, its interval over patients who share them."""
     records = scored["record_ids"].map(lambda one: one[0])
     scores = scored.assign(record=records).pivot(index="record", columns="attribute", values="p_yes")
-    positive = scored["expected"].map(lambda one: float(list(one) == ["yes"]))
-    targets = scored.assign(record=records, positive=positive)
+    targets = scored.assign(record=records, positive=wants_yes(scored).astype(float))
     targets = targets.pivot(index="record", columns="attribute", values="positive").fillna(-1).astype(int)
     patient = dict(zip(records, scored["patients"].map(lambda one: one[0]), strict=True))
     people = [patient[record] for record in scores.index]
@@ -97,21 +97,19 @@ def _macro(scored: pd.DataFrame) -> intervals.Estimate:
 
 def _operating_point(rows: pd.DataFrame) -> dict[str, intervals.Estimate | None]:
     """Answers of yes and no as they were given: sensitivity, specificity, and the share of right yeses and noes."""
-    yes = rows["answers"].map(lambda one: list(one) == ["yes"]).to_numpy(dtype=bool)
-    wanted = rows["expected"].map(lambda one: list(one) == ["yes"]).to_numpy(dtype=bool)
-    patients = np.empty(len(rows), dtype=object)
-    patients[:] = rows["patients"].tolist()
+    says, wanted = says_yes(rows).to_numpy(), wants_yes(rows)
+    yes, no = says == 1, says == 0
 
     def share(which: np.ndarray, right: np.ndarray) -> intervals.Estimate | None:
-        return intervals.share(right[which], patients[which].tolist()) if which.any() else None
+        return share_of(rows[which], right[which], intervals.LEVEL)
 
     return {
         "sensitivity": share(wanted, yes),
-        "specificity": share(~wanted, ~yes),
+        "specificity": share(~wanted, no),
         "right_of_yes": share(yes, wanted),
-        "right_of_no": share(~yes, ~wanted),
-        "yes": share(np.ones(len(yes), dtype=bool), yes),
-        "frequency": share(np.ones(len(yes), dtype=bool), wanted),
+        "right_of_no": share(no, ~wanted),
+        "yes": share(yes | no, yes),
+        "frequency": share(np.ones(len(rows), dtype=bool), wanted),
     }
 
 
@@ -136,7 +134,7 @@ def _sentences(model: dict[str, Any], answered: pd.DataFrame, material: Material
         )
     if model["not_scored"]:
         said.append(f"{model['not_scored']} questions have no probability of yes and no place in an AUROC.")
-    return said
+    return [*said, *missing_sentence(MODEL, answered[answered["by"] == MODEL])]
 
 
 def _table(found: dict[str, dict[str, Any]]) -> Table:

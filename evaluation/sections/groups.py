@@ -17,7 +17,7 @@ from ...corpora.debiasing.confounders import AGE_BANDS, CONFOUNDERS, Records
 from ..figures import Cell, Chart, SectionFigures, Series, Table
 from ..material import Material
 from ..predictions import yes_no_rows
-from .questions import share_right
+from ..tallies import MODEL, judged, missing_sentence, right_share
 
 NAME, TITLE = "groups", "Groups of patients"
 READ_SECTIONS = ("questions",)
@@ -26,16 +26,19 @@ LEAST = 10
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     asked = yes_no_rows(answered)
-    asked = asked[(asked["by"] == "model") & asked["record_ids"].map(len).eq(1)]
+    own = asked[(asked["by"] == MODEL) & asked["record_ids"].map(len).eq(1)]
+    asked = judged(own)
     if asked.empty:
-        return SectionFigures(NAME, TITLE, ["No yes-or-no question about one ECG was asked."])
+        return SectionFigures(NAME, TITLE, ["No yes-or-no question about one ECG was answered."])
     records = Records(material.corpus)
     values: dict[str, Any] = {}
     for name, look in CONFOUNDERS.items():
         group = [look(records, ids[0], attribute) for ids, attribute in
                  zip(asked["record_ids"], asked["attribute"], strict=True)]  # fmt: skip
         known = pd.Series(group, index=asked.index, dtype=object)
-        shares = {str(value): share_right(own) for value, own in asked.groupby(known, sort=False)}
+        shares = {
+            str(value): right_share(own, material.settings.level) for value, own in asked.groupby(known, sort=False)
+        }
         if len(shares) > 1:
             values[name] = dict(sorted(shares.items(), key=_by_name))
     tables = [_table(values)]
@@ -51,8 +54,8 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         )
         for name, shares in values.items()
     ]
-    return SectionFigures(NAME, TITLE, _sentences(differences, values), tables, charts,
-                          {"groups": values, "widest": differences})  # fmt: skip
+    return SectionFigures(NAME, TITLE, [*_sentences(differences, values), *missing_sentence(MODEL, own)],
+                          tables, charts, {"groups": values, "widest": differences})  # fmt: skip
 
 
 def _differences(values: dict[str, dict[str, intervals.Estimate]]) -> dict[str, dict[str, Any]]:

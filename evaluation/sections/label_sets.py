@@ -21,6 +21,7 @@ from ..label_sets import LABEL_SETS, LabelSet
 from ..labels_of_records import question_about, template_of
 from ..material import Material
 from ..predictions import YES_NO, planned
+from ..tallies import wants_yes
 
 NAME, TITLE = "label_sets", "Zero-shot on published label sets"
 MOST_PER_QUESTION = 10
@@ -114,7 +115,7 @@ def _of_one(rows: pd.DataFrame, material: Material) -> dict[str, Any]:
     scored = rows[rows["p_yes"].notna()]
     each, counts, frequent = {}, {}, []
     for label, own in scored.groupby("attribute", sort=False):
-        positive = own["expected"].map(lambda one: list(one) == ["yes"]).to_numpy(bool)
+        positive = wants_yes(own)
         patients = [one[0] for one in own["patients"]]
         if not positive.any() or positive.all():
             continue
@@ -140,7 +141,7 @@ def _macro(scored: pd.DataFrame, labels: list[str], material: Material) -> inter
     own = scored[scored["attribute"].isin(labels)]
     own = own.assign(
         record=own["record_ids"].map(lambda one: one[0]),
-        target=own["expected"].map(lambda one: int(list(one) == ["yes"])),
+        target=wants_yes(own).astype(int),
     )
     scores = own.pivot(index="record", columns="attribute", values="p_yes")
     targets = own.pivot(index="record", columns="attribute", values="target").fillna(-1).astype(int)

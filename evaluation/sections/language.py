@@ -138,7 +138,7 @@ def follows_the_ecg(answered: pd.DataFrame) -> pd.Series:
 
 def _meaning(rows: pd.DataFrame) -> pd.Series:
     """Whether the answer says that the finding is there: 1, 0, or NaN where there is no answer."""
-    said = says_yes(rows).where(rows["refused"].isna())
+    said = says_yes(rows)
     return said.where(rows["wording"] != NEGATION, 1 - said)
 
 
@@ -220,12 +220,12 @@ def _wordings_table(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> Table
     first = rows[rows["condition"] == "true"].drop_duplicates("wording").set_index("wording")["question"]
     lines = [
         (
-            name, first[name], own["asked"], own["refused"] + own["unread"], own["right"], own["difference"],
+            name, first[name], own["asked"], own["silent"], own["right"], own["difference"],
             own["otherwise"], own["otherwise_by_chance"],
         )
         for name, own in found["wordings"].items()
     ]  # fmt: skip
-    columns = ("wording", "such as", "asked", "not answered", "right", "beside test", "says otherwise", "by chance")
+    columns = ("wording", "such as", "asked", "no answer", "right", "beside test", "says otherwise", "by chance")
     note = (
         "Says otherwise: the finding is said to be there in one of the two wordings only, a negated question's answer "
         "being turned. By chance: the same of answers that are yes as often and know nothing of each other."

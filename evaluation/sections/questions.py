@@ -17,7 +17,7 @@ from ... import intervals
 from ..figures import Cell, SectionFigures, Table
 from ..material import Material
 from ..predictions import YES_NO, planned
-from ..tallies import is_right, share_of
+from ..tallies import is_right, left_out, said, share_of
 
 NAME, TITLE = "questions", "Questions with the true ECG"
 SHOWN, MOST = 20, 15
@@ -70,23 +70,23 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     if len(mistaken := _mistaken(model)):
         tables.append(_mistaken_table(mistaken))
         values["mistaken"] = [{"label": label, "answer": answer, "times": times} for label, answer, times in mistaken]
-    unread = int(model["answers"].map(lambda one: one is None).sum())
-    refused = int(model["refused"].notna().sum())
-    values |= {"questions": len(model), "unreadable": unread, "refused": refused}
+    counts = left_out(model)
+    values |= {"questions": counts["asked"], "unreadable": counts["unread"], "refused": counts["refused"]}
+    values["silent"] = counts["silent"]
     sentences = [
         f"{len(model)} questions: {_text(values['exact_match'])} are answered exactly; the mean over "
         f"{len(means)} types of question is {_number(values['macro_over_types'])}."
     ]
-    if unread or refused:
+    if counts["unread"] or counts["silent"] or counts["refused"]:
         sentences.append(
-            f"{unread} answers could not be read as an answer and count as wrong; {refused} questions "
-            "would have been refused by the tool."
+            f"{counts['unread']} answers could not be read and {counts['silent']} questions have none: both count as "
+            f"wrong here. {counts['refused']} were refused, and what the model says of them all the same counts."
         )
     return SectionFigures(NAME, TITLE, sentences, tables, [], values)
 
 
 def share_right(rows: pd.DataFrame) -> intervals.Estimate | None:
-    """Share of right answers; an answer that could not be read is a wrong one. None of no rows."""
+    """Exact match: what has no answer that can be read is wrong, as ECG-QA knows no refusals. None of no rows."""
     return share_of(rows, is_right(rows), intervals.LEVEL)
 
 
@@ -100,7 +100,7 @@ def _by(answered: pd.DataFrame, column: str, title: str, note: str = "") -> Tabl
     rows: list[tuple[Cell, ...]] = []
     for name, own in answered.groupby(column, sort=True):
         model = own[own["by"] == "model"]
-        cells = [share_right(_that_answers(own[own["by"] == other])) for other in others]
+        cells = [share_right(_answered(own[own["by"] == other])) for other in others]
         rows.append((str(name), share_right(model), len(model), *cells))
     return Table(title, (column, "right", "questions", *others), rows, note)
 
@@ -117,8 +117,8 @@ def _mistaken_table(mistaken: list[tuple[str, str, int]]) -> Table:
     return Table("Taken for", ("right answer", "what it answers", "times"), list(mistaken[:MOST]), note)
 
 
-def _that_answers(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["answers"].map(lambda one: one is not None)]
+def _answered(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[said(rows)]
 
 
 def _text(estimate: intervals.Estimate | None) -> str:

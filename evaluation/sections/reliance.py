@@ -21,6 +21,20 @@ from ..figures import Chart, SectionFigures, Series, Table
 from ..finding_questions import finding_row
 from ..material import Material
 from ..predictions import YES_NO, planned
+from ..tallies import (
+    MODEL,
+    is_right,
+    left_out,
+    missing_sentence,
+    patients_of,
+    read,
+    right_difference,
+    right_share,
+    said,
+    says_yes,
+    share_of,
+    wants_yes,
+)
 from ..verdict import verdict
 
 NAME, TITLE = "reliance", "Does the answer come from the ECG?"
@@ -129,13 +143,15 @@ def _groups(material: Material, number: int, rng: np.random.Generator) -> list[d
 
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
-    model = answered[answered["by"] == "model"]
+    model, level = answered[answered["by"] == MODEL], material.settings.level
     pairs = model[model["wording"] != _GROUPED]
     if pairs.empty:
         return SectionFigures(NAME, TITLE, ["No question is to be answered yes of one ECG and no of another."])
-    conditions = {name: _Condition(own) for name, own in pairs.groupby("condition", sort=False)}
+    conditions = {name: _Condition(own, level) for name, own in pairs.groupby("condition", sort=False)}
     true = conditions["true"]
     others = {name: conditions[name] for name in CONDITIONS[1:] if name in conditions}
+    if np.isnan(true.right + conditions["random"].right).all() or true.both_right() is None:
+        return SectionFigures(NAME, TITLE, [_SILENT, *missing_sentence(MODEL, model)])
     found = verdict(
         true.right,
         true.patients,
@@ -145,68 +161,77 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         pair_patients=true.pair_patients(),
         says_yes=true.yes,
         margin=material.settings.margin,
+        level=level,
     )
     values: dict[str, Any] = {
         "verdict": found,
         "conditions": {name: one.values(true) for name, one in conditions.items()},
-        "pairs": {name: intervals.share(one.both(), one.pair_patients()) for name, one in conditions.items()},
-        "groups": _group_accuracy(model[model["wording"] == _GROUPED]),
+        "pairs": {name: one.both_right() for name, one in conditions.items()},
+        "groups": _all_right(model[model["wording"] == _GROUPED], level),
         "headline": {"right answers, yes as often true as no": found.figures.true},
     }
-    sentences = [f"The rule of the verdict: {found.rule}"]
-    return SectionFigures(NAME, TITLE, sentences, [_table(values), _pair_table(values)], [_chart(conditions)], values)
+    sentences = [f"The rule of the verdict: {found.rule}", *missing_sentence(MODEL, model)]
+    return SectionFigures(NAME, TITLE, sentences, [_table(values), _pair_table(values)], [_chart(values)], values)
 
 
 class _Condition:
-    """Answers under one condition, by group and expected answer, so that conditions stand row by row."""
+    """Answers under one condition, by group and expected answer, so that conditions stand row by row.
 
-    def __init__(self, rows: pd.DataFrame):
-        rows = rows.assign(wanted=rows["expected"].map(lambda one: one[0]))
-        self.rows = rows.sort_values(["group", "wanted"], kind="stable")
-        self.right = self.rows["right"].eq(True).to_numpy()
-        self.patients = self.rows["patients"].tolist()
-        self.yes = self.rows["answers"].map(lambda one: one is not None and list(one) == ["yes"]).to_numpy(dtype=bool)
-        self.p_yes = self.rows["p_yes"].to_numpy(dtype=float)
+    right: 1, 0, or NaN where there is no answer. yes: the same of a yes, NaN where it is neither yes nor no."""
 
-    def both(self) -> np.ndarray:
-        """Whether both questions of a pair are right, bool [pairs]."""
-        return self.right.reshape(-1, 2).all(axis=1)
+    def __init__(self, rows: pd.DataFrame, level: float):
+        rows = rows.assign(wanted=wants_yes(rows))
+        rows["of_pair"] = rows["group"] + rows["wanted"].map({True: ", yes", False: ", no"})
+        self.rows, self.level = rows.sort_values(["group", "wanted"], kind="stable"), level
+        self.right = np.where(said(self.rows), is_right(self.rows), np.nan)
+        self.patients, self.yes = patients_of(self.rows), says_yes(self.rows).to_numpy()
+
+    def both_right(self) -> intervals.Estimate | None:
+        """Share of the pairs with an answer to both questions of which both are right."""
+        return _all_right(self.rows, self.level)
 
     def pair_patients(self) -> list[list[str]]:
         return [sorted({*one, *two}) for one, two in zip(self.patients[::2], self.patients[1::2], strict=True)]
 
     def values(self, true: _Condition) -> dict[str, Any]:
-        both = [sorted({*one, *two}) for one, two in zip(self.patients, true.patients, strict=True)]
-        moved = np.abs(true.p_yes - self.p_yes)
-        known = ~np.isnan(moved) & (self is not true)
+        counts, own = left_out(self.rows), read(self.rows)
         return {
-            "accuracy": intervals.share(self.right, self.patients),
-            "true_less_this": None if self is true else intervals.share_difference(true.right, self.right, both),
-            "yes": intervals.share(self.yes, self.patients),
-            "p_yes_moves": intervals.share(moved[known], [own for own, k in zip(both, known, strict=True) if k])
-            if known.any()
-            else None,
-            "refused": int(self.rows["refused"].notna().sum()),
-            "unreadable": int(self.rows["answers"].map(lambda one: one is None).sum()),
-            "questions": len(self.rows),
+            "accuracy": right_share(self.rows, self.level),
+            "true_less_this": None
+            if self is true
+            else right_difference(true.rows, self.rows, self.level, key="of_pair"),
+            "yes": share_of(own, says_yes(own), self.level),
+            "p_yes_moves": None if self is true else self._moves(true),
+            "refused": counts["refused"],
+            "unreadable": counts["unread"],
+            "silent": counts["silent"],
+            "questions": counts["asked"],
         }
 
+    def _moves(self, true: _Condition) -> intervals.Estimate | None:
+        """Mean of how far P(yes) is from that with the true ECG."""
+        moved = np.abs(true.rows["p_yes"].to_numpy(float) - self.rows["p_yes"].to_numpy(float))
+        known = np.flatnonzero(~np.isnan(moved))
+        both = [(*true.patients[row], *self.patients[row]) for row in known]
+        return intervals.share(moved[known], both, self.level) if len(known) else None
 
-def _group_accuracy(rows: pd.DataFrame) -> intervals.Estimate | None:
-    if rows.empty:
-        return None
-    right = rows.groupby("group", sort=False)["right"].agg(lambda one: bool(one.eq(True).all()))
-    patients = rows.groupby("group", sort=False)["patients"].first()
-    return intervals.share(right.to_numpy(), patients.tolist())
+
+def _all_right(rows: pd.DataFrame, level: float) -> intervals.Estimate | None:
+    """Share of the groups of questions with an answer to each of which all are right."""
+    groups = rows.assign(said=said(rows), right=is_right(rows)).groupby("group", sort=False)
+    whole = groups["said"].all()
+    right = groups["right"].min()[whole]
+    patients = groups["patients"].agg(lambda own: sorted({name for one in own for name in one}))[whole]
+    return intervals.share(right.to_numpy(), patients.tolist(), level) if len(right) else None
 
 
 def _table(values: dict[str, Any]) -> Table:
-    head = ("ECG shown", "right", "true less this", "says yes", "P(yes) moves by", "refused", "questions")
-    keys = ("accuracy", "true_less_this", "yes", "p_yes_moves", "refused", "questions")
+    head = ("ECG shown", "right", "true less this", "says yes", "P(yes) moves by", "refused", "no answer", "questions")
+    keys = ("accuracy", "true_less_this", "yes", "p_yes_moves", "refused", "silent", "questions")
     rows = [(_SHOWN[name], *(one[key] for key in keys)) for name, one in values["conditions"].items()]
     return Table("The same questions with the true ECG, another, and none", head, rows,
                  "Half of the questions are to be answered yes of the true ECG. Refused: by the tool, as no ECG; what "
-                 "the model says all the same is counted.")  # fmt: skip
+                 "the model says all the same is counted. Without any answer a question is left out.")  # fmt: skip
 
 
 def _pair_table(values: dict[str, Any]) -> Table:
@@ -216,12 +241,13 @@ def _pair_table(values: dict[str, Any]) -> Table:
     return Table("Pairs and groups", ("what", "share", "by tossing coins"), rows, note)
 
 
-def _chart(conditions: dict[str, _Condition]) -> Chart:
-    shares = [intervals.share(one.right, one.patients) for one in conditions.values()]
-    names: list[float | str] = [_SHOWN[name] for name in conditions]
-    return Chart("Right answers by what is shown", "dots", [Series("model", names, list(shares))], "", "right", 0.5)
+def _chart(values: dict[str, Any]) -> Chart:
+    shares = {_SHOWN[name]: one["accuracy"] for name, one in values["conditions"].items() if one["accuracy"]}
+    series = Series("model", list(shares), list(shares.values()))
+    return Chart("Right answers by what is shown", "dots", [series], "", "right", 0.5)
 
 
+_SILENT = "The model answers no question with the true ECG and with a random patient's: nothing can be said."
 _SHOWN = {
     "true": "the true ECG",
     "opposite": "one with the opposite answer",

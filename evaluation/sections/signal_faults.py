@@ -1,9 +1,9 @@
 """Signals: how much of a fault of recording does the model bear, and where does its tool begin to refuse?
 
 A balanced sample of questions about findings, each with the true ECG and with the same ECG under every fault of
-`faults.FAULTS`. Decided here: three figures for every level, since a refusal is no wrong answer but no answer either:
-the share refused, accuracy of what was answered, and accuracy over all with a refusal counted as no right answer. A
-fault that hides a finding may make another answer right (a premature beat that is cut off); what the whole ECG shows
+`faults.FAULTS`. Decided here: three figures for every level: accuracy of what the model says, refused or not; the
+share that its tool refuses; and both, as somebody meets them who uses the tool: right and not refused, of all. A fault
+that hides a finding may make another answer right (a premature beat that is cut off); what the whole ECG shows
 stays the right answer all the same, and the true ECG's accuracy is the measure.
 """
 
@@ -25,6 +25,7 @@ from ..tallies import (
     left_out,
     missing_sentence,
     named,
+    refused_share,
     right_difference,
     right_share,
     sentence,
@@ -71,11 +72,10 @@ def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
 
 
 def _figures_at(rows: pd.DataFrame, level: float) -> dict[str, Any]:
-    refused = rows["refused"].notna().to_numpy()
     return left_out(rows) | {
-        "refused_share": share_of(rows, refused, level),
+        "refused_share": refused_share(rows, level),
         "right": right_share(rows, level),
-        "right_of_all": share_of(rows, is_right(rows) * ~refused, level),
+        "right_of_all": share_of(rows, is_right(rows) * rows["refused"].isna(), level),
         "auroc": yes_auroc(rows, level),
     }
 
@@ -102,11 +102,11 @@ def _table(by: str, found: dict[str, Any]) -> Table:
             (family, level, own["asked"], own["refused_share"], own["right"], own["difference"], own["right_of_all"],
              own["auroc"])
         )  # fmt: skip
-    columns = ("fault", "level", "asked", "refused", "right", "beside none", "right of all", "AUROC")
+    columns = ("fault", "level", "asked", "refused", "right", "beside none", "right, not refused", "AUROC")
     note = (
-        "Right: of what was not refused. Beside none: less that of the same questions with the true ECG, those that "
-        "were refused in neither. Right of all: a refusal counts as no right answer. AUROC of P(yes), all findings "
-        "together. Noise in mV, root mean square over all leads."
+        "Right: of what the model says, also where its tool refuses. Beside none: less that of the same questions "
+        "with the true ECG. Right, not refused: of all that were asked, what the tool lets through and is right. "
+        "AUROC of P(yes), all findings together. Noise in mV, root mean square over all leads."
     )
     return Table(f"Faults of recording, answers of {named(by)}", columns, lines, note)
 
@@ -149,7 +149,7 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
     if found[TRUE]["right"] is not None and differences:
         worst = min(differences, key=lambda name: differences[name].value)
         sentences.append(
-            f"{named(by)} is right in {found[TRUE]['right'].value:.0%} with the true ECG; of what it still answers "
+            f"{named(by)} is right in {found[TRUE]['right'].value:.0%} with the true ECG; of what it says "
             f"'{worst}' costs most ({differences[worst].value:+.0%})."
         )
     starts = []

@@ -198,13 +198,13 @@ def _orders_table(by: str, found: dict[str, Any]) -> Table:
     for condition, parts in found["orders"].items():
         for what, own in parts.items():
             if own["asked"]:
-                lines.append((names[condition], what, own["asked"], own["refused"] + own["unread"], own["right"]))
+                lines.append((names[condition], what, own["asked"], own["silent"], own["right"]))
     lines += [
         ("both orders", "the answer turns where it must", None, None, found["turned_with_order"]),
         ("both orders", "right in both, where it must turn", None, None, found["right_in_both_orders"]),
         ("one ECG twice", "a change is seen where there is none", None, None, found["change_seen_in_the_same_ecg"]),
     ]
-    columns = ("ECGs", "asked about", "asked", "not answered", "share")
+    columns = ("ECGs", "asked about", "asked", "no answer", "share")
     note = (
         "Change: new, resolved, faster, longer and so on in the second; one of the two: what the first shows, or the "
         "second. Shares are of right answers unless the line says of what. "
@@ -216,11 +216,11 @@ def _orders_table(by: str, found: dict[str, Any]) -> Table:
 
 def _prompts_table(by: str, found: dict[str, Any]) -> Table:
     lines = [
-        (name, _in_a_line(PROMPTS.get(name, "the model's own")), own["asked"], own["refused"] + own["unread"],
+        (name, _in_a_line(PROMPTS.get(name, "the model's own")), own["asked"], own["silent"],
          own["right"], own["difference"], own.get("p_value_holm"))
         for name, own in found["prompts"].items()
     ]  # fmt: skip
-    columns = ("prompt", "words", "asked", "not answered", "right", "beside own", "p (Holm)")
+    columns = ("prompt", "words", "asked", "no answer", "right", "beside own", "p (Holm)")
     note = "The same questions about the same ECGs in each. Differences are paired, p-values adjusted for all prompts."
     return Table(f"Prompts, answers of {named(by)}", columns, lines, note)
 

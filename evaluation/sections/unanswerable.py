@@ -1,9 +1,10 @@
 """Questions without an answer: how often does the model answer all the same, and how sure is it?
 
 Other organs, what no ECG records, treatment, the person, the future, nonsense words and ECGs that were not shown, each
-asked about some records; beside them as many yes-or-no questions that have an answer. Decided here: an answer is any
-text that does not say that there is none (`unanswerable_questions.NOT_KNOWING`); a model that compares "yes" with "no"
-can only refuse, and what tells of it is how sure it is: whether it is surer where there is an answer.
+asked about some records; beside them as many yes-or-no questions that have an answer. Decided here: a refusal is what
+should happen; answered all the same is what was not refused, by any text that does not say that there is no answer
+(`unanswerable_questions.NOT_KNOWING`). A model that compares "yes" with "no" can only refuse, and what tells of it is
+how sure it is: whether it is surer where there is an answer.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..figures import Chart, SectionFigures, Series, Table
 from ..finding_questions import balanced_sample, finding_row
 from ..material import Material
 from ..predictions import YES_NO, planned
-from ..tallies import by_whom, named, patients_of, says_yes, sentence, share_of
+from ..tallies import by_whom, left_out, named, patients_of, read, refused_share, says_yes, sentence, share_of
 from ..unanswerable_questions import UNANSWERABLE, says_it_does_not_know
 
 NAME, TITLE = "unanswerable", "Questions that have no answer here"
@@ -63,11 +64,13 @@ def _row(material: Material, record_id: str, kind: str, yes_no: bool, question: 
 
 def answers_all_the_same(rows: pd.DataFrame) -> np.ndarray:
     """bool [rows]: whether a question was answered: not refused, with a text, and none that says it cannot be."""
+    return rows["refused"].isna().to_numpy() & _says_something(rows)
+
+
+def _says_something(rows: pd.DataFrame) -> np.ndarray:
+    """bool [rows]: whether there is a text, and none that says that the question cannot be answered."""
     return np.array(
-        [
-            pd.isna(refused) and isinstance(text, str) and bool(text.strip()) and not says_it_does_not_know(text)
-            for refused, text in zip(rows["refused"], rows["answer"], strict=True)
-        ],
+        [isinstance(text, str) and bool(text.strip()) and not says_it_does_not_know(text) for text in rows["answer"]],
         dtype=bool,
     )
 
@@ -102,17 +105,15 @@ def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
 
 
 def _figures_at(rows: pd.DataFrame, level: float) -> dict[str, Any]:
-    answers = answers_all_the_same(rows)
-    said = rows[answers & says_yes(rows).notna().to_numpy() & rows["candidates"].notna().to_numpy()]
-    in_words = rows[answers & rows["candidates"].isna().to_numpy()]
+    closed = read(rows[rows["candidates"].notna()])
+    in_words = rows[_says_something(rows) & rows["candidates"].isna().to_numpy()]
     scored = rows[_scored(rows)]
-    return {
-        "asked": len(rows),
-        "refused": int(rows["refused"].notna().sum()),
+    return left_out(rows) | {
         "no_probability": int(rows["candidates"].notna().sum()) - len(scored),
-        "answered": share_of(rows, answers, level),
+        "refused_share": refused_share(rows, level),
+        "answered": share_of(rows, answers_all_the_same(rows), level),
         "none": share_of(in_words, in_words["answer"].map(_is_none), level),
-        "yes": share_of(said, says_yes(said), level),
+        "yes": share_of(closed, says_yes(closed), level),
         "sure": share_of(scored, _sureness(scored) >= SURE, level),
         "mean_sureness": float(_sureness(scored).mean()) if len(scored) else None,
     }
@@ -124,7 +125,7 @@ def _is_none(text: str) -> bool:
 
 
 def _scored(rows: pd.DataFrame) -> np.ndarray:
-    return (rows["refused"].isna() & rows["p_yes"].notna() & rows["candidates"].notna()).to_numpy()
+    return (rows["p_yes"].notna() & rows["candidates"].notna()).to_numpy()
 
 
 def _sureness(rows: pd.DataFrame) -> np.ndarray:
@@ -147,7 +148,7 @@ def _table(by: str, found: dict[str, Any]) -> Table:
         (
             name,
             own["asked"],
-            own["refused"],
+            own["refused_share"],
             own["answered"],
             own["none"],
             own["yes"],
@@ -167,9 +168,10 @@ def _table(by: str, found: dict[str, Any]) -> Table:
         "mean sureness",
     )
     note = (
-        f"Answered: not refused, and by no words that say it cannot be answered. Sure: P(yes) or P(no) of {SURE:g} "
-        "and more, where the model gave a probability. 'None' and 'no' are answers: they say that there is nothing, "
-        "not that nobody can know. The last line is of questions that have an answer."
+        "Answered: not refused, and by no words that say it cannot be answered. The rest is of what the model says, "
+        f"refused or not. Sure: P(yes) or P(no) of {SURE:g} and more, where it gives a probability. 'None' and 'no' "
+        "are answers: they say that there is nothing, not that nobody can know. The last line is of questions that "
+        "have an answer."
     )
     return Table(f"Questions without an answer, answers of {named(by)}", columns, lines, note)
 
@@ -200,7 +202,7 @@ def _sentences(by: str, found: dict[str, Any]) -> list[str]:
         return [sentence(f"{named(by)} was asked no question without an answer.")]
     first = f"{named(by)} answers {every['answered'].value:.0%} of {every['asked']} questions that have no answer"
     if every["yes"] is not None:
-        first += f", and says yes to {every['yes'].value:.0%} of those of yes or no that it answers"
+        first += f", and says yes to {every['yes'].value:.0%} of those of yes or no"
     sentences = [sentence(f"{first}; it refused {every['refused']}.")]
     if surer is not None:
         sentences.append(

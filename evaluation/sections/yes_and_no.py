@@ -17,6 +17,7 @@ from ...calibration import Calibration, Selective, YesNo, calibration, natural_w
 from ..figures import Cell, Chart, SectionFigures, Series, Table
 from ..material import Material
 from ..predictions import yes_no_rows
+from ..tallies import MODEL, judged, left_out, missing_sentence, patients_of, says_yes, wants_yes
 
 NAME, TITLE = "yes_and_no", "Yes and no: what an answer is worth"
 READ_SECTIONS = ("questions",)
@@ -29,14 +30,16 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         return SectionFigures(NAME, TITLE, ["No question is to be answered yes or no."])
     found: dict[str, dict[str, YesNo]] = {}
     for by, own in asked.groupby("by", sort=False):
-        decided = own[own["answers"].map(lambda one: one is not None)]
-        if len(decided):
-            found[by] = _at_both(decided, material)
-    model = asked[asked["by"] == "model"]
+        answered_ones = judged(own)
+        if len(answered_ones):
+            found[by] = _at_both(answered_ones, material)
+    model = asked[asked["by"] == MODEL]
+    counts = left_out(model)
     values: dict[str, Any] = {
         "yes_no": found,
-        "not_decided": int(model["answers"].map(lambda one: one is None).sum()),
-        "refused": int(model["refused"].notna().sum()),
+        "not_decided": counts["unread"],
+        "refused": counts["refused"],
+        "silent": counts["silent"],
     }
     tables, charts = [_table(found)], []
     scored = model[model["p_yes"].notna()]
@@ -45,27 +48,23 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         values["selective"] = _selective(model)
         tables += [_calibration_table(values["calibration"]), _selective_table(values["selective"])]
         charts = [_reliability(values["calibration"])]
-    return SectionFigures(NAME, TITLE, _sentences(found, values), tables, charts, values)
+    sentences = [*_sentences(found), *missing_sentence(MODEL, model)]
+    return SectionFigures(NAME, TITLE, sentences, tables, charts, values)
 
 
 def _weights(rows: pd.DataFrame, material: Material) -> np.ndarray:
     """By which yes is as frequent as in the corpus; NaN for questions about two ECGs, leads and measurements."""
     about_one = rows["record_ids"].map(len).eq(1) & rows["template"].isin(_WHOLE)
     keys = rows["attribute"].where(about_one, "").tolist()
-    return natural_weights(wanted_yes(rows), keys, material.labels.prevalence())
+    return natural_weights(wants_yes(rows), keys, material.labels.prevalence())
 
 
 _WHOLE = ("verify-finding", "verify-normal", "verify-group", "verify-abnormality")
 
 
-def wanted_yes(rows: pd.DataFrame) -> np.ndarray:
-    return rows["expected"].map(lambda one: list(one) == ["yes"]).to_numpy(dtype=bool)
-
-
 def _at_both(rows: pd.DataFrame, material: Material) -> dict[str, YesNo]:
-    says = rows["answers"].map(lambda one: list(one) == ["yes"]).to_numpy(dtype=bool)
     scores = rows["p_yes"].to_numpy(dtype=float)
-    given = (says, wanted_yes(rows), rows["patients"].tolist())
+    given = (says_yes(rows).to_numpy(), wants_yes(rows), patients_of(rows))
     shared = {"scores": None if np.isnan(scores).any() else scores, "question_key": rows["attribute"].tolist()}
     found = {SAMPLED: yes_no(*given, **shared)}
     weights = _weights(rows, material)
@@ -75,7 +74,7 @@ def _at_both(rows: pd.DataFrame, material: Material) -> dict[str, YesNo]:
 
 
 def _calibrated(scored: pd.DataFrame, material: Material) -> dict[str, Calibration]:
-    given = (scored["p_yes"].to_numpy(dtype=float), wanted_yes(scored), scored["patients"].tolist())
+    given = (scored["p_yes"].to_numpy(dtype=float), wants_yes(scored), patients_of(scored))
     found = {SAMPLED: calibration(*given)}
     weights = _weights(scored, material)
     if not np.isnan(weights).all():
@@ -88,7 +87,7 @@ def _selective(model: pd.DataFrame) -> Selective:
     p_yes = model["p_yes"].to_numpy(dtype=float)
     answered = ~np.isnan(p_yes) & model["refused"].isna().to_numpy()
     sure = np.where(answered, np.maximum(p_yes, 1 - p_yes), 0.0)
-    return selective(sure, (p_yes > 0.5) == wanted_yes(model), model["patients"].tolist(), answered)
+    return selective(sure, (p_yes > 0.5) == wants_yes(model), patients_of(model), answered)
 
 
 def _table(found: dict[str, dict[str, YesNo]]) -> Table:
@@ -115,9 +114,13 @@ def _calibration_table(found: dict[str, Calibration]) -> Table:
 
 def _selective_table(found: Selective) -> Table:
     rows: list[tuple[Cell, ...]] = [(f"{one.coverage:.0%}", one.threshold, one.right) for one in found.points]
-    note = f"Area under the curve of wrong answers over coverage {found.area:.3f}; least possible with these answers "
-    return Table("The surest answers", ("of all questions", "at least so sure", "right"), rows,
-                 f"{note}{found.least_area:.3f}.")  # fmt: skip
+    answered = found.answered
+    note = (
+        f"Neither refused nor without a probability: {answered.value:.1%} "
+        f"[{answered.low:.1%}, {answered.high:.1%}] of all questions. Area under the curve of wrong answers over "
+        f"coverage {found.area:.3f}; least possible with these answers {found.least_area:.3f}."
+    )
+    return Table("The surest answers", ("of all questions", "at least so sure", "right"), rows, note)
 
 
 def _reliability(found: dict[str, Calibration]) -> Chart:
@@ -126,9 +129,9 @@ def _reliability(found: dict[str, Calibration]) -> Chart:
     return Chart("P(yes) against how often yes is true", "reliability", series, "P(yes)", "yes is true")
 
 
-def _sentences(found: dict[str, dict[str, YesNo]], values: dict[str, Any]) -> list[str]:
+def _sentences(found: dict[str, dict[str, YesNo]]) -> list[str]:
     said = []
-    own = found.get("model", {})
+    own = found.get(MODEL, {})
     for frequency, one in own.items():
         said.append(
             f"{frequency[0].upper()}{frequency[1:]}, yes is true of {one.expected:.0%} of the questions; the model "
@@ -139,6 +142,4 @@ def _sentences(found: dict[str, dict[str, YesNo]], values: dict[str, Any]) -> li
         said.append(
             f"The natural frequency of {own[NATURAL].left_out} questions is not known; they are left out there."
         )
-    if values["not_decided"] or values["refused"]:
-        said.append(f"{values['not_decided']} answers are neither yes nor no, {values['refused']} would be refused.")
     return said
