@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from ...conversation_ecgllm import ecg_prompt
 from ...corpora.questions.about_measurements import FEATURES
 from ...intervals import holm
 from ..figures import Chart, SectionFigures, Series, Table
@@ -40,15 +41,16 @@ CHANGES = ("compare-new", "compare-resolved", "compare-measurement")
 """Templates of questions that an ECG beside itself answers by no."""
 OWN = "own"
 PROMPTS = {
-    "sentence": "Here are two electrocardiograms. The first is {ecg}, and the second is {ecg}.\n{question}",
     "numbered": "ECG 1: {ecg}\nECG 2: {ecg}\n{question}",
     "before and after": "Before: {ecg}\nAfter: {ecg}\n{question}",
     "plain": "{ecg}{ecg}\n{question}",
     "question first": "{question}\nThe first electrocardiogram: {ecg}\nThe second electrocardiogram: {ecg}",
     "question between": "The first electrocardiogram is {ecg}.\n{question}\nThe second electrocardiogram is {ecg}.",
 }
-"""Format -> prompt; "sentence" is the paper's, and the one of models that this package trains."""
+"""Format -> prompt. The paper's sentence is not among them: it is what every model is asked in that brings no words of
+its own around ECGs (`conversation_ecgllm.ecg_prompt`), and so stands under `OWN`."""
 _ROWS = 3 + len(PROMPTS)
+_OWN_WORDS = "".join(part.get("text", "{ecg}") for part in ecg_prompt("{question}", 2))
 
 
 def plan(material: Material) -> pd.DataFrame:
@@ -216,12 +218,15 @@ def _orders_table(by: str, found: dict[str, Any]) -> Table:
 
 def _prompts_table(by: str, found: dict[str, Any]) -> Table:
     lines = [
-        (name, _in_a_line(PROMPTS.get(name, "the model's own")), own["asked"], own["silent"],
+        (name, _in_a_line(PROMPTS.get(name, _OWN_WORDS)), own["asked"], own["silent"],
          own["right"], own["difference"], own.get("p_value_holm"))
         for name, own in found["prompts"].items()
     ]  # fmt: skip
     columns = ("prompt", "words", "asked", "no answer", "right", "beside own", "p (Holm)")
-    note = "The same questions about the same ECGs in each. Differences are paired, p-values adjusted for all prompts."
+    note = (
+        f"{OWN.capitalize()}: the model's, or the paper's sentence where it brings none. The same questions about the "
+        "same ECGs in each. Differences are paired, p-values adjusted for all prompts."
+    )
     return Table(f"Prompts, answers of {named(by)}", columns, lines, note)
 
 

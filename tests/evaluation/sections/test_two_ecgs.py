@@ -6,7 +6,9 @@ import pytest
 
 from ecgllm.corpora.questions.about_measurements import FEATURES
 from ecgllm.evaluation.material import Material
+from ecgllm.evaluation.models import asked_parts
 from ecgllm.evaluation.predictions import PREDICTIONS
+from ecgllm.evaluation.protocol import Asked, ShownECG
 from ecgllm.evaluation.sections import two_ecgs
 
 from .conftest import says_yes
@@ -46,7 +48,10 @@ def test_a_question_is_asked_in_all_orders_and_prompts(planned, material):
     assert 0.5 * material.settings.questions < len(planned) <= material.settings.questions
     assert set(planned["template"]) == {*two_ecgs.CHANGES, "compare-first", "compare-second"}
     assert set(planned["type"]) == set(two_ecgs.TYPES)
+    plain = ShownECG("a"), ShownECG("b")
+    own = asked_parts.parts(Asked("Which?", plain))
     for prompt in two_ecgs.PROMPTS.values():
+        assert asked_parts.parts(Asked("Which?", plain, prompt=prompt)) != own  # the same words are not asked twice
         assert prompt.count("{ecg}") == 2 and prompt.count("{question}") == 1
     for _, group in planned.groupby("group"):
         true = group[group["condition"] == "true"]
