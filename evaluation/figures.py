@@ -46,6 +46,11 @@ class Chart:
     chance: float | None = None
     note: str = ""
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to draw."""
+        return not any(one.values for one in self.series)
+
 
 @dataclass(frozen=True)
 class SectionFigures:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -103,11 +103,13 @@ def evaluate(
 def figures_of(
     predictions: pd.DataFrame, material: Material, sections: Sequence[ModuleType] = SECTIONS
 ) -> list[SectionFigures]:
-    """What the sections say of predictions."""
+    """What the sections say of predictions; a chart that has nothing to show, of a model that gave no such answers, is
+    left out."""
     found = []
     for section in sections:
         read = getattr(section, "READ_SECTIONS", (section.NAME,))
-        found.append(section.figures(predictions[predictions["section"].isin(read)], material))
+        own = section.figures(predictions[predictions["section"].isin(read)], material)
+        found.append(replace(own, charts=[chart for chart in own.charts if not chart.empty]))
     return [one for one in found if one.sentences or one.tables]
 
 

@@ -135,7 +135,7 @@ def description(chart: Chart) -> str:
 def _check(chart: Chart) -> None:
     if chart.kind not in _KINDS:
         raise ECGError(f"chart {chart.title!r} is of kind {chart.kind!r}; expected {', '.join(_KINDS)}.")
-    if not chart.series or not any(series.values for series in chart.series):
+    if chart.empty:
         raise ECGError(f"chart {chart.title!r} has nothing to show; leave it out.")
     for series in chart.series:
         if len(series.x) != len(series.values):

@@ -168,9 +168,7 @@ def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
         }
     true = own[own["condition"] == "true"]
     turning, as_given = beside(own[own["condition"] == "swapped"], true)
-    turns = [
-        one != two for one, two in zip(map(list, turning["expected"]), map(list, as_given["expected"]), strict=True)
-    ]
+    turns = turning["expected"].map(list).to_numpy() != as_given["expected"].map(list).to_numpy()
     turning, as_given = turning[turns], as_given[turns]
     both = is_right(turning) * is_right(as_given)
     turned = says_yes(turning).to_numpy() != says_yes(as_given).to_numpy()

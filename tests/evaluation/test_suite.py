@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import pytest
 
-from ecgllm.evaluation.material import Material
-from ecgllm.evaluation.suite import Evaluation, evaluate
+from ecgllm.corpora import records_to_corpus
+from ecgllm.evaluation.building import build_material
+from ecgllm.evaluation.material import Material, Settings
+from ecgllm.evaluation.protocol import Answer, Asked, Model, ShownECG
+from ecgllm.evaluation.run import Options, evaluate_to_folder
+from ecgllm.evaluation.seen import Seen
+from ecgllm.evaluation.suite import SECTIONS, Evaluation, evaluate
 from ecgllm.reliance import DOES_NOT_READ, READS
+from ecgllm.signals import ECGRecord
+from ecgllm.signals.simulation import simulate_ecgs
 from tests.evaluation.conftest import Blind, Seeing, YesSayer
 
-SECTIONS = ("reliance", "questions", "yes_and_no", "findings", "language", "groups")
+NO_BASELINES = Options(baselines=False, date="2026-01-01")
+CHOSEN = ("reliance", "questions", "yes_and_no", "findings", "language", "groups")
 
 
 @pytest.fixture(scope="module")
 def evaluated(material: Material, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Evaluation]:
     models = (Seeing(material), Blind(), YesSayer())
     return {
-        model.name: evaluate(
-            model, material, tmp_path_factory.mktemp(model.name), SECTIONS, model.name, baselines=False
-        )
+        model.name: evaluate(model, material, tmp_path_factory.mktemp(model.name), CHOSEN, model.name, baselines=False)
         for model in models
     }
 
@@ -57,3 +66,47 @@ def test_a_model_that_is_consistent_and_blind_is_dangerous(evaluated: dict[str, 
 
 def dangerous(evaluation: Evaluation) -> float:
     return evaluation.section("language").values["model"]["quadrants"]["dangerous"].value
+
+
+class Silent:
+    """Refuses every question."""
+
+    name = "silent"
+
+    def answer(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord]) -> list[Answer]:
+        return [Answer(None, refused="not today") for _ in asked]
+
+
+class Senseless:
+    """Says what is no answer to any question."""
+
+    name = "senseless"
+
+    def answer(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord]) -> list[Answer]:
+        return [Answer("The mitochondrion is the powerhouse of the cell.") for _ in asked]
+
+
+class FindingsOnly:
+    """Knows findings of one ECG, with probabilities, and refuses all other questions."""
+
+    name = "findings only"
+
+    def answer(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord]) -> list[Answer]:
+        return [
+            Answer(None, {"yes": 0.3, "no": 0.7}) if one.finding and len(one.ecgs) == 1 else Answer(None, refused="no")
+            for one in asked
+        ]
+
+
+@pytest.fixture(scope="module")
+def few() -> Material:
+    corpus = records_to_corpus(simulate_ecgs(20, seed=3), source="simulation")
+    return build_material(corpus, None, Settings(questions=60, least=3))
+
+
+@pytest.mark.parametrize("model", [Silent(), Senseless(), FindingsOnly()], ids=lambda model: model.name)
+def test_a_model_that_leaves_questions_open_gets_a_whole_report(model: Model, few: Material, tmp_path: Path) -> None:
+    done = evaluate_to_folder(lambda name: model, model.name, few, tmp_path, Seen(False, 20), NO_BASELINES)
+    asked = {section.NAME for section in SECTIONS if hasattr(section, "plan")}
+    assert {section.name for section in done.evaluation.sections} >= asked
+    assert "nan" not in (tmp_path / "report.md").read_text().lower().split()
