@@ -26,7 +26,8 @@ class Verdict:
 
 
 def verdict(*args: Any, **kwargs: Any) -> Verdict:
-    """The verdict on answers with the true ECG and with others; takes what `reliance.reliance` takes."""
+    """The verdict on answers with the true ECG and with others; takes what `reliance.reliance` takes; no
+    `says_yes` where no answer can be read."""
     found = reliance(*args, **kwargs)
     return Verdict(found.outcome, found.rule, found, found.patients_needed, (_first(found), _second(found)))
 
@@ -62,6 +63,8 @@ def _second(found: Reliance) -> str:
     if found.yes is not None:
         bias = f", biased towards {found.yes.biased}" if found.yes.biased else ""
         parts.append(f"it says yes in {_share(found.yes.share)}, where yes is true in {found.yes.expected:.0%}{bias}")
+    else:
+        parts.append("none of its answers could be read as yes or no")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
 

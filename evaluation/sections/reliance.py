@@ -159,7 +159,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         {name: one.patients for name, one in others.items()},
         pairs=true.right.reshape(-1, 2),
         pair_patients=true.pair_patients(),
-        says_yes=true.yes,
+        says_yes=None if np.isnan(true.yes).all() else true.yes,
         margin=material.settings.margin,
         level=level,
     )
