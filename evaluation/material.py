@@ -23,13 +23,12 @@ Encoders = Mapping[str, Callable[[Sequence[ECGRecord]], np.ndarray]]
 class Settings:
     """questions: about so many for each section that samples. seed: of all drawing. least: how many records of each
     label a finding needs for its AUROC to stand in a mean. margin: the difference in accuracy that would be no use, of
-    the verdict. level: of intervals."""
+    the verdict. Intervals are of 95 % (`intervals.LEVEL`)."""
 
     questions: int = 2000
     seed: int = 0
     least: int = 5
     margin: float = 0.05
-    level: float = 0.95
 
 
 @dataclass(frozen=True)

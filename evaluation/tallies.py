@@ -79,9 +79,9 @@ def missing_sentence(by: str, rows: pd.DataFrame) -> list[str]:
     return [f"Of {counts['asked']} questions {'; '.join(happened)}."] if happened else []
 
 
-def refused_share(rows: pd.DataFrame, level: float) -> Estimate | None:
+def refused_share(rows: pd.DataFrame) -> Estimate | None:
     """Share of the rows that were refused, whatever the model said all the same."""
-    return share_of(rows, rows["refused"].notna(), level)
+    return share_of(rows, rows["refused"].notna())
 
 
 def wants_yes(rows: pd.DataFrame) -> np.ndarray:
@@ -100,15 +100,15 @@ def patients_of(rows: pd.DataFrame) -> list[tuple[str, ...]]:
     return [tuple(own) for own in rows["patients"]]
 
 
-def share_of(rows: pd.DataFrame, values: np.ndarray | pd.Series, level: float) -> Estimate | None:
+def share_of(rows: pd.DataFrame, values: np.ndarray | pd.Series) -> Estimate | None:
     """Share of `values` (bool, or from 0 to 1), one a row."""
-    return share(np.asarray(values, dtype=float), patients_of(rows), level) if len(rows) else None
+    return share(np.asarray(values, dtype=float), patients_of(rows)) if len(rows) else None
 
 
-def right_share(rows: pd.DataFrame, level: float) -> Estimate | None:
+def right_share(rows: pd.DataFrame) -> Estimate | None:
     """Accuracy over the rows that were answered."""
     rows = judged(rows)
-    return share_of(rows, is_right(rows), level)
+    return share_of(rows, is_right(rows))
 
 
 def beside(
@@ -124,16 +124,16 @@ def beside(
     return rows, others.loc[rows[key]].reset_index()
 
 
-def right_difference(rows: pd.DataFrame, reference: pd.DataFrame, level: float, key: str = "group") -> Estimate | None:
+def right_difference(rows: pd.DataFrame, reference: pd.DataFrame, key: str = "group") -> Estimate | None:
     """Accuracy of `rows` minus that of `reference`, over the questions that have an answer in both (paired)."""
     ours, theirs = beside(rows, reference, key, judged)
     if not len(ours):
         return None
     patients = [tuple({*one, *two}) for one, two in zip(patients_of(ours), patients_of(theirs), strict=True)]
-    return share_difference(is_right(ours), is_right(theirs), patients, level)
+    return share_difference(is_right(ours), is_right(theirs), patients)
 
 
-def yes_auroc(rows: pd.DataFrame, level: float) -> Estimate | None:
+def yes_auroc(rows: pd.DataFrame) -> Estimate | None:
     """AUROC of P(yes), pooled over the questions; rows without P(yes) do not count."""
     rows = rows[rows["p_yes"].notna() & rows["expected"].notna()]
-    return auroc(rows["p_yes"].to_numpy(float), wants_yes(rows), patients_of(rows), level) if len(rows) else None
+    return auroc(rows["p_yes"].to_numpy(float), wants_yes(rows), patients_of(rows)) if len(rows) else None

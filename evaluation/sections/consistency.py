@@ -57,7 +57,6 @@ def asked_findings(material: Material) -> list[str]:
 
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
-    level = material.settings.level
     records = sorted(answered["group"].unique())
     ruled_out = _ruled_out(records, material)
     says = {by: _by_record(read(rows)) for by, rows in by_whom(answered).items()}
@@ -69,9 +68,9 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     tables, sentences = [], []
     for by, own in says.items():
         found = values[by] = {
-            "exclusive": _both(own, patients, level),
-            "implied": _child_alone(own, patients, level),
-            "measured": _measured(own, ruled_out, patients, level),
+            "exclusive": _both(own, patients),
+            "implied": _child_alone(own, patients),
+            "measured": _measured(own, ruled_out, patients),
         }
         if by != LABELS:
             rows = answered[answered["by"] == by]
@@ -93,19 +92,19 @@ def _by_record(rows: pd.DataFrame, says: Callable[[pd.DataFrame], pd.Series | np
     return rows.assign(says=says(rows).astype(float)).pivot(index="group", columns="finding", values="says")
 
 
-def _both(says: pd.DataFrame, patients: dict[str, str], level: float) -> dict[str, Any]:
+def _both(says: pd.DataFrame, patients: dict[str, str]) -> dict[str, Any]:
     """Of pairs that exclude each other."""
     pairs = [((one, other), says[one].to_numpy(), says[other].to_numpy()) for one, other in exclusive_pairs(says)]
-    return _over_pairs(pairs, [patients[name] for name in says.index], level, among=False)
+    return _over_pairs(pairs, [patients[name] for name in says.index], among=False)
 
 
-def _child_alone(says: pd.DataFrame, patients: dict[str, str], level: float) -> dict[str, Any]:
+def _child_alone(says: pd.DataFrame, patients: dict[str, str]) -> dict[str, Any]:
     """Of a finding and a broader one: of those that are said to have the first, those said not to have the second."""
     pairs = [((one, other), says[one].to_numpy(), 1 - says[other].to_numpy()) for one, other in implied_pairs(says)]
-    return _over_pairs(pairs, [patients[name] for name in says.index], level, among=True)
+    return _over_pairs(pairs, [patients[name] for name in says.index], among=True)
 
 
-def _over_pairs(pairs: list, patients: list[str], level: float, among: bool) -> dict[str, Any]:
+def _over_pairs(pairs: list, patients: list[str], among: bool) -> dict[str, Any]:
     """Contradictions over records and pairs of findings.
 
     pairs: (names, and two columns, float [records], that must not both be 1). among: of the records whose first column
@@ -132,9 +131,9 @@ def _over_pairs(pairs: list, patients: list[str], level: float, among: bool) -> 
         each[" / ".join(names)] = {"records": len(counted), "contradictions": number, "by_chance": usual}
     rows = np.flatnonzero(asked)
     return {
-        "share": share(both, people, level) if both else None,
+        "share": share(both, people) if both else None,
         "by_chance": float(np.mean(chance)) if chance else None,
-        "records": share(contradicted[rows], [patients[row] for row in rows], level) if len(rows) else None,
+        "records": share(contradicted[rows], [patients[row] for row in rows]) if len(rows) else None,
         "pairs": each,
     }
 
@@ -152,7 +151,7 @@ def _ruled_out(records: list[str], material: Material) -> pd.DataFrame:
     return pd.DataFrame.from_dict(found, orient="index", columns=names).astype(float)
 
 
-def _measured(says: pd.DataFrame, ruled_out: pd.DataFrame, patients: dict[str, str], level: float) -> dict[str, Any]:
+def _measured(says: pd.DataFrame, ruled_out: pd.DataFrame, patients: dict[str, str]) -> dict[str, Any]:
     """finding -> of the records that are said to show it and were measured, those that cannot; "all": of all."""
     found: dict[str, Any] = {}
     wrong, chance, people = [], [], []
@@ -160,7 +159,7 @@ def _measured(says: pd.DataFrame, ruled_out: pd.DataFrame, patients: dict[str, s
         known = ruled_out[name].dropna()
         yes = says.index[says[name] == 1].intersection(known.index)
         found[name] = {
-            "share": _share_of(known[yes], patients, level),
+            "share": _share_of(known[yes], patients),
             "by_chance": float(known.mean()) if len(known) else None,
             "measured": len(known),
         }
@@ -168,14 +167,14 @@ def _measured(says: pd.DataFrame, ruled_out: pd.DataFrame, patients: dict[str, s
         chance += [known.mean()] * len(yes)
         people += [patients[record_id] for record_id in yes]
     found["all"] = {
-        "share": share(wrong, people, level) if wrong else None,
+        "share": share(wrong, people) if wrong else None,
         "by_chance": float(np.mean(chance)) if chance else None,
     }
     return found
 
 
-def _share_of(values: pd.Series, patients: dict[str, str], level: float) -> Estimate | None:
-    return share(values.to_numpy(), [patients[name] for name in values.index], level) if len(values) else None
+def _share_of(values: pd.Series, patients: dict[str, str]) -> Estimate | None:
+    return share(values.to_numpy(), [patients[name] for name in values.index]) if len(values) else None
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def _operating_point(rows: pd.DataFrame) -> dict[str, intervals.Estimate | None]
     yes, no = says == 1, says == 0
 
     def share(which: np.ndarray, right: np.ndarray) -> intervals.Estimate | None:
-        return share_of(rows[which], right[which], intervals.LEVEL)
+        return share_of(rows[which], right[which])
 
     return {
         "sensitivity": share(wanted, yes),

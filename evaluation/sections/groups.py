@@ -36,9 +36,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         group = [look(records, ids[0], attribute) for ids, attribute in
                  zip(asked["record_ids"], asked["attribute"], strict=True)]  # fmt: skip
         known = pd.Series(group, index=asked.index, dtype=object)
-        shares = {
-            str(value): right_share(own, material.settings.level) for value, own in asked.groupby(known, sort=False)
-        }
+        shares = {str(value): right_share(own) for value, own in asked.groupby(known, sort=False)}
         if len(shares) > 1:
             values[name] = dict(sorted(shares.items(), key=_by_name))
     tables = [_table(values)]

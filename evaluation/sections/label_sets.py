@@ -119,7 +119,7 @@ def _of_one(rows: pd.DataFrame, material: Material) -> dict[str, Any]:
         patients = [one[0] for one in own["patients"]]
         if not positive.any() or positive.all():
             continue
-        each[label] = intervals.auroc(own["p_yes"].to_numpy(float), positive, patients, material.settings.level)
+        each[label] = intervals.auroc(own["p_yes"].to_numpy(float), positive, patients)
         counts[label] = {"positives": int(positive.sum()), "negatives": int((~positive).sum())}
         if each[label].patients >= material.settings.least:
             frequent.append(label)
@@ -147,9 +147,7 @@ def _macro(scored: pd.DataFrame, labels: list[str], material: Material) -> inter
     targets = own.pivot(index="record", columns="attribute", values="target").fillna(-1).astype(int)
     patient = dict(zip(own["record"], own["patients"].map(lambda one: one[0]), strict=True))
     people = [patient[record] for record in scores.index]
-    return intervals.macro_auroc(
-        np.nan_to_num(scores.to_numpy()), targets.to_numpy(), people, material.settings.level
-    )[0]
+    return intervals.macro_auroc(np.nan_to_num(scores.to_numpy()), targets.to_numpy(), people)[0]
 
 
 def _sentences(labels: LabelSet, model: dict[str, Any], rows: pd.DataFrame, material: Material) -> list[str]:

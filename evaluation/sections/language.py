@@ -149,11 +149,10 @@ def _beside_other_ecg(answered: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFram
 
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
-    level = material.settings.level
     values: dict[str, Any] = {}
     tables, sentences, series = [], [], []
     for by, rows in by_whom(answered).items():
-        found = _figures_of(rows, level)
+        found = _figures_of(rows)
         values[by] = found
         tables += [_wordings_table(by, rows, found), _groups_table(by, found)]
         sentences += _sentences(by, rows, found)
@@ -163,7 +162,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     return SectionFigures(NAME, TITLE, sentences, tables, [chart] if series else [], values)
 
 
-def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
+def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:
     """All figures of one model."""
     true = rows[rows["condition"] == "true"]
     reference = true[true["wording"] == "test"]
@@ -172,36 +171,36 @@ def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
         own = true[true["wording"] == wording]
         if len(own):
             wordings[wording] = left_out(own) | {
-                "right": right_share(own, level),
-                "difference": None if wording == "test" else right_difference(own, reference, level),
-                "otherwise": None if wording == "test" else _otherwise(own, reference, level),
+                "right": right_share(own),
+                "difference": None if wording == "test" else right_difference(own, reference),
+                "otherwise": None if wording == "test" else _otherwise(own, reference),
                 "otherwise_by_chance": None if wording == "test" else _by_chance(own, reference),
             }
     patients = dict(zip(rows["group"], patients_of(rows), strict=True))
     same, strict, follows = consistent(rows), consistent(rows, tuple(WORDINGS)), follows_the_ecg(rows)
     both = same.index.intersection(follows.index)
-    four = quadrants(same[both], follows[both], [patients[group] for group in both], level) if len(both) else None
+    four = quadrants(same[both], follows[both], [patients[group] for group in both]) if len(both) else None
     return {
         "wordings": wordings,
-        "consistent": _share_of_groups(same, patients, level),
-        "consistent_in_all_wordings": _share_of_groups(strict, patients, level),
-        "follows_the_ecg": _share_of_groups(follows, patients, level),
+        "consistent": _share_of_groups(same, patients),
+        "consistent_in_all_wordings": _share_of_groups(strict, patients),
+        "follows_the_ecg": _share_of_groups(follows, patients),
         "quadrants": None
         if four is None
         else {name: getattr(four, name) for name in QUADRANTS} | {"model": four.model},
-        "swayed": _swayed(true, level),
+        "swayed": _swayed(true),
     }
 
 
-def _share_of_groups(values: pd.Series, patients: dict[str, Any], level: float) -> Estimate | None:
+def _share_of_groups(values: pd.Series, patients: dict[str, Any]) -> Estimate | None:
     rows = pd.DataFrame({"patients": [patients[group] for group in values.index]})
-    return share_of(rows, values.to_numpy(), level)
+    return share_of(rows, values.to_numpy())
 
 
-def _otherwise(rows: pd.DataFrame, reference: pd.DataFrame, level: float) -> Estimate | None:
+def _otherwise(rows: pd.DataFrame, reference: pd.DataFrame) -> Estimate | None:
     """How often the finding is said to be there in one wording and not in the other."""
     ours, theirs = beside(rows, reference)
-    return share_of(ours, _meaning(ours).to_numpy() != _meaning(theirs).to_numpy(), level)
+    return share_of(ours, _meaning(ours).to_numpy() != _meaning(theirs).to_numpy())
 
 
 def _by_chance(rows: pd.DataFrame, reference: pd.DataFrame) -> float | None:
@@ -210,10 +209,10 @@ def _by_chance(rows: pd.DataFrame, reference: pd.DataFrame) -> float | None:
     return None if np.isnan(ours) or np.isnan(theirs) else float(ours * (1 - theirs) + theirs * (1 - ours))
 
 
-def _swayed(true: pd.DataFrame, level: float) -> Estimate | None:
+def _swayed(true: pd.DataFrame) -> Estimate | None:
     """How much oftener yes is said when yes was suggested than when no was."""
     ours, theirs = beside(true[true["wording"] == "leading (yes)"], true[true["wording"] == "leading (no)"])
-    return share_difference(says_yes(ours), says_yes(theirs), patients_of(ours), level) if len(ours) else None
+    return share_difference(says_yes(ours), says_yes(theirs), patients_of(ours)) if len(ours) else None
 
 
 def _wordings_table(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> Table:

@@ -87,7 +87,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
 
 def share_right(rows: pd.DataFrame) -> intervals.Estimate | None:
     """Exact match: what has no answer that can be read is wrong, as ECG-QA knows no refusals. None of no rows."""
-    return share_of(rows, is_right(rows), intervals.LEVEL)
+    return share_of(rows, is_right(rows))
 
 
 def _shares(rows: pd.DataFrame, column: str) -> dict[str, intervals.Estimate]:

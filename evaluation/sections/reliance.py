@@ -143,11 +143,11 @@ def _groups(material: Material, number: int, rng: np.random.Generator) -> list[d
 
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
-    model, level = answered[answered["by"] == MODEL], material.settings.level
+    model = answered[answered["by"] == MODEL]
     pairs = model[model["wording"] != _GROUPED]
     if pairs.empty:
         return SectionFigures(NAME, TITLE, ["No question is to be answered yes of one ECG and no of another."])
-    conditions = {name: _Condition(own, level) for name, own in pairs.groupby("condition", sort=False)}
+    conditions = {name: _Condition(own) for name, own in pairs.groupby("condition", sort=False)}
     true = conditions["true"]
     others = {name: conditions[name] for name in CONDITIONS[1:] if name in conditions}
     if np.isnan(true.right + conditions["random"].right).all() or true.both_right() is None:
@@ -161,13 +161,12 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         pair_patients=true.pair_patients(),
         says_yes=None if np.isnan(true.yes).all() else true.yes,
         margin=material.settings.margin,
-        level=level,
     )
     values: dict[str, Any] = {
         "verdict": found,
         "conditions": {name: one.values(true) for name, one in conditions.items()},
         "pairs": {name: one.both_right() for name, one in conditions.items()},
-        "groups": _all_right(model[model["wording"] == _GROUPED], level),
+        "groups": _all_right(model[model["wording"] == _GROUPED]),
         "headline": {"right answers, yes as often true as no": found.figures.true},
     }
     sentences = [f"The rule of the verdict: {found.rule}", *missing_sentence(MODEL, model)]
@@ -179,16 +178,16 @@ class _Condition:
 
     right: 1, 0, or NaN where there is no answer. yes: the same of a yes, NaN where it is neither yes nor no."""
 
-    def __init__(self, rows: pd.DataFrame, level: float):
+    def __init__(self, rows: pd.DataFrame):
         rows = rows.assign(wanted=wants_yes(rows))
         rows["of_pair"] = rows["group"] + rows["wanted"].map({True: ", yes", False: ", no"})
-        self.rows, self.level = rows.sort_values(["group", "wanted"], kind="stable"), level
+        self.rows = rows.sort_values(["group", "wanted"], kind="stable")
         self.right = np.where(said(self.rows), is_right(self.rows), np.nan)
         self.patients, self.yes = patients_of(self.rows), says_yes(self.rows).to_numpy()
 
     def both_right(self) -> intervals.Estimate | None:
         """Share of the pairs with an answer to both questions of which both are right."""
-        return _all_right(self.rows, self.level)
+        return _all_right(self.rows)
 
     def pair_patients(self) -> list[list[str]]:
         return [sorted({*one, *two}) for one, two in zip(self.patients[::2], self.patients[1::2], strict=True)]
@@ -196,11 +195,9 @@ class _Condition:
     def values(self, true: _Condition) -> dict[str, Any]:
         counts, own = left_out(self.rows), read(self.rows)
         return {
-            "accuracy": right_share(self.rows, self.level),
-            "true_less_this": None
-            if self is true
-            else right_difference(true.rows, self.rows, self.level, key="of_pair"),
-            "yes": share_of(own, says_yes(own), self.level),
+            "accuracy": right_share(self.rows),
+            "true_less_this": None if self is true else right_difference(true.rows, self.rows, key="of_pair"),
+            "yes": share_of(own, says_yes(own)),
             "p_yes_moves": None if self is true else self._moves(true),
             "refused": counts["refused"],
             "unreadable": counts["unread"],
@@ -213,16 +210,16 @@ class _Condition:
         moved = np.abs(true.rows["p_yes"].to_numpy(float) - self.rows["p_yes"].to_numpy(float))
         known = np.flatnonzero(~np.isnan(moved))
         both = [(*true.patients[row], *self.patients[row]) for row in known]
-        return intervals.share(moved[known], both, self.level) if len(known) else None
+        return intervals.share(moved[known], both) if len(known) else None
 
 
-def _all_right(rows: pd.DataFrame, level: float) -> intervals.Estimate | None:
+def _all_right(rows: pd.DataFrame) -> intervals.Estimate | None:
     """Share of the groups of questions with an answer to each of which all are right."""
     groups = rows.assign(said=said(rows), right=is_right(rows)).groupby("group", sort=False)
     whole = groups["said"].all()
     right = groups["right"].min()[whole]
     patients = groups["patients"].agg(lambda own: sorted({name for one in own for name in one}))[whole]
-    return intervals.share(right.to_numpy(), patients.tolist(), level) if len(right) else None
+    return intervals.share(right.to_numpy(), patients.tolist()) if len(right) else None
 
 
 def _table(values: dict[str, Any]) -> Table:

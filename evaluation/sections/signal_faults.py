@@ -48,11 +48,10 @@ def plan(material: Material) -> pd.DataFrame:
 
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
-    level = material.settings.level
     values: dict[str, Any] = {}
     tables, sentences, others = [], [], []
     for by, rows in by_whom(answered).items():
-        found = values[by] = _figures_of(rows, level)
+        found = values[by] = _figures_of(rows)
         tables.append(_table(by, found))
         sentences += _sentences(by, rows, found)
         others.append((by, found))
@@ -60,23 +59,23 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     return SectionFigures(NAME, TITLE, sentences, tables, charts, values)
 
 
-def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
+def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:
     """ "true" or name of the fault -> figures."""
     true = rows[rows["condition"] == TRUE]
-    found = {TRUE: _figures_at(true, level) | {"difference": None}}
+    found = {TRUE: _figures_at(true) | {"difference": None}}
     for name in FAULTS:
         own = rows[rows["change"] == name]
         if len(own):
-            found[name] = _figures_at(own, level) | {"difference": right_difference(own, true, level)}
+            found[name] = _figures_at(own) | {"difference": right_difference(own, true)}
     return found
 
 
-def _figures_at(rows: pd.DataFrame, level: float) -> dict[str, Any]:
+def _figures_at(rows: pd.DataFrame) -> dict[str, Any]:
     return left_out(rows) | {
-        "refused_share": refused_share(rows, level),
-        "right": right_share(rows, level),
-        "right_of_all": share_of(rows, is_right(rows) * rows["refused"].isna(), level),
-        "auroc": yes_auroc(rows, level),
+        "refused_share": refused_share(rows),
+        "right": right_share(rows),
+        "right_of_all": share_of(rows, is_right(rows) * rows["refused"].isna()),
+        "auroc": yes_auroc(rows),
     }
 
 

@@ -140,11 +140,10 @@ def _words(answer: bool) -> list[str]:
 
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
-    level = material.settings.level
     values: dict[str, Any] = {}
     tables, sentences, series = [], [], []
     for by, rows in by_whom(answered).items():
-        found = values[by] = _figures_of(rows, level)
+        found = values[by] = _figures_of(rows)
         tables += [_orders_table(by, found), _prompts_table(by, found)]
         sentences += _sentences(by, rows, found)
         formats = {name: own["right"] for name, own in found["prompts"].items() if own["right"] is not None}
@@ -155,7 +154,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     return SectionFigures(NAME, TITLE, sentences, tables, [chart] if series else [], values)
 
 
-def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
+def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:
     """All figures of one model."""
     own = rows[rows["wording"] == OWN]
     orders = {}
@@ -163,7 +162,7 @@ def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
         asked = own[own["condition"] == condition]
         changes = asked["template"].isin(CHANGES)
         orders[condition] = {
-            name: left_out(part) | {"right": right_share(part, level)}
+            name: left_out(part) | {"right": right_share(part)}
             for name, part in (("change", asked[changes]), ("one of the two", asked[~changes]))
         }
     true = own[own["condition"] == "true"]
@@ -173,21 +172,21 @@ def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
     both = is_right(turning) * is_right(as_given)
     turned = says_yes(turning).to_numpy() != says_yes(as_given).to_numpy()
     same = read(own[(own["condition"] == "same") & own["template"].isin(CHANGES)])
-    prompts = {OWN: left_out(true) | {"right": right_share(true, level), "difference": None}}
+    prompts = {OWN: left_out(true) | {"right": right_share(true), "difference": None}}
     for name in PROMPTS:
         part = rows[(rows["wording"] == name) & (rows["condition"] == "true")]
         if len(part):
-            difference = right_difference(part, true, level)
-            prompts[name] = left_out(part) | {"right": right_share(part, level), "difference": difference}
+            difference = right_difference(part, true)
+            prompts[name] = left_out(part) | {"right": right_share(part), "difference": difference}
     tested = {name: each["difference"].p_value for name, each in prompts.items() if each["difference"] is not None}
     for name, p_value in zip(tested, holm(list(tested.values())), strict=True):
         prompts[name]["p_value_holm"] = float(p_value)
     return {
         "orders": orders,
         "in_one_order_only": int((~true["group"].isin(own.loc[own["condition"] == "swapped", "group"])).sum()),
-        "turned_with_order": share_of(turning, turned, level),
-        "right_in_both_orders": share_of(turning, both, level),
-        "change_seen_in_the_same_ecg": share_of(same, says_yes(same), level),
+        "turned_with_order": share_of(turning, turned),
+        "right_in_both_orders": share_of(turning, both),
+        "change_seen_in_the_same_ecg": share_of(same, says_yes(same)),
         "prompts": prompts,
     }
 

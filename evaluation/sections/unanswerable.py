@@ -76,11 +76,10 @@ def _says_something(rows: pd.DataFrame) -> np.ndarray:
 
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
-    level = material.settings.level
     values: dict[str, Any] = {}
     tables, sentences, series = [], [], []
     for by, rows in by_whom(answered).items():
-        found = values[by] = _figures_of(rows, level)
+        found = values[by] = _figures_of(rows)
         tables += [_table(by, found)]
         sentences += _sentences(by, found)
         kinds = {kind: own["answered"] for kind, own in found["kinds"].items() if own["answered"] is not None}
@@ -91,30 +90,30 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     return SectionFigures(NAME, TITLE, sentences, tables, [chart] if series else [], values)
 
 
-def _figures_of(rows: pd.DataFrame, level: float) -> dict[str, Any]:
+def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:
     """All figures of one model."""
     known = rows["wording"] == ANSWERABLE
     without, with_answer = rows[~known], rows[known]
     by_kind = {kind: without[without["wording"] == kind] for kind in dict.fromkeys(without["wording"])}
     return {
-        "all": _figures_at(without, level),
-        "kinds": {kind: _figures_at(own, level) for kind, own in by_kind.items()},
-        "answerable": _figures_at(with_answer, level),
-        "surer_where_there_is_an_answer": _surer(with_answer, without[_scored(without)], level),
+        "all": _figures_at(without),
+        "kinds": {kind: _figures_at(own) for kind, own in by_kind.items()},
+        "answerable": _figures_at(with_answer),
+        "surer_where_there_is_an_answer": _surer(with_answer, without[_scored(without)]),
     }
 
 
-def _figures_at(rows: pd.DataFrame, level: float) -> dict[str, Any]:
+def _figures_at(rows: pd.DataFrame) -> dict[str, Any]:
     closed = read(rows[rows["candidates"].notna()])
     in_words = rows[_says_something(rows) & rows["candidates"].isna().to_numpy()]
     scored = rows[_scored(rows)]
     return left_out(rows) | {
         "no_probability": int(rows["candidates"].notna().sum()) - len(scored),
-        "refused_share": refused_share(rows, level),
-        "answered": share_of(rows, answers_all_the_same(rows), level),
-        "none": share_of(in_words, in_words["answer"].map(_is_none), level),
-        "yes": share_of(closed, says_yes(closed), level),
-        "sure": share_of(scored, _sureness(scored) >= SURE, level),
+        "refused_share": refused_share(rows),
+        "answered": share_of(rows, answers_all_the_same(rows)),
+        "none": share_of(in_words, in_words["answer"].map(_is_none)),
+        "yes": share_of(closed, says_yes(closed)),
+        "sure": share_of(scored, _sureness(scored) >= SURE),
         "mean_sureness": float(_sureness(scored).mean()) if len(scored) else None,
     }
 
@@ -133,14 +132,14 @@ def _sureness(rows: pd.DataFrame) -> np.ndarray:
     return np.maximum(p_yes, 1 - p_yes)
 
 
-def _surer(with_answer: pd.DataFrame, without: pd.DataFrame, level: float) -> Estimate | None:
+def _surer(with_answer: pd.DataFrame, without: pd.DataFrame) -> Estimate | None:
     """AUROC of how sure an answer is, telling questions that have an answer from those that have none."""
     with_answer = with_answer[_scored(with_answer)]
     if not len(with_answer) or not len(without):
         return None
     both = pd.concat([with_answer, without])
     has_answer = np.arange(len(both)) < len(with_answer)
-    return auroc(_sureness(both), has_answer, patients_of(both), level)
+    return auroc(_sureness(both), has_answer, patients_of(both))
 
 
 def _table(by: str, found: dict[str, Any]) -> Table:

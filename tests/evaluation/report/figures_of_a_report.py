@@ -38,7 +38,7 @@ def about(**changes: object) -> About:
             "95 % intervals over patients; p-values adjusted by Holm over all comparisons of a table.",
         ],
         "seed": 0,
-        "settings": {"questions": 2000, "least": 5, "margin": 0.05, "level": 0.95, "against": None},
+        "settings": {"questions": 2000, "least": 5, "margin": 0.05, "against": None},
         "versions": {"python": "3.11.7", "ecgllm": "0.1.0", "torch": "2.13.0+cpu", "transformers": "5.23.0"},
         "date": "2026-11-30",
         "command": "ecgllm evaluate checkpoints/ecgllm-tiny ludb=data/ludb cinc2021=data/cinc2021 --seed 0 -o report/",
