@@ -117,23 +117,53 @@ def confound(
     strata = _strata(_cells(stated, _LEVELS[confounder]), confounder)
     texts = {kind: _paraphrases(paraphrases, kind) for kind in _SIDES}
     size = min(round(per_record * len(stated.records)), _bearable(strata, min(map(len, texts.values()))))
-    rng, used = rows.rng("confound"), Counter()
-    masses = {key: np.cumsum([cell.mass for cell in cells]) for key, cells in strata.items()}
+    selection = _Selection(strata, texts, np.array([asked, asked, strength * certainty]), rows.rng("confound"))
     for _ in range(size * _TRIES):
         if len(rows) == size:
             break
-        sick = rng.random() < 0.5
-        agrees = rng.random(3) < (1 + np.array([asked, asked, strength * certainty])) / 2
-        grave, suspecting, yes = (bool(one) is sick for one in agrees)
-        steps = masses[grave, sick]
-        cell = strata[grave, sick][int(np.searchsorted(steps, rng.integers(steps[-1]), side="right"))]
-        # Of a few candidates the one asked least so far: no record carries the set.
-        candidates = [cell.side(yes)[i] for i in rng.integers(len(cell.side(yes)), size=_CANDIDATES)]
-        record = min(candidates, key=lambda one: used[one.id])
-        question = texts[suspecting][int(rng.integers(len(texts[suspecting])))].format(**in_a_sentence(cell.finding))
-        if rows.add(_TEMPLATE, cell.finding, "verify", question, (record,), ["yes" if yes else "no"]):
-            used[record.id] += 1
+        selection.ask(rows)
     return rows.dataset()
+
+
+class _Selection:
+    """The selection model of `confound`.
+
+    strata: (grave, sick) -> cells. texts: whether suspecting -> paraphrases. agreeing: how surely finding, paraphrase
+    and answer go with the confounder, -1 to 1.
+    """
+
+    def __init__(
+        self,
+        strata: dict[tuple[bool, bool], list[_Cell]],
+        texts: dict[bool, Sequence[str]],
+        agreeing: np.ndarray,
+        rng: np.random.Generator,
+    ):
+        self._strata, self._texts, self._agreeing, self._rng = strata, texts, agreeing, rng
+        self._steps = {key: np.cumsum([cell.mass for cell in cells]) for key, cells in strata.items()}
+        self._used: Counter = Counter()
+
+    def ask(self, rows: Rows) -> None:
+        """Draw a question, and add it if it is not there already."""
+        sick = self._rng.random() < 0.5
+        agrees = self._rng.random(3) < (1 + self._agreeing) / 2
+        grave, suspecting, yes = (bool(one) is sick for one in agrees)
+        cell = self._cell(grave, sick)
+        record = self._record(cell.side(yes))
+        texts = self._texts[suspecting]
+        question = texts[int(self._rng.integers(len(texts)))].format(**in_a_sentence(cell.finding))
+        if rows.add(_TEMPLATE, cell.finding, "verify", question, (record,), ["yes" if yes else "no"]):
+            self._used[record.id] += 1
+
+    def _cell(self, grave: bool, sick: bool) -> _Cell:
+        """Each as often as it can bear questions."""
+        steps = self._steps[grave, sick]
+        return self._strata[grave, sick][int(np.searchsorted(steps, self._rng.integers(steps[-1]), side="right"))]
+
+    def _record(self, records: Sequence[Facts]) -> Facts:
+        """Of a few candidates the one asked least so far: no record carries the set."""
+        candidates = [records[i] for i in self._rng.integers(len(records), size=_CANDIDATES)]
+        return min(candidates, key=lambda one: self._used[one.id])
 
 
 def _check(
