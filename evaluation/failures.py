@@ -1,10 +1,12 @@
 """Where the model was surest and wrong, as examples for a reader: the ECG drawn, question, answer, label, measured.
 
-In: predictions, material. Out: `Example`s for the report's page alone. Decided here: one of each attribute, the surest
-first, of yes-or-no questions about one true ECG.
+In: predictions, material. Out: `Example`s for the report's page alone. Decided here: yes-or-no questions about
+one true ECG, each ECG and each attribute once, the surest first, what was missed and what is not there in turn.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pandas as pd
 
@@ -23,15 +25,22 @@ def examples(predictions: pd.DataFrame, material: Material, most: int = MOST) ->
     if own.empty:
         return []
     sure = own["p_yes"].map(lambda p: max(p, 1 - p)).fillna(0.0)
-    own = own.assign(sure=sure).sort_values("sure", ascending=False, kind="stable").drop_duplicates("attribute")
-    return [_example(row, material) for row in own.head(most).itertuples()]
+    own = own.assign(sure=sure, record_id=own["record_ids"].str[0], said=own["answers"].str[0])
+    own = own.sort_values("sure", ascending=False, kind="stable")
+    chosen: list[Example] = []
+    while len(own) and len(chosen) < most:
+        preferred = own[own["said"] == ("no", "yes")[len(chosen) % 2]]
+        row = next((preferred if len(preferred) else own).itertuples())
+        chosen.append(_example(row, material))
+        own = own[(own["attribute"] != row.attribute) & (own["record_id"] != row.record_id)]
+    return chosen
 
 
 def _example(row: object, material: Material) -> Example:
-    record = material.ecgs[ShownECG(row.record_ids[0])]
+    record = replace(material.ecgs[ShownECG(row.record_id)], source=material.about[row.record_id]["source"])
     sure = "" if row.sure == 0 else f" (probability {row.sure:.2f})"
     return Example(
-        title=row.attribute,
+        title=f"{row.attribute}: {'said, and not there' if row.said == 'yes' else 'missed'}",
         question=row.question,
         answer=f"{', '.join(row.answers)}{sure}",
         label=", ".join(row.expected),

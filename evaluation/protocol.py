@@ -29,7 +29,8 @@ class Asked:
     question: the words. ecgs: what is shown with it, in this order; none to ask without an ECG. candidates: answers to
     choose from; None where an answer is to be written. prompt: for several ECGs, words around them, with "{ecg}" in
     the place of each and "{question}"; None for the model's own. finding: the canonical finding that a yes-or-no
-    question is about, where it is about one; for models that know findings and no questions.
+    question is about, where it is about one and its words are not what is tested; for models that know findings and no
+    questions.
     """
 
     question: str

@@ -37,6 +37,7 @@ from .sections import (
     unanswerable,
     yes_and_no,
 )
+from .tallies import MODEL, left_out
 
 SECTIONS: tuple[ModuleType, ...] = (
     reliance,
@@ -108,9 +109,20 @@ def figures_of(
     found = []
     for section in sections:
         read = getattr(section, "READ_SECTIONS", (section.NAME,))
-        own = section.figures(predictions[predictions["section"].isin(read)], material)
+        rows = predictions[predictions["section"].isin(read)]
+        own = _unanswered(section, rows) or section.figures(rows, material)
         found.append(replace(own, charts=[chart for chart in own.charts if not chart.empty]))
     return [one for one in found if one.sentences or one.tables]
+
+
+def _unanswered(section: ModuleType, rows: pd.DataFrame) -> SectionFigures | None:
+    """What is said of a section to which the model gave no answer at all, as a dual encoder asked about two ECGs."""
+    model = rows[rows["by"] == MODEL]
+    if model.empty or model["answers"].notna().any() or model["refused"].isna().any():
+        return None
+    why = model["refused"].value_counts().index[0]
+    said = f"The model answers none of the {len(model):,} questions of this part: {why}."
+    return SectionFigures(section.NAME, section.TITLE, [said], values=left_out(model))
 
 
 def chosen_sections(names: Sequence[str] | None) -> list[ModuleType]:

@@ -83,7 +83,9 @@ def plan(material: Material) -> pd.DataFrame:
         turns[finding, answer] += 1
         for wording, question in _worded(finding, turn):
             right = answer is (wording != NEGATION)
-            rows.append(_row(material, record_id, finding, right, wording=wording, question=question))
+            row = _row(material, record_id, finding, right, wording=wording, question=question)
+            # A model that knows findings and no words can be asked in one wording alone.
+            rows.append(row if wording == "test" else row | {"finding": None})
         patient = material.patient(record_id)
         opposite = ids[material.labels.column(finding) == float(not answer)]
         others = [other for other in opposite.tolist() if material.patient(other) != patient]

@@ -252,5 +252,5 @@ _SHOWN = {
     "phase-shuffled": "phases shuffled",
     "noise": "noise",
     "flat": "a flat line",
-    "none": "none",
+    "none": "no ECG",
 }

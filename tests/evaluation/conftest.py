@@ -9,6 +9,7 @@ import pytest
 from ecgllm.corpora import build_questions, debias, records_to_corpus
 from ecgllm.evaluation.material import Material, Settings
 from ecgllm.evaluation.protocol import Answer, Asked, ShownECG
+from ecgllm.findings import VOCABULARY
 from ecgllm.signals import ECGRecord
 from ecgllm.signals.simulation import simulate_ecgs
 
@@ -38,10 +39,14 @@ class Seeing:
 
     def _one(self, asked: Asked) -> Answer:
         p_yes = 0.1
-        name = asked.finding or self.about.get(asked.question)
+        name = asked.finding or self.about.get(asked.question) or _named_in(asked.question)
         if asked.ecgs and not asked.ecgs[0].change and name is not None:
             p_yes = 0.9 if self.labels.of(asked.ecgs[0].record_id, name) else 0.1
         return Answer(None, {"yes": p_yes, "no": 1 - p_yes})
+
+
+def _named_in(question: str) -> str | None:
+    return max((name for name in VOCABULARY if name in question), key=len, default=None)
 
 
 class Blind:

@@ -9,11 +9,12 @@ import pytest
 
 from ecgllm.corpora import records_to_corpus
 from ecgllm.evaluation.building import build_material
+from ecgllm.evaluation.failures import examples
 from ecgllm.evaluation.material import Material, Settings
 from ecgllm.evaluation.protocol import Answer, Asked, Model, ShownECG
 from ecgllm.evaluation.run import Options, evaluate_to_folder
 from ecgllm.evaluation.seen import Seen
-from ecgllm.evaluation.suite import SECTIONS, Evaluation, evaluate
+from ecgllm.evaluation.suite import SECTIONS, Evaluation, chosen_sections, evaluate, figures_of
 from ecgllm.reliance import DOES_NOT_READ, READS
 from ecgllm.signals import ECGRecord
 from ecgllm.signals.simulation import simulate_ecgs
@@ -110,3 +111,49 @@ def test_a_model_that_leaves_questions_open_gets_a_whole_report(model: Model, fe
     asked = {section.NAME for section in SECTIONS if hasattr(section, "plan")}
     assert {section.name for section in done.evaluation.sections} >= asked
     assert "nan" not in (tmp_path / "report.md").read_text().lower().split()
+
+
+class KnowsFindings(Seeing):
+    """As a dual encoder: whether one ECG shows a finding, and no other question."""
+
+    def _one(self, asked: Asked) -> Answer:
+        if asked.finding is None or len(asked.ecgs) != 1:
+            return Answer(None, refused="it knows findings and no questions")
+        return super()._one(asked)
+
+
+def test_what_a_model_of_findings_cannot_be_asked_is_said_and_not_counted(material: Material, tmp_path: Path) -> None:
+    found = evaluate(
+        KnowsFindings(material), material, tmp_path, ("reliance", "language", "unanswerable"), baselines=False
+    )
+    reliance = found.section("reliance")
+    assert reliance.values["conditions"]["true"]["accuracy"].value == 1.0 and "none" not in reliance.values["pairs"]
+    assert any("where this is shown: no ECG" in one for one in reliance.sentences)
+    wordings = found.section("language").values["model"]["wordings"]
+    assert wordings["test"]["right"].value == 1.0 and wordings["negation"]["right"] is None
+    unanswerable = found.section("unanswerable")
+    assert unanswerable.values["model"]["kinds"]["treatment"]["answered"].value == 0.0
+
+
+def test_a_part_without_an_answer_is_one_sentence(evaluated: dict[str, Evaluation], material: Material) -> None:
+    rows = evaluated["seeing"].predictions
+    none = rows.assign(answer=None, answers=None, p_yes=float("nan"), right=None, refused="it sees one ECG at a time")
+    for section in figures_of(none, material, chosen_sections(CHOSEN)):
+        (said,) = section.sentences
+        assert "answers none of the" in said and said.endswith("it sees one ECG at a time.")
+        assert not section.tables and not section.charts
+
+
+def test_failures_show_each_ecg_once_and_both_ways_to_be_wrong(
+    evaluated: dict[str, Evaluation], material: Material
+) -> None:
+    rows = evaluated["seeing"].predictions
+    wrong = rows["right"].eq(True)
+    turned = rows.assign(
+        right=~wrong, answers=[["no"] if list(one) == ["yes"] else ["yes"] for one in rows["expected"]],
+        p_yes=1 - rows["p_yes"],
+    )  # fmt: skip
+    found = examples(turned, material)
+    assert len(found) == 6
+    assert len({one.record.id for one in found}) == 6 and {one.record.source for one in found} == {"simulation"}
+    assert [one.answer.split()[0] for one in found].count("yes") == 3

@@ -58,7 +58,7 @@ def sees(shows):
     """Answers a question about one finding from the ECG that is shown."""
 
     def how(row):
-        there = shows(row["shown_ids"][0], row["finding"])
+        there = shows(row["shown_ids"][0], row["attribute"])
         return None if there is None else ("yes" if there is (row["wording"] != "negation") else "no")
 
     return how
@@ -66,7 +66,7 @@ def sees(shows):
 
 def blind(row):
     """Answers by the finding alone, and so the same whatever is shown; turns with a negation."""
-    there = zlib.crc32(row["finding"].encode()) % 2 == 1
+    there = zlib.crc32(row["attribute"].encode()) % 2 == 1
     return "yes" if there is (row["wording"] != "negation") else "no"
 
 

@@ -29,7 +29,7 @@ def test_every_question_is_asked_in_all_wordings_with_as_many_yes_as_no(planned,
         [negated] = {one[0] for one in group.loc[group["wording"] == "negation", "expected"]}
         assert {expected, negated} == {"yes", "no"}
         assert group["question"].is_unique
-    worded = true.groupby(["finding", "wording"])["question"].agg(set)
+    worded = true.groupby(["attribute", "wording"])["question"].agg(set)
     for finding in set(plain["finding"]) & {"atrial fibrillation"}:
         assert worded[finding, "abbreviation"] <= {"Is there AF?", "AF?"}
     assert set(plain["finding"]).isdisjoint({"normal ecg"})
