@@ -37,7 +37,7 @@ from .sections import (
     unanswerable,
     yes_and_no,
 )
-from .tallies import MODEL, left_out
+from .tallies import MODEL, left_out, said
 
 SECTIONS: tuple[ModuleType, ...] = (
     reliance,
@@ -118,11 +118,12 @@ def figures_of(
 def _unanswered(section: ModuleType, rows: pd.DataFrame) -> SectionFigures | None:
     """What is said of a section to which the model gave no answer at all, as a dual encoder asked about two ECGs."""
     model = rows[rows["by"] == MODEL]
-    if model.empty or model["answers"].notna().any() or model["refused"].isna().any():
+    if model.empty or said(model).any():
         return None
-    why = model["refused"].value_counts().index[0]
-    said = f"The model answers none of the {len(model):,} questions of this part: {why}."
-    return SectionFigures(section.NAME, section.TITLE, [said], values=left_out(model))
+    reasons = model["refused"].value_counts()
+    why = f": {reasons.index[0]}" if len(reasons) else ""
+    sentence = f"The model answers none of the {len(model):,} questions of this part{why}."
+    return SectionFigures(section.NAME, section.TITLE, [sentence], values=left_out(model))
 
 
 def chosen_sections(names: Sequence[str] | None) -> list[ModuleType]:

@@ -160,9 +160,9 @@ def test_tallies_by_hand():
     )
     assert tallies.left_out(rows) == {"asked": 6, "refused": 2, "unread": 1, "silent": 1}
     assert list(tallies.judged(rows).index) == [0, 1, 3, 5] and list(tallies.read(rows).index) == [0, 1, 4, 5]
-    assert tallies.right_share(rows, 0.95).value == 0.5
-    assert tallies.refused_share(rows, 0.95).value == pytest.approx(1 / 3)
-    assert tallies.yes_auroc(rows, 0.95).number == 3
+    assert tallies.right_share(rows).value == 0.5
+    assert tallies.refused_share(rows).value == pytest.approx(1 / 3)
+    assert tallies.yes_auroc(rows).number == 3
     assert tallies.wants_yes(rows).tolist() == [True, False, True, True, False, False]
     [said] = tallies.missing_sentence("model", rows)
     assert "refused 2" in said and "1 have no answer" in said and "1 answers could not be read" in said
