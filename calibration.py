@@ -22,7 +22,7 @@ import numpy as np
 
 from .errors_ecgllm import ECGError
 from .intervals import LEVEL, Estimate, auroc, average_precision, macro_share, predictive_value, share
-from .patient_sums import Patients, checked_weights, names_of
+from .patient_sums import Patients, checked_weights
 
 BINS = 10
 COVERAGES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
@@ -205,8 +205,7 @@ def yes_no(
 
     Args: says_yes: bool; NaN for an answer that is neither: it is wrong, and counts in no share of yes. weights: NaN
         where unknown: left out, and counted. scores: P(yes), for AUROC and average precision. question_key: what each
-        question asks; AUROC then compares ECGs within one question only. Weights leave it as it is. A question about
-        two ECGs counts there with both patients as one.
+        question asks; AUROC then compares ECGs within one question only. Weights leave it as it is.
     Returns: an Estimate of NaN where nothing decides it (no question that is answered yes, nobody who has it).
     """
     says, true = np.asarray(says_yes, dtype=float), np.asarray(expected_yes, dtype=bool)
@@ -222,11 +221,11 @@ def yes_no(
 
     ranked: list[Estimate | None] = [None, None]
     if scores is not None:
-        values, one_each = np.asarray(scores, dtype=float)[kept], [frozenset(names_of(one)) for one in whose]
+        values = np.asarray(scores, dtype=float)[kept]
         within = None if question_key is None else [question_key[row] for row in kept]
         ranked = [
-            auroc(values, true, one_each, level, within),
-            average_precision(values, true, one_each, level, None if weights is None else counted),
+            auroc(values, true, whose, level, within),
+            average_precision(values, true, whose, level, None if weights is None else counted),
         ]
     both = true.any() and not true.all()
     return YesNo(

@@ -39,8 +39,8 @@ from .patient_sums import (
     checked,
     checked_weights,
     error_of,
+    groups_of,
     mean_of,
-    norm_of,
     rarer_of,
     records_of,
     sums_of,
@@ -195,39 +195,40 @@ def predictive_value(
 def auroc(
     scores: Sequence[float] | np.ndarray,
     positive: Sequence[bool] | np.ndarray,
-    patients: Sequence[Hashable],
+    patients: Patients,
     level: float = LEVEL,
     groups: Sequence[Hashable] | None = None,
 ) -> Estimate:
     """Area under the ROC curve; ties count half.
 
-    Args: scores: the higher, the likelier positive. positive: the labels of the records. patients: whose they are.
-        groups: of the records, e.g. their sources, or questions: only pairs of records of one group are compared.
+    Args: scores: the higher, the likelier positive. positive: the labels of the records. patients: whose they are, of
+        one or several each. groups: of the records, e.g. their sources, or questions: only pairs of records of one
+        group are compared.
     Returns: NaN where all records (of every group) have one label; low and high are NaN where one patient has all of
         a label.
-    Source: Obuchowski 1997 (DeLong's components, summed over patients); interval on the logit.
+    Source: Obuchowski 1997 (DeLong's components, summed over patients), of records of several patients as for `share`;
+        interval on the logit.
     """
-    parts = Components(scores, positive, patients, groups)
-    return _on_logit(parts.area, parts.error(), parts.rarer, parts.number, level)
+    return _of(Components(scores, positive, patients, groups), level)
 
 
 def auroc_difference(
     scores: Sequence[float] | np.ndarray,
     others: Sequence[float] | np.ndarray,
     positive: Sequence[bool] | np.ndarray,
-    patients: Sequence[Hashable],
+    patients: Patients,
     level: float = LEVEL,
 ) -> Estimate:
     """AUROC of `scores` minus that of `others`, of the same records (paired)."""
     one, two = (Components(each, positive, patients) for each in (scores, others))
     difference = one.minus(two)
-    return _as_it_is(one.area - two.area, difference.error(), one.rarer, one.number, level)
+    return _as_it_is(one.area - two.area, difference.error(), one.rarer, one.number, level, one.apart)
 
 
 def macro_auroc(
     scores: np.ndarray,
     targets: np.ndarray,
-    patients: Sequence[Hashable],
+    patients: Patients,
     level: float = LEVEL,
     groups: Sequence[Hashable] | None = None,
 ) -> tuple[Estimate, list[Estimate]]:
@@ -241,8 +242,8 @@ def macro_auroc(
     Raises: ECGError for a label of which all known records are alike: choose the labels first, and say how.
     """
     known = np.asarray(targets) >= 0
-    people = {name: number for number, name in enumerate(dict.fromkeys(patients))}
-    added, alone, each, rarer = np.zeros(len(people)), 0.0, [], []
+    whose = groups_of(patients, np.ones(len(known)))
+    added, alone, each, rarer, apart = np.zeros(whose.sets), 0.0, [], [], []
     for column in range(known.shape[1]):
         rows = np.flatnonzero(known[:, column])
         own = [patients[row] for row in rows]
@@ -250,21 +251,22 @@ def macro_auroc(
         parts = Components(scores[rows, column], targets[rows, column] == 1, own, within)
         if not parts.rarer:
             raise ECGError(f"label {column} is the same in all {len(rows)} records that decide it; leave it out.")
-        each.append(_on_logit(parts.area, parts.error(), parts.rarer, parts.number, level))
-        if parts.rarer > 1:
-            added[[people[name] for name in dict.fromkeys(own)]] += parts.added()
+        each.append(_of(parts, level))
+        if parts.apart > 1:
+            added[list(dict.fromkeys(whose.own[rows].tolist()))] += parts.added()
         else:
             alone += (parts.area + 1) * (2 - parts.area) / 9
         rarer.append(parts.rarer)
-    labels = len(each)
-    mean, error = float(np.mean([one.value for one in each])), float(np.sqrt((added**2).sum() + alone)) / labels
-    return _on_logit(mean, error, int(np.median(rarer)), int(known.any(axis=1).sum()), level), each
+        apart.append(parts.apart)
+    mean, error = float(np.mean([one.value for one in each])), float(np.sqrt(whose.total(added) + alone)) / len(each)
+    number = int(known.any(axis=1).sum())
+    return _on_logit(mean, error, int(np.median(rarer)), number, level, int(np.median(apart))), each
 
 
 def average_precision(
     scores: Sequence[float] | np.ndarray,
     positive: Sequence[bool] | np.ndarray,
-    patients: Sequence[Hashable],
+    patients: Patients,
     level: float = LEVEL,
     weights: Sequence[float] | np.ndarray | None = None,
 ) -> Estimate:
@@ -278,10 +280,11 @@ def average_precision(
     Source: variance by linearisation, the numbers of both labels taken as given; the logit's interval: Boyd, Eng and
         Page 2013.
     """
-    values, labels, own = records_of(scores, positive, patients)
+    values, labels, whose = records_of(scores, positive, patients)
     counted = np.ones(len(values)) if weights is None else checked_weights(weights, len(values))
-    values, labels, own, counted = (each[counted > 0] for each in (values, labels, own, counted))
-    yes, people = float(counted[labels].sum()), rarer_of(labels, own)
+    whose = whose.of(counted > 0)
+    values, labels, counted = (each[counted > 0] for each in (values, labels, counted))
+    yes, (people, apart) = float(counted[labels].sum()), rarer_of(labels, whose)
     prior = yes / float(counted.sum()) if len(values) else nan
     if not people or not 0 < prior < 1:
         return Estimate(nan, nan, nan, nan, people, len(values), nan, prior, level)
@@ -296,15 +299,15 @@ def average_precision(
     added = np.where(labels, precision[place] - area + own_share, 0.0) - others
     for label in (labels, ~labels):
         added[label] -= np.average(added[label], weights=counted[label])
-    error = norm_of(sums_of(counted * added / yes, labels, own))
+    error = float(np.sqrt(whose.total(sums_of(counted * added / yes, labels, whose))))
     if weights is not None and counted[~labels].max() > yes / 40:
         error = nan
-    one = _on_logit(min(area, 1.0), error, people, len(values), level)
+    one = _on_logit(min(area, 1.0), error, people, len(values), level, apart)
     slope = area * (1 - area)
-    if not slope or not error or people < 2:
+    if not slope or not error or apart < 2:
         return replace(one, p_value=nan, against=prior)
     statistic = abs(logit(area) - logit(prior)) * slope / error
-    return replace(one, p_value=float(2 * t.sf(statistic, people - 1)), against=prior)
+    return replace(one, p_value=float(2 * t.sf(statistic, apart - 1)), against=prior)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -338,6 +341,11 @@ def _share(values: np.ndarray, counted: np.ndarray, groups: Groups, level: float
     mean = mean_of(values, counted)
     error = error_of(counted * (values - mean), groups)
     return _on_logit(mean, error, groups.number, len(values), level, groups.effective)
+
+
+def _of(parts: Components, level: float) -> Estimate:
+    """The AUROC of the components."""
+    return _on_logit(parts.area, parts.error(), parts.rarer, parts.number, level, parts.apart)
 
 
 def _on_logit(

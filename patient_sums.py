@@ -3,12 +3,19 @@
 In: what was right, or scores and labels, and whose ECG each is about. Out: checked arrays, and sums over patients.
 Decided here: what counts as the same patient, that questions about several patients depend on all that share one, and
 what a record adds to an AUROC.
+
+A question about two ECGs belongs to the set of their patients. What questions add to a figure is summed over each
+set, and the variance is the sum of products over all pairs of sets that have a patient in common (Aronow, Samii and
+Assenova 2015): {a, b} and {b, c} are not independent, {a, b} and {c, d} are. With one patient a question it is the
+usual sum of squares over patients. Degrees of freedom count sets that share no patient. In simulation
+(`tests/test_intervals.py`) an AUROC's interval of 95 % held the true value in 93 to 98 %, of patients with 2 to 10
+questions each; with each set taken for a patient of its own it was 73 to 96 %.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from math import nan
@@ -39,15 +46,44 @@ class Groups:
     own: np.ndarray
     members: csr_array | None
 
+    @property
+    def sets(self) -> int:
+        return self.number if self.members is None else self.members.shape[0]
+
     @cached_property
-    def shared(self) -> np.ndarray:
+    def shared(self) -> csr_array:
         """Which sets have a patient in common, 0 or 1 [sets, sets]."""
-        return (self.members @ self.members.T).toarray() > 0
+        return (self.members @ self.members.T > 0).astype(float)
+
+    def of(self, some: np.ndarray) -> Groups:
+        """Of some of the questions, bool [questions]; sets keep their numbers."""
+        return replace(self, own=self.own[some])
 
     def among(self, some: np.ndarray) -> int:
         """How many patients some questions, bool [questions], are about."""
         sets = np.unique(self.own[some])
         return len(sets) if self.members is None else int((self.members[sets].sum(axis=0) > 0).sum())
+
+    def apart(self, some: np.ndarray) -> int:
+        """How many of their sets share no patient, found one after the other: so many are independent for certain."""
+        sets = np.unique(self.own[some])
+        return len(sets) if self.members is None else _apart(self.members, sets)
+
+    def total(self, sums: np.ndarray) -> float:
+        """Variance of a figure to which the sets add `sums`, float [sets]."""
+        alone = float(sums @ sums)
+        # Sums of indefinite parts: in few patients they may fall below zero, and then below what each set has alone.
+        return alone if self.members is None else max(float(sums @ (self.shared @ sums)), alone)
+
+
+def _apart(members: csr_array, sets: np.ndarray) -> int:
+    taken, found = np.zeros(members.shape[1], dtype=bool), 0
+    for one in sets:
+        people = members.indices[members.indptr[one] : members.indptr[one + 1]]
+        if not taken[people].any():
+            taken[people] = True
+            found += 1
+    return found
 
 
 def checked(
@@ -107,13 +143,7 @@ def groups_of(patients: Patients, counted: np.ndarray) -> Groups:
     if len(columns) == len(position):
         return Groups(len(people), effective, own, None)
     members = csr_array((np.ones(len(columns)), (rows, columns)), shape=(len(position), len(people)))
-    taken: set[Hashable] = set()
-    apart = 0  # sets that share no patient, found one after the other: no more of them are independent for certain
-    for names in position:
-        if taken.isdisjoint(names):
-            taken |= names
-            apart += 1
-    return Groups(len(people), min(effective, apart), own, members)
+    return Groups(len(people), min(effective, _apart(members, np.arange(len(position)))), own, members)
 
 
 def centred(values: np.ndarray, counted: np.ndarray, kinds: np.ndarray, groups: Groups) -> np.ndarray:
@@ -131,13 +161,7 @@ def centred(values: np.ndarray, counted: np.ndarray, kinds: np.ndarray, groups: 
 
 def error_of(parts: np.ndarray, groups: Groups) -> float:
     """Standard error from what each question adds to a figure, summed over all pairs that share a patient."""
-    sums = np.bincount(groups.own, parts)
-    if groups.members is None:
-        total = float((sums**2).sum())
-    else:
-        # Sums of indefinite parts: in few patients they may fall below zero, and then below what each set has alone.
-        total = max(float(sums @ (groups.shared @ sums)), float((sums**2).sum()))
-    return float(np.sqrt(groups.number / max(groups.number - 1, 1) * total))
+    return float(np.sqrt(groups.number / max(groups.number - 1, 1) * groups.total(np.bincount(groups.own, parts))))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -146,50 +170,47 @@ def error_of(parts: np.ndarray, groups: Groups) -> float:
 
 
 def records_of(
-    scores: Sequence[float] | np.ndarray, positive: Sequence[bool] | np.ndarray, patients: Sequence[Hashable]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(Scores, labels, the number of each record's patient.)"""
+    scores: Sequence[float] | np.ndarray, positive: Sequence[bool] | np.ndarray, patients: Patients
+) -> tuple[np.ndarray, np.ndarray, Groups]:
+    """(Scores, labels, the patients of each record.)"""
     values, labels = np.asarray(scores, dtype=float), np.asarray(positive, dtype=bool)
     if not len(values) == len(labels) == len(patients):
         raise ECGError(f"{len(values)} scores, {len(labels)} labels, {len(patients)} patients; expected as many.")
     if np.isnan(values).any():
         raise ECGError(f"{np.isnan(values).sum()} scores are NaN; leave out what was not scored, and say so.")
-    people = {name: number for number, name in enumerate(dict.fromkeys(patients))}
-    return values, labels, np.array([people[name] for name in patients], dtype=int)
+    return values, labels, groups_of(patients, np.ones(len(values)))
 
 
-def rarer_of(labels: np.ndarray, own: np.ndarray) -> int:
-    """Patients of the rarer label."""
-    return min(len(np.unique(own[labels])), len(np.unique(own[~labels])))
+def rarer_of(labels: np.ndarray, groups: Groups) -> tuple[int, int]:
+    """(Patients of the rarer label, how many sets of them share none)."""
+    both = (labels, ~labels)
+    return min(map(groups.among, both)), min(map(groups.apart, both))
 
 
-def sums_of(parts: np.ndarray, labels: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """What each patient adds to a figure, float [patients]; NaN where one patient has all of a label."""
-    people = int(own.max(initial=-1)) + 1
-    found = np.zeros(people)
+def sums_of(parts: np.ndarray, labels: np.ndarray, groups: Groups) -> np.ndarray:
+    """What each set of patients adds to a figure, float [sets]; NaN where one has all of a label."""
+    found = np.zeros(groups.sets)
     for label in (labels, ~labels):
-        number = len(np.unique(own[label]))
+        number = groups.apart(label)
         if number < 2:
-            return np.full(people, nan)
-        found += np.sqrt(number / (number - 1)) * np.bincount(own[label], parts[label], people)
+            return np.full(groups.sets, nan)
+        found += np.sqrt(number / (number - 1)) * np.bincount(groups.own[label], parts[label], groups.sets)
     return found
 
 
-def norm_of(sums: np.ndarray) -> float:
-    return float(np.sqrt((sums**2).sum()))
-
-
 class Components:
-    """What every record adds to an AUROC (DeLong's components), and with it every patient."""
+    """What every record adds to an AUROC (DeLong's components), and with it every patient.
+
+    rarer: patients of the rarer label; apart: how many sets of them share no patient."""
 
     def __init__(
         self,
         scores: Sequence[float] | np.ndarray,
         positive: Sequence[bool] | np.ndarray,
-        patients: Sequence[Hashable],
+        patients: Patients,
         groups: Sequence[Hashable] | None = None,
     ):
-        values, labels, own = records_of(scores, positive, patients)
+        values, labels, whose = records_of(scores, positive, patients)
         self.number = len(values)
         won, against = np.zeros(len(values)), np.zeros(len(values))
         for rows in _rows_of(groups, len(values)):
@@ -201,13 +222,11 @@ class Components:
             won[no] = len(yes) - (ranks[len(yes) :] - rankdata(values[no]))
             against[yes], against[no] = len(no), len(yes)
         compared = against > 0
-        self._labels, self._own = labels[compared], own[compared]
-        self.rarer = rarer_of(self._labels, self._own)
+        self._labels, self._whose = labels[compared], whose.of(compared)
+        self.rarer, self.apart = rarer_of(self._labels, self._whose)
         pairs = float(against[labels].sum())
         self.area = float(won[labels].sum()) / pairs if self.rarer else nan
         self._parts = (won - self.area * against)[compared] / max(pairs, 1.0)
-        # Patients whose records are compared with nothing add nothing, and keep their place.
-        self._people = int(own.max(initial=-1)) + 1
 
     def minus(self, other: Components) -> Components:
         """The components of the difference of two AUROCs of the same records."""
@@ -217,13 +236,12 @@ class Components:
         return difference
 
     def added(self) -> np.ndarray:
-        """What each patient adds to the AUROC, float [patients], in the order in which they come; the root of the sum
-        of squares is the standard error."""
-        found = sums_of(self._parts, self._labels, self._own)
-        return np.pad(found, (0, self._people - len(found)))
+        """What each patient, or set of patients, adds to the AUROC, float [sets], in the order in which they come; one
+        whose records are compared with nothing adds nothing."""
+        return sums_of(self._parts, self._labels, self._whose)
 
     def error(self) -> float:
-        return norm_of(self.added())
+        return float(np.sqrt(self._whose.total(self.added())))
 
 
 def _rows_of(groups: Sequence[Hashable] | None, number: int) -> list[np.ndarray]:

@@ -290,6 +290,37 @@ def test_within_groups_only_their_own_pairs_count() -> None:
         auroc([0.1, 0.2], [True, False], "ab", groups=["c"])
 
 
+def test_questions_of_two_patients_depend_on_all_that_share_one() -> None:
+    """The variance is that of what each question adds, over all pairs of questions that have a patient in common."""
+    rng = np.random.default_rng(11)
+    whose = [tuple(rng.choice(40, rng.integers(1, 3), replace=False).tolist()) for _ in range(60)]
+    own, positive = rng.normal(size=40), np.array([names[0] < 16 for names in whose])  # both are the patients'
+    scores = np.round([own[list(names)].sum() + 0.3 * rng.normal() for names in whose] + 2.0 * positive, 1)
+    found = auroc(scores, positive, whose)
+    won = (scores[positive][:, None] > scores[~positive]) + 0.5 * (scores[positive][:, None] == scores[~positive])
+    added = np.empty(60)
+    added[positive], added[~positive] = (won.mean(axis=1) - won.mean()), (won.mean(axis=0) - won.mean())
+    for label in (positive, ~positive):
+        apart, taken = 0, set()
+        for names in dict.fromkeys(frozenset(whose[row]) for row in range(60)):
+            if taken.isdisjoint(names) and names in {frozenset(whose[row]) for row in np.flatnonzero(label)}:
+                taken |= names
+                apart += 1
+        added[label] *= np.sqrt(apart / (apart - 1)) / label.sum()
+    total = sum(
+        added[one] * added[two] for one in range(60) for two in range(60) if not {*whose[one]}.isdisjoint(whose[two])
+    )
+    assert found.value == pytest.approx(roc_auc_score(positive, scores))
+    assert found.error == pytest.approx(np.sqrt(total))
+    assert found.error > 1.1 * auroc(scores, positive, list(map(frozenset, whose))).error  # sets as if independent
+    assert found.patients == len({name for row in np.flatnonzero(positive) for name in whose[row]})
+    mean, [same] = macro_auroc(scores[:, None], positive[:, None].astype(int), whose)
+    assert (mean.error, same) == (pytest.approx(found.error), found)
+    # One patient is in every positive question: nothing says how they vary.
+    alone = auroc([3, 1, 2, 0], [True, True, False, False], [("a", "b"), ("a", "c"), "d", "e"])
+    assert alone.value == 0.75 and np.isnan(alone.low)
+
+
 def test_holm_steps_down() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.9]).tolist() == [1.0, 1.0] and len(holm([])) == 0
@@ -341,6 +372,23 @@ def _covered_auroc(true: float, patients: int, positive: int, repetitions: int, 
         scores = (rng.normal(size=patients)[own] + rng.normal(size=len(own))) / np.sqrt(2) + distance * label
         found = auroc(scores, label, own)
         held += found.low <= true <= found.high
+    return held / repetitions
+
+
+def _covered_auroc_of_two(
+    patients: int, questions: int, by_patient: bool, repetitions: int, rng: np.random.Generator
+) -> float:
+    """Every question is about two patients drawn from all, each of whom has 40 % of its score; its label is a coin's,
+    or one of the first patient's own. AUROC .8."""
+    held, distance = 0, norm.ppf(0.8) * np.sqrt(2)
+    for _ in range(repetitions):
+        first = rng.integers(patients, size=patients * questions // 2)
+        second = (first + rng.integers(1, patients, len(first))) % patients
+        coins = rng.random(patients)[first] if by_patient else rng.random(len(first))
+        label, own = coins < 0.4, rng.normal(size=patients)
+        noise = np.sqrt(0.4) * (own[first] + own[second]) + np.sqrt(0.2) * rng.normal(size=len(first))
+        found = auroc(noise + distance * label, label, list(zip(first.tolist(), second.tolist(), strict=True)))
+        held += found.low <= 0.8 <= found.high
     return held / repetitions
 
 
@@ -422,6 +470,15 @@ def test_intervals_hold_the_true_value_as_often_as_they_say() -> None:
 
 
 @pytest.mark.slow
+def test_an_auroc_of_questions_about_two_patients_holds_as_often() -> None:
+    rng = np.random.default_rng(6)
+    for patients, questions in ((100, 2), (100, 4), (100, 10), (40, 4)):
+        found = [_covered_auroc_of_two(patients, questions, by, 1000, rng) for by in (False, True)]
+        print(f"AUROC .8, {patients} patients in {questions} questions of two: label a coin's, the first's: {found}")
+        assert min(found) > 0.92
+
+
+@pytest.mark.slow
 def test_intervals_at_natural_frequency_and_of_average_precision_hold_as_often() -> None:
     rng, repetitions = np.random.default_rng(12), 2000
     for sizes, prevalence in (((50, 50), 0.1), ((50, 50), 0.02), ((150, 150), 0.05), ((15, 15), 0.1)):
@@ -440,5 +497,6 @@ def test_coverage_is_about_right() -> None:
     assert _covered_share(0.9, 100, 150, rng) > 0.88
     assert _covered_difference(0.1, 0.03, 60, 60, rng) > 0.83
     assert _covered_auroc(0.8, 100, 30, 150, rng) > 0.88
+    assert _covered_auroc_of_two(100, 10, True, 100, rng) > 0.85  # .73 if each pair were a patient of its own
     assert _covered_at_natural_frequency((50, 50), 0.05, 60, rng).min() > 0.83
     assert _covered_average_precision(0.8, 100, 30, 60, rng) > 0.83
