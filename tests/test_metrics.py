@@ -92,10 +92,11 @@ def test_a_folder_holds_what_its_file_needs_and_no_second_implementation(folder:
             wanted.add(name)
             waiting += get_relative_imports(ROOT / f"{name}.py")
     assert direct == wanted
-    links = {path.stem: path for path in folder.iterdir() if path.is_symlink()}
+    assert (folder / "app.py").readlink() == Path("../app.py")
+    links = {path.stem: path for path in folder.iterdir() if path.is_symlink() and path.name != "app.py"}
     assert set(links) == wanted and all(path.resolve() == ROOT / f"{name}.py" for name, path in links.items())
     others = {path.name for path in folder.iterdir() if not path.is_symlink()} - {"__pycache__"}
-    assert others == {script.name, "README.md", "app.py", "requirements.txt"}
+    assert others == {script.name, "README.md", "requirements.txt"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -106,3 +107,20 @@ def test_a_card_is_that_of_a_space_with_a_metric(folder: Path) -> None:
     assert card.data.title and card.data.to_dict()["description"]
     for section in ("## Metric description", "## How to use", "## Limitations"):
         assert section in card.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_app_computes_the_example_of_its_card(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gradio")  # no dependency: a Space brings it
+    copied = copytree(folder, tmp_path / folder.name)
+    program = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import app
+page = app.page()
+form = next(one for one in page.blocks.values() if isinstance(one, app.gr.Code))
+button = next(one for one in page.fns.values() if one.api_name == "compute")
+print(json.dumps(button.fn(form.value)))
+"""
+    assert run_without_package(program, tmp_path, copied, hub_cache=tmp_path / "hub", offline=True)
