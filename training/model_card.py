@@ -239,16 +239,20 @@ def _pretraining_figures(metrics: dict[str, Any]) -> list[str]:
             "chance is 0.5, intervals 95 % over patients. In sentences that were not trained on the mean is "
             f"{found['eval_zero_shot_auroc_unseen_wording']:.3f}.",
             "",
+            f"Mean AUROC of {len(measured['findings'])} findings: {auroc:.3f} ({low:.3f} to {high:.3f}).",
+            "",
+            "<details>",
+            "<summary>AUROC of each finding</summary>",
+            "",
             "| finding | AUROC | interval | with | without |",
             "|---|---|---|---|---|",
-            f"| mean of {len(measured['findings'])} | {auroc:.3f} | {low:.3f} to {high:.3f} | | |",
         ]
         lines += [
             f"| {name} | {each['auroc']:.3f} | {each['low']:.3f} to {each['high']:.3f} | {each['positives']} "
             f"| {each['negatives']} |"
             for name, each in sorted(measured["findings"].items())
         ]
-        lines.append("")
+        lines += ["", "</details>", ""]
     return lines
 
 

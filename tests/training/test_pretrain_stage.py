@@ -59,7 +59,7 @@ def test_every_text_trains_and_is_measured(text: str, pretrain: Callable[..., tu
     assert min(min(each["positives"], each["negatives"]) for each in measured.values()) >= 5
     assert not {"arrhythmia", "any abnormality"} & measured.keys()  # groups are not findings
     card = (run / "README.md").read_text()
-    assert f"| mean of {len(measured)} | {metrics['zero_shot']['macro'][0]:.3f} |" in card
+    assert f"Mean AUROC of {len(measured)} findings: {metrics['zero_shot']['macro'][0]:.3f} (" in card
     assert ("report of an ECG" in card) == (text != "findings")
     assert type(AutoModel.from_pretrained(run)) is ECGTextDualEncoder
 
