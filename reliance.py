@@ -167,17 +167,18 @@ def reliance(
 
 def rule(against: str, pairs: bool, margin: float, level: float = LEVEL) -> str:
     """The rule in words."""
+    wide, narrow, least = f"{100 * level:.0f} %", f"{100 * (2 * level - 1):.0f} %", f"{100 * margin:g} points"
     gain = f"the share of right answers with the true ECG less that with {_SHOWN.get(against, against)}"
     if not pairs:
         return (
-            f"It reads the ECG if {gain} has a {level:.0%} interval above 0; it does not if the {2 * level - 1:.0%} "
-            f"interval lies below {margin:.0%}; otherwise there are too few records."
+            f"It reads the ECG if {gain} has a {wide} interval above 0; it does not if the "
+            f"{narrow} interval lies below {least}; otherwise there are too few records."
         )
     return (
         f"Two gains count: {gain}; and, of two ECGs with opposite answers to the same words, half the share of pairs "
         "with both answers right less that with both wrong, 0 for whoever does not look. It reads the ECG if the "
-        f"{level:.0%} intervals of both lie above 0; it does not if the {2 * level - 1:.0%} interval of either lies "
-        f"below {margin:.0%}; otherwise there are too few records."
+        f"{wide} intervals of both lie above 0; it does not if the {narrow} interval of either lies below {least}; "
+        "otherwise there are too few records."
     )
 
 

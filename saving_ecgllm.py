@@ -36,6 +36,9 @@ LIMITS = (
 )
 """What every model card says."""
 
+EVALUATION_FILE = "evaluation.md"
+"""Beside a card: the whole report of an evaluation, which the card sums up and links to."""
+
 UNDESCRIBED = "what was changed or added since, nobody has described"
 
 _HUB_ARGUMENTS = (
@@ -217,6 +220,9 @@ def _write_model_card(model: CompleteFolder, folder: Path) -> None:
             if key == "pipeline_tag" or getattr(found.data, key, None) is None:
                 setattr(found.data, key, value)
         found.save(card)
+        report = _file_of(model, EVALUATION_FILE)
+        if report is not None:
+            shutil.copyfile(report, folder / EVALUATION_FILE)
         return
     preprocessing = getattr(config, "encoder_config", config).preprocessing or {"unknown": "see the processor"}
     trained_on = getattr(config, "trained_on", None) or "not stated by whoever saved this checkpoint"
@@ -251,10 +257,12 @@ def _file_of(model: PreTrainedModel, name: str) -> Path | None:
 
 
 def _fetch_card(model: PreTrainedModel) -> None:
-    """Download the card of a model that came from the Hub, on the way to which it is now; loading it leaves it out."""
+    """Download the card of a model that came from the Hub, on the way to which it is now, and the report beside it;
+    loading the model leaves them out."""
     source = getattr(model, "name_or_path", "")
     if source and not Path(source).is_dir() and _downloaded(source, "config.json"):
-        cached_file(source, "README.md", _raise_exceptions_for_missing_entries=False)
+        for name in ("README.md", EVALUATION_FILE):
+            cached_file(source, name, _raise_exceptions_for_missing_entries=False)
 
 
 def _downloaded(repo_id: str, name: str) -> Path | None:

@@ -170,43 +170,11 @@ def at_one_half(probabilities: np.ndarray, targets: np.ndarray, names: list[str]
             for what in (1, 0)]  # fmt: skip
 
 
-def section(figures: dict, records: dict[str, int]) -> str:
-    """Markdown for a dual encoder's card."""
-    counted = ", ".join(f"{count} of {name}" for name, count in records.items())
-    lines = [
-        "## On real records that it never saw",
-        "",
-        f"Measured by `benchmarks/carry_over.py` on {counted}: AUROC of the similarity of an ECG and a text, a mean "
-        "over findings with at least 5 records with and 5 without; chance is 0.5. Intervals are 95 %, over patients. "
-        "Labels of different sources follow different habits; among pairs of records of one source the mean is "
-        "{:.3f} ({:.3f} to {:.3f}). A probability over 1/2 as a yes: sensitivity {:.3f}, specificity {:.3f}, means "
-        "over the findings.".format(*figures["within"], *figures["at_one_half"]),
-        "",
-        "| a finding is said by | AUROC | interval | by its name, the same findings | findings |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        "| {} | {:.3f} | {:.3f} to {:.3f} | {:.3f} | {} |".format(
-            kind, *one["auroc"], one["its_name"][0], one["findings"]
-        )
-        for kind, one in figures["by_words"].items()
-    ]
-    lines += ["", "| finding | AUROC | interval | within a source | with | without |", "|---|---|---|---|---|---|"]
-    lines += [
-        f"| {name} | {one['auroc']:.3f} | {one['low']:.3f} to {one['high']:.3f} "
-        f"| {'' if one['within'] is None else format(one['within'], '.3f')} "
-        f"| {one['positives']} | {one['negatives']} |"
-        for name, one in sorted(figures["findings"].items())
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("corpora", nargs="+", help="NAME=FOLDER, as for `ecgllm prepare`")
     parser.add_argument("-o", "--output", type=Path, help="JSON file for all figures")
-    parser.add_argument("--section", type=Path, help="Markdown file for the model card")
     given = parser.parse_args()
     if not (given.checkpoint / "config.json").is_file():
         raise SystemExit(f"{given.checkpoint} holds no checkpoint; expected the folder pretrain/model of a run")
@@ -241,8 +209,6 @@ def main() -> None:
     print("over 1/2 is a yes: sensitivity {:.3f}, specificity {:.3f}".format(*found["at_one_half"]))
     if given.output is not None:
         given.output.write_text(json.dumps(found, indent=1))
-    if given.section is not None:
-        given.section.write_text(section(found, {name: sources.count(name) for name in dict.fromkeys(sources)}))
 
 
 if __name__ == "__main__":

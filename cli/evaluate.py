@@ -66,7 +66,7 @@ KeepTrained = Annotated[
 ]
 Baselines = Annotated[bool, typer.Option("--baselines/--no-baselines", help="Baselines beside the model.")]
 Card = Annotated[
-    bool, typer.Option("--card", help="Write the report's section into the model card of the checkpoint's folder.")
+    bool, typer.Option("--card", help="Sum the report up in the model card of the checkpoint's folder, and lay it beside the card.")
 ]
 Processes = Annotated[int, typer.Option(help="Processes that ask; each loads the model.")]
 SettingsOfModel = Annotated[
@@ -104,7 +104,7 @@ def evaluate(
 ) -> None:
     """Find out whether a model reads the ECG, and how well: one report, with intervals and baselines.
 
-    The report is index.html, report.md for a model card, metrics.json, and predictions.parquet with every answer.
+    The report is index.html, the same as report.md, metrics.json, and predictions.parquet with every answer.
     """
     from ..evaluation.models import stated_options
     from ..evaluation.run import Options, evaluate_to_folder

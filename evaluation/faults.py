@@ -205,7 +205,7 @@ def _all() -> list[Fault]:
         ),
         *(Fault("scaled", f"times {each:g}", None, partial(scaled, factor=each)) for each in (0.5, 2.0, 1000.0)),
         *(
-            Fault("stretch missing", f"{each:.0%}", each, partial(stretch_missing, share=each))
+            Fault("stretch missing", f"{100 * each:.0f} %", each, partial(stretch_missing, share=each))
             for each in (0.05, 0.2, 0.6)
         ),
     ]

@@ -53,8 +53,23 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Headline:
+    """A figure that sums a part up: with the others it stands at the top of a report and in a card.
+
+    name: what it is, in words that need no others. beside: (what it is held against, its figure), such as a baseline
+    or chance. metric: what the Hub calls it, if it belongs into a card's metadata ("roc_auc"), else "".
+    """
+
+    name: str
+    value: Estimate
+    beside: tuple[str, Estimate | float] | None = None
+    metric: str = ""
+
+
+@dataclass(frozen=True)
 class SectionFigures:
-    """values: all figures, JSON-ready but for Estimates, which are written as mappings; metrics.json holds them."""
+    """sentences: the first says the most, and alone stands in a card. headlines: see `Headline`. values: all
+    figures, JSON-ready but for Estimates, which are written as mappings; metrics.json holds them."""
 
     name: str
     title: str
@@ -62,3 +77,4 @@ class SectionFigures:
     tables: list[Table] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
+    headlines: list[Headline] = field(default_factory=list)

@@ -31,10 +31,11 @@ from .baselines import encoders_of
 from .failures import examples
 from .material import Material
 from .protocol import Model
-from .report import About, Data, check_drawing, model_index, write_card_section, write_report
-from .sections.against import BY, READ_SECTIONS
+from .report import About, Data, check_drawing, write_card, write_report
+from .sections.against import READ_SECTIONS
 from .seen import Seen
 from .suite import Evaluation, evaluate, material_hash
+from .tallies import AGAINST
 
 PREDICTIONS_FILE, RUN_FILE = "predictions.parquet", "run.json"
 ANSWERS = "answers"
@@ -104,7 +105,7 @@ def evaluate_to_folder(
         about = _about(model, name, material, found, seen, options, identity)
         write_report(folder, found.sections, about, examples(found.predictions, material))
         if options.card:
-            write_card_section(name, folder / "report.md", model_index(found.sections, about))
+            write_card(name, found.sections, about)
         shutil.rmtree(folder / ANSWERS, ignore_errors=True)
     return Done(about.verdict, time.monotonic() - started, found)
 
@@ -146,11 +147,11 @@ def _other(
                 f"{against} answers {len(own & there)} of the {len(own)} questions that are compared; evaluate both "
                 "on the same records, with the same questions, seed and version."
             )
-        return rows.assign(by=BY)
+        return rows.assign(by=AGAINST)
     other = load(against)
     compared = asked[asked["section"].isin(READ_SECTIONS)]
     identity = f"{getattr(other, 'identity', None) or other.name} {material_hash(material)}"
-    return ask(other, compared, material.ecgs, answers, identity).assign(by=BY)
+    return ask(other, compared, material.ecgs, answers, identity).assign(by=AGAINST)
 
 
 def _about(

@@ -9,20 +9,38 @@ that do. How many were refused, unread and silent stands beside, in `left_out`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from ..intervals import Estimate, auroc, share, share_difference
 
-MODEL = "model"
+MODEL, AGAINST = "model", "against"
+"""By whom: the model that is evaluated, another that it is held against; else a baseline's name."""
+FITTED = "fitted"
+"""Names of baselines that were fitted on these records begin with it."""
 
 
 def by_whom(answered: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Whose answers -> rows, the model's first."""
     names = sorted(answered["by"].unique(), key=lambda name: (name != MODEL, name))
     return {name: answered[answered["by"] == name] for name in names}
+
+
+RULES = "rules"
+"""The baseline that reads the ECG, by published criteria."""
+
+
+def best_baseline(found: Mapping[str, Estimate | None]) -> tuple[str, Estimate] | None:
+    """Of the baselines that learned nothing from these records the one with the highest figure, by name."""
+    others = [
+        (one.value, by)
+        for by, one in found.items()
+        if by not in (MODEL, AGAINST) and not by.startswith(FITTED) and one is not None and one.value == one.value
+    ]
+    best = max(others, default=None)
+    return None if best is None else (best[1], found[best[1]])
 
 
 def named(by: str) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..intervals import Estimate
 from ..reliance import DOES_NOT_READ, READS, Reliance, reliance
+from .figures_in_words import percent
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,17 @@ def verdict(*args: Any, **kwargs: Any) -> Verdict:
 def _first(found: Reliance) -> str:
     shown = "no ECG" if found.against == "none" else f"{_ARTICLE.get(found.against, found.against)} ECG"
     gain = found.gains[found.against]
+    other = percent(found.others[found.against])
     figures = (
-        f"right in {_share(found.true)} with the true ECG and in {_share(found.others[found.against])} with {shown}, "
-        f"a difference of {_points(gain)}"
+        f"right in {percent(found.true)} with the true ECG and in {other} with {shown}, "
+        f"a difference of {percent(gain)}"
     )
     if found.outcome == READS:
         return f"It reads the ECG: {figures}."
     if found.outcome == DOES_NOT_READ and found.wrong_way:
         return f"It does not read the ECG, it takes it the wrong way round: {figures}."
     if found.outcome == DOES_NOT_READ:
-        return f"It does not read the ECG: {figures}; {found.margin:.0%} and less are of no use."
+        return f"It does not read the ECG: {figures}; {100 * found.margin:g} points and less are of no use."
     return (
         f"Too few records to say whether it reads the ECG: {figures}; about {found.patients_needed:,} patients would "
         f"do, and these are {gain.patients:,}."
@@ -56,13 +57,15 @@ def _second(found: Reliance) -> str:
     if found.both_right is not None:
         parts.append(
             f"of two ECGs with opposite answers to the same question it is right about both in "
-            f"{_share(found.both_right)} and wrong about both in {_share(found.both_wrong)}"
+            f"{percent(found.both_right)} and wrong about both in {percent(found.both_wrong)}"
         )
     else:
         parts.append("it was not asked about two ECGs with opposite answers to the same question")
     if found.yes is not None:
         bias = f", biased towards {found.yes.biased}" if found.yes.biased else ""
-        parts.append(f"it says yes in {_share(found.yes.share)}, where yes is true in {found.yes.expected:.0%}{bias}")
+        parts.append(
+            f"it says yes in {percent(found.yes.share)}, where yes is true in {percent(found.yes.expected)}{bias}"
+        )
     else:
         parts.append("none of its answers could be read as yes or no")
     text = "; ".join(parts)
@@ -75,12 +78,3 @@ _ARTICLE = {
     "phase-shuffled": "a phase-shuffled",
     "flat": "a flat",
 }
-
-
-def _share(one: Estimate) -> str:
-    return f"{one.value:.1%} [{one.low:.1%}, {one.high:.1%}]"
-
-
-def _points(one: Estimate) -> str:
-    low, high = 100 * one.low, 100 * one.high
-    return f"{100 * one.value:+.1f} [{low:+.1f}, {high:+.1f}] points"

@@ -110,6 +110,7 @@ def pushed(
     (run / "README.md").write_text(
         (run / "README.md").read_text().replace("any-to-any", "text-generation") + "\n## Figures\n\n0.9\n"
     )
+    (run / "evaluation.md").write_text("# The whole report\n")
     (run / "train.log").write_text("report of Hopper")
     for folder in ("questions", "debias", "checkpoint-5"):
         (run / folder).mkdir()
@@ -183,16 +184,18 @@ def test_what_was_pushed_has_a_card(pushed: Pushed, monkeypatch: pytest.MonkeyPa
     for name in ("parts", "pipe"):  # as the weights are those of the folder, so is the card
         assert "0.9" in cards[name].text and "ECGs of nobody" in cards[name].text
         assert (cards[name].data.license, cards[name].data.datasets) == ("mit", ["someone/ecgs"])
+        assert "evaluation.md" in hub.files(f"someone/{name}")
     assert "mine" in cards["pipe"].data.tags
 
     monkeypatch.setenv("HF_TOKEN", hub.token)
     model = AutoModel.from_pretrained("someone/pipe", trust_remote_code=True)
     model.push_to_hub("someone/copy")
-    assert "0.9" in ModelCard.load("someone/copy").text
+    assert "0.9" in ModelCard.load("someone/copy").text and "evaluation.md" in hub.files("someone/copy")
     with torch.no_grad():
         next(model.projector.parameters()).add_(1)
     model.push_to_hub("someone/other")
     other = ModelCard.load("someone/other")
+    assert "evaluation.md" not in hub.files("someone/other")
     assert "0.9" not in other.text and "ECGs of nobody" in other.text and other.data.license == "mit"
 
 

@@ -28,29 +28,21 @@ CARD = "README.md"
 _WEIGHTS = "model.safetensors"
 _NEEDED = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", _WEIGHTS, CARD)
 _WHERE_THERE = ("generation_config.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
-_LIMITS = "\n## Limits\n"
 _ROOT = Path(__file__).resolve().parent.parent
 
 
-def ship(run: str | Path, folder: str | Path, section: str | None = None) -> None:
+def ship(run: str | Path, folder: str | Path) -> None:
     """Write the checkpoint at the root of a run to `folder`, which is replaced as a whole.
 
-    Args: section: Markdown, added to the card before its limits, such as the `report.md` of `ecgllm evaluate`.
     Code is linked where `folder` lies in the package, and copied elsewhere.
     Raises: FileNotFoundError or ValueError for a run that may not ship; see the module.
     """
     run, folder = Path(run), Path(folder)
     _check(run)
-    card = (run / CARD).read_text(encoding="utf-8")
-    if section is not None and _LIMITS not in card:
-        raise ECGError(f"{run / CARD} has no heading 'Limits', before which the section would stand")
     with new_folder(folder, replace=True) as partial:
         for name in (*_NEEDED, *_WHERE_THERE):
             if (run / name).is_file():
                 shutil.copyfile(run / name, partial / name)
-        if section is not None:
-            text = card.replace(_LIMITS, f"\n{section.strip()}\n{_LIMITS}", 1)
-            (partial / CARD).write_text(text, encoding="utf-8")
         if _ROOT in folder.resolve().parents:
             for name in code_files(_code_module(run)):
                 (partial / name).symlink_to(os.path.relpath(_ROOT / name, folder.resolve()))
@@ -95,13 +87,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m ecgllm.training.ship", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="output of `ecgllm train`")
     parser.add_argument("folder", type=Path, help="folder to write, replaced whole: checkpoints/ecgllm-tiny")
-    parser.add_argument(
-        "--section", type=Path, help="Markdown for the card, such as the report.md of `ecgllm evaluate`"
-    )
     given = parser.parse_args(arguments)
     try:
-        section = None if given.section is None else given.section.read_text(encoding="utf-8")
-        ship(given.run, given.folder, section)
+        ship(given.run, given.folder)
     except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from None
     size = (given.folder / _WEIGHTS).stat().st_size

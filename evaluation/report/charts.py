@@ -19,7 +19,8 @@ from typing import Any
 from ...errors_ecgllm import ECGError, MissingExtraError
 from ...intervals import Estimate
 from ..figures import Chart, Series
-from .writing_figures import MISSING, axis_figure, figure_of, is_share, shown_estimate, unit_of, value_label
+from ..figures_in_words import MISSING, shown_estimate
+from .writing_figures import axis_figure, figure_of, is_share, unit_of, value_label
 
 try:
     import matplotlib

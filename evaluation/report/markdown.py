@@ -1,7 +1,8 @@
-"""`report.md`: the report as a section of a model card, in Markdown: headings, sentences and tables.
+"""The report in Markdown: `report.md`, which holds all of it, and the section of a model card, which sums it up.
 
-In: sections and `About`. Out: the text, between two comments by which `card` finds it again. Decided here: that it
-holds no picture, no folder of this machine, and nothing of any single record; charts show what tables say.
+In: sections and `About`. Out: the texts; the section stands between two comments by which `card` finds it again.
+Decided here: that neither holds a picture, a folder of this machine, or anything of a single record; charts show what
+tables say. A card's section has the verdict with its table, the data, the headlines, and of each part one sentence.
 """
 
 from __future__ import annotations
@@ -12,32 +13,47 @@ from typing import Any
 
 from ..figures import SectionFigures, Table
 from .about import About
+from .headlines import headline_table
 from .page import SHOWN_AT_ONCE, data_table
 from .writing_figures import notes_of, shown_rows
 
 BEGIN, END = "<!-- ecgllm evaluate: begin -->", "<!-- ecgllm evaluate: end -->"
+VERDICT = "reliance"
+"""The section whose first table stands below the verdict."""
 
 
 def markdown(sections: list[SectionFigures], about: About) -> str:
     """The text of `report.md`."""
-    trained = plain(about.trained_on or "it does not say").rstrip(".")
-    blocks = [
-        BEGIN,
-        f"## {plain(about.title)}",
-        " ".join(f"**{plain(sentence)}**" for sentence in about.verdict),
-        *(f"> **Note:** {plain(warning)}" for warning in about.warnings),
-        f"Model: {plain(about.model)}. Trained on: {trained}. {plain(about.date)}, seed {about.seed}.",
-        *_table(data_table(about), titled=False),
-        "\n".join(f"- {plain(line)}" for line in about.protocol),
-    ]
+    blocks = _opening(about, "#")
+    blocks += _table(headline_table(sections), "##")
     for section in sections:
-        blocks += [f"### {plain(section.title)}", " ".join(paragraph(sentence) for sentence in section.sentences)]
+        blocks += [f"## {plain(section.title)}", " ".join(paragraph(sentence) for sentence in section.sentences)]
         for table in section.tables:
-            blocks += _table(table)
+            blocks += _table(table, "###", folded=True)
     if about.command.strip():
         blocks.append(f"Made again by\n\n```sh\n{without_folders(about.command)}\n```")
-    blocks.append(END)
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    return _joined(blocks)
+
+
+def card_section(sections: list[SectionFigures], about: About, report: str) -> str:
+    """A model card's section. report: where the whole report lies, as seen from the card."""
+    blocks = [BEGIN, *_opening(about, "##"), f"The whole report, with every table: [{report}]({report})."]
+    blocks += [
+        block
+        for section in sections
+        if section.name == VERDICT and section.tables
+        for block in _table(section.tables[0], "###")
+    ]
+    blocks += _table(headline_table(sections), "###")
+    said = [
+        f"- **{plain(section.title)}** {plain(section.sentences[0])}"
+        for section in sections
+        if section.sentences and section.values and section.name != VERDICT  # without values nothing was asked
+    ]
+    blocks += ["### In a sentence each", "\n".join(said)] if said else []
+    if about.command.strip():
+        blocks.append(f"Made again by `{without_folders(about.command)}`")
+    return _joined([*blocks, END])
 
 
 def plain(text: Any) -> str:
@@ -57,7 +73,25 @@ def without_folders(command: str) -> str:
     return re.sub(r"(?:(?<=[\s='\"])|^)(?:/|~|\.\./)(?:[^\s'\"]*/)?(?=[^\s'\"/])", "", " ".join(command.split()))
 
 
-def _table(table: Table, titled: bool = True) -> list[str]:
+def _opening(about: About, level: str) -> list[str]:
+    """Title, verdict, warnings, and what was evaluated on what, by which rules."""
+    trained = plain(about.trained_on or "it does not say").rstrip(".")
+    return [
+        f"{level} {plain(about.title)}",
+        " ".join(f"**{plain(sentence)}**" for sentence in about.verdict),
+        *(f"> **Note:** {plain(warning)}" for warning in about.warnings),
+        f"Model: {plain(about.model)}. Trained on: {trained}. {plain(about.date)}, seed {about.seed}.",
+        *_table(data_table(about), None),
+        "\n".join(f"- {plain(line)}" for line in about.protocol),
+    ]
+
+
+def _joined(blocks: list[str]) -> str:
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _table(table: Table, level: str | None, folded: bool = False) -> list[str]:
+    """level: of the heading, "##" and so on; None: no heading. folded: whether it is to be opened if it is long."""
     rows = shown_rows(table)
     if not rows:
         return []
@@ -69,10 +103,12 @@ def _table(table: Table, titled: bool = True) -> list[str]:
     ]
     note = notes_of(table, rows)
     blocks = ["\n".join(lines), paragraph(note)]
-    if len(rows) > SHOWN_AT_ONCE:
+    if level is None:
+        return blocks
+    if folded and len(rows) > SHOWN_AT_ONCE:
         title = html.escape(f"{table.title} ({len(rows)} rows)", quote=False)
         return [f"<details>\n<summary>{title}</summary>", *blocks, "</details>"]
-    return [f"#### {plain(table.title)}", *blocks] if titled else blocks
+    return [f"{level} {plain(table.title)}", *blocks]
 
 
 def _row(cells: list[str]) -> str:

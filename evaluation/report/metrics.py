@@ -29,7 +29,12 @@ def metrics(sections: list[SectionFigures], about: About) -> dict[str, Any]:
             "schema": SCHEMA,
             "about": said,
             "sections": {
-                section.name: {"title": section.title, "sentences": section.sentences, "values": section.values}
+                section.name: {
+                    "title": section.title,
+                    "sentences": section.sentences,
+                    "headlines": section.headlines,
+                    "values": section.values,
+                }
                 for section in sections
             },
         },

@@ -14,8 +14,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..figures import Chart, SectionFigures, Table
+from ..figures_in_words import Shown
 from .about import METRICS, About, Example
-from .writing_figures import Shown, notes_of, shown_rows
+from .headlines import headline_table
+from .writing_figures import notes_of, shown_rows
 
 SHOWN_AT_ONCE = 12
 """Rows of a long table that stand there before it is opened."""
@@ -53,6 +55,7 @@ def page(sections: list[SectionFigures], about: About, examples: list[Example]) 
     return environment.get_template("index.html.jinja").render(
         about=about,
         picture=None if about.picture is None else _figure(about.picture, "verdict"),
+        headlines=_table(headline_table(sections)),
         data=_table(data_table(about)),
         settings=_table(Table("Settings", ("setting", "value"), _pairs(about.settings))),
         versions=_table(Table("Versions", ("package", "version"), _pairs(about.versions))),

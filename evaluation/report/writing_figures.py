@@ -1,10 +1,9 @@
-"""Figures as text: "81.6 % [79.0, 84.0]" where shares are meant, ".816 [.790, .840]" where scores are.
+"""What stands in tables and charts as text, by `figures_in_words`, and whether it is a share or a score.
 
 In: a table or a chart. Out: the text of each cell, with its interval apart from its value. Decided here: what is a
 score. That is what stands under a head of `_SCORES`, in a row that begins with one, or in a table whose title has one,
-if the column's head does not say that it holds shares. Any other `Estimate` is a share, in percent; a difference
-(`Estimate.against` is 0) has a sign, in percentage points or thousandths. A bare number from 0 to 1 beside estimates
-is written as they are.
+if the column's head does not say that it holds shares. Any other `Estimate` is a share. A bare number from 0 to 1
+beside estimates is written as they are.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import numpy as np
 from ...errors_ecgllm import ECGError
 from ...intervals import Estimate
 from ..figures import Cell, Chart, Table
+from ..figures_in_words import MISSING, Shown, figure, p_value, shown_estimate, signed, without_zero
 
 _SCORES = re.compile(
     r"\b(au-?roc|auc|auprc|average precision|ap|f1|mcc|kappa|brier|ece|calibration error|correlation|youden)\b", re.I
@@ -28,22 +28,8 @@ _SHARES = re.compile(
 )
 _OTHERS = re.compile(r"\b(bpm|ms|mv|s|hz|seconds|minutes|ratio|factor)\b", re.I)
 _P_VALUE = re.compile(r"^p\b(?!\()|\bp[- ]values?\b|\bholm\b", re.I)
-MISSING = "–"
 NO_VALUE = f"{MISSING} cannot be computed from these records."
 NO_INTERVAL = f"[{MISSING}] too few patients for an interval."
-
-
-@dataclass(frozen=True)
-class Shown:
-    """value, and interval with its brackets or ""; number: whether it is written flush right."""
-
-    value: str
-    interval: str = ""
-    number: bool = True
-
-    @property
-    def text(self) -> str:
-        return f"{self.value} {self.interval}".strip()
 
 
 def is_score(*words: str) -> bool:
@@ -77,19 +63,6 @@ def notes_of(table: Table, rows: list[list[Shown]]) -> str:
     if any(cell.interval == f"[{MISSING}]" for cell in cells):
         notes.append(NO_INTERVAL)
     return " ".join(note for note in notes if note)
-
-
-def shown_estimate(estimate: Estimate, score: bool) -> Shown:
-    """An estimate as a share, or as a score."""
-    difference = estimate.against == 0.0
-    if math.isnan(estimate.value):
-        return Shown(MISSING)
-    unit = "" if score else (" points" if difference else " %")
-    value = _figure(estimate.value, score, difference) + unit
-    if math.isnan(estimate.low) or math.isnan(estimate.high):
-        return Shown(value, f"[{MISSING}]")
-    low, high = (_figure(bound, score, difference) for bound in (estimate.low, estimate.high))
-    return Shown(value, f"[{low}, {high}]")
 
 
 def figure_of(value: Estimate | float) -> float:
@@ -129,10 +102,10 @@ def axis_figure(value: float, unit: str) -> str:
     """A number at an axis."""
     if unit in ("share", "points"):
         text = f"{100 * value:.3g}".replace("-", "−")
-        return f"{text} %" if unit == "share" else _signed(text, value)
+        return f"{text} %" if unit == "share" else signed(text, value)
     if unit in ("score", "difference"):
-        text = _without_zero(f"{value:.2f}")
-        return text if unit == "score" else _signed(text, value)
+        text = without_zero(f"{value:.2f}")
+        return text if unit == "score" else signed(text, value)
     return f"{value:g}".replace("-", "−")
 
 
@@ -171,24 +144,10 @@ def _number(value: float, place: _Place) -> str:
     if not math.isfinite(value):
         return MISSING
     if _P_VALUE.search(place.head):
-        return "< .001" if value < 0.001 else _without_zero(f"{value:.3f}")
+        return p_value(value)
     if not _OTHERS.search(place.head) and 0 <= value <= 1:
         if place.score:
-            return _figure(value, True, False)
+            return figure(value, True)
         if place.estimated or _SHARES.search(place.head):
-            return f"{_figure(value, False, False)} %"
+            return f"{figure(value, False)} %"
     return f"{value:,.3g}".replace("-", "−") if abs(value) < 1000 else f"{value:,.0f}".replace("-", "−")
-
-
-def _figure(value: float, score: bool, difference: bool) -> str:
-    text = _without_zero(f"{value:.3f}") if score else f"{100 * value:.1f}".replace("-", "−")
-    return _signed(text, value) if difference else text
-
-
-def _signed(text: str, value: float) -> str:
-    zero = not text.strip("−.0 ")
-    return text.lstrip("−") if zero else (f"+{text}" if value > 0 else text)
-
-
-def _without_zero(text: str) -> str:
-    return re.sub(r"^(-?)0\.", r"\1.", text).replace("-", "−")

@@ -12,13 +12,12 @@ import numpy as np
 import pandas as pd
 
 from ... import intervals
-from ..figures import Cell, Chart, SectionFigures, Series, Table
+from ..figures import Cell, Chart, Headline, SectionFigures, Series, Table
 from ..material import Material
-from ..tallies import is_right, patients_of, wants_yes
+from ..tallies import AGAINST, is_right, patients_of, wants_yes
 
 NAME, TITLE = "against", "Held against another model"
 READ_SECTIONS = ("questions", "findings")
-BY = "against"
 
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
@@ -38,7 +37,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     family = [*right.values(), *auroc.values()]
     adjusted = intervals.holm([one.p_value if one.p_value == one.p_value else 1.0 for one in family])
     rows: list[tuple[Cell, ...]] = [
-        (what, name, one, f"{p:.2g}")
+        (what, name, one, float(p))
         for (what, name, one), p in zip(
             [*(("right answers", name, one) for name, one in right.items()),
              *(("AUROC", name, one) for name, one in auroc.items())], adjusted, strict=True)
@@ -54,13 +53,15 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     said = [
         f"Of {len(family)} comparisons the model is better in {better} and worse in {worse} at 5 % over all of them."
     ]
-    return SectionFigures(NAME, TITLE, said, [table], charts, values)
+    asked = both[both["section"] == "questions"]
+    headlines = [Headline("exact match less that of the other model", _accuracy(asked))] if len(asked) else []
+    return SectionFigures(NAME, TITLE, said, [table], charts, values, headlines)
 
 
 def _paired(answered: pd.DataFrame) -> pd.DataFrame:
     """The model's rows, with `right_other` and `p_yes_other` of the other's answer to the same question."""
     keys = ["section", "question_id", "condition", "wording"]
-    own, other = answered[answered["by"] == "model"], answered[answered["by"] == BY]
+    own, other = answered[answered["by"] == "model"], answered[answered["by"] == AGAINST]
     other = other[[*keys, "right", "p_yes"]].rename(columns={"right": "right_other", "p_yes": "p_yes_other"})
     return own.merge(other, on=keys, validate="one_to_one")
 

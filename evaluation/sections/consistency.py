@@ -19,12 +19,13 @@ from ...findings.labels import VOCABULARY
 from ...intervals import Estimate, share
 from ...signals import measure
 from ..contradictions import CORE, CRITERIA, exclusive_pairs, implied_pairs
-from ..figures import SectionFigures, Table
+from ..figures import Headline, SectionFigures, Table
+from ..figures_in_words import percent
 from ..finding_questions import finding_row
 from ..material import Material
 from ..predictions import planned
 from ..protocol import ShownECG
-from ..tallies import by_whom, left_out, missing_sentence, named, read, says_yes, sentence, wants_yes
+from ..tallies import MODEL, by_whom, left_out, missing_sentence, named, read, says_yes, sentence, wants_yes
 
 NAME, TITLE = "consistency", "Consistency: answers about one ECG, held against each other and against measurements"
 LABELS = "labels of the corpus"
@@ -79,7 +80,8 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     for by, found in values.items():
         if by != LABELS:
             tables += [_pairs_table(by, found), _measured_table(by, found, values[LABELS])]
-    return SectionFigures(NAME, TITLE, sentences, [_overview(values), *tables] if values else [], [], values)
+    return SectionFigures(NAME, TITLE, sentences, [_overview(values), *tables] if values else [], [], values,
+                          _headlines(values.get(MODEL)))  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -229,6 +231,18 @@ def _measured_table(by: str, found: dict[str, Any], labels: dict[str, Any]) -> T
     return Table(f"Findings against measurements, answers of {named(by)}", columns, lines, note)
 
 
+def _headlines(found: dict[str, Any] | None) -> list[Headline]:
+    named = (
+        ("yes to both of two findings that exclude each other, of those with a yes", "exclusive"),
+        ("the broader finding denied, of those with a yes to the narrower", "implied"),
+    )
+    return [
+        Headline(name, found[part]["share"], ("by chance", found[part]["by_chance"]))
+        for name, part in named
+        if found is not None and found[part]["share"] is not None
+    ]
+
+
 def _sentence(by: str, found: dict[str, Any]) -> str:
     parts = []
     for part, words in (
@@ -237,5 +251,5 @@ def _sentence(by: str, found: dict[str, Any]) -> str:
         (found["measured"]["all"], "says yes in spite of the measurement in {} of the cases"),
     ):
         if part["share"] is not None:
-            parts.append(f"{words.format(format(part['share'].value, '.0%'))} (by chance {part['by_chance']:.0%})")
+            parts.append(f"{words.format(percent(part['share']))} (by chance {percent(part['by_chance'])})")
     return sentence(f"{named(by)} {'; it '.join(parts) or 'says yes to none of these findings'}.")

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from ... import intervals
-from ..figures import Cell, Chart, SectionFigures, Series, Table
+from ..figures import Cell, Chart, Headline, SectionFigures, Series, Table
+from ..figures_in_words import percent, score
 from ..finding_questions import finding_row
 from ..material import Material
 from ..predictions import planned
-from ..tallies import MODEL, judged, left_out, missing_sentence, says_yes, share_of, wants_yes
+from ..tallies import MODEL, RULES, best_baseline, judged, left_out, missing_sentence, says_yes, share_of, wants_yes
 
 NAME, TITLE = "findings", "Findings, asked of every record"
 MOST_PER_QUESTION = 10
@@ -43,18 +44,16 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     model = found["model"]
     table = _table(found)
     values: dict[str, Any] = dict(found)
-    if model["macro_auroc"] is not None:
-        values["headline"] = {f"mean AUROC over {model['findings']} findings": model["macro_auroc"]}
-    sentences = _sentences(model, answered, material)
+    sentences = _sentences(found, answered, material)
     charts = []
     if model["auroc"]:
         names = sorted(model["auroc"], key=lambda name: -model["auroc"][name].value)
         series = [Series("model", list(names), [model["auroc"][name] for name in names])]
-        if "rules" in found:
-            own = [name for name in names if name in found["rules"]["auroc"]]
-            series.append(Series("rules", list(own), [found["rules"]["auroc"][name] for name in own]))
+        if RULES in found:
+            own = [name for name in names if name in found[RULES]["auroc"]]
+            series.append(Series(RULES, list(own), [found[RULES]["auroc"][name] for name in own]))
         charts.append(Chart("AUROC of each finding", "dots", series, "", "AUROC", 0.5))
-    return SectionFigures(NAME, TITLE, sentences, [table, _at_one_half(model)], charts, values)
+    return SectionFigures(NAME, TITLE, sentences, [table, _at_one_half(model)], charts, values, _headlines(found))
 
 
 def _of_one(rows: pd.DataFrame, material: Material) -> dict[str, Any]:
@@ -113,14 +112,33 @@ def _operating_point(rows: pd.DataFrame) -> dict[str, intervals.Estimate | None]
     }
 
 
-def _sentences(model: dict[str, Any], answered: pd.DataFrame, material: Material) -> list[str]:
+def _headlines(found: dict[str, dict[str, Any]]) -> list[Headline]:
+    model, made = found["model"], []
+    if model["macro_auroc"] is not None:
+        baseline = best_baseline({by: one["macro_auroc"] for by, one in found.items()})
+        made.append(
+            Headline(f"mean AUROC over {model['findings']} findings", model["macro_auroc"], baseline, "roc_auc")
+        )
+    if (right := model["pooled"]["right_of_yes"]) is not None:
+        rules = found[RULES]["pooled"]["right_of_yes"] if RULES in found else None
+        beside = None if rules is None else (RULES, rules)
+        made.append(Headline("a yes is right, findings of records as they come", right, beside, "precision"))
+    return made
+
+
+def _sentences(found: dict[str, dict[str, Any]], answered: pd.DataFrame, material: Material) -> list[str]:
     records = answered["record_ids"].map(lambda one: one[0]).nunique()
+    model = found["model"]
     least, macro = material.settings.least, model["macro_auroc"]
     said = []
     if macro is not None:
+        baseline = best_baseline({by: one["macro_auroc"] for by, one in found.items()})
+        beside = (
+            "" if baseline is None else f"; {baseline[0]}: {score(baseline[1])} over {found[baseline[0]]['findings']}"
+        )
         said.append(
             f"Mean AUROC over {model['findings']} findings with at least {least} patients of either label, "
-            f"{records} records: {macro.value:.3f} [{macro.low:.3f}, {macro.high:.3f}]."
+            f"{records} records: {score(macro)}{beside}."
         )
     else:
         said.append("The model gives no probabilities of yes, or too few: there is no AUROC.")
@@ -128,9 +146,9 @@ def _sentences(model: dict[str, Any], answered: pd.DataFrame, material: Material
     if pooled["right_of_yes"] is not None:
         frequency = pooled["frequency"].value
         said.append(
-            f"Among records as they come, where {frequency:.0%} of these questions are to be answered yes, a yes is "
-            f"right {pooled['right_of_yes'].value:.0%} of the time"
-            + (f" and a no {pooled['right_of_no'].value:.0%}." if pooled["right_of_no"] is not None else ".")
+            f"Among records as they come, where {percent(frequency)} of these questions are to be answered yes, a yes "
+            f"is right {percent(pooled['right_of_yes'])} of the time"
+            + (f" and a no {percent(pooled['right_of_no'])}." if pooled["right_of_no"] is not None else ".")
         )
     if model["not_scored"]:
         said.append(f"{model['not_scored']} questions have no probability of yes and no place in an AUROC.")

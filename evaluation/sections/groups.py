@@ -14,7 +14,8 @@ import pandas as pd
 
 from ... import intervals
 from ...corpora.debiasing.confounders import AGE_BANDS, CONFOUNDERS, Records
-from ..figures import Cell, Chart, SectionFigures, Series, Table
+from ..figures import Cell, Chart, Headline, SectionFigures, Series, Table
+from ..figures_in_words import p_value, percent
 from ..material import Material
 from ..predictions import yes_no_rows
 from ..tallies import MODEL, judged, missing_sentence, right_share
@@ -53,7 +54,8 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         for name, shares in values.items()
     ]
     return SectionFigures(NAME, TITLE, [*_sentences(differences, values), *missing_sentence(MODEL, own)],
-                          tables, charts, {"groups": values, "widest": differences})  # fmt: skip
+                          tables, charts, {"groups": values, "widest": differences},
+                          _headlines(differences))  # fmt: skip
 
 
 def _differences(values: dict[str, dict[str, intervals.Estimate]]) -> dict[str, dict[str, Any]]:
@@ -80,6 +82,14 @@ def _differences(values: dict[str, dict[str, intervals.Estimate]]) -> dict[str, 
     return found
 
 
+def _headlines(differences: dict[str, dict[str, Any]]) -> list[Headline]:
+    """The least likely by chance of the widest differences."""
+    if not differences:
+        return []
+    name, one = min(differences.items(), key=lambda item: item[1]["p_adjusted"])
+    return [Headline(f"right answers by {name}: {one['higher']} over {one['lower']}", one["difference"])]
+
+
 def _table(values: dict[str, dict[str, intervals.Estimate]]) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (name, group, one, one.number, one.patients)
@@ -95,8 +105,8 @@ def _sentences(differences: dict[str, dict[str, Any]], values: dict[str, Any]) -
     if not values:
         return ["Nothing is recorded of these records by which they could be grouped."]
     said = [
-        f"By {name}: {one['higher']} {one['difference'].value:+.1%} over {one['lower']} "
-        f"[{one['difference'].low:+.1%}, {one['difference'].high:+.1%}], p {one['p_adjusted']:.2g}."
+        f"By {name} the widest difference is {percent(one['difference'])}, {one['higher']} over {one['lower']}, "
+        f"p {p_value(one['p_adjusted'])}."
         for name, one in differences.items()
     ]
     return said or [f"No two groups have {LEAST} patients each; nothing can be said of a difference."]

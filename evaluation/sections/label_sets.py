@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 
 from ... import intervals
-from ..figures import Cell, Chart, SectionFigures, Series, Table
+from ..figures import Cell, Chart, Headline, SectionFigures, Series, Table
+from ..figures_in_words import score
 from ..label_sets import LABEL_SETS, LabelSet
 from ..labels_of_records import question_about, template_of
 from ..material import Material
 from ..predictions import YES_NO, planned
-from ..tallies import wants_yes
+from ..tallies import best_baseline, wants_yes
 
 NAME, TITLE = "label_sets", "Zero-shot on published label sets"
 MOST_PER_QUESTION = 10
@@ -107,7 +108,16 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         macro = {name: found["model"]["as_published"] for name, found in values.items()}
         charts.append(Chart("Mean AUROC of each label set", "dots",
                             [Series("model", list(macro), list(macro.values()))], "", "AUROC", 0.5))  # fmt: skip
-    return SectionFigures(NAME, TITLE, sentences, tables, charts, values)
+    headlines = [
+        Headline(
+            f"{labels.title}: mean AUROC over {len(values[labels.name]['model']['auroc'])} labels",
+            values[labels.name]["model"]["as_published"],
+            best_baseline({by: one["as_published"] for by, one in values[labels.name].items()}),
+        )
+        for labels in present
+        if labels.name in values
+    ]
+    return SectionFigures(NAME, TITLE, sentences, tables, charts, values, headlines)
 
 
 def _of_one(rows: pd.DataFrame, material: Material) -> dict[str, Any]:
@@ -154,7 +164,7 @@ def _sentences(labels: LabelSet, model: dict[str, Any], rows: pd.DataFrame, mate
     records = rows["record_ids"].map(lambda one: one[0]).nunique()
     macro, number = model["as_published"], len(model["auroc"])
     of = f"{number} of {len(labels.look_alikes)} labels, {records} records"
-    said = [f"{labels.title}: mean AUROC over {of}: {_text(macro)}."]
+    said = [f"{labels.title}: mean AUROC over {of}: {score(macro)}."]
     borne = borne_by(labels, material)
     asked = asked_labels(labels, borne)
     if labels.folds and any(material.about[one].get("split") != "test" for one in borne):
@@ -196,9 +206,3 @@ def _table(labels: LabelSet, found: dict[str, dict[str, Any]], material: Materia
                      *(found[by]["auroc"].get(label) for by in others)))  # fmt: skip
     note = "Zero-shot: labels were never learned; P(yes) about the look-alike ranks the records."
     return Table(labels.title, head, rows, note)
-
-
-def _text(one: intervals.Estimate) -> str:
-    if np.isnan(one.low):
-        return f"{one.value:.3f} (too few patients for an interval)"
-    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,14 @@ from ...corpora.questions.paraphrases import PARAPHRASES
 from ...intervals import Estimate, share_difference
 from ...reliance import quadrants
 from .. import rewording
-from ..figures import Chart, SectionFigures, Series, Table
+from ..figures import Chart, Headline, SectionFigures, Series, Table
+from ..figures_in_words import percent
 from ..finding_questions import balanced_sample, finding_row
 from ..labels_of_records import question_about
 from ..material import Material
 from ..predictions import planned
 from ..tallies import (
+    MODEL,
     beside,
     by_whom,
     left_out,
@@ -161,7 +164,20 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         names = [name for name in WORDINGS if found["wordings"].get(name, {}).get("right")]
         series.append(Series(by, names, [found["wordings"][name]["right"] for name in names]))
     chart = Chart("Right answers in each wording", "dots", series, y_label="right", chance=0.5)
-    return SectionFigures(NAME, TITLE, sentences, tables, [chart] if series else [], values)
+    return SectionFigures(
+        NAME, TITLE, sentences, tables, [chart] if series else [], values, _headlines(values.get(MODEL))
+    )
+
+
+def _headlines(found: dict[str, Any] | None) -> list[Headline]:
+    if found is None:
+        return []
+    plain, negated = (found["wordings"].get(name, {}).get("right") for name in ("test", NEGATION))
+    named = (
+        ("one answer to all paraphrases", found["consistent"], None),
+        ("right answers, the question negated", negated, plain and ("not negated", plain)),
+    )
+    return [Headline(name, value, beside) for name, value, beside in named if value is not None]
 
 
 def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:
@@ -253,13 +269,18 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
     parts = []
     steady, follows = found["consistent"], found["follows_the_ecg"]
     if steady is not None:
-        parts.append(f"{named(by)} gives one answer to all paraphrases of {steady.value:.0%} of the questions")
+        parts.append(f"{named(by)} gives one answer to all paraphrases of {percent(steady)} of the questions")
     if follows is not None:
-        parts.append(f"with an ECG that has the other answer it turns {follows.value:.0%} of its answers")
+        parts.append(f"with an ECG that has the other answer it turns {percent(follows)} of its answers")
     negated = found["wordings"].get(NEGATION, {}).get("otherwise")
     if negated is not None:
-        parts.append(f"negation turns {1 - negated.value:.0%}")
-    if found["quadrants"] is not None:
-        parts.append(f"most questions are: {QUADRANTS[found['quadrants']['model']]}")
+        turned = replace(negated, value=1 - negated.value, low=1 - negated.high, high=1 - negated.low)
+        parts.append(f"a negation turns {percent(turned)}")
     first = "; ".join(parts) or f"{named(by)} answered none of these questions"
-    return [sentence(f"{first}."), *missing_sentence(by, rows[rows["condition"] == "true"])]
+    said = [sentence(f"{first}.")]
+    if found["quadrants"] is not None:
+        said.append(
+            f"{percent(found['quadrants']['dangerous'])} of the questions get one answer in all paraphrases and "
+            "whatever ECG is shown, which is dangerous: nothing in the answers warns of it."
+        )
+    return [*said, *missing_sentence(by, rows[rows["condition"] == "true"])]

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from ... import intervals
-from ..figures import Cell, SectionFigures, Table
+from ..figures import Cell, Headline, SectionFigures, Table
+from ..figures_in_words import percent
 from ..material import Material
 from ..predictions import YES_NO, planned
-from ..tallies import is_right, left_out, said, share_of
+from ..tallies import best_baseline, by_whom, is_right, left_out, said, share_of
 
 NAME, TITLE = "questions", "Questions with the true ECG"
 SHOWN, MOST = 20, 15
@@ -57,7 +58,6 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     values: dict[str, Any] = {"by_type": _shares(model, "type")}
     means = [one.value for one in values["by_type"].values()]
     values["exact_match"] = share_right(model)
-    values["headline"] = {"exact match": values["exact_match"]}
     values["macro_over_types"] = float(np.mean(means)) if means else None
     for column in ("template", "attribute"):
         values[f"by_{column}"] = _shares(model, column)
@@ -73,16 +73,20 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     counts = left_out(model)
     values |= {"questions": counts["asked"], "unreadable": counts["unread"], "refused": counts["refused"]}
     values["silent"] = counts["silent"]
+    whole = {by: share_right(own) for by, own in by_whom(answered).items() if len(_answered(own)) == len(model)}
+    baseline = best_baseline(whole)
+    beside = "" if baseline is None else f" ({baseline[0]}: {percent(baseline[1])})"
     sentences = [
-        f"{len(model)} questions: {_text(values['exact_match'])} are answered exactly; the mean over "
-        f"{len(means)} types of question is {_number(values['macro_over_types'])}."
+        f"{len(model):,} questions: {percent(values['exact_match'])} are answered exactly{beside}; the mean over "
+        f"{len(means)} types of question is {percent(values['macro_over_types'])}."
     ]
     if counts["unread"] or counts["silent"] or counts["refused"]:
         sentences.append(
             f"{counts['unread']} answers could not be read and {counts['silent']} questions have none: both count as "
             f"wrong here. {counts['refused']} were refused, and what the model says of them all the same counts."
         )
-    return SectionFigures(NAME, TITLE, sentences, tables, [], values)
+    headlines = [Headline("exact match, all questions", values["exact_match"], baseline, "exact_match")]
+    return SectionFigures(NAME, TITLE, sentences, tables, [], values, headlines)
 
 
 def share_right(rows: pd.DataFrame) -> intervals.Estimate | None:
@@ -119,13 +123,3 @@ def _mistaken_table(mistaken: list[tuple[str, str, int]]) -> Table:
 
 def _answered(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[said(rows)]
-
-
-def _text(estimate: intervals.Estimate | None) -> str:
-    if estimate is None:
-        return "none"
-    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
-
-
-def _number(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.1%}"

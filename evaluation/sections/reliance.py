@@ -17,7 +17,8 @@ import pandas as pd
 
 from ... import intervals
 from ...errors_ecgllm import ECGError
-from ..figures import Chart, SectionFigures, Series, Table
+from ..figures import Chart, Headline, SectionFigures, Series, Table
+from ..figures_in_words import percent
 from ..finding_questions import finding_row
 from ..material import Material
 from ..predictions import YES_NO, planned
@@ -32,6 +33,7 @@ from ..tallies import (
     right_share,
     said,
     says_yes,
+    sentence,
     share_of,
     wants_yes,
 )
@@ -167,10 +169,35 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         "conditions": {name: one.values(true) for name, one in conditions.items()},
         "pairs": {name: one.both_right() for name, one in conditions.items()},
         "groups": _all_right(model[model["wording"] == _GROUPED]),
-        "headline": {"right answers, yes as often true as no": found.figures.true},
     }
-    sentences = [f"The rule of the verdict: {found.rule}", *missing_sentence(MODEL, model)]
-    return SectionFigures(NAME, TITLE, sentences, [_table(values), _pair_table(values)], [_chart(values)], values)
+    sentences = [
+        *_without_the_ecg(values["conditions"]), f"The rule of the verdict: {found.rule}",
+        *missing_sentence(MODEL, model),
+    ]  # fmt: skip
+    return SectionFigures(
+        NAME, TITLE, sentences, [_table(values), _pair_table(values)], [_chart(values)], values, _headlines(values)
+    )
+
+
+def _headlines(values: dict[str, Any]) -> list[Headline]:
+    random, both = values["conditions"]["random"]["accuracy"], values["pairs"]["true"]
+    return [
+        Headline("right answers, yes as often true as no", values["verdict"].figures.true,
+                 ("a random patient's ECG", random), "accuracy"),
+        Headline("right about both of two ECGs with opposite answers", both, ("tossing coins", 0.25)),
+    ]  # fmt: skip
+
+
+def _without_the_ecg(conditions: dict[str, dict[str, Any]]) -> list[str]:
+    parts = [
+        f"with {_SHOWN[name]} {percent(conditions[name]['accuracy'])}"
+        for name in ("noise", "flat", "none")
+        if name in conditions and conditions[name]["accuracy"] is not None
+    ]
+    moves = conditions["random"]["p_yes_moves"]
+    if moves is not None:
+        parts.append(f"with a random patient's ECG P(yes) moves by {percent(moves)}")
+    return [sentence(f"in the place of the ECG, of right answers: {'; '.join(parts)}.")] if parts else []
 
 
 class _Condition:

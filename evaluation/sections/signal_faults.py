@@ -15,11 +15,13 @@ import pandas as pd
 
 from ...intervals import Estimate
 from ..faults import FAULTS, NOISES
-from ..figures import Chart, SectionFigures, Series, Table
+from ..figures import Chart, Headline, SectionFigures, Series, Table
+from ..figures_in_words import percent
 from ..finding_questions import balanced_sample, finding_row
 from ..material import Material
 from ..predictions import planned
 from ..tallies import (
+    MODEL,
     by_whom,
     is_right,
     left_out,
@@ -56,7 +58,24 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         sentences += _sentences(by, rows, found)
         others.append((by, found))
     charts = [chart for by, found in others[:1] for chart in _charts(by, found)]
-    return SectionFigures(NAME, TITLE, sentences, tables, charts, values)
+    return SectionFigures(NAME, TITLE, sentences, tables, charts, values, _headlines(values.get(MODEL)))
+
+
+def _worst(found: dict[str, Any]) -> str | None:
+    """The fault that costs most right answers, of those under which the model still answers half of the questions."""
+    costs = {
+        name: own["difference"].value
+        for name, own in found.items()
+        if own["difference"] is not None and 2 * own["silent"] <= own["asked"]
+    }
+    return min(costs, key=costs.get, default=None)
+
+
+def _headlines(found: dict[str, Any] | None) -> list[Headline]:
+    worst = None if found is None else _worst(found)
+    if worst is None:
+        return []
+    return [Headline(f"right answers, {worst}", found[worst]["right"], ("as recorded", found[TRUE]["right"]))]
 
 
 def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:
@@ -143,13 +162,11 @@ def _noise_series(found: dict[str, Any], family: str, key: str) -> Series:
 
 
 def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
-    differences = {name: own["difference"] for name, own in found.items() if own["difference"] is not None}
-    sentences = []
-    if found[TRUE]["right"] is not None and differences:
-        worst = min(differences, key=lambda name: differences[name].value)
+    sentences, worst = [], _worst(found)
+    if worst is not None:
         sentences.append(
-            f"{named(by)} is right in {found[TRUE]['right'].value:.0%} with the true ECG; of what it says "
-            f"'{worst}' costs most ({differences[worst].value:+.0%})."
+            f"{named(by)} is right in {percent(found[TRUE]['right'])} with the ECG as recorded; '{worst}' costs most, "
+            f"{percent(found[worst]['difference'])}."
         )
     starts = []
     for family in dict.fromkeys(fault.family for fault in FAULTS.values() if fault.severity is not None):

@@ -17,10 +17,12 @@ import pandas as pd
 from ...conversation_ecgllm import ecg_prompt
 from ...corpora.questions.about_measurements import FEATURES
 from ...intervals import holm
-from ..figures import Chart, SectionFigures, Series, Table
+from ..figures import Chart, Headline, SectionFigures, Series, Table
+from ..figures_in_words import percent
 from ..material import Material
 from ..predictions import YES_NO, planned
 from ..tallies import (
+    MODEL,
     beside,
     by_whom,
     is_right,
@@ -151,7 +153,8 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     if not series:
         sentences = ["There is no yes-or-no question about two ECGs."]
     chart = Chart("Right answers with each prompt around two ECGs", "dots", series, y_label="right", chance=0.5)
-    return SectionFigures(NAME, TITLE, sentences, tables, [chart] if series else [], values)
+    return SectionFigures(NAME, TITLE, sentences, tables, [chart] if series else [], values,
+                          _headlines(values.get(MODEL)))  # fmt: skip
 
 
 def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:
@@ -231,16 +234,23 @@ def _in_a_line(prompt: str) -> str:
     return " / ".join(prompt.split("\n"))
 
 
+def _headlines(found: dict[str, Any] | None) -> list[Headline]:
+    named = (
+        ("answers that turn with the order of two ECGs, where they must", "turned_with_order"),
+        ("a change seen between an ECG and itself", "change_seen_in_the_same_ecg"),
+    )
+    return [Headline(name, found[key]) for name, key in named if found is not None and found[key] is not None]
+
+
 def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
     parts = []
     if (turned := found["turned_with_order"]) is not None:
-        parts.append(f"{named(by)} turns {turned.value:.0%} of the answers that another order of the two ECGs turns")
+        parts.append(f"{named(by)} turns {percent(turned)} of the answers that another order of the two ECGs turns")
     if (seen := found["change_seen_in_the_same_ecg"]) is not None:
-        parts.append(f"it sees a change between an ECG and itself in {seen.value:.0%}")
+        parts.append(f"it sees a change between an ECG and itself in {percent(seen)}")
     formats = {name: own["right"].value for name, own in found["prompts"].items() if own["right"] is not None}
     if formats:
-        parts.append(
-            f"over prompts its accuracy lies between {min(formats.values()):.3f} and {max(formats.values()):.3f}"
-        )
+        low, high = min(formats.values()), max(formats.values())
+        parts.append(f"over prompts it is right in {percent(low)} to {percent(high)}")
     first = "; ".join(parts) or f"{named(by)} answered none of these questions"
     return [sentence(f"{first}."), *missing_sentence(by, rows)]

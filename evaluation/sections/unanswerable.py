@@ -16,11 +16,12 @@ import pandas as pd
 
 from ...corpora.questions.sampling import question_id
 from ...intervals import Estimate, auroc
-from ..figures import Chart, SectionFigures, Series, Table
+from ..figures import Chart, Headline, SectionFigures, Series, Table
+from ..figures_in_words import percent, score
 from ..finding_questions import balanced_sample, finding_row
 from ..material import Material
 from ..predictions import YES_NO, planned
-from ..tallies import by_whom, left_out, named, patients_of, read, refused_share, says_yes, sentence, share_of
+from ..tallies import MODEL, by_whom, left_out, named, patients_of, read, refused_share, says_yes, sentence, share_of
 from ..unanswerable_questions import UNANSWERABLE, says_it_does_not_know
 
 NAME, TITLE = "unanswerable", "Questions that have no answer here"
@@ -87,7 +88,8 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     if series:
         tables.append(_examples(answered))
     chart = Chart("Answered all the same", "dots", series, y_label="share answered")
-    return SectionFigures(NAME, TITLE, sentences, tables, [chart] if series else [], values)
+    return SectionFigures(NAME, TITLE, sentences, tables, [chart] if series else [], values,
+                          _headlines(values.get(MODEL)))  # fmt: skip
 
 
 def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:
@@ -195,17 +197,23 @@ def _examples(answered: pd.DataFrame) -> Table:
     return Table("Answered in words", columns, lines)
 
 
+def _headlines(found: dict[str, Any] | None) -> list[Headline]:
+    if found is None or found["all"]["answered"] is None:
+        return []
+    return [Headline("questions that have no answer, answered all the same", found["all"]["answered"])]
+
+
 def _sentences(by: str, found: dict[str, Any]) -> list[str]:
     every, surer = found["all"], found["surer_where_there_is_an_answer"]
     if every["answered"] is None:
         return [sentence(f"{named(by)} was asked no question without an answer.")]
-    first = f"{named(by)} answers {every['answered'].value:.0%} of {every['asked']} questions that have no answer"
+    first = f"{named(by)} answers {percent(every['answered'])} of {every['asked']:,} questions that have no answer"
     if every["yes"] is not None:
-        first += f", and says yes to {every['yes'].value:.0%} of those of yes or no"
+        first += f", and says yes to {percent(every['yes'])} of those of yes or no"
     sentences = [sentence(f"{first}; it refused {every['refused']}.")]
     if surer is not None:
         sentences.append(
-            f"How sure it is tells them from questions that have an answer with an AUROC of {surer.value:.2f} (0.5 is "
+            f"How sure it is tells them from questions that have an answer with an AUROC of {score(surer)} (.5 is "
             "not at all)."
         )
     return sentences

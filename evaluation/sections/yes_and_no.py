@@ -14,10 +14,22 @@ import numpy as np
 import pandas as pd
 
 from ...calibration import Calibration, Selective, YesNo, calibration, natural_weights, selective, yes_no
-from ..figures import Cell, Chart, SectionFigures, Series, Table
+from ..figures import Cell, Chart, Headline, SectionFigures, Series, Table
+from ..figures_in_words import percent, score
 from ..material import Material
 from ..predictions import yes_no_rows
-from ..tallies import MODEL, judged, left_out, missing_sentence, patients_of, says_yes, wants_yes
+from ..tallies import (
+    MODEL,
+    RULES,
+    best_baseline,
+    judged,
+    left_out,
+    missing_sentence,
+    patients_of,
+    says_yes,
+    sentence,
+    wants_yes,
+)
 
 NAME, TITLE = "yes_and_no", "Yes and no: what an answer is worth"
 READ_SECTIONS = ("questions",)
@@ -48,8 +60,8 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         values["selective"] = _selective(model)
         tables += [_calibration_table(values["calibration"]), _selective_table(values["selective"])]
         charts = [_reliability(values["calibration"])]
-    sentences = [*_sentences(found), *missing_sentence(MODEL, model)]
-    return SectionFigures(NAME, TITLE, sentences, tables, charts, values)
+    sentences = [*_sentences(found, values.get("calibration", {})), *missing_sentence(MODEL, model)]
+    return SectionFigures(NAME, TITLE, sentences, tables, charts, values, _headlines(found))
 
 
 def _weights(rows: pd.DataFrame, material: Material) -> np.ndarray:
@@ -95,7 +107,7 @@ def _table(found: dict[str, dict[str, YesNo]]) -> Table:
             "a yes is right", "a no is right", "says yes", "AUROC within a question")  # fmt: skip
     keys = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "says_yes", "auroc")
     rows: list[tuple[Cell, ...]] = [
-        (by, frequency, f"{one.expected:.0%}", *(getattr(one, key) for key in keys))
+        (by, frequency, one.expected, *(getattr(one, key) for key in keys))
         for by, both in found.items()
         for frequency, one in both.items()
     ]
@@ -104,7 +116,14 @@ def _table(found: dict[str, dict[str, YesNo]]) -> Table:
 
 
 def _calibration_table(found: dict[str, Calibration]) -> Table:
-    head = ("frequency of yes", "mean P(yes)", "yes is true of", "calibration error", "of it by chance", "Brier score")
+    head = (
+        "frequency of yes",
+        "mean P(yes)",
+        "yes is true of",
+        "calibration error",
+        "calibration error by chance",
+        "Brier score",
+    )
     rows: list[tuple[Cell, ...]] = [
         (name, one.stated, one.happened, one.expected_calibration_error, one.by_chance, one.brier)
         for name, one in found.items()
@@ -113,12 +132,12 @@ def _calibration_table(found: dict[str, Calibration]) -> Table:
 
 
 def _selective_table(found: Selective) -> Table:
-    rows: list[tuple[Cell, ...]] = [(f"{one.coverage:.0%}", one.threshold, one.right) for one in found.points]
+    rows: list[tuple[Cell, ...]] = [(one.coverage, one.threshold, one.right) for one in found.points]
     answered = found.answered
     note = (
-        f"Neither refused nor without a probability: {answered.value:.1%} "
-        f"[{answered.low:.1%}, {answered.high:.1%}] of all questions. Area under the curve of wrong answers over "
-        f"coverage {found.area:.3f}; least possible with these answers {found.least_area:.3f}."
+        f"Neither refused nor without a probability: {percent(answered)} of all questions. Area under the curve of "
+        f"wrong answers over coverage {score(found.area)}; the least possible with these answers is "
+        f"{score(found.least_area)}."
     )
     return Table("The surest answers", ("of all questions", "at least so sure", "right"), rows, note)
 
@@ -129,17 +148,45 @@ def _reliability(found: dict[str, Calibration]) -> Chart:
     return Chart("P(yes) against how often yes is true", "reliability", series, "P(yes)", "yes is true")
 
 
-def _sentences(found: dict[str, dict[str, YesNo]]) -> list[str]:
-    said = []
+def _headlines(found: dict[str, dict[str, YesNo]]) -> list[Headline]:
+    """The model's figures; what a yes is worth beside that of the rules, as who hardly says yes is seldom wrong."""
+
+    def headline(name: str, frequency: str, key: str, metric: str = "") -> Headline:
+        each = {by: getattr(both[frequency], key) for by, both in found.items() if frequency in both}
+        rules = (RULES, each[RULES]) if RULES in each else None
+        return Headline(name, each[MODEL], rules if key == "ppv" else best_baseline(each), metric)
+
+    if MODEL not in found:
+        return []
+    made = [
+        headline("right answers of yes or no, as sampled", SAMPLED, "accuracy"),
+        headline("a yes is right, as sampled", SAMPLED, "ppv"),
+    ]
+    if NATURAL in found[MODEL]:
+        made.append(headline("a yes is right, yes as frequent as in the corpus", NATURAL, "ppv", "precision"))
+    return made
+
+
+def _sentences(found: dict[str, dict[str, YesNo]], calibrated: dict[str, Calibration]) -> list[str]:
     own = found.get(MODEL, {})
-    for frequency, one in own.items():
-        said.append(
-            f"{frequency[0].upper()}{frequency[1:]}, yes is true of {one.expected:.0%} of the questions; the model "
-            f"says it of {one.says_yes.value:.0%}, and its yes is right {one.ppv.value:.0%} of the time "
-            f"[{one.ppv.low:.0%}, {one.ppv.high:.0%}]."
+    said = [
+        sentence(
+            "; ".join(
+                f"{frequency}, yes is true of {percent(one.expected)} of the questions, and a yes of the model is "
+                f"right {percent(one.ppv)} of the time"
+                for frequency, one in own.items()
+            )
+            + "."
         )
+    ] if own else []  # fmt: skip
+    said += [f"{sentence(frequency)} the model says yes to {percent(one.says_yes)}." for frequency, one in own.items()]
+    said += [
+        f"{sentence(frequency)} P(yes) is off by {score(one.expected_calibration_error)} on average (calibration "
+        f"error; about {score(one.by_chance)} by chance)."
+        for frequency, one in calibrated.items()
+    ]
     if NATURAL in own and own[NATURAL].left_out:
         said.append(
-            f"The natural frequency of {own[NATURAL].left_out} questions is not known; they are left out there."
+            f"The natural frequency of {own[NATURAL].left_out:,} questions is not known; they are left out there."
         )
     return said

@@ -85,7 +85,7 @@ def test_filters_keep_the_band_and_take_the_rest():
 def test_units_and_missing_stretches(record):
     assert made(record, "scaled: times 1000").signal == pytest.approx(1000 * record.signal)
     for share in (0.05, 0.2, 0.6):
-        gaps = np.isnan(made(record, f"stretch missing: {share:.0%}").signal)
+        gaps = np.isnan(made(record, f"stretch missing: {100 * share:.0f} %").signal)
         assert gaps.mean() == pytest.approx(share, abs=1e-3) and (gaps == gaps[0]).all()
         assert np.count_nonzero(np.diff(gaps[0].astype(int))) <= 2
 

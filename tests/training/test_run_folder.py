@@ -8,7 +8,6 @@ import pytest
 from ecgllm.errors_ecgllm import ECGError
 from ecgllm.training import load_recipe
 from ecgllm.training.run_folder import RunFolder
-from ecgllm.training.ship import main as ship
 
 
 @pytest.mark.parametrize("damage", [b"\xff\xfe", b"{", b""], ids=["not UTF-8", "no JSON", "empty"])
@@ -33,9 +32,3 @@ def test_a_run_whose_files_are_damaged_says_which(write_recipe: Callable[..., Pa
     checkpoint.mkdir(parents=True)
     (checkpoint / "trainer_state.json").write_bytes(damage)
     assert run.last_checkpoint("debias") is None  # killed while it was written
-
-
-def test_a_section_that_is_not_utf_8_is_no_traceback(tmp_path: Path) -> None:
-    (tmp_path / "section.md").write_bytes("Süß".encode("latin-1"))
-    with pytest.raises(SystemExit, match="utf-8"):
-        ship([str(tmp_path), str(tmp_path / "out"), "--section", str(tmp_path / "section.md")])

@@ -84,18 +84,6 @@ def test_only_what_a_user_needs_is_taken_and_old_files_go(run: Path, tmp_path: P
     assert all(path.read_bytes() == (run / path.name).read_bytes() for path in shipped.iterdir())
 
 
-def test_a_section_stands_before_the_limits(run: Path, tmp_path: Path) -> None:
-    section = tmp_path / "section.md"
-    section.write_text("## On real records\n\nBad.\n")
-    ship.main([str(run), str(tmp_path / "shipped"), "--section", str(section)])
-    card = (tmp_path / "shipped" / "README.md").read_text()
-    assert card == "# A model\n\n## On real records\n\nBad.\n\n## Limits\n\nMany.\n"
-    (run / "README.md").write_text("# A model\n")
-    with pytest.raises(SystemExit, match="no heading 'Limits'"):
-        ship.main([str(run), str(tmp_path / "again"), "--section", str(section)])
-    assert not (tmp_path / "again").exists()
-
-
 def test_what_may_not_ship_is_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(error: type[Exception], words: str) -> None:
         with pytest.raises(error, match=words):

@@ -4,7 +4,7 @@ from math import nan
 
 import numpy as np
 
-from ecgllm.evaluation.figures import Chart, SectionFigures, Series, Table
+from ecgllm.evaluation.figures import Chart, Headline, SectionFigures, Series, Table
 from ecgllm.evaluation.report import About, Data
 from ecgllm.findings import VOCABULARY
 from ecgllm.intervals import Estimate, auroc, share, share_difference
@@ -61,10 +61,11 @@ def reliance() -> SectionFigures:
     chart = Chart("Right answers by what is shown", "dots", [Series("model", list(shares), list(shares.values()))], "",
                   "right", 0.5)  # fmt: skip
     sentences = ["It relies on the ECG.", "Phases shuffled leave something.", "Nothing else does.", MARKUP]
-    values = {"conditions": shares, "headline": {"right answers": shares[CONDITIONS[0]]}, "nothing": nan}
+    values = {"conditions": shares, "nothing": nan}
     return SectionFigures("reliance", "Does it look at the ECG?", sentences,
                           [Table("The same questions with other ECGs", columns, rows, "Half are to be answered yes.")],
-                          [chart], values)  # fmt: skip
+                          [chart], values, [Headline("right answers", shares[CONDITIONS[0]], ("tossing coins", 0.5),
+                                                     "accuracy")])  # fmt: skip
 
 
 def findings(number: int = 60) -> SectionFigures:
@@ -86,7 +87,9 @@ def findings(number: int = 60) -> SectionFigures:
     charts = [Chart("AUROC of each finding", "dots", series, "", "AUROC", 0.5, "Intervals are 95 %, over patients.")]
     table = Table("AUROC of P(yes), a finding", columns, rows, "Rules: published criteria on what is measured.")
     return SectionFigures("findings", "Which findings does it see?", ["The mean is .861 [.839, .882]."], [table],
-                          charts, {"headline": {"mean AUROC": model[0], "worst AUROC": model[3]}})  # fmt: skip
+                          charts, {}, [Headline("mean AUROC", model[0], ("rules", rules[1]), "roc_auc"),
+                                       Headline("worst AUROC", model[3], metric="roc_auc"),
+                                       Headline("best AUROC", model[2])])  # fmt: skip
 
 
 def calibration() -> SectionFigures:

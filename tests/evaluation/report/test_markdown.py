@@ -1,7 +1,8 @@
 import re
+from dataclasses import replace
 
 from ecgllm.evaluation.figures import SectionFigures, Table
-from ecgllm.evaluation.report.markdown import markdown, paragraph, without_folders
+from ecgllm.evaluation.report.markdown import card_section, markdown, paragraph, without_folders
 
 from .figures_of_a_report import MARKUP, about, findings, groups, reliance
 
@@ -11,9 +12,11 @@ def test_tables_are_tables_and_nothing_else_is_markup() -> None:
     odd = SectionFigures("odd", MARKUP, ["# no heading", "1. no list"], [Table(MARKUP, ("a | b", "n"), rows, MARKUP)])
     text = markdown([reliance(), groups(), odd], about())
     assert "<script>" not in text and "\n# " not in text and "\n1. " not in text
-    assert text.count("<!-- ecgllm evaluate: end -->") == 1
+    assert "<!-- ecgllm evaluate: end -->" not in text
+    section = card_section([reliance(), groups(), replace(odd, sentences=[odd.tables[0].rows[1][0]])], about(), "r.md")
+    assert section.count("<!-- ecgllm evaluate: end -->") == 1 and "<script>" not in section
     blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(blocks) == 4  # the data and three tables
+    assert len(blocks) == 5  # headlines, the data and three tables
     for lines in blocks:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert "| the true ECG | 73.7 % [67.8, 78.8] |" in text

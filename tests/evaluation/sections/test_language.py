@@ -62,7 +62,7 @@ def test_a_blind_one_is_consistent_and_does_not_follow(planned, material, answer
     assert found["consistent"].value == 1 and found["follows_the_ecg"].value == 0
     assert found["quadrants"]["dangerous"].value == 1
     assert found["follows_the_ecg"].high < 0.15
-    assert found["quadrants"]["model"] == "dangerous" and "(dangerous)" in figures.sentences[0]
+    assert found["quadrants"]["model"] == "dangerous" and "which is dangerous" in figures.sentences[1]
 
 
 def test_one_that_says_yes_does_not_turn_with_a_negation(planned, material, answer):

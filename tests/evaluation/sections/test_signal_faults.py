@@ -49,7 +49,7 @@ def test_refusals_are_told_from_wrong_answers_and_by_level(planned, material, an
     number = {group: place for place, group in enumerate(planned["group"].unique())}
 
     def how(row):
-        share = {"scaled: times 1000": 1.0, "stretch missing: 5%": 0.2}.get(row["change"], 0.0)
+        share = {"scaled: times 1000": 1.0, "stretch missing: 5 %": 0.2}.get(row["change"], 0.0)
         share = {0.5: 0.5, 1.0: 1.0}.get(noise_in(row), share)
         return None if number[row["group"]] < len(number) * share else sees(row)
 
@@ -60,7 +60,7 @@ def test_refusals_are_told_from_wrong_answers_and_by_level(planned, material, an
     half = found["baseline wander: 0.5 mV"]
     assert half["right"].value == 1 and half["right_of_all"].value + half["refused_share"].value == 1
     assert half["refused_share"].value == pytest.approx(0.5, abs=0.02)
-    assert signal_faults.begins_to_refuse(found, "stretch missing") == {"any": "5%", "half": None}
+    assert signal_faults.begins_to_refuse(found, "stretch missing") == {"any": "5 %", "half": None}
     assert signal_faults.begins_to_refuse(found, "muscle noise")["any"] == "0.5 mV"
     assert "baseline wander from 0.5 mV on" in figures.sentences[1]
     assert f"refused {sum(own['refused'] for own in found.values())}" in figures.sentences[-1]

@@ -117,7 +117,7 @@ def test_prompts_are_held_against_the_models_own(planned, material, answer, read
     found = figures.values["model"]["prompts"]
     assert found["plain"]["difference"].value == -1 and found["plain"]["p_value_holm"] < 1e-6
     assert found["numbered"]["difference"].value == 0 and found["numbered"]["p_value_holm"] == 1
-    assert "between 0.000 and 1.000" in figures.sentences[0]
+    assert "right in 0.0 % to 100.0 %" in figures.sentences[0]
 
 
 def test_labels_of_others_are_not_turned_round(material):

@@ -39,7 +39,7 @@ def test_a_yes_sayer_answers_everything(planned, material, answer):
     assert found["all"]["answered"].value == found["all"]["yes"].value == 1
     assert found["surer_where_there_is_an_answer"].value == 0.5
     assert found["all"]["sure"].value == 1  # .9 of everything
-    assert "answers 100%" in figures.sentences[0] and "says yes to 100%" in figures.sentences[0]
+    assert "answers 100.0 % [" in figures.sentences[0] and "says yes to 100.0 % [" in figures.sentences[0]
 
 
 def test_one_that_refuses_them_answers_none(planned, material, answer, sees):
