@@ -66,7 +66,10 @@ KeepTrained = Annotated[
 ]
 Baselines = Annotated[bool, typer.Option("--baselines/--no-baselines", help="Baselines beside the model.")]
 Card = Annotated[
-    bool, typer.Option("--card", help="Sum the report up in the model card of the checkpoint's folder, and lay it beside the card.")
+    bool,
+    typer.Option(
+        "--card", help="Sum the report up in the card of the checkpoint's folder, and lay it beside the card."
+    ),
 ]
 Processes = Annotated[int, typer.Option(help="Processes that ask; each loads the model.")]
 SettingsOfModel = Annotated[
