@@ -40,14 +40,18 @@ def finding_row(material: Material, record_id: str, finding: str, answer: bool |
     } | columns
 
 
-def balanced_sample(material: Material, number: int, without: Collection[str] = ()) -> list[tuple[str, str, bool]]:
+def balanced_sample(
+    material: Material, number: int, without: Collection[str] = (), among: Collection[str] | None = None
+) -> list[tuple[str, str, bool]]:
     """About `number` times (record id, finding, whether it shows it): of each finding as many that do as do not.
 
     The draw is that of `build_questions`, by the seed of the settings alone: sections that sample ask about the same
     records. Findings that all records or none show are left out. Where there are more than `number` / 2 others, only
     the ones are asked about that split the records most evenly.
+
+    Args: without: findings. among: ids of the records to choose from; None: all.
     """
-    facts = facts_of(material.corpus)
+    facts = [record for record in facts_of(material.corpus) if among is None or record.id in among]
     shown = Counter(name for record in facts for name in record.findings)
     names = [name for name in Stated(facts, 1, None).findings if name not in without]
     names.sort(key=lambda name: (abs(shown[name] - len(facts) / 2), name))

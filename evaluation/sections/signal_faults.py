@@ -1,10 +1,11 @@
 """Signals: how much of a fault of recording does the model bear, and where does its tool begin to refuse?
 
 A balanced sample of questions about findings, each with the true ECG and with the same ECG under every fault of
-`faults.FAULTS`. Decided here: three figures for every level: accuracy of what the model says, refused or not; the
-share that its tool refuses; and both, as somebody meets them who uses the tool: right and not refused, of all. A fault
-that hides a finding may make another answer right (a premature beat that is cut off); what the whole ECG shows
-stays the right answer all the same, and the true ECG's accuracy is the measure.
+`faults.FAULTS`, several to an ECG, since it is the ECG that takes time. Decided here: three figures for every level:
+accuracy of what the model says, refused or not; the share that its tool refuses; and both, as somebody meets them who
+uses the tool: right and not refused, of all. A fault that hides a finding may make another answer right (a premature
+beat that is cut off); what the whole ECG shows stays the right answer all the same, and the true ECG's accuracy is the
+measure.
 """
 
 from __future__ import annotations
@@ -37,12 +38,19 @@ from ..tallies import (
 
 NAME, TITLE = "signal_faults", "Signals: faults of recording"
 TRUE = "true"
+PER_ECG = 8
+"""Questions to each ECG. With our checkpoints an ECG takes as long as fifteen more questions to it; and with one
+question to each of 58 ECGs intervals at a level were 12 points wide to either side, with eight they are 7."""
 
 
 def plan(material: Material) -> pd.DataFrame:
-    """Questions about findings, as many yes as no, each with the true ECG and with every fault."""
+    """Questions about findings, as many yes as no, each with the true ECG and with every fault: about as many ECGs as
+    `Settings.questions`, and `PER_ECG` times as many questions."""
+    ids = list(material.about)
+    number = min(len(ids), max(2, material.settings.questions // (len(FAULTS) + 1)))
+    drawn = set(material.rng(NAME, "records").choice(ids, number, replace=False).tolist())
     rows = []
-    for record_id, finding, answer in balanced_sample(material, material.settings.questions // (len(FAULTS) + 1)):
+    for record_id, finding, answer in balanced_sample(material, PER_ECG * number, among=drawn):
         row = finding_row(material, record_id, finding, answer, section=NAME)
         rows.append(row)
         rows += [row | {"condition": fault.family, "change": name} for name, fault in FAULTS.items()]

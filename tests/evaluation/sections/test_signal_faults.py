@@ -20,7 +20,9 @@ def noise_in(row):
 
 
 def test_every_question_is_asked_with_the_true_ecg_and_every_fault(planned, material):
-    assert 0.5 * material.settings.questions < len(planned) < 1.5 * material.settings.questions
+    ecgs = len({(row["shown_ids"][0], row["change"]) for row in planned.to_dict("records")})
+    assert 0.9 * material.settings.questions < ecgs <= material.settings.questions
+    assert 0.7 * signal_faults.PER_ECG < len(planned) / ecgs <= signal_faults.PER_ECG
     for _, group in planned.groupby("group"):
         assert group["change"].tolist() == ["", *FAULTS]
         assert group["question"].nunique() == group["expected"].map(tuple).nunique() == 1
