@@ -88,11 +88,16 @@ class Criterion:
         return min(values) >= self.limit + self.margin
 
     def __str__(self) -> str:
-        """What contradicts: "pr of 186 ms or less"."""
+        """What contradicts: "PR of 186 ms or less"."""
         limit = self.limit - self.margin if self.above else self.limit + self.margin
-        return f"{' and '.join(self.measured)} of {limit:g} {self.unit} or {'less' if self.above else 'more'}"
+        called = " and ".join(_CALLED[name] for name in self.measured)
+        return f"{called} of {limit:g} {self.unit} or {'less' if self.above else 'more'}"
 
 
+_CALLED = {
+    "pr": "PR", "qrs": "QRS", "heart_rate": "heart rate", "axis": "axis", "qtc_bazett": "QTc (Bazett)",
+    "qtc_fridericia": "QTc (Fridericia)",
+}  # fmt: skip
 _PR = ("pr",), True, 200, 14, "ms", "PR above 200 ms (ACC/AHA/HRS 2018, bradycardia); 90 % of PR within 14 ms"
 _WIDE = ("qrs",), True, 120, 14, "ms", "QRS of 120 ms (AHA/ACCF/HRS 2009, part III); 90 % of QRS within 14 ms"
 _SLOW = ("heart_rate",), False, 60, 2, "bpm", "below 60 bpm, by convention; rate within 2 bpm"

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pandas as pd
 
 from ..signals.summary import measured, measured_line
+from .figures_in_words import percent
 from .material import Material
 from .predictions import yes_no_rows
 from .protocol import ShownECG
@@ -38,9 +39,10 @@ def examples(predictions: pd.DataFrame, material: Material, most: int = MOST) ->
 
 def _example(row: object, material: Material) -> Example:
     record = replace(material.ecgs[ShownECG(row.record_id)], source=material.about[row.record_id]["source"])
-    sure = "" if row.sure == 0 else f" (probability {row.sure:.2f})"
+    sure = "" if row.sure == 0 else f" (probability {percent(row.sure)})"
+    wrong = "said, and not in the label" if row.said == "yes" else "in the label, and not said"
     return Example(
-        title=f"{row.attribute}: {'said, and not there' if row.said == 'yes' else 'missed'}",
+        title=f"{row.attribute}: {wrong}",
         question=row.question,
         answer=f"{', '.join(row.answers)}{sure}",
         label=", ".join(row.expected),

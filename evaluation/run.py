@@ -27,7 +27,7 @@ from .. import __version__
 from ..atomic_writing import LOCK, OWNER, owned, write_json
 from ..errors_ecgllm import ECGError
 from .asking import ask, read_predictions, write_predictions
-from .baselines import encoders_of
+from .baselines import BASELINES, encoders_of
 from .failures import examples
 from .material import Material
 from .protocol import Model
@@ -183,6 +183,7 @@ def _about(
         date=options.date,
         command=options.command,
         warnings=warnings,
+        terms=_TERMS | {one.name: one.note for one in BASELINES if (found.predictions["by"] == one.name).any()},
         picture=reliance.charts[0] if reliance and reliance.charts else None,
     )
 
@@ -204,4 +205,15 @@ _PROTOCOL = (
     "Decoding is deterministic; of yes and no the likelier is taken where the model can compare whole answers.",
     "Intervals are 95 %, over patients; an answer that cannot be read as one of the answers counts as wrong.",
 )
+_TERMS = {
+    "81.6 % [79.0, 84.0]": "A share, and its interval of 95 % over patients. A difference, in points, has a sign.",
+    "AUROC": "How often an ECG with the finding gets a higher P(yes) than one without it; .5 is guessing.",
+    "average precision": "How many are true ones, on average, down to each true one; guessing gives their frequency.",
+    "P(yes)": "The probability that the model gives to yes beside no.",
+    "as sampled": "Half of the answers are yes, as questions are drawn.",
+    "as frequent as in the corpus": "Yes is as rare as the findings are among all records: a yes is wrong more often.",
+    "none": "As an answer: there is nothing of what is asked for.",
+    "p": "How likely such a difference is by chance, adjusted for all that are looked at (Holm).",
+}
+"""What a report says in words of its own -> what it means."""
 _PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn")

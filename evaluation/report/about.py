@@ -35,6 +35,7 @@ class About:
         seed: of all drawing. settings: name -> value. versions: of packages. date: as it shall be written.
         command: the line that makes this report again.
         warnings: what a reader has to know before any figure, a sentence each.
+        terms: what words and baselines in the report mean.
     """
 
     title: str
@@ -49,6 +50,7 @@ class About:
     date: str
     command: str
     warnings: list[str] = field(default_factory=list)
+    terms: dict[str, str] = field(default_factory=dict)
     picture: Chart | None = None
 
 

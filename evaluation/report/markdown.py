@@ -26,6 +26,8 @@ def markdown(sections: list[SectionFigures], about: About) -> str:
     """The text of `report.md`."""
     blocks = _opening(about, "#")
     blocks += _table(headline_table(sections), "##")
+    if about.terms:
+        blocks.append("\n".join(f"- {plain(term)}: {plain(meaning)}" for term, meaning in about.terms.items()))
     for section in sections:
         blocks += [f"## {plain(section.title)}", " ".join(paragraph(sentence) for sentence in section.sentences)]
         for table in section.tables:

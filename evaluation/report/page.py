@@ -19,9 +19,9 @@ from .about import METRICS, About, Example
 from .headlines import headline_table
 from .writing_figures import notes_of, shown_rows
 
-SHOWN_AT_ONCE = 12
+SHOWN_AT_ONCE = 8
 """Rows of a long table that stand there before it is opened."""
-_LONG = 16  # rows from which a table is long: to hide three is no help
+_LONG = 12  # rows from which a table is long: to hide three is no help
 _WIDEST, _NARROW = 34, 16  # characters of a line of words in a table, with room and on a phone
 _PADDING = 2.2  # characters beside the text of a cell
 _BOLD = 1.2
@@ -51,17 +51,23 @@ def page(sections: list[SectionFigures], about: About, examples: list[Example]) 
         loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters["unbroken"] = _unbroken
     parts = [_part(number, section, about.picture) for number, section in enumerate(sections, 1)]
     return environment.get_template("index.html.jinja").render(
         about=about,
         picture=None if about.picture is None else _figure(about.picture, "verdict"),
-        headlines=_table(headline_table(sections)),
+        headlines=_table(headline_table(sections), whole=True),
         data=_table(data_table(about)),
         settings=_table(Table("Settings", ("setting", "value"), _pairs(about.settings))),
         versions=_table(Table("Versions", ("package", "version"), _pairs(about.versions))),
         parts=parts,
         examples=[(example, picture(example)) for example in examples],
     )
+
+
+def _unbroken(text: str) -> str:
+    """A sentence in which no line ends before a percent sign."""
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)
 
 
 def data_table(about: About) -> Table:
@@ -76,7 +82,10 @@ def _shortened(digits: str) -> str:
 
 
 def _pairs(values: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(name, "none" if value is None else str(value)) for name, value in values.items()]
+    return [
+        (name, "none" if value is None else ", ".join(value) if isinstance(value, list) else str(value))
+        for name, value in values.items()
+    ]
 
 
 def _part(number: int, section: SectionFigures, above: Chart | None) -> dict[str, Any]:
@@ -98,9 +107,10 @@ def _figure(chart: Chart, prefix: str) -> tuple[Chart, list[Markup]]:
     return chart, [Markup(each) for each in svgs(chart, prefix)]  # words in it are escaped there
 
 
-def _table(table: Table) -> _ShownTable:
+def _table(table: Table, whole: bool = False) -> _ShownTable:
+    """whole: however long it is."""
     rows = shown_rows(table)
-    long = len(rows) >= _LONG
+    long = len(rows) >= _LONG and not whole
     columns = [(head, [row[place] for row in rows]) for place, head in enumerate(table.columns)]
     return _ShownTable(
         table.title,

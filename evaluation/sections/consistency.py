@@ -220,13 +220,14 @@ def _measured_table(by: str, found: dict[str, Any], labels: dict[str, Any]) -> T
     lines = []
     for each in CRITERIA:
         own = found["measured"].get(each.finding)
-        if own is not None:
+        if own is not None and own["share"] is not None:
             stated = labels["measured"].get(each.finding, {"share": None})
             lines.append((each.finding, str(each), own["share"], own["by_chance"], stated["share"], each.source))
     columns = ("said to be there", "ruled out by", "share", "by chance", LABELS, "criterion")
     note = (
-        "Share: of the records that are said to show it and in which it was measured. The measurements are those of "
-        "`ecgllm.signals.measure`, from the ECG that was shown; each must miss the limit by more than its own error."
+        "Share: of the records that are said to show it and in which it was measured. It is measured by this "
+        "package in the ECG that was shown, and must miss the limit by more than its own error. Findings that "
+        "are said of no measured record are left out."
     )
     return Table(f"Findings against measurements, answers of {named(by)}", columns, lines, note)
 

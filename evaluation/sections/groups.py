@@ -23,6 +23,7 @@ from ..tallies import MODEL, judged, missing_sentence, right_share
 NAME, TITLE = "groups", "Groups of patients"
 READ_SECTIONS = ("questions",)
 LEAST = 10
+_SEVERITY = "Severity: how many abnormal findings there are beside the one that is asked about; 6: six and more."
 
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
@@ -50,6 +51,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
             "",
             "right",
             0.5,
+            _SEVERITY if name == "severity" else "",
         )
         for name, shares in values.items()
     ]
@@ -97,15 +99,14 @@ def _table(values: dict[str, dict[str, intervals.Estimate]]) -> Table:
         for group, one in shares.items()
     ]
     head = ("by", "group", "right", "questions", "patients")
-    note = "Severity: abnormal findings beside the one that is asked about."
-    return Table("Right answers to yes-or-no questions about one ECG", head, rows, note)
+    return Table("Right answers to yes-or-no questions about one ECG", head, rows, _SEVERITY)
 
 
 def _sentences(differences: dict[str, dict[str, Any]], values: dict[str, Any]) -> list[str]:
     if not values:
         return ["Nothing is recorded of these records by which they could be grouped."]
     said = [
-        f"By {name} the widest difference is {percent(one['difference'])}, {one['higher']} over {one['lower']}, "
+        f"By {name} the widest difference is {percent(one['difference'])} ({one['higher']} over {one['lower']}), "
         f"p {p_value(one['p_adjusted'])}."
         for name, one in differences.items()
     ]

@@ -48,17 +48,17 @@ OTHER_ECG = "opposite"
 NEGATION = "negation"
 PARAPHRASED = ("test", "test (others)", "train")
 WORDINGS = {
-    "test": "a paraphrase that is not trained on; what others are held against",
-    "test (others)": "all other paraphrases that are not trained on",
-    "train": "paraphrases that questions for training have",
-    "abbreviation": "the finding by its abbreviation",
-    "misspelling (swapped)": "two letters of its longest word swapped",
-    "misspelling (dropped)": "one letter of its longest word dropped",
-    NEGATION: "asks whether it is absent: the right answer turns",
-    "leading (yes)": "says first that it is there",
-    "leading (no)": "says first that it was not seen",
+    "test": "first wording",
+    "test (others)": "other paraphrases",
+    "train": "paraphrases for training",
+    "abbreviation": "abbreviated",
+    "misspelling (swapped)": "two letters swapped",
+    "misspelling (dropped)": "a letter dropped",
+    NEGATION: "negated",
+    "leading (yes)": "suggesting yes",
+    "leading (no)": "suggesting no",
 }
-"""Wording -> what it is."""
+"""Wording -> what a report calls it."""
 QUADRANTS = {
     "ideal": "consistent, follows the ECG (ideal)",
     "fragile": "inconsistent, follows the ECG (fragile)",
@@ -162,7 +162,8 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         tables += [_wordings_table(by, rows, found), _groups_table(by, found)]
         sentences += _sentences(by, rows, found)
         names = [name for name in WORDINGS if found["wordings"].get(name, {}).get("right")]
-        series.append(Series(by, names, [found["wordings"][name]["right"] for name in names]))
+        shown = [WORDINGS[name] for name in names]
+        series.append(Series(by, shown, [found["wordings"][name]["right"] for name in names]))
     chart = Chart("Right answers in each wording", "dots", series, y_label="right", chance=0.5)
     return SectionFigures(
         NAME, TITLE, sentences, tables, [chart] if series else [], values, _headlines(values.get(MODEL))
@@ -237,15 +238,26 @@ def _wordings_table(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> Table
     first = rows[rows["condition"] == "true"].drop_duplicates("wording").set_index("wording")["question"]
     lines = [
         (
-            name, first[name], own["asked"], own["silent"], own["right"], own["difference"],
+            WORDINGS[name], first[name], own["asked"], own["silent"], own["right"], own["difference"],
             own["otherwise"], own["otherwise_by_chance"],
         )
         for name, own in found["wordings"].items()
     ]  # fmt: skip
-    columns = ("wording", "such as", "asked", "no answer", "right", "beside test", "says otherwise", "by chance")
+    columns = (
+        "wording",
+        "such as",
+        "asked",
+        "no answer",
+        "right",
+        "less first wording",
+        "says otherwise",
+        "by chance",
+    )
     note = (
-        "Says otherwise: the finding is said to be there in one of the two wordings only, a negated question's answer "
-        "being turned. By chance: the same of answers that are yes as often and know nothing of each other."
+        "Recipes of this package train on none of the paraphrases but those for training. A negation turns the right "
+        "answer. Says otherwise: the finding is said to be there in this wording or in the first one only, a negated "
+        "question's answer being turned. By chance: the same of answers that are yes as often and know nothing of "
+        "each other."
     )
     return Table(f"Wordings, answers of {named(by)}", columns, lines, note)
 

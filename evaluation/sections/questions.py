@@ -21,8 +21,14 @@ from ..predictions import YES_NO, planned
 from ..tallies import best_baseline, by_whom, is_right, left_out, said, share_of
 
 NAME, TITLE = "questions", "Questions with the true ECG"
-SHOWN, MOST = 20, 15
-"""How often an attribute is asked about to stand in a table; most lines of confusions."""
+SHOWN, MOST, _FEW = 20, 15, 5
+"""How often an attribute is asked about to stand in a table; most lines of confusions, and if each happens once."""
+
+
+_TYPES = (
+    "Verify: answered by yes or no; choose: by one of two findings; query: in words; comparison: about two ECGs, "
+    "irrelevant: of different patients. Baselines are over the questions that they answer."
+)
 
 
 def plan(material: Material) -> pd.DataFrame:
@@ -54,7 +60,7 @@ def plan(material: Material) -> pd.DataFrame:
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     model = answered[answered["by"] == "model"]
-    tables = [_by(answered, "type", "Exact match by type of question")]
+    tables = [_by(answered, "type", "Exact match by type of question", _TYPES)]
     values: dict[str, Any] = {"by_type": _shares(model, "type")}
     means = [one.value for one in values["by_type"].values()]
     values["exact_match"] = share_right(model)
@@ -117,8 +123,13 @@ def _mistaken(model: pd.DataFrame) -> list[tuple[str, str, int]]:
 
 
 def _mistaken_table(mistaken: list[tuple[str, str, int]]) -> Table:
-    note = f"The commonest {MOST} of {len(mistaken)}; all are in metrics.json." if len(mistaken) > MOST else ""
-    return Table("Taken for", ("right answer", "what it answers", "times"), list(mistaken[:MOST]), note)
+    often = [one for one in mistaken if one[2] > 1][:MOST] or mistaken[:_FEW]
+    note = (
+        f"The commonest {len(often)} of {len(mistaken)}; all are in metrics.json."
+        if len(mistaken) > len(often)
+        else ""
+    )
+    return Table("Wrong answers in words", ("right answer", "what it answers", "times"), often, note)
 
 
 def _answered(rows: pd.DataFrame) -> pd.DataFrame:

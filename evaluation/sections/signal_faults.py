@@ -123,16 +123,16 @@ def _table(by: str, found: dict[str, Any]) -> Table:
     lines = []
     for name, own in found.items():
         fault = FAULTS.get(name)
-        family, level = (fault.family, fault.level) if fault else ("none", "as recorded")
+        family, level = (fault.family, fault.level) if fault else ("no fault", "as recorded")
         lines.append(
             (family, level, own["asked"], own["refused_share"], own["right"], own["difference"], own["right_of_all"],
              own["auroc"])
         )  # fmt: skip
-    columns = ("fault", "level", "asked", "refused", "right", "beside none", "right, not refused", "AUROC")
+    columns = ("fault", "level", "asked", "refused", "right", "less no fault", "right, not refused", "AUROC")
     note = (
-        "Right: of what the model says, also where its tool refuses. Beside none: less that of the same questions "
-        "with the true ECG. Right, not refused: of all that were asked, what the tool lets through and is right. "
-        "AUROC of P(yes), all findings together. Noise in mV, root mean square over all leads."
+        "Right: of what the model says, also where its tool refuses. Less no fault: less that of the same "
+        "questions with the ECG as recorded. Right, not refused: of all that were asked, what the tool lets through "
+        "and is right. AUROC of P(yes), all findings together. Noise in mV, root mean square over all leads."
     )
     return Table(f"Faults of recording, answers of {named(by)}", columns, lines, note)
 
@@ -146,7 +146,8 @@ def _charts(by: str, found: dict[str, Any]) -> list[Chart]:
         series = [_noise_series(found, family, key) for family in NOISES]
         series = [each for each in series if each.x]
         if series:
-            charts.append(Chart(f"{title}, {named(by)}", "lines", series, "noise, mV (root mean square)", key, chance))
+            charts.append(Chart(f"{title}, {named(by)}", "lines", series, "noise, mV (root mean square)",
+                                key.removesuffix("_share"), chance))  # fmt: skip
     others = {
         f"{FAULTS[name].family}: {FAULTS[name].level}": own["right"]
         for name, own in found.items()

@@ -156,23 +156,26 @@ def _table(by: str, found: dict[str, Any]) -> Table:
             own["sure"],
             own["mean_sureness"],
         )
-        for name, own in [*found["kinds"].items(), ("all of these", found["all"]), (ANSWERABLE, found["answerable"])]
+        for name, own in [
+            *found["kinds"].items(),
+            ("all of these", found["all"]),
+            ("questions with an answer", found["answerable"]),
+        ]
     ]
     columns = (
         "about",
         "asked",
         "refused",
         "answered",
-        "'none', of words",
-        "yes, of yes or no",
-        f"sure ({SURE:g})",
+        "in words: none",
+        "of yes or no: yes",
+        "sure",
         "mean sureness",
     )
     note = (
         "Answered: not refused, and by no words that say it cannot be answered. The rest is of what the model says, "
-        f"refused or not. Sure: P(yes) or P(no) of {SURE:g} and more, where it gives a probability. 'None' and 'no' "
-        "are answers: they say that there is nothing, not that nobody can know. The last line is of questions that "
-        "have an answer."
+        f"refused or not. Sure: P(yes) or P(no) of {percent(SURE)} and more, where it gives a probability. None "
+        "and no are answers: that there is nothing, not that nobody can know. The last line is to compare with."
     )
     return Table(f"Questions without an answer, answers of {named(by)}", columns, lines, note)
 

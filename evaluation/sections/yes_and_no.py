@@ -33,6 +33,8 @@ from ..tallies import (
 
 NAME, TITLE = "yes_and_no", "Yes and no: what an answer is worth"
 READ_SECTIONS = ("questions",)
+LEAST = 10
+"""Patients that a point of the reliability diagram rests on."""
 SAMPLED, NATURAL = "as sampled", "as frequent as in the corpus"
 
 
@@ -143,9 +145,12 @@ def _selective_table(found: Selective) -> Table:
 
 
 def _reliability(found: dict[str, Calibration]) -> Chart:
-    series = [Series(name, [one.stated for one in each.bins], [one.happened for one in each.bins])
-              for name, each in found.items()]  # fmt: skip
-    return Chart("P(yes) against how often yes is true", "reliability", series, "P(yes)", "yes is true")
+    series = []
+    for name, each in found.items():
+        bins = [one for one in each.bins if one.happened.patients >= LEAST]
+        series.append(Series(name, [one.stated for one in bins], [one.happened for one in bins]))
+    note = f"Tenths of P(yes) with questions about {LEAST} patients and more; all are in metrics.json."
+    return Chart("P(yes) against how often yes is true", "reliability", series, "P(yes)", "yes is true", note=note)
 
 
 def _headlines(found: dict[str, dict[str, YesNo]]) -> list[Headline]:
