@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 EvaluatedModel = Annotated[
     str,
     typer.Argument(
-        help="Folder or Hub id of a checkpoint; file.py:function; program:COMMAND; https://host/v1#model of a "
-        "server. docs/evaluate.md has an example of each."
+        help="Folder or Hub id of a checkpoint; pipeline:FOLDER; file.py:function; program:COMMAND; "
+        "https://host/v1#model of a server. docs/evaluate.md has an example of each."
     ),
 ]
 Data = Annotated[
@@ -110,22 +110,27 @@ def evaluate(
     The report is index.html, the same as report.md, metrics.json, and predictions.parquet with every answer.
     """
     from ..evaluation.models import stated_options
-    from ..evaluation.run import Options, evaluate_to_folder
+    from ..evaluation.run import Options, check_before, evaluate_to_folder
     from ..evaluation.suite import chosen_sections
 
     chosen = None if sections is None else names(sections)
     chosen_sections(chosen)
+    check_before(output, model, card)
     stated = stated_options(settings_of_model or ())
     settings = {"questions": number, "seed": seed, "least": least, "margin": margin}
+    load = partial(_load, model, stated, {"trust_remote_code": trust_remote_code, "language_model": language_model})
     with quiet():
+        loaded = load(model)  # before records are read, which takes longer than to say that there is no such model
         material, seen = _material(
             data, corpus, limit, split, settings, partial(_unseen, model, trained_records, keep_trained, chosen_on)
         )
-        common = {"trust_remote_code": trust_remote_code, "language_model": language_model}
-        load = partial(_load, model, stated, common)
         command = shlex.join(["ecgllm", *sys.argv[1:]])
         options = Options(chosen, baselines, processes, card, date.today().isoformat(), command)
-        done = evaluate_to_folder(load, model, material, output, seen, options, against)
+        try:
+            done = evaluate_to_folder(load, model, material, output, seen, options, against, loaded)
+        except KeyboardInterrupt:
+            typer.echo(f"interrupted; the same command goes on with what is in {output}", err=True)
+            raise
     for sentence in done.verdict:
         typer.echo(sentence)
     typer.echo(f"report in {output / 'index.html'} ({done.seconds:.0f} s)")

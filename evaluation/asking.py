@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -193,6 +195,13 @@ def _answered(model: Any, waiting: list[tuple[Path, list[Asked]]], ecgs: ShownEC
         return
     if hasattr(model, "answer"):
         raise ECGError("several processes need what loads a model, such as partial(model_of, name), not a loaded one.")
+    try:
+        pickle.dumps(model)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ECGError(
+            f"what loads the model cannot be sent to other processes ({error}); several of them need a function of a "
+            "module, such as partial(model_of, name)."
+        ) from error
     # Spawned: a fork copies locks that threads of torch may hold.
     pool = ProcessPoolExecutor(processes, get_context("spawn"), _load_in_process, (model, ecgs, processes))
     try:
@@ -200,6 +209,11 @@ def _answered(model: Any, waiting: list[tuple[Path, list[Asked]]], ecgs: ShownEC
         for done in as_completed(running):
             done.result()
             yield running[done]
+    except BrokenProcessPool as error:
+        raise ECGError(
+            "a process that asks ended (out of memory? what it said stands above); what was answered is kept, and "
+            "the same evaluation with fewer processes goes on from there."
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -57,7 +57,11 @@ class Answer:
 
 
 class Model(Protocol):
-    """A model that answers questions about ECGs."""
+    """A model that answers questions about ECGs.
+
+    It may have `identity`, what tells it from others of its name, `trained_on`, what it says that it learned from, and
+    `remark`, a sentence that a report opens with; all of them texts.
+    """
 
     name: str
 

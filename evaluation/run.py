@@ -24,18 +24,18 @@ import pandas as pd
 from datasets import Dataset
 
 from .. import __version__
-from ..atomic_writing import LOCK, OWNER, owned, write_json
+from ..atomic_writing import owned, write_json
 from ..errors_ecgllm import ECGError
 from .asking import ask, read_predictions, write_predictions
 from .baselines import BASELINES, encoders_of
 from .failures import examples
 from .material import Material
 from .protocol import Model
-from .report import About, Data, check_drawing, write_card, write_report
+from .report import PAGE, About, Data, check_drawing, write_card, write_report
 from .sections.against import READ_SECTIONS
 from .seen import Seen
-from .suite import Evaluation, evaluate, material_hash
-from .tallies import AGAINST
+from .suite import Evaluation, evaluate, material_hash, planned_rows
+from .tallies import AGAINST, MODEL
 
 PREDICTIONS_FILE, RUN_FILE = "predictions.parquet", "run.json"
 ANSWERS = "answers"
@@ -71,20 +71,21 @@ def evaluate_to_folder(
     seen: Seen,
     options: Options | None = None,
     against: str | None = None,
+    model: Model | None = None,
 ) -> Done:
     """Evaluate the model that `load(name)` gives and write the report to `folder`.
 
     Args: seen: what is known of which records the model saw. against: the name of another model, or the folder of its
-        finished report on the same questions.
-    Raises: ECGError for a folder that holds another run or a finished one, and as `evaluate`.
+        finished report on the same questions. model: what `load(name)` gave already.
+    Raises: ECGError as `check_before`, for a folder that holds answers of another run, for a report on other
+        questions, and as `evaluate`.
     """
     options = options or Options()
-    check_drawing()
-    if options.card and not (Path(name) / "README.md").is_file():
-        raise ECGError(f"{name} is no folder with a README.md, which --card writes into; leave --card out.")
+    check_before(folder, name, options.card)
     started = time.monotonic()
     with owned(folder):
-        model = load(name)
+        other = None if against is None else _reported(Path(against), planned_rows(material, options.sections))
+        model = load(name) if model is None else model
         identity = getattr(model, "identity", None) or model.name
         _begin(folder, {"model": identity, "material": material_hash(material)})
         if options.baselines:
@@ -99,8 +100,9 @@ def evaluate_to_folder(
             options.baselines,
         )
         if against is not None:
-            other = _other(against, load, found, material, folder / ANSWERS)
-            found = found.with_rows(other, material, options.sections)
+            if other is None:
+                other = _asked(load(against), found, material, folder / ANSWERS)
+            found = found.with_rows(other.assign(by=AGAINST), material, options.sections)
         write_predictions(found.predictions, folder / PREDICTIONS_FILE)
         about = _about(model, name, material, found, seen, options, identity)
         write_report(folder, found.sections, about, examples(found.predictions, material))
@@ -110,48 +112,76 @@ def evaluate_to_folder(
     return Done(about.verdict, time.monotonic() - started, found)
 
 
-def _begin(folder: Path, run: dict[str, str]) -> None:
-    """Note what the folder is for. Raises: ECGError where it is for something else, or finished."""
-    if (folder / "index.html").is_file():
-        raise ECGError(f"{folder} holds a finished report; choose another folder, or remove this one.")
-    note = folder / RUN_FILE
-    if note.is_file():
-        found = json.loads(note.read_text(encoding="utf-8"))
-        if found != run:
-            differing = ", ".join(key for key in run if found.get(key) != run[key])
-            raise ECGError(
-                f"{folder} holds an unfinished evaluation of another {differing}; choose another folder, or remove it."
-            )
+def check_before(folder: Path, name: str, card: bool = False) -> None:
+    """What can be known to go wrong before records are read and anything is asked.
+
+    Raises: MissingExtraError where charts cannot be drawn; ECGError for a folder that holds a finished report or
+        something else, or is a file, and where there is no card to write into.
+    """
+    check_drawing()
+    if card and not (Path(name) / "README.md").is_file():
+        raise ECGError(f"{name} is no folder with a README.md, which --card writes into; leave --card out.")
+    if not folder.exists():
         return
-    others = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
-    others = [name for name in others if name not in (LOCK, OWNER)]
-    if others:
-        raise ECGError(f"{folder} holds {', '.join(sorted(others)[:5])}; expected a new or empty folder.")
+    if not folder.is_dir():
+        raise ECGError(f"{folder} is a file; name a new or empty folder.")
+    if (folder / PAGE).is_file():
+        raise ECGError(f"{folder} holds a finished report; choose another folder, or remove this one.")
+    found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if found and RUN_FILE not in found:
+        raise ECGError(f"{folder} holds {', '.join(found[:5])}; expected a new or empty folder.")
+
+
+def _begin(folder: Path, run: dict[str, str]) -> None:
+    """Note what the folder is for. Raises: ECGError where it holds answers of something else."""
+    note = folder / RUN_FILE
+    if note.is_file() and any((folder / ANSWERS).glob("*.parquet")):
+        found = json.loads(note.read_text(encoding="utf-8"))
+        differing = [words for key, words in _OF_A_RUN.items() if found.get(key) != run[key]]
+        if differing:
+            raise ECGError(
+                f"{folder} holds an unfinished evaluation of {' and '.join(differing)}; choose another folder, or "
+                "remove it."
+            )
     write_json(note, run)
 
 
-def _other(
-    against: str, load: Callable[[str], Model], found: Evaluation, material: Material, answers: Path
-) -> pd.DataFrame:
-    """The other model's rows, by "against"."""
-    asked = found.predictions[found.predictions["by"] == "model"]
-    file = Path(against) / PREDICTIONS_FILE
-    if file.is_file():
-        rows = read_predictions(file)
-        rows = rows[rows["by"] == "model"]
-        keys = ["section", "question_id", "condition", "wording", "question"]
-        own = set(map(tuple, asked[asked["section"].isin(READ_SECTIONS)][keys].to_numpy().tolist()))
-        there = set(map(tuple, rows[rows["section"].isin(READ_SECTIONS)][keys].to_numpy().tolist()))
-        if own != there:
-            raise ECGError(
-                f"{against} answers {len(own & there)} of the {len(own)} questions that are compared; evaluate both "
-                "on the same records, with the same questions, seed and version."
-            )
-        return rows.assign(by=AGAINST)
-    other = load(against)
-    compared = asked[asked["section"].isin(READ_SECTIONS)]
+_OF_A_RUN = {
+    "model": "another model (or of its other settings or files)",
+    "material": "other records or questions",
+}
+
+
+def _reported(against: Path, asked: pd.DataFrame) -> pd.DataFrame | None:
+    """Another model's answers in its finished report; None where there is no report. Raises: ECGError where they are
+    to other questions than those that are asked."""
+    file = against / PREDICTIONS_FILE
+    if not file.is_file():
+        return None
+    rows = read_predictions(file)
+    rows = rows[rows["by"] == MODEL]
+    own, there = (set(map(tuple, _compared(each)[_SAME].to_numpy().tolist())) for each in (asked, rows))
+    if own != there:
+        raise ECGError(
+            f"{against} answers {len(own & there)} of the {len(own)} questions that are compared; evaluate both on "
+            "the same records, with the same questions, seed and version."
+        )
+    return rows
+
+
+def _asked(other: Model, found: Evaluation, material: Material, answers: Path) -> pd.DataFrame:
+    """What another model answers to the questions that are compared."""
+    rows = found.predictions[found.predictions["by"] == MODEL]
     identity = f"{getattr(other, 'identity', None) or other.name} {material_hash(material)}"
-    return ask(other, compared, material.ecgs, answers, identity).assign(by=AGAINST)
+    return ask(other, _compared(rows), material.ecgs, answers, identity)
+
+
+def _compared(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["section"].isin(READ_SECTIONS)]
+
+
+_SAME = ["section", "question_id", "condition", "wording", "question"]
+"""Columns that are the same of the same question in two reports."""
 
 
 def _about(
@@ -163,6 +193,7 @@ def _about(
         decided = reliance.values.get("verdict")
         verdict = decided.sentences if decided else (_NOT_KNOWN, reliance.sentences[0])
     protocol, warnings = seen.sentences()
+    remark = getattr(model, "remark", None)
     data = []
     sources = material.corpus["source"][:]
     for source in dict.fromkeys(sources):
@@ -182,7 +213,7 @@ def _about(
         | {package: version(package) for package in _PACKAGES},
         date=options.date,
         command=options.command,
-        warnings=warnings,
+        warnings=warnings if remark is None else [*warnings, remark],
         terms=_TERMS | {one.name: one.note for one in BASELINES if (found.predictions["by"] == one.name).any()},
         picture=reliance.charts[0] if reliance and reliance.charts else None,
     )

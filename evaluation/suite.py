@@ -89,16 +89,20 @@ def evaluate(
         that was killed goes on from there. sections: names of `SECTIONS`; None: all. identity: what tells this model
         from others, such as a hash of its weights. baselines: whether to hold baselines beside it.
     """
-    chosen = chosen_sections(sections)
-    planned = [section.plan(material) for section in chosen if hasattr(section, "plan")]
-    planned = [one for one in planned if len(one)]
-    if not planned:
-        raise ECGError("there is nothing to ask: no question has an answer that these records decide.")
-    rows = pd.concat(planned, ignore_index=True)
+    rows, chosen = planned_rows(material, sections), chosen_sections(sections)
     answered = ask(model, rows, material.ecgs, folder, f"{identity} {material_hash(material)}", processes)
     if baselines:
         answered = pd.concat([answered, *beside(answered, material)], ignore_index=True)
     return Evaluation(answered, figures_of(answered, material, chosen))
+
+
+def planned_rows(material: Material, sections: Sequence[str] | None = None) -> pd.DataFrame:
+    """What sections ask, with the columns of `PLANNED`. Raises: ECGError where that is nothing."""
+    planned = [section.plan(material) for section in chosen_sections(sections) if hasattr(section, "plan")]
+    planned = [one for one in planned if len(one)]
+    if not planned:
+        raise ECGError("there is nothing to ask: no question has an answer that these records decide.")
+    return pd.concat(planned, ignore_index=True)
 
 
 def figures_of(

@@ -11,19 +11,20 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
 from ...errors_ecgllm import ECGError
 from ..protocol import Model
 
-KINDS = """
-  FOLDER, or org/name on the Hub with trust_remote_code: a checkpoint of ecgllm
-  pipeline:FOLDER or pipeline:org/name: a model of transformers that reads pictures or text
-  file.py:function or module:function: a function answer(records, questions)
-  program:COMMAND: a program that reads and writes JSON lines
-  https://host/v1#model: an OpenAI-compatible endpoint"""
+KINDS = (
+    "FOLDER, or org/name on the Hub with trust_remote_code (a checkpoint of ecgllm)",
+    "pipeline:FOLDER or pipeline:org/name (a model of transformers that reads pictures or text)",
+    "file.py:function or module:function (a function answer(records, questions))",
+    "program:COMMAND (a program that reads and writes JSON lines)",
+    "https://host/v1#model (an OpenAI-compatible endpoint)",
+)
 _FUNCTION = re.compile(r"(?P<place>[^:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -62,7 +63,7 @@ def model_of(spec: str | Path, **options: Any) -> Model:
         from .function import load_function
 
         return _made(load_function, (spec,), options)
-    raise ECGError(f"{spec!r} is no model, and no folder. Expected one of these:{KINDS}")
+    raise ECGError(f"{spec!r} is no model, and no folder; expected {'; '.join(KINDS)}.")
 
 
 def stated_options(texts: Iterable[str]) -> dict[str, Any]:
@@ -85,18 +86,36 @@ def stated_options(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def _made(maker: Callable[..., Model], arguments: tuple[str, ...], options: dict[str, Any], *more: Any) -> Model:
-    """What maker makes, once it is known to have the options."""
-    taken = [
-        name
+    """What maker makes, once it is known to have the options, and of which type."""
+    taken = {
+        name: parameter.annotation
         for each in (maker, *more)
-        for name, parameter in list(inspect.signature(each).parameters.items())
+        for name, parameter in list(inspect.signature(each, eval_str=True).parameters.items())[len(arguments) :]
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-    ][len(arguments) :]
+    }
     # What is not asked for need not be known.
     options = {name: value for name, value in options.items() if name in taken or value is not False}
     if unknown := sorted(set(options) - set(taken)):
         raise ECGError(f"{', '.join(unknown)}: no option of this kind of model; it has {', '.join(taken)}")
+    for name, value in options.items():
+        kind = _plain(taken[name])
+        if kind is not None and not _is_of(value, kind):
+            raise ECGError(f"{name} is {value!r}; expected {_PLAIN[kind]}")
     return maker(*arguments, **options)
+
+
+_PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def _plain(annotation: Any) -> type | None:
+    """The plain type of an argument that takes one, or one or None."""
+    return next((each for each in (get_args(annotation) or (annotation,)) if each in _PLAIN), None)
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):  # which is an int in Python
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 __all__ = ["KINDS", "model_of", "stated_options"]

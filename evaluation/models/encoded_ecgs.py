@@ -42,6 +42,8 @@ class EncodedECGs:
         # Of an extractor that a checkpoint's own code made, it is a class of that code.
         self._refusal = getattr(sys.modules[type(extractor).__module__], ECGInputError.__name__, ECGInputError)
         self._extractor, self._encode, self._size, self._settings = extractor, encode, kept, settings
+        if settings.get("nan_policy") is not None:  # one that there is not is refused here, and not with every ECG
+            type(extractor)(nan_policy=settings["nan_policy"])
         self._kept: OrderedDict[ShownECG, EncodedECG] = OrderedDict()
         self._of: Mapping[ShownECG, ECGRecord] | None = None
 

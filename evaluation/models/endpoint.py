@@ -28,7 +28,7 @@ from ...errors_ecgllm import ECGError, shorten
 from ...signals import ECGRecord
 from ..protocol import Answer, Asked, ShownECG
 from .asked_parts import choice, parts
-from .rewritten_ecgs import as_csv, as_picture, as_words
+from .rewritten_ecgs import IN_WORDS, as_csv, as_picture, as_words
 from .told_apart import identity_of
 
 KEY = "ECGLLM_API_KEY"
@@ -77,6 +77,8 @@ class EndpointModel:
             raise ECGError(f"ecgs_as is {ecgs_as!r}; expected {', '.join(FORMS)}")
         if at_once < 1 or attempts < 1:
             raise ECGError(f"at_once is {at_once} and attempts {attempts}; expected 1 or more")
+        if not timeout_s > 0:
+            raise ECGError(f"timeout_s is {timeout_s}; expected seconds, more than 0")
         self._key_from = key_from
         self._key = os.environ.get(key_from, "").strip()
         if self._key and where.scheme == "http" and where.hostname not in ("localhost", "127.0.0.1", "::1"):
@@ -112,6 +114,11 @@ class EndpointModel:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         return answers
+
+    @property
+    def remark(self) -> str | None:
+        """What a report has to say of its answers."""
+        return IN_WORDS if self.ecgs_as == "words" else None
 
     @property
     def identity(self) -> str:
@@ -194,6 +201,8 @@ class EndpointModel:
     def _way_out(self, code: int) -> str:
         if code in (401, 403):
             return f". Set ${self._key_from} to a key that it takes" if not self._key else ". It does not take the key"
+        if code in (400, 415, 422):
+            return f". If it does not read an ECG as {self.ecgs_as!r}, set ecgs_as to another of {', '.join(FORMS)}"
         if 300 <= code < 400:
             return ". It redirects, which is not followed: the key would go to another place. Name that address"
         return ""

@@ -12,7 +12,9 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,12 +48,14 @@ class FunctionModel:
             raise ECGError(f"batch_size is {batch_size}; expected at least 1")
         self.function, self.batch_size = function, batch_size
         self.name = name or getattr(function, "__name__", type(function).__name__)
+        found = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isfunction(function) else None
+        self._file = Path(found) if found is not None and Path(found).is_file() else None
         self._takes = [
             each for each in ("candidates", "findings", "prompts") if each in inspect.signature(function).parameters
         ]
 
     def answer(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord]) -> list[Answer]:
-        """What the function gives. Raises: ECGError for what is no answer; what the function raises."""
+        """What the function gives. Raises: ECGError for what is no answer, and from what the function raises."""
         answers = []
         for start in range(0, len(asked), self.batch_size):
             batch = asked[start : start + self.batch_size]
@@ -59,11 +63,10 @@ class FunctionModel:
             more = {"candidates": [question.candidates for question in batch]}
             more["findings"] = [question.finding for question in batch]
             more["prompts"] = [question.prompt for question in batch]
-            given = self.function(
-                [[shown[one] for one in question.ecgs] for question in batch],
-                [question.question for question in batch],
-                **{name: more[name] for name in self._takes},
-            )
+            records = [[shown[one] for one in question.ecgs] for question in batch]
+            questions = [question.question for question in batch]
+            with _code_of_others(self.name, self._file):
+                given = self.function(records, questions, **{name: more[name] for name in self._takes})
             answers += self._read(given, batch, start)
         return answers
 
@@ -71,8 +74,7 @@ class FunctionModel:
     def identity(self) -> str:
         """Tells its answers from those of the same function once its file has changed; not from others that a file
         beside it has a part in."""
-        found = inspect.getsourcefile(inspect.unwrap(self.function)) if inspect.isfunction(self.function) else None
-        there = [Path(found)] if found is not None and Path(found).is_file() else []
+        there = [] if self._file is None else [self._file]
         return identity_of([self.name, type(self.function).__qualname__], there)
 
     def _read(self, given: Any, batch: Sequence[Asked], start: int) -> list[Answer]:
@@ -93,7 +95,7 @@ class FunctionModel:
 def load_function(spec: str, batch_size: int = 64) -> FunctionModel:
     """The function that `file.py:function` or `module:function` names; the file or module is run.
 
-    Raises: ECGError where there is none; what the module raises.
+    Raises: ECGError where there is none, and from what the module raises.
     """
     place, _, name = spec.rpartition(":")
     if not place or not name.isidentifier():
@@ -114,7 +116,8 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # data classes and pickle look it up
     sys.path.insert(0, str(path.resolve().parent))  # its neighbours, as when it is run
     try:
-        spec.loader.exec_module(module)
+        with _code_of_others(str(path), path):
+            spec.loader.exec_module(module)
     finally:
         sys.path.pop(0)
     return module
@@ -125,10 +128,29 @@ def _by_name(place: str, spec: str) -> ModuleType:
         raise ECGError(f"{spec!r} names no function; expected file.py:function or module:function")
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` finds it
     try:
-        return importlib.import_module(place)
-    except ModuleNotFoundError as error:
-        if error.name is None or not place.startswith(error.name):
+        with _code_of_others(place, None):
+            return importlib.import_module(place)
+    except ECGError as error:
+        missing = error.__cause__.name if isinstance(error.__cause__, ModuleNotFoundError) else None
+        if missing is None or not place.startswith(missing):
             raise
         raise ECGError(f"no module {place!r} is installed, or lies in {Path.cwd()}") from error
     finally:
         sys.path.pop(0)
+
+
+@contextmanager
+def _code_of_others(name: str, file: Path | None) -> Iterator[None]:
+    """What the code of somebody else raises is said in a sentence, with the last line of its own file that ran."""
+    try:
+        yield
+    except (ECGError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        lines = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if file is not None and Path(frame.filename).resolve() == file.resolve()
+        ]
+        place = f" (line {lines[-1]})" if lines else ""
+        raise ECGError(f"{name} raised {type(error).__name__}: {error}{place}") from error

@@ -25,7 +25,7 @@ from ..protocol import Answer, Asked, Model, ShownECG
 from .asked_parts import choice, parts
 from .checkpoint import CheckpointModel
 from .finding_models import ClassifierModel, DualEncoderModel
-from .rewritten_ecgs import as_picture, as_words
+from .rewritten_ecgs import IN_WORDS, as_picture, as_words
 from .told_apart import identity_of
 
 PICTURES, TEXT = "image-text-to-text", "text-generation"
@@ -73,6 +73,11 @@ class PipelineModel:
             for number, text in zip(numbers, self._write(prompts), strict=True):
                 answers[number] = Answer(text.strip() or None, refused=None if text.strip() else "it wrote nothing")
         return answers
+
+    @property
+    def remark(self) -> str | None:
+        """What a report has to say of its answers."""
+        return IN_WORDS if self.pipe.task == TEXT else None
 
     @cached_property
     def identity(self) -> str:

@@ -54,11 +54,16 @@ class ProgramModel:
         timeout_s: float = 600.0,
         name: str | None = None,
     ):
-        self.command = shlex.split(command) if isinstance(command, str) else list(command)
+        try:
+            self.command = shlex.split(command) if isinstance(command, str) else list(command)
+        except ValueError as error:
+            raise ECGError(f"the command {command} cannot be split as a shell does: {error}") from error
         if not self.command:
             raise ECGError("the command of the program is empty; expected one such as 'python my_model.py'")
         if ecgs_as not in FORMS:
             raise ECGError(f"ecgs_as is {ecgs_as!r}; expected {', '.join(FORMS)}")
+        if not timeout_s > 0:
+            raise ECGError(f"timeout_s is {timeout_s}; expected seconds, more than 0")
         self.ecgs_as, self.keep, self.timeout_s = ecgs_as, keep, timeout_s
         self.name = name or shlex.join(self.command)
         self._running: _Running | None = None

@@ -33,6 +33,13 @@ _MEASURED = {
 }
 
 
+IN_WORDS = (
+    "It reads no signal: it is told in words what ecgllm found in the ECG (when QRS comes, median beats, measurements "
+    "unless they were left out), so that its answers are partly ours."
+)
+"""What a report says of a model that reads `as_words`."""
+
+
 def anonymous(record: ECGRecord) -> ECGRecord:
     """Signal, rate and lead names of a record, and no more."""
     return ECGRecord(signal=record.signal, sampling_rate=record.sampling_rate, leads=record.leads)

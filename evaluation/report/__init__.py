@@ -6,11 +6,12 @@ Decided here: how figures are written and drawn (`writing_figures`, `charts`), a
 `index.html` ECGs without id, patient and date, elsewhere none. Drawing needs matplotlib (extra `evaluate`).
 """
 
-from .about import SCHEMA, About, Data, Example
+from .about import PAGE, SCHEMA, About, Data, Example
 from .card import model_index, write_card
 from .writing import check_drawing, write_report
 
 __all__ = [
+    "PAGE",
     "SCHEMA",
     "About",
     "Data",

@@ -111,6 +111,7 @@ def test_a_question_set_is_asked_about_its_records(
         (("model.py:answer", "corpus", "--split", "holdout"), "no record is of the split 'holdout'"),
         (("model.py:answer", "questions"), "no corpus"),
         (("model.py:answer", "corpus", "--card"), r"no folder with a README\.md"),
+        (("model.py:other", "elsewhere"), r"model\.py has no 'other'"),  # before any record is looked for
     ],
 )
 def test_refusals_name_what_was_found(

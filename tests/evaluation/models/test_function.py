@@ -82,12 +82,21 @@ def test_a_number_is_no_answer_to_a_choice(shown: Any) -> None:
         FunctionModel(lambda records, questions: [0.5]).answer([Asked("?", (A,), ("left", "right"))], shown)
 
 
-def test_the_functions_own_error_keeps_its_traceback(shown: Any) -> None:
+def test_the_functions_own_error_is_a_sentence_and_keeps_its_traceback(shown: Any, tmp_path: Path) -> None:
     def broken(records: Any, questions: Any) -> Any:
         return 1 / 0
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ECGError, match=r"^broken raised ZeroDivisionError: division by zero \(line \d+\)$") as raised:
         FunctionModel(broken).answer([Asked("?", (A,))], shown)
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+    for code, message in (
+        ("import no_such_module_here", "raised ModuleNotFoundError: No module named 'no_such_module_here'"),
+        ("def answer(:", "raised SyntaxError"),
+        ("import sys; sys.exit(3)", r"raised SystemExit: 3 \(line 1\)"),
+    ):
+        (tmp_path / "theirs.py").write_text(code)
+        with pytest.raises(ECGError, match=message):
+            load_function(f"{tmp_path}/theirs.py:answer")
 
 
 def test_functions_by_name(shown: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

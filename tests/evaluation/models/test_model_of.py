@@ -26,6 +26,9 @@ def test_each_kind_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(program, ProgramModel) and program.command[1:] == ["-m", "x", "--flag", "a b"]
     endpoint = model_of("https://host:8000/v1#org/name", ecgs_as="picture", say_choice=False)
     assert isinstance(endpoint, EndpointModel) and (endpoint.model, endpoint.say_choice) == ("org/name", False)
+    assert model_of("https://host/v1#x", more={"seed": 1}, timeout_s=5, name="it").name == "it"
+    with pytest.raises(ECGError, match="nan_policy is 'guess'; expected one of 'raise'"):
+        model_of(shipped_checkpoint(), nan_policy="guess")
 
 
 def test_options_of_a_command() -> None:
@@ -43,7 +46,7 @@ def test_options_of_a_command() -> None:
     ("spec", "options", "message"),
     [
         ("https://host/v1", {}, "names no model; expected https://host/v1#NAME"),
-        ("gpt-4", {}, "is no model, and no folder. Expected one of these:\n  FOLDER"),
+        ("gpt-4", {}, "is no model, and no folder; expected FOLDER"),
         ("program:", {}, "is no model"),
         ("org/name", {}, "needs --trust-remote-code"),
         ("pipeline:no/such", {}, "no/such cannot be loaded"),
@@ -52,6 +55,12 @@ def test_options_of_a_command() -> None:
             {"batch_size": 3},
             "batch_size: no option of this kind of model; it has ecgs_as, keep, timeout_s, name",
         ),
+        ("program:'x", {}, "cannot be split as a shell does: No closing quotation"),
+        ("program:x", {"timeout_s": "long"}, "timeout_s is 'long'; expected a number"),
+        ("program:x", {"timeout_s": -1}, "timeout_s is -1; expected seconds, more than 0"),
+        ("program:x", {"keep": 1}, "keep is 1; expected true or false"),
+        ("https://host/v1#x", {"at_once": True}, "at_once is True; expected a whole number"),
+        ("pipeline:x", {"pipe": "y"}, "pipe: no option"),
         ("pipeline:x", {"ecgs_as": "picture"}, "ecgs_as: no option .* it has .*max_new_tokens"),
     ],
 )
