@@ -1,6 +1,6 @@
 """The figures that sum up the parts of an evaluation, as the one table that report and card open with.
 
-In: sections. Out: a `Table`. Decided here: a figure that cannot be computed is left out; beside each stands what it is
+In: sections. Out: a `Table`. Decided here: a figure without an interval is left out; beside each stands what it is
 held against, and whose figure that is.
 """
 
@@ -18,8 +18,8 @@ _NOTE = (
 
 
 def known_headlines(sections: Sequence[SectionFigures]) -> list[Headline]:
-    """All that can be computed, in the order of the report."""
-    return [one for section in sections for one in section.headlines if not math.isnan(one.value.value)]
+    """All that have an interval, in the order of the report."""
+    return [one for section in sections for one in section.headlines if not math.isnan(one.value.low)]
 
 
 def headline_table(sections: Sequence[SectionFigures]) -> Table:

@@ -67,8 +67,7 @@ def _differences(values: dict[str, dict[str, intervals.Estimate]]) -> dict[str, 
         enough = {group: one for group, one in shares.items() if one.patients >= LEAST and one.error > 0}
         if len(enough) < 2:
             continue
-        low = min(enough, key=lambda group: enough[group].value)
-        high = max(enough, key=lambda group: enough[group].value)
+        low, *_, high = sorted(enough, key=lambda group: enough[group].value)
         one, two = enough[high], enough[low]
         difference = intervals.difference_of_others(one, two)
         pairs = len(enough) * (len(enough) - 1) // 2  # the widest of so many was chosen
@@ -108,7 +107,7 @@ def _sentences(differences: dict[str, dict[str, Any]], values: dict[str, Any]) -
     said = [
         f"By {name} the widest difference is {percent(one['difference'])} ({one['higher']} over {one['lower']}), "
         f"p {p_value(one['p_adjusted'])}."
-        for name, one in differences.items()
+        for name, one in sorted(differences.items(), key=lambda item: item[1]["p_adjusted"])
     ]
     return said or [f"No two groups have {LEAST} patients each; nothing can be said of a difference."]
 

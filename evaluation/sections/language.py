@@ -38,6 +38,7 @@ from ..tallies import (
     read,
     right_difference,
     right_share,
+    said,
     says_yes,
     sentence,
     share_of,
@@ -197,6 +198,8 @@ def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:
             }
     patients = dict(zip(rows["group"], patients_of(rows), strict=True))
     same, strict, follows = consistent(rows), consistent(rows, tuple(WORDINGS)), follows_the_ecg(rows)
+    if not said(true[true["wording"].isin(PARAPHRASED[1:])]).any():
+        same, strict = same.iloc[:0], strict.iloc[:0]  # it reads no words, as a dual encoder, and was asked in one way
     both = same.index.intersection(follows.index)
     four = quadrants(same[both], follows[both], [patients[group] for group in both]) if len(both) else None
     return {
@@ -281,18 +284,17 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
     parts = []
     steady, follows = found["consistent"], found["follows_the_ecg"]
     if steady is not None:
-        parts.append(f"{named(by)} gives one answer to all paraphrases of {percent(steady)} of the questions")
+        parts.append(f"gives one answer to all paraphrases of {percent(steady)} of the questions")
     if follows is not None:
-        parts.append(f"with an ECG that has the other answer it turns {percent(follows)} of its answers")
+        parts.append(f"turns {percent(follows)} of its answers with an ECG that has the other answer")
     negated = found["wordings"].get(NEGATION, {}).get("otherwise")
     if negated is not None:
         turned = replace(negated, value=1 - negated.value, low=1 - negated.high, high=1 - negated.low)
-        parts.append(f"a negation turns {percent(turned)}")
-    first = "; ".join(parts) or f"{named(by)} answered none of these questions"
-    said = [sentence(f"{first}.")]
+        parts.append(f"turns {percent(turned)} with a negation")
+    sentences = [sentence(f"{named(by)} {'; it '.join(parts) or 'answered none of these questions'}.")]
     if found["quadrants"] is not None:
-        said.append(
+        sentences.append(
             f"{percent(found['quadrants']['dangerous'])} of the questions get one answer in all paraphrases and "
             "whatever ECG is shown, which is dangerous: nothing in the answers warns of it."
         )
-    return [*said, *missing_sentence(by, rows[rows["condition"] == "true"])]
+    return [*sentences, *missing_sentence(by, rows[rows["condition"] == "true"])]

@@ -18,7 +18,7 @@ from ..figures import Cell, Headline, SectionFigures, Table
 from ..figures_in_words import percent
 from ..material import Material
 from ..predictions import YES_NO, planned
-from ..tallies import best_baseline, by_whom, is_right, left_out, said, share_of
+from ..tallies import MODEL, best_baseline, by_whom, is_right, left_out, said, share_of
 
 NAME, TITLE = "questions", "Questions with the true ECG"
 SHOWN, MOST, _FEW = 20, 15, 5
@@ -79,20 +79,32 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     counts = left_out(model)
     values |= {"questions": counts["asked"], "unreadable": counts["unread"], "refused": counts["refused"]}
     values["silent"] = counts["silent"]
-    whole = {by: share_right(own) for by, own in by_whom(answered).items() if len(_answered(own)) == len(model)}
-    baseline = best_baseline(whole)
-    beside = "" if baseline is None else f" ({baseline[0]}: {percent(baseline[1])})"
+    headline = _headline(answered, values["exact_match"])
+    beside = "" if headline.beside is None else f" ({headline.beside[0]}: {percent(headline.beside[1])})"
     sentences = [
-        f"{len(model):,} questions: {percent(values['exact_match'])} are answered exactly{beside}; the mean over "
-        f"{len(means)} types of question is {percent(values['macro_over_types'])}."
+        f"{headline.name[0].upper()}{headline.name[1:]}: {percent(headline.value)}{beside}; the mean over the "
+        f"{len(means)} types of all {len(model):,} questions is {percent(values['macro_over_types'])}."
     ]
     if counts["unread"] or counts["silent"] or counts["refused"]:
         sentences.append(
             f"{counts['unread']} answers could not be read and {counts['silent']} questions have none: both count as "
             f"wrong here. {counts['refused']} were refused, and what the model says of them all the same counts."
         )
-    headlines = [Headline("exact match, all questions", values["exact_match"], baseline, "exact_match")]
-    return SectionFigures(NAME, TITLE, sentences, tables, [], values, headlines)
+    return SectionFigures(NAME, TITLE, sentences, tables, [], values, [headline])
+
+
+def _headline(answered: pd.DataFrame, exact_match: intervals.Estimate) -> Headline:
+    """Exact match beside that of the best baseline that answers the same; over what the model answers where that is
+    not all, and then no figure for the Hub, which does not say of what it is."""
+    model = answered[answered["by"] == MODEL]
+    own = _answered(model)
+    asked = answered[answered["question_id"].isin(own["question_id"])]
+    shares = {by: share_right(rows) for by, rows in by_whom(asked).items() if len(_answered(rows)) == len(own)}
+    if len(own) == len(model):
+        return Headline("exact match of all questions", exact_match, best_baseline(shares), "exact_match")
+    value = shares.get(MODEL, exact_match)
+    name = f"exact match of the {len(own):,} of {len(model):,} questions that it answers"
+    return Headline(name, value, best_baseline(shares))
 
 
 def share_right(rows: pd.DataFrame) -> intervals.Estimate | None:

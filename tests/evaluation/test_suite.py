@@ -124,13 +124,21 @@ class KnowsFindings(Seeing):
 
 def test_what_a_model_of_findings_cannot_be_asked_is_said_and_not_counted(material: Material, tmp_path: Path) -> None:
     found = evaluate(
-        KnowsFindings(material), material, tmp_path, ("reliance", "language", "unanswerable"), baselines=False
+        KnowsFindings(material),
+        material,
+        tmp_path,
+        ("reliance", "questions", "language", "unanswerable"),
+        baselines=False,
     )
     reliance = found.section("reliance")
     conditions = reliance.values["conditions"]
     assert conditions["true"]["accuracy"].value == 1.0 and conditions["none"]["accuracy"] is None
     wordings = found.section("language").values["model"]["wordings"]
     assert wordings["test"]["right"].value == 1.0 and wordings["negation"]["right"] is None
+    assert found.section("language").values["model"]["consistent"] is None
+    assert [one.name for one in found.section("language").headlines] == []
+    answered = found.section("questions").headlines[0]
+    assert answered.value.value == 1.0 and not answered.metric and answered.name.endswith("questions that it answers")
     unanswerable = found.section("unanswerable")
     assert unanswerable.values["model"]["kinds"]["treatment"]["answered"].value == 0.0
 
