@@ -15,7 +15,7 @@ from ..figures import SectionFigures, Table
 from .about import About
 from .headlines import headline_table
 from .page import SHOWN_AT_ONCE, data_table
-from .writing_figures import notes_of, shown_rows
+from .writing_figures import notes_of, shown_rows, trimmed
 
 BEGIN, END = "<!-- ecgllm evaluate: begin -->", "<!-- ecgllm evaluate: end -->"
 VERDICT = "reliance"
@@ -94,6 +94,7 @@ def _joined(blocks: list[str]) -> str:
 
 def _table(table: Table, level: str | None, folded: bool = False) -> list[str]:
     """level: of the heading, "##" and so on; None: no heading. folded: whether it is to be opened if it is long."""
+    table = trimmed(table)
     rows = shown_rows(table)
     if not rows:
         return []

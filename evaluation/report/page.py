@@ -17,7 +17,7 @@ from ..figures import Chart, SectionFigures, Table
 from ..figures_in_words import Shown
 from .about import METRICS, About, Example
 from .headlines import headline_table
-from .writing_figures import notes_of, shown_rows
+from .writing_figures import notes_of, shown_rows, trimmed
 
 SHOWN_AT_ONCE = 8
 """Rows of a long table that stand there before it is opened."""
@@ -109,6 +109,7 @@ def _figure(chart: Chart, prefix: str) -> tuple[Chart, list[Markup]]:
 
 def _table(table: Table, whole: bool = False) -> _ShownTable:
     """whole: however long it is."""
+    table = trimmed(table)
     rows = shown_rows(table)
     long = len(rows) >= _LONG and not whole
     columns = [(head, [row[place] for row in rows]) for place, head in enumerate(table.columns)]

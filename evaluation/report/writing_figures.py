@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,6 +35,15 @@ NO_INTERVAL = f"[{MISSING}] too few patients for an interval."
 def is_score(*words: str) -> bool:
     """Whether a figure under these heads is a score from 0 to 1, and no share of anything."""
     return any(_SCORES.search(each) for each in words)
+
+
+def trimmed(table: Table) -> Table:
+    """Without the columns in which no row says anything, such as those of P(yes) of a model that gives none."""
+    kept = [place for place in range(len(table.columns)) if any(row[place] is not None for row in table.rows)]
+    if len(kept) == len(table.columns) or any(len(row) != len(table.columns) for row in table.rows):
+        return table
+    columns = tuple(table.columns[place] for place in kept)
+    return replace(table, columns=columns, rows=[tuple(row[place] for place in kept) for row in table.rows])
 
 
 def shown_rows(table: Table) -> list[list[Shown]]:

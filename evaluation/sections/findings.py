@@ -42,7 +42,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         return SectionFigures(NAME, TITLE, [f"No finding is shown by {least} patients and not by as many."])
     found = {by: _of_one(own, material) for by, own in answered.groupby("by", sort=False)}
     model = found["model"]
-    table = _table(found)
+    tables = [_table(found)] if model["auroc"] else []
     values: dict[str, Any] = dict(found)
     sentences = _sentences(found, answered, material)
     charts = []
@@ -53,7 +53,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
             own = [name for name in names if name in found[RULES]["auroc"]]
             series.append(Series(RULES, list(own), [found[RULES]["auroc"][name] for name in own]))
         charts.append(Chart("AUROC of each finding", "dots", series, "", "AUROC", 0.5))
-    return SectionFigures(NAME, TITLE, sentences, [table, _at_one_half(model)], charts, values, _headlines(found))
+    return SectionFigures(NAME, TITLE, sentences, [*tables, _at_one_half(model)], charts, values, _headlines(found))
 
 
 def _of_one(rows: pd.DataFrame, material: Material) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _sentences(found: dict[str, dict[str, Any]], answered: pd.DataFrame, materia
             f"is right {percent(pooled['right_of_yes'])} of the time"
             + (f" and a no {percent(pooled['right_of_no'])}." if pooled["right_of_no"] is not None else ".")
         )
-    if model["not_scored"]:
+    if macro is not None and model["not_scored"]:
         said.append(f"{model['not_scored']} questions have no probability of yes and no place in an AUROC.")
     return [*said, *missing_sentence(MODEL, answered[answered["by"] == MODEL])]
 

@@ -209,10 +209,13 @@ def _orders_table(by: str, found: dict[str, Any]) -> Table:
     columns = ("ECGs", "asked about", "asked", "no answer", "share")
     note = (
         "Change: new, resolved, faster, longer and so on in the second; one of the two: what the first shows, or the "
-        "second. Shares are of right answers unless the line says of what. "
-        f"{found['in_one_order_only']} questions were asked in one order only: the records do not say what is right "
-        "in the other."
+        "second. Shares are of right answers unless the line says of what."
     )
+    if found["in_one_order_only"]:
+        note += (
+            f" {found['in_one_order_only']} questions were asked in one order only: the records do not say what is "
+            "right in the other."
+        )
     return Table(f"Order, answers of {named(by)}", columns, lines, note)
 
 

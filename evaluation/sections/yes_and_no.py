@@ -174,16 +174,16 @@ def _headlines(found: dict[str, dict[str, YesNo]]) -> list[Headline]:
 
 def _sentences(found: dict[str, dict[str, YesNo]], calibrated: dict[str, Calibration]) -> list[str]:
     own = found.get(MODEL, {})
-    said = [
-        sentence(
-            "; ".join(
-                f"{frequency}, yes is true of {percent(one.expected)} of the questions, and a yes of the model is "
-                f"right {percent(one.ppv)} of the time"
-                for frequency, one in own.items()
-            )
-            + "."
+    worth = [
+        f"{frequency}, yes is true of {percent(one.expected)} of the questions, and "
+        + (
+            "the model never says it"
+            if one.ppv.value != one.ppv.value
+            else f"its yes is right {percent(one.ppv)} of the time"
         )
-    ] if own else []  # fmt: skip
+        for frequency, one in own.items()
+    ]
+    said = [sentence(f"{'; '.join(worth)}.")] if worth else []
     said += [f"{sentence(frequency)} the model says yes to {percent(one.says_yes)}." for frequency, one in own.items()]
     said += [
         f"{sentence(frequency)} P(yes) is off by {score(one.expected_calibration_error)} on average (calibration "

@@ -4,7 +4,7 @@ import pytest
 
 from ecgllm.errors_ecgllm import ECGError
 from ecgllm.evaluation.figures import Chart, Series, Table
-from ecgllm.evaluation.report.writing_figures import notes_of, shown_rows, unit_of
+from ecgllm.evaluation.report.writing_figures import notes_of, shown_rows, trimmed, unit_of
 from ecgllm.intervals import Estimate
 
 HALF, ZERO = 0.5, 0.0
@@ -79,3 +79,9 @@ def test_a_row_that_does_not_fit_its_columns_is_refused() -> None:
 )
 def test_the_unit_of_a_chart(label: str, values: list[Estimate | float], unit: str) -> None:
     assert unit_of(Chart("", "dots", [Series("", [*range(len(values))], values)], "", label)) == unit
+
+
+def test_a_column_in_which_nothing_is_said_does_not_stand_there() -> None:
+    table = Table("", ("shown", "right", "P(yes) moves by"), [("true", estimate(0.8), None), ("noise", None, None)])
+    assert trimmed(table).columns == ("shown", "right") and len(trimmed(table).rows[0]) == 2
+    assert trimmed(Table("", ("a", "b"), [("x", 1)])).columns == ("a", "b")
