@@ -2,11 +2,11 @@
 
 from dataclasses import asdict
 
-import datasets
 import evaluate
 
 # evaluate copies the files that this one imports, and not those that these import: hence all of them. It takes a
 # comment behind an import for an address.
+from .about_patients import NUMBER, TRUTH, about, whose
 from .calibration import calibration, selective
 from .errors_ecgllm import ECGError
 from .intervals import Estimate
@@ -27,21 +27,10 @@ Returns: calibration (of what was answered) and selective, with value, low and h
 
 class ECGCalibration(evaluate.Metric):
     def _info(self):
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("float64"),
-                    "references": datasets.Value("bool"),
-                    "patients": datasets.Value("string"),
-                }
-            ),
-        )
+        return about(_DESCRIPTION, _INPUTS, NUMBER, TRUTH)
 
     def _compute(self, predictions, references, patients, answered=None, weights=None, bins=10):
-        whose = [tuple(names.split("|")) for names in patients]
+        people = whose(patients)
         given = [True] * len(predictions) if answered is None else answered
         rows = [row for row, one in enumerate(given) if one]
 
@@ -49,6 +38,6 @@ class ECGCalibration(evaluate.Metric):
             return [values[row] for row in rows]
 
         counted = None if weights is None else of_answered(weights)
-        stated = calibration(of_answered(predictions), of_answered(references), of_answered(whose), counted, bins)
-        chosen = selective(predictions, references, whose, given, weights)
+        stated = calibration(of_answered(predictions), of_answered(references), of_answered(people), counted, bins)
+        chosen = selective(predictions, references, people, given, weights)
         return {"calibration": asdict(stated), "selective": asdict(chosen)}

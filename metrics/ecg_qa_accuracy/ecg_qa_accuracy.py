@@ -2,11 +2,11 @@
 
 from dataclasses import asdict
 
-import datasets
 import evaluate
 
 # evaluate copies the files that this one imports, and not those that these import: hence all of them. It takes a
 # comment behind an import for an address.
+from .about_patients import ANSWERS, TEXT, about, whose
 from .answer_matching import set_match
 from .errors_ecgllm import ECGError
 from .intervals import macro_share, share
@@ -32,27 +32,14 @@ _CITATION = """
 
 class ECGQAAccuracy(evaluate.Metric):
     def _info(self):
-        answers = datasets.Sequence(datasets.Value("string"))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": answers,
-                    "references": answers,
-                    "types": datasets.Value("string"),
-                    "patients": datasets.Value("string"),
-                }
-            ),
-        )
+        return about(_DESCRIPTION, _INPUTS, ANSWERS, ANSWERS, _CITATION, types=TEXT)
 
     def _compute(self, predictions, references, types, patients):
         right = [set_match(own, expected) for own, expected in zip(predictions, references, strict=True)]
-        whose = [tuple(names.split("|")) for names in patients]
-        macro, each = macro_share(right, types, whose)
+        people = whose(patients)
+        macro, each = macro_share(right, types, people)
         return {
-            "exact_match": asdict(share(right, whose)),
+            "exact_match": asdict(share(right, people)),
             "macro_exact_match": asdict(macro),
             "by_type": {kind: asdict(one) for kind, one in each.items()},
         }

@@ -2,11 +2,11 @@
 
 from dataclasses import asdict
 
-import datasets
 import evaluate
 
 # evaluate copies the files that this one imports, and not those that these import: hence all of them. It takes a
 # comment behind an import for an address.
+from .about_patients import TEXT, about
 from .errors_ecgllm import ECGError
 from .intervals import Estimate
 from .patient_sums import Patients
@@ -28,18 +28,7 @@ Returns: outcome, rule, patients_needed (if there are too few), and the figures,
 
 class ECGReliance(evaluate.Metric):
     def _info(self):
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("string"),
-                    "references": datasets.Value("string"),
-                    "patients": datasets.Value("string"),
-                }
-            ),
-        )
+        return about(_DESCRIPTION, _INPUTS, TEXT, TEXT)
 
     def _compute(
         self, predictions, references, patients, conditions, condition_patients=None, pairs=None, margin=0.05

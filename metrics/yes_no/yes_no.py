@@ -2,11 +2,11 @@
 
 from dataclasses import asdict
 
-import datasets
 import evaluate
 
 # evaluate copies the files that this one imports, and not those that these import: hence all of them. It takes a
 # comment behind an import for an address.
+from .about_patients import NUMBER, TEXT, TRUTH, about, whose
 from .calibration import natural_weights, yes_no
 from .errors_ecgllm import ECGError
 from .intervals import Estimate
@@ -28,26 +28,14 @@ of questions of which the prevalence is not known or a yes or no is missing.
 
 class YesNo(evaluate.Metric):
     def _info(self):
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("float64"),
-                    "references": datasets.Value("bool"),
-                    "questions": datasets.Value("string"),
-                    "patients": datasets.Value("string"),
-                }
-            ),
-        )
+        return about(_DESCRIPTION, _INPUTS, NUMBER, TRUTH, questions=TEXT)
 
     def _compute(self, predictions, references, questions, patients, prevalence=None, threshold=0.5):
-        whose = [tuple(names.split("|")) for names in patients]
+        people = whose(patients)
         says = [probability > threshold for probability in predictions]
 
         def figures(weights):
-            return asdict(yes_no(says, references, whose, weights, predictions, questions))
+            return asdict(yes_no(says, references, people, weights, predictions, questions))
 
         found = {"sampled": figures(None)}
         if prevalence is not None:
