@@ -83,7 +83,13 @@ def _headlines(found: dict[str, Any] | None) -> list[Headline]:
     worst = None if found is None else _worst(found)
     if worst is None:
         return []
-    return [Headline(f"right answers, {worst}", found[worst]["right"], ("as recorded", found[TRUE]["right"]))]
+    return [
+        Headline(
+            f"right answers under the worst fault, {worst}",
+            found[worst]["right"],
+            ("as recorded", found[TRUE]["right"]),
+        )
+    ]
 
 
 def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:

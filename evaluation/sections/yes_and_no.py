@@ -179,7 +179,7 @@ def _sentences(found: dict[str, dict[str, YesNo]], calibrated: dict[str, Calibra
         + (
             "the model never says it"
             if one.ppv.value != one.ppv.value
-            else f"its yes is right {percent(one.ppv)} of the time"
+            else f"a yes of the model is right {percent(one.ppv)} of the time"
         )
         for frequency, one in own.items()
     ]
