@@ -88,8 +88,9 @@ def left_out(rows: pd.DataFrame) -> dict[str, int]:
 def missing_sentence(by: str, rows: pd.DataFrame) -> list[str]:
     """What was refused, not answered, or not understood, in a sentence; none where all is well."""
     counts = left_out(rows)
+    told = (rows["refused"].notna().to_numpy() & said(rows)).any()
     parts = [
-        f"{named(by)} refused {counts['refused']} (what it says of them all the same counts)",
+        f"{named(by)} refused {counts['refused']}{' (what it says of them all the same counts)' if told else ''}",
         f"{counts['silent']} have no answer and are left out",
         f"{counts['unread']} answers could not be read and count as wrong",
     ]

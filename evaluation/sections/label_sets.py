@@ -105,7 +105,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         tables.append(_table(labels, found, material))
         values[labels.name] = found
     if values:
-        macro = {name: found["model"]["as_published"] for name, found in values.items()}
+        macro = {each.title: values[each.name]["model"]["as_published"] for each in present if each.name in values}
         charts.append(Chart("Mean AUROC of each label set", "dots",
                             [Series("model", list(macro), list(macro.values()))], "", "AUROC", 0.5))  # fmt: skip
     headlines = [
@@ -117,7 +117,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         for labels in present
         if labels.name in values
     ]
-    return SectionFigures(NAME, TITLE, sentences, tables, charts, values, headlines)
+    return SectionFigures(NAME, TITLE, list(dict.fromkeys(sentences)), tables, charts, values, headlines)
 
 
 def _of_one(rows: pd.DataFrame, material: Material) -> dict[str, Any]:
@@ -205,4 +205,4 @@ def _table(labels: LabelSet, found: dict[str, dict[str, Any]], material: Materia
         rows.append((label, labels.asked[label], one, counts["positives"], counts["negatives"],
                      *(found[by]["auroc"].get(label) for by in others)))  # fmt: skip
     note = "Zero-shot: labels were never learned; P(yes) about the look-alike ranks the records."
-    return Table(labels.title, head, rows, note)
+    return Table(f"{labels.title}: AUROC of each label", head, rows, note)

@@ -21,6 +21,7 @@ def estimate(value: float, low: float = nan, high: float = nan, against: float =
         ("", "AUROC", estimate(0.816, 0.79, 0.84), ".816 [.790, .840]"),
         ("", "average precision", estimate(1.0, 0.97, 1.0), "1.000 [.970, 1.000]"),
         ("AUROC of P(yes), a finding", "rules", estimate(0.7, 0.6, 0.8), ".700 [.600, .800]"),
+        ("PTB-XL, super: AUROC of each label", "rules", estimate(0.7, 0.6, 0.8), ".700 [.600, .800]"),
         ("AUROC of P(yes), a finding", "right", estimate(0.7, 0.6, 0.8), "70.0 % [60.0, 80.0]"),
         ("", "difference", estimate(-0.032, -0.06, 0.004, ZERO), "−3.2 points [−6.0, +0.4]"),
         ("", "AUROC, less the other", estimate(0.02, -0.0004, 0.04, ZERO), "+.020 [.000, +.040]"),
