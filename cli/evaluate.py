@@ -37,14 +37,14 @@ Data = Annotated[
     typer.Argument(
         metavar="CORPUS|QUESTIONS...",
         help="Folders of `ecgllm prepare` or `simulate`; or SOURCE=FOLDER of a public corpus as it was unpacked, "
-        "such as ludb=path; or one folder of questions, with --corpus.",
+        "such as ludb=path; or one folder or file of questions, with --corpus.",
     ),
 ]
 Report = Annotated[
     Path, typer.Option("--output", "-o", help="Folder of the report; an unfinished one is gone on with.")
 ]
 QuestionsCorpus = Annotated[
-    list[str] | None, typer.Option(help="The records that a folder of questions is about; may be repeated.")
+    list[str] | None, typer.Option(help="The records that questions are about; may be repeated.")
 ]
 Number = Annotated[int, typer.Option("--questions", help="About so many questions in each part.")]
 Limit = Annotated[int | None, typer.Option(help="Take so many records of each corpus.")]
@@ -166,8 +166,8 @@ def _material(
     questions, records = None, list(data)
     if corpora:
         if len(data) != 1:
-            raise ECGError(f"with --corpus, one folder of questions is expected; found {', '.join(data)}")
-        questions, records = load_questions(Path(data[0])), list(corpora)
+            raise ECGError(f"with --corpus, one folder or file of questions is expected; found {', '.join(data)}")
+        questions, records = _questions(Path(data[0])), list(corpora)
     loaded = {_name(each): _corpus(each) for each in records}
     if len(loaded) < len(records):
         raise ECGError(f"two of {', '.join(records)} have one name; expected folders of different names")
@@ -184,6 +184,17 @@ def _material(
         questions = questions.filter(set(corpus["id"]).issuperset, input_columns="ecg_ids")
         typer.echo(f"{len(questions)} of {asked} questions are about the records that remain", err=True)
     return build_material(corpus, questions, Settings(**settings)), seen
+
+
+def _questions(path: Path) -> Dataset:
+    """A question set, or questions of somebody's own, in a folder or a file."""
+    from ..corpora import QUESTION_FEATURES
+    from ..corpora.questions.given import question_set, read_questions
+
+    if path.is_file():
+        return read_questions(path)
+    found = load_questions(path)
+    return found if set(QUESTION_FEATURES) <= set(found.column_names) else question_set(found.to_list(), str(path))
 
 
 def _name(given: str) -> str:

@@ -7,6 +7,7 @@ on; the others ask which of two, for a list, and about two ECGs.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -39,7 +40,8 @@ def build_material(corpus: Dataset, questions: Dataset | None = None, settings: 
     """Records and questions about them.
 
     Args: questions: with `QUESTION_FEATURES`; None: they are built.
-    Raises: ECGError for questions about records that the corpus lacks, and for a record that stands in it twice.
+    Raises: ECGError for questions about records that the corpus lacks, and for a record or a question that is there
+        twice.
     """
     settings = settings or Settings()
     ids = corpus["id"][:]
@@ -49,12 +51,19 @@ def build_material(corpus: Dataset, questions: Dataset | None = None, settings: 
     if questions is None:
         return Material(corpus, built_questions(corpus, settings), settings)
     known = set(ids)
-    lacking = [record_id for own in questions["ecg_ids"] for record_id in own if record_id not in known]
+    lacking = dict.fromkeys(record_id for own in questions["ecg_ids"] for record_id in own if record_id not in known)
     if lacking:
+        whole = sum(known.issuperset(own) for own in questions["ecg_ids"])
         raise ECGError(
-            f"{len(lacking)} of the records that the questions are about are not in the corpus, such as {lacking[0]}; "
-            "give the corpus that they were built from."
+            f"{len(lacking):,} of the records that the questions are about are not in the corpus, such as "
+            f"{next(iter(lacking))}: it answers {whole:,} of {len(questions):,} questions; give the corpus that they "
+            "were built from, or leave the others out (of ECG-QA `ecgllm prepare ecg-qa --records` does)."
         )
+    if not len(questions):
+        raise ECGError("no question is about these records; expected one or more.")
+    often, times = Counter(questions["question_id"]).most_common(1)[0]
+    if times > 1:
+        raise ECGError(f"the question {often} stands in the set {times} times; expected each question_id once.")
     return Material(corpus, questions, settings)
 
 

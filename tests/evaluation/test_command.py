@@ -14,7 +14,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ecgllm.cli import main
-from ecgllm.corpora import save_corpus
+from ecgllm.corpora import load_corpus, save_corpus
 from ecgllm.corpora.records.dataset_folders import save_rows
 from ecgllm.evaluation.asking import read_predictions
 from ecgllm.evaluation.material import Material
@@ -98,6 +98,28 @@ def test_a_question_set_is_asked_about_its_records(
     assert "was not asked" in out
     table = read_predictions(tmp_path / "report" / "predictions.parquet")
     assert len(table) == 50
+
+
+def test_questions_of_ones_own_are_asked(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"ecg_ids": [record_id], "question": "Is it fast?", "answers": "yes" if number % 2 else "no"}
+        for number, record_id in enumerate(load_corpus(folder / "corpus")["id"][:20])
+    ]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = (f"{folder / 'model.py'}:answer", tmp_path / "mine.jsonl", "--corpus", folder / "corpus")
+    more = ("-o", tmp_path / "report", "--sections", "questions,reliance", "--no-baselines")
+    code, out, err = run(capsys, "evaluate", *arguments, *more)
+    assert code == 0, err
+    assert "with a random patient's ECG" in out
+    table = read_predictions(tmp_path / "report" / "predictions.parquet")
+    assert table[table["section"] == "questions"]["type"].eq("verify").sum() == 20
+    for added, message in (
+        (rows[:1], r"stands in the set 2 times"),
+        ([{**rows[0], "ecg_ids": "q"}], r"such as q: it"),
+    ):
+        (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows + added)))
+        code, _, err = run(capsys, "evaluate", *arguments, "-o", tmp_path / "other")
+        assert code == 2 and re.search(message, err), err
 
 
 @pytest.mark.parametrize(
