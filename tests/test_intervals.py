@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import norm, t
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, precision_score, roc_auc_score
@@ -248,7 +249,9 @@ def test_average_precision_is_scikit_learn_s() -> None:
     weighed = average_precision(scores, positive, patients, weights=weights)
     assert weighed.value == pytest.approx(average_precision_score(positive, scores, sample_weight=weights), abs=1e-12)
     rare = average_precision(scores, positive, patients, weights=np.where(positive, 0.01, 1.0))
-    assert rare.value < 0.1 and np.isnan(rare.low) and np.isnan(rare.high)
+    assert 0 < rare.low < rare.value < rare.high < 0.2 and np.isnan(rare.error)
+    assert np.isnan(average_precision(scores, positive, [(one, one + 1) for one in patients.tolist()],
+                                      weights=np.where(positive, 0.01, 1.0)).low)  # fmt: skip
     again = average_precision(np.tile(scores, 3), np.tile(positive, 3), np.tile(patients, 3))
     assert (again.low, again.high) == pytest.approx((found.low, found.high), abs=1e-9)
     assert average_precision([0.9, 0.1, 0.2], [True, False, False], "abc").value == 1
@@ -445,6 +448,37 @@ def _covered_average_precision(auc: float, patients: int, positive: int, repetit
     return held / repetitions
 
 
+def _precision_at(distance: float, prevalence: float) -> float:
+    """True average precision of normal scores at a natural frequency."""
+    grid = np.linspace(-8, 14, 22001)
+    called = prevalence * norm.sf(grid - distance)
+    return float(np.trapezoid(norm.pdf(grid - distance) * called / (called + (1 - prevalence) * norm.sf(grid)), grid))
+
+
+def _covered_rare_precision(
+    true: float, patients: int, positive: int, prevalence: float, repetitions: int, rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    """(How often held, mean value, mean limits); one to three records a patient, correlation .5 within a patient."""
+    distance, found = brentq(lambda one: _precision_at(one, prevalence) - true, 0.01, 8.0), []
+    for _ in range(repetitions):
+        own = np.repeat(np.arange(patients), rng.integers(1, 4, patients))
+        label = (own[:, None] == rng.choice(patients, positive, replace=False)).any(axis=1)
+        scores = (rng.normal(size=patients)[own] + rng.normal(size=len(own))) / np.sqrt(2) + distance * label
+        weights = np.where(label, prevalence / label.mean(), (1 - prevalence) / (~label).mean())
+        one = average_precision(scores, label, own, weights=weights)
+        found.append((one.low <= true <= one.high, one.value, one.low, one.high))
+    return tuple(np.mean(found, axis=0).round(3).tolist())
+
+
+@pytest.mark.slow
+def test_average_precision_of_what_is_rare_has_limits_that_are_wide_enough() -> None:
+    rng = np.random.default_rng(13)
+    for patients, true, prevalence in itertools.product((100, 300), (0.3, 0.8), (0.01, 0.05)):
+        found = _covered_rare_precision(true, patients, 30, prevalence, 200, rng)
+        print(f"average precision {true} at {prevalence:.0%}, 30 of {patients}: held, value, limits {found}")
+        assert found[0] >= 0.93
+
+
 @pytest.mark.slow
 def test_intervals_hold_the_true_value_as_often_as_they_say() -> None:
     """93 to 97 % with 100 patients, 30 of them positive; printed what it is with fewer, and nearer 1."""
@@ -500,3 +534,4 @@ def test_coverage_is_about_right() -> None:
     assert _covered_auroc_of_two(100, 10, True, 100, rng) > 0.85  # .73 if each pair were a patient of its own
     assert _covered_at_natural_frequency((50, 50), 0.05, 60, rng).min() > 0.83
     assert _covered_average_precision(0.8, 100, 30, 60, rng) > 0.83
+    assert _covered_rare_precision(0.55, 100, 30, 0.02, 60, rng)[0] > 0.9  # .63 to .83 by linearisation
