@@ -116,6 +116,8 @@ def _headlines(found: dict[str, dict[str, Any]]) -> list[Headline]:
     model, made = found["model"], []
     if model["macro_auroc"] is not None:
         baseline = best_baseline({by: one["macro_auroc"] for by, one in found.items()})
+        if baseline is not None:  # it may score others, or fewer
+            baseline = (f"{baseline[0]}, {found[baseline[0]]['findings']} findings", baseline[1])
         made.append(
             Headline(f"mean AUROC over {model['findings']} findings", model["macro_auroc"], baseline, "roc_auc")
         )
