@@ -534,4 +534,4 @@ def test_coverage_is_about_right() -> None:
     assert _covered_auroc_of_two(100, 10, True, 100, rng) > 0.85  # .73 if each pair were a patient of its own
     assert _covered_at_natural_frequency((50, 50), 0.05, 60, rng).min() > 0.83
     assert _covered_average_precision(0.8, 100, 30, 60, rng) > 0.83
-    assert _covered_rare_precision(0.55, 100, 30, 0.02, 60, rng)[0] > 0.9  # .63 to .83 by linearisation
+    assert _covered_rare_precision(0.55, 100, 30, 0.02, 30, rng)[0] > 0.86  # .63 to .83 by linearisation
