@@ -122,7 +122,7 @@ def figures_of(
 def _unanswered(section: ModuleType, rows: pd.DataFrame) -> SectionFigures | None:
     """What is said of a section to which the model gave no answer at all, as a dual encoder asked about two ECGs."""
     model = rows[rows["by"] == MODEL]
-    if model.empty or said(model).any():
+    if model.empty or said(model).any() or section is against:
         return None
     reasons = model["refused"].value_counts()
     why = f": {reasons.index[0]}" if len(reasons) else ""

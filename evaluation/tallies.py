@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
+from ..errors_ecgllm import shorten
 from ..intervals import Estimate, auroc, share, share_difference
 
 MODEL, AGAINST = "model", "against"
@@ -87,12 +88,13 @@ def left_out(rows: pd.DataFrame) -> dict[str, int]:
 
 def missing_sentence(by: str, rows: pd.DataFrame) -> list[str]:
     """What was refused, not answered, or not understood, in a sentence; none where all is well."""
-    counts = left_out(rows)
+    counts, unread = left_out(rows), rows["answer"][said(rows) & rows["answers"].isna().to_numpy()].dropna()
+    such_as = f", such as {shorten(' '.join(unread.mode()[0].split()), 60)!r}" if len(unread) else ""
     told = (rows["refused"].notna().to_numpy() & said(rows)).any()
     parts = [
         f"{named(by)} refused {counts['refused']}{' (what it says of them all the same counts)' if told else ''}",
         f"{counts['silent']} have no answer and are left out",
-        f"{counts['unread']} answers could not be read and count as wrong",
+        f"{counts['unread']} answers could not be read and count as wrong{such_as}",
     ]
     happened = [part for part, name in zip(parts, ("refused", "silent", "unread"), strict=True) if counts[name]]
     return [f"Of {counts['asked']} questions {'; '.join(happened)}."] if happened else []

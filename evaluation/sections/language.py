@@ -293,8 +293,9 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
         parts.append(f"turns {percent(turned)} with a negation")
     sentences = [sentence(f"{named(by)} {'; it '.join(parts) or 'answered none of these questions'}.")]
     if found["quadrants"] is not None:
+        warned = ": nothing in the answers warns of it" if found["quadrants"]["dangerous"].value else ""
         sentences.append(
             f"{percent(found['quadrants']['dangerous'])} of the questions get one answer in all paraphrases and "
-            "whatever ECG is shown, which is dangerous: nothing in the answers warns of it."
+            f"whatever ECG is shown, which is dangerous{warned}."
         )
     return [*sentences, *missing_sentence(by, rows[rows["condition"] == "true"])]

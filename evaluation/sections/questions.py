@@ -18,7 +18,7 @@ from ..figures import Cell, Headline, SectionFigures, Table
 from ..figures_in_words import percent
 from ..material import Material
 from ..predictions import YES_NO, planned
-from ..tallies import MODEL, best_baseline, by_whom, is_right, left_out, said, share_of
+from ..tallies import MODEL, best_baseline, by_whom, is_right, left_out, missing_sentence, said, share_of
 
 NAME, TITLE = "questions", "Questions with the true ECG"
 SHOWN, MOST, _FEW = 20, 15, 5
@@ -85,11 +85,9 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         f"{headline.name[0].upper()}{headline.name[1:]}: {percent(headline.value)}{beside}; the mean over the "
         f"{len(means)} types of all {len(model):,} questions is {percent(values['macro_over_types'])}."
     ]
-    if counts["unread"] or counts["silent"] or counts["refused"]:
-        sentences.append(
-            f"{counts['unread']} answers could not be read and {counts['silent']} questions have none: both count as "
-            f"wrong here. {counts['refused']} were refused, and what the model says of them all the same counts."
-        )
+    sentences += missing_sentence(MODEL, model)
+    if counts["silent"]:
+        sentences.append("In the tables of exact match a question without an answer counts as wrong.")
     return SectionFigures(NAME, TITLE, sentences, tables, [], values, [headline])
 
 

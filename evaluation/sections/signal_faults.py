@@ -70,11 +70,12 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
 
 
 def _worst(found: dict[str, Any]) -> str | None:
-    """The fault that costs most right answers, of those under which the model still answers half of the questions."""
+    """The fault that costs most right answers, of those under which the model still answers half of the questions;
+    None where none costs any."""
     costs = {
         name: own["difference"].value
         for name, own in found.items()
-        if own["difference"] is not None and 2 * own["silent"] <= own["asked"]
+        if own["difference"] is not None and 2 * own["silent"] <= own["asked"] and own["difference"].value < 0
     }
     return min(costs, key=costs.get, default=None)
 
@@ -114,14 +115,15 @@ def _figures_at(rows: pd.DataFrame) -> dict[str, Any]:
 
 def begins_to_refuse(found: dict[str, Any], family: str) -> dict[str, str | None]:
     """ "any", "half" -> the mildest level of a family at which more are refused than of the true ECGs, and at least
-    half; None where there is none. found: figures of one model."""
+    half of those that are not refused there; None where there is none. found: figures of one model."""
     usual = found[TRUE]["refused"] / max(found[TRUE]["asked"], 1)
     first: dict[str, str | None] = {"any": None, "half": None}
     for name, fault in FAULTS.items():
         if fault.family == family and name in found:
             share = found[name]["refused"] / max(found[name]["asked"], 1)
             first["any"] = first["any"] or (fault.level if share > usual else None)
-            first["half"] = first["half"] or (fault.level if share >= 0.5 else None)
+            half = share > usual and share - usual >= 0.5 * (1 - usual)
+            first["half"] = first["half"] or (fault.level if half else None)
     return first
 
 
@@ -177,12 +179,12 @@ def _noise_series(found: dict[str, Any], family: str, key: str) -> Series:
 
 
 def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
-    sentences, worst = [], _worst(found)
-    if worst is not None:
-        sentences.append(
-            f"{named(by)} is right in {percent(found[TRUE]['right'])} with the ECG as recorded; '{worst}' costs most, "
-            f"{percent(found[worst]['difference'])}."
-        )
+    sentences, worst, right = [], _worst(found), found[TRUE]["right"]
+    if right is not None:
+        costs = "no fault under which it answers half of the questions costs it right answers"
+        if worst is not None:
+            costs = f"'{worst}' costs most, {percent(found[worst]['difference'])}"
+        sentences.append(f"{named(by)} is right in {percent(right)} with the ECG as recorded; {costs}.")
     starts = []
     for family in dict.fromkeys(fault.family for fault in FAULTS.values() if fault.severity is not None):
         first = begins_to_refuse(found, family)
@@ -190,5 +192,6 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
             half = "never half of them" if first["half"] is None else f"half of them at {first['half']}"
             starts.append(f"{family} from {first['any']} on ({half})")
     begins = f"begins to refuse under {'; '.join(starts)}" if starts else "refuses under no fault by its level"
-    sentences.append(f"{named(by)} {begins}.")
+    if found[TRUE]["refused"] < found[TRUE]["asked"]:
+        sentences.append(f"{named(by)} {begins}.")
     return [*map(sentence, sentences), *missing_sentence(by, rows)]

@@ -254,6 +254,7 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
     formats = {name: own["right"].value for name, own in found["prompts"].items() if own["right"] is not None}
     if formats:
         low, high = min(formats.values()), max(formats.values())
-        parts.append(f"over prompts it is right in {percent(low)} to {percent(high)}")
+        spread = f"{percent(low)} to {percent(high)}" if low < high else f"{percent(low)} with each of them"
+        parts.append(f"over prompts it is right in {spread}")
     first = "; ".join(parts) or f"{named(by)} answered none of these questions"
     return [sentence(f"{first}."), *missing_sentence(by, rows)]

@@ -174,6 +174,8 @@ def _headlines(found: dict[str, dict[str, YesNo]]) -> list[Headline]:
 
 def _sentences(found: dict[str, dict[str, YesNo]], calibrated: dict[str, Calibration]) -> list[str]:
     own = found.get(MODEL, {})
+    if own and np.isnan(own[SAMPLED].says_yes.value):
+        return ["No answer of the model says yes or no."]
     worth = [
         f"{frequency}, yes is true of {percent(one.expected)} of the questions, and "
         + (

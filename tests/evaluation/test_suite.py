@@ -110,7 +110,10 @@ def test_a_model_that_leaves_questions_open_gets_a_whole_report(model: Model, fe
     done = evaluate_to_folder(lambda name: model, model.name, few, tmp_path, Seen(False, 20), NO_BASELINES)
     asked = {section.NAME for section in SECTIONS if hasattr(section, "plan")}
     assert {section.name for section in done.evaluation.sections} >= asked
-    assert "nan" not in (tmp_path / "report.md").read_text().lower().split()
+    assert "against" not in {section.name for section in done.evaluation.sections}
+    report = (tmp_path / "report.md").read_text()
+    assert "nan" not in report.lower().split() and "says yes to –" not in report
+    assert ("such as 'The mitochondrion is" in report) is isinstance(model, Senseless)
 
 
 class KnowsFindings(Seeing):
