@@ -241,7 +241,7 @@ _TERMS = {
     "AUROC": "How often an ECG with the finding gets a higher P(yes) than one without it; .5 is guessing.",
     "average precision": "How many are true ones, on average, down to each true one; guessing gives their frequency.",
     "P(yes)": "The probability that the model gives to yes beside no.",
-    "as sampled": "Half of the answers are yes, as questions are drawn.",
+    "as sampled": "As questions are drawn: about half of the answers of yes or no are yes.",
     "as frequent as in the corpus": "Yes is as rare as the findings are among all records: a yes is wrong more often.",
     "none": "As an answer: there is nothing of what is asked for.",
     "p": "How likely such a difference is by chance, adjusted for all that are looked at (Holm).",

@@ -43,6 +43,7 @@ def about(**changes: object) -> About:
         "date": "2026-11-30",
         "command": "ecgllm evaluate checkpoints/ecgllm-tiny ludb=data/ludb cinc2021=data/cinc2021 --seed 0 -o report/",
         "warnings": ["The detector's settings were chosen on ludb: heart rates there are no test."],
+        "terms": {"as frequent as in the corpus": "Yes is as rare as in all records.", MARKUP: MARKUP},
         "picture": reliance().charts[0],
     }
     return About(**(said | changes))
