@@ -1,9 +1,12 @@
 """The metrics for `evaluate`: complete folders that load offline, without this package, and say what it says."""
 
 import math
+import runpy
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from shutil import copytree
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import SpaceCard
@@ -109,6 +112,14 @@ def test_a_card_is_that_of_a_space_with_a_metric(folder: Path) -> None:
     assert card.data.title and card.data.to_dict()["description"]
     for section in ("## Metric description", "## How to use", "## Limitations"):
         assert section in card.text
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_app_finds_the_file_of_its_metric(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("gradio", "evaluate"):  # neither is needed for it, and both take seconds
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(Blocks=object))
+    app = runpy.run_path(str(folder / "app.py"))
+    assert app["script_of"](folder) == folder / f"{folder.name}.py"
 
 
 @pytest.mark.slow
