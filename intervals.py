@@ -280,7 +280,7 @@ def average_precision(
         fortieth of all positive ones, precision hangs on negatives that are not in the sample: the value is too high
         by up to .12 (.42 for .3, at 1 % and 30 of 100 patients), error and p_value are NaN, and the limits are those
         of `_of_unseen_negatives` (of records of several patients NaN): wide, [.07, .82] for .55 at 1 %, and in
-        simulation they held the true value in 97 to 100 %. Linearised ones did in 58 to 97 %.
+        simulation they held the true value in 98 to 100 %. Linearised ones did in 58 to 97 %.
     Source: variance by linearisation, the numbers of both labels taken as given; the logit's interval: Boyd, Eng and
         Page 2013.
     """
