@@ -291,7 +291,7 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
     if negated is not None:
         turned = replace(negated, value=1 - negated.value, low=1 - negated.high, high=1 - negated.low)
         parts.append(f"turns {percent(turned)} with a negation")
-    sentences = [sentence(f"{named(by)} {'; it '.join(parts) or 'answered none of these questions'}.")]
+    sentences = [sentence(f"{named(by)} {'; it '.join(parts) or 'gives no two readable answers to compare'}.")]
     if found["quadrants"] is not None:
         warned = ": nothing in the answers warns of it" if found["quadrants"]["dangerous"].value else ""
         sentences.append(

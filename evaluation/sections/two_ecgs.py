@@ -256,5 +256,5 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
         low, high = min(formats.values()), max(formats.values())
         spread = f"{percent(low)} to {percent(high)}" if low < high else f"{percent(low)} with each of them"
         parts.append(f"over prompts it is right in {spread}")
-    first = "; ".join(parts) or f"{named(by)} answered none of these questions"
+    first = "; ".join(parts) or f"{named(by)} gives no two readable answers to compare"
     return [sentence(f"{first}."), *missing_sentence(by, rows)]

@@ -120,7 +120,7 @@ def test_what_is_refused_is_counted_and_said_and_others_stand_beside(planned, ma
     )
     nothing = language.figures(answer(planned, lambda row: None), material)
     assert nothing.values["model"]["consistent"] is None
-    assert nothing.sentences[0] == "The model answered none of these questions."
+    assert nothing.sentences[0] == "The model gives no two readable answers to compare."
 
 
 def test_a_question_half_answered_is_not_consistent(planned, answer, sees):
