@@ -153,20 +153,23 @@ _OF_A_RUN = {
 
 
 def _reported(against: Path, asked: pd.DataFrame) -> pd.DataFrame | None:
-    """Another model's answers in its finished report; None where there is no report. Raises: ECGError where they are
-    to other questions than those that are asked."""
+    """Another model's answers in its finished report to what is asked and compared; None where there is no report.
+
+    Raises: ECGError where some of these questions are not in it.
+    """
     file = against / PREDICTIONS_FILE
     if not file.is_file():
         return None
     rows = read_predictions(file)
-    rows = rows[rows["by"] == MODEL]
-    own, there = (set(map(tuple, _compared(each)[_SAME].to_numpy().tolist())) for each in (asked, rows))
-    if own != there:
+    rows = _compared(rows[rows["by"] == MODEL])
+    own, there = (list(map(tuple, each[_SAME].to_numpy().tolist())) for each in (_compared(asked), rows))
+    wanted = set(own)
+    if lacking := wanted - set(there):
         raise ECGError(
-            f"{against} answers {len(own & there)} of the {len(own)} questions that are compared; evaluate both on "
-            "the same records, with the same questions, seed and version."
+            f"{against} answers {len(wanted) - len(lacking)} of the {len(wanted)} questions that are compared; "
+            "evaluate both on the same records, with the same questions, seed and version."
         )
-    return rows
+    return rows[[question in wanted for question in there]]
 
 
 def _asked(other: Model, found: Evaluation, material: Material, answers: Path) -> pd.DataFrame:

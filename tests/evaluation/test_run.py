@@ -13,6 +13,7 @@ from ecgllm.evaluation.run import Options, evaluate_to_folder
 from ecgllm.evaluation.seen import Seen, without_seen
 from tests.evaluation.conftest import Blind, Seeing
 
+FINDINGS = Options(sections=("findings", "against"), baselines=False)
 PARTS = Options(sections=("reliance", "findings", "against"), baselines=False, date="2026-01-01")
 
 
@@ -70,15 +71,21 @@ def test_the_answers_of_another_model_are_not_gone_on_with(material: Material, t
             evaluate_to_folder(lambda name: Seeing(material), "seeing", other, tmp_path, Seen(False, 1), PARTS)
 
 
-def test_a_report_on_other_questions_is_refused_before_any_is_asked(
+def test_a_report_that_lacks_questions_is_refused_before_any_is_asked_and_one_that_has_more_serves(
     reports: tuple[Path, Path], material: Material, tmp_path: Path
 ) -> None:
     def asked(name: str) -> Blind:
         raise AssertionError("loaded")
 
+    more = replace(material, settings=replace(material.settings, least=3))
+    with pytest.raises(ECGError, match=r"answers \d+ of the \d+ questions that are compared"):
+        evaluate_to_folder(asked, "blind", more, tmp_path, Seen(False, 1), PARTS, against=str(reports[0]))
     fewer = replace(material, settings=replace(material.settings, least=20))
-    with pytest.raises(ECGError, match=r"answers 0 of the|answers \d+ of the \d+ questions that are compared"):
-        evaluate_to_folder(asked, "blind", fewer, tmp_path, Seen(False, 1), PARTS, against=str(reports[0]))
+    done = evaluate_to_folder(
+        lambda name: Blind(), "blind", fewer, tmp_path, Seen(False, 1), FINDINGS, against=str(reports[0])
+    )
+    counts = done.evaluation.predictions["by"].value_counts()
+    assert counts["against"] == counts["model"] > 0
 
 
 class InWords(Blind):
