@@ -213,6 +213,7 @@ def _pairs_table(by: str, found: dict[str, Any]) -> Table:
     lines.sort(key=lambda line: -line[3])
     columns = ("kind", "findings", "records", "contradictions", "share", "by chance")
     note = f"The {_SHOWN} pairs with most of {len(lines)} with any; all of them are in metrics.json."
+    note = note if len(lines) > _SHOWN else ""
     return Table(f"Findings that contradict each other, answers of {named(by)}", columns, lines[:_SHOWN], note)
 
 
