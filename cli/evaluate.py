@@ -20,7 +20,7 @@ from .options import LanguageModel, Seed, TrustRemoteCode, names
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from ..evaluation.material import Material
+    from ..evaluation.material import Material, Settings
     from ..evaluation.protocol import Model
     from ..evaluation.seen import Seen
 
@@ -46,11 +46,11 @@ Report = Annotated[
 QuestionsCorpus = Annotated[
     list[str] | None, typer.Option(help="The records that questions are about; may be repeated.")
 ]
-Number = Annotated[int, typer.Option("--questions", help="About so many questions in each part.")]
-Limit = Annotated[int | None, typer.Option(help="Take so many records of each corpus.")]
+Number = Annotated[int, typer.Option("--questions", min=1, help="About so many questions in each part.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Take so many records of each corpus.")]
 Split = Annotated[str | None, typer.Option(help="Only records of this split: train, validation or test.")]
 Sections = Annotated[str | None, typer.Option(help="Only these parts, separated by commas; see the guide.")]
-Least = Annotated[int, typer.Option(help="Patients of either label that a finding needs for an AUROC.")]
+Least = Annotated[int, typer.Option(min=1, help="Patients of either label that a finding needs for an AUROC.")]
 Margin = Annotated[float, typer.Option(help="Difference in accuracy that would be no use, for the verdict.")]
 Against = Annotated[str | None, typer.Option(help="Another model, or the folder of its report on the same questions.")]
 ChosenOn = Annotated[
@@ -71,7 +71,7 @@ Card = Annotated[
         "--card", help="Sum the report up in the card of the checkpoint's folder, and lay it beside the card."
     ),
 ]
-Processes = Annotated[int, typer.Option(help="Processes that ask; each loads the model.")]
+Processes = Annotated[int, typer.Option(min=1, help="Processes that ask; each loads the model.")]
 SettingsOfModel = Annotated[
     list[str] | None,
     typer.Option(
@@ -109,6 +109,7 @@ def evaluate(
 
     The report is index.html, the same as report.md, metrics.json, and predictions.parquet with every answer.
     """
+    from ..evaluation.material import Settings
     from ..evaluation.models import stated_options
     from ..evaluation.run import Options, check_before, evaluate_to_folder
     from ..evaluation.suite import chosen_sections
@@ -117,7 +118,7 @@ def evaluate(
     chosen_sections(chosen)
     check_before(output, model, card)
     stated = stated_options(settings_of_model or ())
-    settings = {"questions": number, "seed": seed, "least": least, "margin": margin}
+    settings = Settings(questions=number, seed=seed, least=least, margin=margin)
     load = partial(_load, model, stated, {"trust_remote_code": trust_remote_code, "language_model": language_model})
     with quiet():
         loaded = load(model)  # before records are read, which takes longer than to say that there is no such model
@@ -157,11 +158,10 @@ def _material(
     corpora: list[str] | None,
     limit: int | None,
     split: str | None,
-    settings: dict[str, Any],
+    settings: Settings,
     unseen: Callable[[Dataset], tuple[Dataset, Seen]],
 ) -> tuple[Material, Seen]:
     from ..evaluation.building import build_material, joined
-    from ..evaluation.material import Settings
 
     questions, records = None, list(data)
     if corpora:
@@ -183,7 +183,7 @@ def _material(
         asked = len(questions)
         questions = questions.filter(set(corpus["id"]).issuperset, input_columns="ecg_ids")
         typer.echo(f"{len(questions)} of {asked} questions are about the records that remain", err=True)
-    return build_material(corpus, questions, Settings(**settings)), seen
+    return build_material(corpus, questions, settings), seen
 
 
 def _questions(path: Path) -> Dataset:
@@ -217,6 +217,8 @@ def _corpus(given: str) -> Dataset:
         return load_corpus(path)
     if source not in CORPORA:
         raise ECGError(f"{source!r} is no corpus; known are {', '.join(CORPORA)}")
+    if source == "simulation" and not folder.isdecimal():
+        raise ECGError(f"{given} names no number of simulated ECGs; expected one, such as simulation=100")
     options: dict[str, Any] = {"limit": int(folder)} if source == "simulation" else {"src": folder}
     corpus, report = prepare_with_report(source, **options)
     typer.echo(str(report).splitlines()[-1], err=True)

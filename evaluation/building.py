@@ -44,6 +44,8 @@ def build_material(corpus: Dataset, questions: Dataset | None = None, settings: 
         twice.
     """
     settings = settings or Settings()
+    if not len(corpus):
+        raise ECGError("the corpus holds no record; expected one or more.")
     ids = corpus["id"][:]
     if len(set(ids)) < len(ids):
         twice = next(record_id for record_id in ids if ids.count(record_id) > 1)

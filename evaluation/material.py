@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from ..errors_ecgllm import ECGError
 from ..findings import VOCABULARY
 from ..signals import ECGRecord
 from .labels_of_records import RecordLabels
@@ -29,6 +30,13 @@ class Settings:
     seed: int = 0
     least: int = 5
     margin: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("questions", "least"):
+            if getattr(self, name) < 1:
+                raise ECGError(f"{name} is {getattr(self, name)}; expected 1 or more.")
+        if not 0 < self.margin < 1:
+            raise ECGError(f"margin is {self.margin}; expected a gain in accuracy between 0 and 1.")
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ def without_seen(
         file: that file, where it lies elsewhere. keep: leave none out. declared: see `Seen`.
     Raises: ECGError where nothing would be left.
     """
+    if file is not None and not file.is_file():
+        raise ECGError(f"{file} is no file; expected the trained_records.parquet that a run of `ecgllm train` leaves.")
     found = file or find_seen_records(model)
     if found is None:
         return corpus, Seen(False, len(corpus), declared=declared)

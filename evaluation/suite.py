@@ -133,6 +133,8 @@ def _unanswered(section: ModuleType, rows: pd.DataFrame) -> SectionFigures | Non
 def chosen_sections(names: Sequence[str] | None) -> list[ModuleType]:
     """Raises: ECGError for a name that no section has, and for a section that reads answers which nobody asks for."""
     known = {section.NAME: section for section in SECTIONS}
+    if names is not None and not names:
+        raise ECGError(f"no section is named; there are {', '.join(known)}.")
     if unknown := sorted(set(names or ()) - set(known)):
         raise ECGError(f"no section is called {', '.join(unknown)}; there are {', '.join(known)}.")
     chosen = {name: section for name, section in known.items() if names is None or name in names}
