@@ -65,12 +65,17 @@ class PipelineModel:
         self._measured, self._drawing = pipe.task == TEXT if measured is None else measured, drawing
 
     def answer(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord]) -> list[Answer]:
-        """What the pipeline writes about each question."""
+        """What the pipeline writes about each question; a text that it has too few positions for is refused."""
         form = lru_cache(maxsize=_WRITTEN)(lambda shown: self._part(ecgs[shown]))
         answers: list[Answer | None] = [None] * len(asked)
         for numbers in self._batches(asked):
-            prompts = [self._prompt(asked[number], form) for number in numbers]
-            for number, text in zip(numbers, self._write(prompts), strict=True):
+            prompts = {number: self._prompt(asked[number], form) for number in numbers}
+            long = {number: reason for number, prompt in prompts.items() if (reason := self._too_long(prompt))}
+            for number, reason in long.items():
+                answers[number] = Answer(None, refused=reason)
+            rest = [number for number in numbers if number not in long]
+            texts = self._write([prompts[number] for number in rest]) if rest else []
+            for number, text in zip(rest, texts, strict=True):
                 answers[number] = Answer(text.strip() or None, refused=None if text.strip() else "it wrote nothing")
         return answers
 
@@ -100,6 +105,19 @@ class PipelineModel:
             return [{"role": "user", "content": content}]
         text = "".join(part["text"] for part in content)
         return [{"role": "user", "content": text}] if self._chats else f"{text}\n"
+
+    def _too_long(self, prompt: Any) -> str | None:
+        """Why a text with its answer does not fit into the model."""
+        most = getattr(getattr(self.pipe.model, "config", None), "max_position_embeddings", None)
+        if self.pipe.task != TEXT or most is None:
+            return None
+        tokenizer, more = self.pipe.tokenizer, self._written["max_new_tokens"]
+        if self._chats:
+            prompt = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+        tokens = len(tokenizer(prompt, add_special_tokens=not self._chats)["input_ids"])
+        if tokens + more <= most:
+            return None
+        return f"{tokens} tokens and {more} of an answer are more than the model's {most} positions"
 
     def _part(self, record: ECGRecord) -> dict[str, Any]:
         if self.pipe.task == TEXT:

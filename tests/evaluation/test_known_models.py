@@ -181,7 +181,8 @@ def test_a_pipeline_from_its_folder(place: Path, tmp_path: Path) -> None:
     """A model of text whose likeliest word is always "yes"."""
     tokenizer = Tokenizer(models.WordLevel({"yes": 0, "no": 1, "[UNK]": 2}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    config = LlamaConfig(**SIZES, vocab_size=3, num_hidden_layers=1, bos_token_id=None, eos_token_id=2)
+    config = LlamaConfig(**SIZES, vocab_size=3, num_hidden_layers=1, bos_token_id=None, eos_token_id=2,
+                         max_position_embeddings=8192)  # fmt: skip
     model = LlamaForCausalLM(config)
     torch.nn.init.zeros_(model.model.norm.weight)
     model.save_pretrained(tmp_path / "says-yes")

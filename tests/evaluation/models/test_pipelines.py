@@ -81,9 +81,8 @@ def test_what_it_writes_is_what_the_model_writes_of_the_picture(sees: Any, shown
 
 def test_a_model_of_text_reads_each_ecg_in_words(tiny_tokenizer: Any, shown: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    LlamaForCausalLM(LlamaConfig(**SIZES, vocab_size=300, num_hidden_layers=1, eos_token_id=1)).save_pretrained(
-        tmp_path
-    )
+    config = LlamaConfig(**SIZES, vocab_size=300, num_hidden_layers=1, eos_token_id=1, max_position_embeddings=10_000)
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
     tiny_tokenizer.save_pretrained(tmp_path)
     model = load_pipeline(tmp_path, max_new_tokens=3)
     asked = [Asked("Is it?", (A,), YES_NO)]
@@ -97,6 +96,9 @@ def test_a_model_of_text_reads_each_ecg_in_words(tiny_tokenizer: Any, shown: Any
     PipelineModel(recorder, measured=False).answer(asked, shown)
     turn = recorder.given[1][0]
     assert turn["role"] == "user" and turn["content"] == words.replace(as_words(shown[A]), as_words(shown[A], False))
+    recorder.model.config.max_position_embeddings = 100
+    (answer,) = PipelineModel(recorder).answer(asked, shown)
+    assert "256 of an answer are more than the model's 100 positions" in answer.refused and len(recorder.given) == 2
 
 
 def test_pipelines_of_ours_answer_as_their_checkpoints(encoder: Any, shown: Any) -> None:
