@@ -98,8 +98,8 @@ def asked_of(rows: pd.DataFrame) -> list[Asked]:
 
 
 def asked_id(asked: Asked) -> str:
-    """The same for the same words about the same ECGs."""
-    said = [asked.question, list(map(list, asked.ecgs)), asked.candidates, asked.prompt]
+    """The same for the same words about the same ECGs, and the same finding, by which some models answer."""
+    said = [asked.question, list(map(list, asked.ecgs)), asked.candidates, asked.prompt, asked.finding]
     return hashlib.blake2b(json.dumps(said).encode(), digest_size=12).hexdigest()
 
 

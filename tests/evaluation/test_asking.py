@@ -60,6 +60,18 @@ def test_what_several_sections_ask_is_asked_once(material: Material, tmp_path: P
     assert found["refused"].tolist() == ["noisy"] * 10
 
 
+def test_the_same_words_are_asked_with_and_without_the_finding(material: Material, tmp_path: Path) -> None:
+    """A dual encoder answers by the finding, which a section that tests the words leaves out."""
+    rows = planned(
+        row | {"finding": finding}
+        for finding in (None, "atrial fibrillation")
+        for row in rows_about(material, 5).to_dict("records")
+    )
+    model = Counting()
+    ask(model, rows, material.ecgs, tmp_path, "one")
+    assert sorted(one.finding or "" for one in model.asked) == [""] * 5 + ["atrial fibrillation"] * 5
+
+
 def test_a_killed_run_goes_on_and_another_model_does_not_get_its_answers(material: Material, tmp_path: Path) -> None:
     rows = rows_about(material, 12)
     with pytest.raises(KeyboardInterrupt):
