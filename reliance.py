@@ -132,11 +132,12 @@ def reliance(
         raise ECGError(f"there are answers with {sorted(others)}; the rule needs those with {against!r}.")
     gains, shares, narrower = {}, {}, None
     for name, right in others.items():
-        *compared, whose = _answered(true, right, _joined(patients, (other_patients or {}).get(name)))
+        seen = _joined(patients, (other_patients or {}).get(name))
+        *compared, whose = _answered(true, right, seen)
         if name != against and not len(whose):
             continue
         gains[name] = share_difference(*compared, whose, level)
-        shares[name] = share(*_answered(right, patients), level)
+        shares[name] = share(*_answered(right, seen), level)
         if name == against:
             narrower = share_difference(*compared, whose, 2 * level - 1)
     deciding = [(gains[against], narrower)]
