@@ -41,7 +41,7 @@ _FITTED = "Logistic regression, fitted on these records, folds by patient (5): o
 
 BASELINES: list[Baseline] = [
     Baseline("commonest", commonest.NOTE, commonest.answers, ranks=False),
-    Baseline("question only", question_only.NOTE, question_only.answers, ranks=False),
+    Baseline(question_only.NAME, question_only.NOTE, question_only.answers, ranks=False),
     Baseline("rules", rules.NOTE, rules.answers),
     Baseline(
         "fitted: measurements",

@@ -17,6 +17,7 @@ from ..material import Material
 from ..predictions import YES_NO
 from .commonest import commonest_answers
 
+NAME = "question only"
 NOTE = "Template, attribute and words of the question, without the ECG, learned from other patients' records."
 
 _LEVELS = (

@@ -1,9 +1,10 @@
 """Who is answered rightly: by severity, age, sex, device, noise, source, and every other recorded confounder.
 
 Asks nothing: it reads the answers of `questions` to yes-or-no questions about one ECG. Says: the share of right
-answers in each group with its interval, and the widest difference between two groups of a confounder, its p-value by
-Holm's method over all confounders. Decided here: severity counts what the question does not ask about, as de-biasing
-does; a group of fewer than `LEAST` patients is shown and compared with none.
+answers in each group with its interval, beside what the question alone is worth there, and the widest difference
+between two groups of a confounder, its p-value by Holm's method over all confounders. Decided here: severity counts
+what the question does not ask about, as de-biasing does; a group of fewer than `LEAST` patients is shown and compared
+with none.
 """
 
 from __future__ import annotations
@@ -14,40 +15,36 @@ import pandas as pd
 
 from ... import intervals
 from ...corpora.debiasing.confounders import AGE_BANDS, CONFOUNDERS, Records
+from ..baselines import question_only
 from ..figures import Cell, Chart, Headline, SectionFigures, Series, Table
 from ..figures_in_words import p_value, percent
 from ..material import Material
 from ..predictions import yes_no_rows
-from ..tallies import MODEL, judged, missing_sentence, right_share
+from ..tallies import MODEL, by_whom, judged, missing_sentence, right_share
 
 NAME, TITLE = "groups", "Groups of patients"
 READ_SECTIONS = ("questions",)
 LEAST = 10
+_Shares = dict[str, dict[str, intervals.Estimate]]  # confounder -> group -> right answers
 _SEVERITY = "Severity: how many abnormal findings there are beside the one that is asked about; 6: six and more."
 
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     asked = yes_no_rows(answered)
-    own = asked[(asked["by"] == MODEL) & asked["record_ids"].map(len).eq(1)]
-    asked = judged(own)
-    if asked.empty:
+    whose = by_whom(asked[asked["record_ids"].map(len).eq(1)])
+    own = whose.pop(MODEL, asked.iloc[:0])
+    if judged(own).empty:
         return SectionFigures(NAME, TITLE, ["No yes-or-no question about one ECG was answered."])
     records = Records(material.corpus)
-    values: dict[str, Any] = {}
-    for name, look in CONFOUNDERS.items():
-        group = [look(records, ids[0], attribute) for ids, attribute in
-                 zip(asked["record_ids"], asked["attribute"], strict=True)]  # fmt: skip
-        known = pd.Series(group, index=asked.index, dtype=object)
-        shares = {str(value): right_share(own) for value, own in asked.groupby(known, sort=False)}
-        if len(shares) > 1:
-            values[name] = dict(sorted(shares.items(), key=_by_name))
-    tables = [_table(values)]
+    values = {name: shares for name, shares in _shares(own, records).items() if len(shares) > 1}
+    others = {by: _shares(rows, records) for by, rows in whose.items()}
+    tables = [_table(values, others)]
     differences = _differences(values)
     charts = [
         Chart(
             f"Right answers by {name}",
             "dots",
-            [Series("model", list(shares), list(shares.values()))],
+            [Series("model", list(shares), list(shares.values())), *_beside(others, name, shares)],
             "",
             "right",
             0.5,
@@ -56,11 +53,24 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         for name, shares in values.items()
     ]
     return SectionFigures(NAME, TITLE, [*_sentences(differences, values), *missing_sentence(MODEL, own)],
-                          tables, charts, {"groups": values, "widest": differences},
+                          tables, charts, {"groups": values, "others": others, "widest": differences},
                           _headlines(differences))  # fmt: skip
 
 
-def _differences(values: dict[str, dict[str, intervals.Estimate]]) -> dict[str, dict[str, Any]]:
+def _shares(rows: pd.DataFrame, records: Records) -> _Shares:
+    """Of what was answered."""
+    rows = judged(rows)
+    found = {}
+    for name, look in CONFOUNDERS.items():
+        group = [look(records, ids[0], attribute) for ids, attribute in
+                 zip(rows["record_ids"], rows["attribute"], strict=True)]  # fmt: skip
+        known = pd.Series(group, index=rows.index, dtype=object)
+        shares = {str(value): right_share(own) for value, own in rows.groupby(known, sort=False)}
+        found[name] = dict(sorted(shares.items(), key=_by_name))
+    return found
+
+
+def _differences(values: _Shares) -> dict[str, dict[str, Any]]:
     """Confounder -> the two groups that differ most, and how much; groups share few patients, and count as apart."""
     found = {}
     for name, shares in values.items():
@@ -91,13 +101,21 @@ def _headlines(differences: dict[str, dict[str, Any]]) -> list[Headline]:
     return [Headline(f"right answers by {name}: {one['higher']} over {one['lower']}", one["difference"])]
 
 
-def _table(values: dict[str, dict[str, intervals.Estimate]]) -> Table:
+def _beside(others: dict[str, _Shares], name: str, shares: dict[str, intervals.Estimate]) -> list[Series]:
+    """What the question alone is worth in the same groups: nothing more can be learned without the ECG."""
+    found = others.get(question_only.NAME, {}).get(name, {})
+    known = [group for group in shares if group in found]
+    return [Series(question_only.NAME, known, [found[group] for group in known])] if known else []
+
+
+def _table(values: _Shares, others: dict[str, _Shares]) -> Table:
+    alone = others.get(question_only.NAME)
     rows: list[tuple[Cell, ...]] = [
-        (name, group, one, one.number, one.patients)
+        (name, group, one, one.number, one.patients, *([] if alone is None else [alone[name].get(group)]))
         for name, shares in values.items()
         for group, one in shares.items()
     ]
-    head = ("by", "group", "right", "questions", "patients")
+    head = ("by", "group", "right", "questions", "patients", *([] if alone is None else [question_only.NAME]))
     return Table("Right answers to yes-or-no questions about one ECG", head, rows, _SEVERITY)
 
 
