@@ -25,11 +25,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from math import inf, nan
+from math import nan
 
 import numpy as np
 from scipy.special import expit, logit
-from scipy.stats import norm, t
+from scipy.stats import beta, norm, t
 
 from .errors_ecgllm import ECGError
 from .patient_sums import (
@@ -49,6 +49,7 @@ from .patient_sums import (
 
 LEVEL = 0.95
 _DRAWS = 1000
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def share(
     Raises: ECGError for no question, for other numbers of them, and for weights that are negative or unknown.
     Source: variance of a ratio over clusters (Cochran, Sampling Techniques, 3rd ed., 6.13), for questions about
         several patients that of Aronow, Samii and Assenova 2015; the logit's interval: Korn and Graubard 1998. A share
-        of 0 or 1 has no variance: binomial limit, every patient counted once (Clopper and Pearson 1934).
+        of 0 or 1, or one that is the same of every patient, has no variance: binomial limits, every patient counted
+        once (Clopper and Pearson 1934).
     """
     return _share(*checked(right, patients, weights), level)
 
@@ -392,17 +394,28 @@ def _on_logit(
     effective = patients if effective is None else effective
     if np.isnan(value):
         return Estimate(nan, nan, nan, nan, patients, number, nan, 0.5, level)
-    if value in (0.0, 1.0):
-        limit = float((1 - level) / 2) ** (1 / max(effective, 1))
-        low, high = (limit, 1.0) if value else (0.0, 1 - limit)
-        return Estimate(value, low, high, 0.0, patients, number, min(2 * 0.5 ** max(effective, 1), 1.0), 0.5, level)
-    slope = value * (1 - value)
-    if effective <= 1 or not error:
+    certain = error <= _ROUNDING  # a sum of what cancels is seldom 0 exactly
+    if value in (0.0, 1.0) or (certain and effective > 1):
+        return _without_variance(value, max(effective, 1), patients, number, level)
+    if effective <= 1:
         return Estimate(value, nan, nan, error, patients, number, nan, 0.5, level)
+    slope = value * (1 - value)
     distance = t.ppf(0.5 + level / 2, effective - 1) * error / slope
     low, high = (float(expit(logit(value) + sign * distance)) for sign in (-1, 1))
     p_value = float(2 * t.sf(abs(logit(value)) * slope / error, effective - 1))
     return Estimate(value, low, high, error, patients, number, p_value, 0.5, level)
+
+
+def _without_variance(value: float, effective: float, patients: int, number: int, level: float) -> Estimate:
+    """The same of every patient: binomial limits, every patient counted once (Clopper and Pearson 1934)."""
+    right, wrong = value * effective, (1 - value) * effective
+    tail = (1 - level) / 2
+    low = float(beta.ppf(tail, right, wrong + 1)) if right else 0.0
+    high = float(beta.isf(tail, right + 1, wrong)) if wrong else 1.0
+    at_least = float(beta.cdf(0.5, right, wrong + 1)) if right else 1.0
+    at_most = float(beta.sf(0.5, right + 1, wrong)) if wrong else 1.0
+    p_value = min(2 * min(at_least, at_most), 1.0)
+    return Estimate(value, low, high, 0.0, patients, number, p_value, 0.5, level)
 
 
 def _as_it_is(
@@ -412,6 +425,8 @@ def _as_it_is(
     if np.isnan(value) or effective <= 1:
         return Estimate(value, nan, nan, nan, patients, number, nan, 0.0, level)
     distance = t.ppf(0.5 + level / 2, effective - 1) * error
-    statistic = abs(value) / error if error else (inf if value else 0.0)
-    p_value = float(2 * t.sf(statistic, effective - 1))
+    if error > _ROUNDING:
+        p_value = float(2 * t.sf(abs(value) / error, effective - 1))
+    else:  # the same of every patient: a sign test
+        p_value = min(2 * 0.5**effective, 1.0) if abs(value) > _ROUNDING else 1.0
     return Estimate(value, value - distance, value + distance, error, patients, number, p_value, 0.0, level)

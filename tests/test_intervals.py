@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 from scipy.special import expit, logit
-from scipy.stats import norm, t
+from scipy.stats import binomtest, norm, t
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, precision_score, roc_auc_score
 
 from ecgllm.errors_ecgllm import ECGError
@@ -535,3 +535,20 @@ def test_coverage_is_about_right() -> None:
     assert _covered_at_natural_frequency((50, 50), 0.05, 60, rng).min() > 0.83
     assert _covered_average_precision(0.8, 100, 30, 60, rng) > 0.83
     assert _covered_rare_precision(0.55, 100, 30, 0.02, 30, rng)[0] > 0.86  # .63 to .83 by linearisation
+
+
+@pytest.mark.parametrize("each", [[True, True, False], [True, False]])
+def test_the_same_of_every_patient_is_not_certain(each: list[bool]) -> None:
+    """Its variance is 0, or what rounding leaves of it."""
+    for number in (2, 5, 40):
+        patients = [str(one) for one in range(number) for _ in each]
+        found = share(each * number, patients)
+        binomial = binomtest(round(found.value * 60), 60).proportion_ci(method="exact")
+        assert found.low < found.value < found.high and found.p_value > 1e-3
+        if number == 40:
+            assert found.high - found.low > binomial.high - binomial.low
+        gain = share_difference(each * number, [False] * len(patients), patients)
+        assert gain.low < gain.value < gain.high and gain.p_value == pytest.approx(2 * 0.5**number)
+    exact = share([True, False] * 10, [str(row // 2) for row in range(20)])
+    assert (exact.low, exact.high) == pytest.approx(tuple(binomtest(5, 10).proportion_ci(method="exact")))
+    assert exact.p_value == pytest.approx(1.0)
