@@ -44,8 +44,8 @@ class Seen:
             warnings.append("Chosen on these: settings of the model were chosen on these records.")
         if not self.noted:
             warnings.append(
-                "Not known: nobody noted which records this model was trained on, beside what it says itself; it may "
-                "have seen these."
+                "Not known: there is no list of the records that this model was trained on, beside what it says "
+                "itself; it may have seen these."
             )
             return protocol, warnings
         if self.trained:

@@ -34,7 +34,7 @@ RULES = "rules"
 
 
 def best_baseline(found: Mapping[str, Estimate | None]) -> tuple[str, Estimate] | None:
-    """Of the baselines that learned nothing from these records the one with the highest figure, by name."""
+    """Of the baselines that are not fitted to records the one with the highest figure, by name."""
     others = [
         (one.value, by)
         for by, one in found.items()

@@ -25,20 +25,20 @@ class Verdict:
     sentences: tuple[str, str]
 
 
-def verdict(*args: Any, **kwargs: Any) -> Verdict:
+def verdict(*args: Any, more: str = "", **kwargs: Any) -> Verdict:
     """The verdict on answers with the true ECG and with others; takes what `reliance.reliance` takes; no
-    `says_yes` where no answer can be read."""
+    `says_yes` where no answer can be read. more: how the same records can be asked more, where they can."""
     found = reliance(*args, **kwargs)
-    return Verdict(found.outcome, found.rule, found, found.patients_needed, (_first(found), _second(found)))
+    return Verdict(found.outcome, found.rule, found, found.patients_needed, (_first(found, more), _second(found)))
 
 
-def _first(found: Reliance) -> str:
+def _first(found: Reliance, more: str) -> str:
     shown = "no ECG" if found.against == "none" else f"{_ARTICLE.get(found.against, found.against)} ECG"
     gain = found.gains[found.against]
     other = percent(found.others[found.against])
     figures = (
         f"right in {percent(found.true)} with the true ECG and in {other} with {shown}, "
-        f"a difference of {percent(gain)}"
+        f"a difference of {percent(gain)} over {gain.number:,} questions"
     )
     if found.outcome == READS:
         return f"It reads the ECG: {figures}."
@@ -46,6 +46,8 @@ def _first(found: Reliance) -> str:
         return f"It does not read the ECG, it takes it the wrong way round: {figures}."
     if found.outcome == DOES_NOT_READ:
         return f"It does not read the ECG: {figures}; {100 * found.margin:g} points and less are of no use."
+    if more:
+        return f"Too few questions were asked to say whether it reads the ECG: {figures}; {more}."
     return (
         f"Too few records to say whether it reads the ECG: {figures}; about {found.patients_needed:,} patients would "
         f"do, and these are {gain.patients:,}."

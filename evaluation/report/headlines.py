@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from ..figures import Headline, SectionFigures, Table
 
 _NOTE = (
-    "Held against: the best baseline that learned nothing from these records, or what the line names. Brackets hold "
-    "95 % intervals over patients. Of an AUROC the patients are those of the rarer label, and records are counted."
+    "Held against: the best of the commonest answer, the question alone and rules, over the questions that it "
+    "answers, or what the line names. Brackets hold 95 % intervals over patients. Of an AUROC the patients are those "
+    "of the rarer label, and records are counted."
 )
 
 

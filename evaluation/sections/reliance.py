@@ -41,6 +41,7 @@ from ..verdict import verdict
 
 NAME, TITLE = "reliance", "Does the answer come from the ECG?"
 CONDITIONS = ("true", "opposite", "random", "phase-shuffled", "noise", "flat", "none")
+_PER_PAIR = 2 * len(CONDITIONS)
 _GROUPED = "2x2"  # wording of rows that are asked for the groups alone
 
 
@@ -48,7 +49,7 @@ def plan(material: Material) -> pd.DataFrame:
     """Pairs, a third of `Settings.questions` over all conditions being about as many questions, and groups."""
     rng = material.rng(NAME)
     pairs = _pairs(material)
-    most = max(material.settings.questions // (2 * len(CONDITIONS)), 1)
+    most = max(material.settings.questions // _PER_PAIR, 1)
     if len(pairs) > most:
         pairs = [pairs[number] for number in sorted(rng.choice(len(pairs), most, replace=False))]
     rows = []
@@ -163,6 +164,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         pair_patients=true.pair_patients(),
         says_yes=None if np.isnan(true.yes).all() else true.yes,
         margin=material.settings.margin,
+        more=_more(material, len(true.rows) // 2),
     )
     values: dict[str, Any] = {
         "verdict": found,
@@ -177,6 +179,15 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     return SectionFigures(
         NAME, TITLE, sentences, [_table(values), _pair_table(values)], [_chart(values)], values, _headlines(values)
     )
+
+
+def _more(material: Material, asked: int) -> str:
+    """How the same records can be asked more; "" where all was asked."""
+    there = len(_pairs(material))
+    if asked >= there:
+        return ""
+    most = _PER_PAIR * there
+    return f"these records give {there:,} pairs of questions, and {asked:,} were put; --questions {most} puts all"
 
 
 def _headlines(values: dict[str, Any]) -> list[Headline]:
