@@ -23,11 +23,12 @@ vary alike, (sum of squares)^2 / sum of fourth powers of what each weighs, which
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from math import nan
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import beta, norm, t
 
@@ -99,27 +100,38 @@ def share_difference(
 ) -> Estimate:
     """Share of `right` minus that of `other`, answers to the same questions (paired); weights as for `share`.
 
+    p_value: one less the level at which the interval ends at 0, or 1e-12 where that is less.
     Source: both parts of the difference, where only one is right and where only the other is, have the interval of a
-    share; those of the difference follow from them and their correlation (Zou and Donner 2008; Newcombe 1998), so that
-    none or few that differ do not make it certain.
+        share; those of the difference follow from them and their correlation (Zou and Donner 2008; Newcombe 1998), so
+        that none or few that differ do not make it certain.
     """
     values, counted, groups = checked(right, patients, weights)
     difference = values - checked(other, patients, weights)[0]
     mean = mean_of(difference, counted)
     error = error_of(counted * (difference - mean), groups)
     found = _as_it_is(mean, error, groups.number, len(values), level, groups.effective)
-    gained, lost = (_share(np.maximum(part, 0), counted, groups, level) for part in (difference, -difference))
+    parts = [np.maximum(part, 0) for part in (difference, -difference)]
+    gained, lost = (_share(part, counted, groups, level) for part in parts)
     if np.isnan(gained.error + lost.error + found.low):
         return found
     product = gained.error * lost.error
-    tied = np.clip((gained.error**2 + lost.error**2 - error**2) / (2 * product), -1, 1) if product else 0.0
+    if product:
+        tied = float(np.clip((gained.error**2 + lost.error**2 - error**2) / (2 * product), -1, 1))
+    else:  # one of them is the same of all; where all differ, what is not gained is lost
+        tied = -1.0 if gained.value + lost.value == 1 else 0.0
 
     def distance(one: float, two: float) -> float:
         return float(np.sqrt(one**2 + two**2 - 2 * tied * one * two))
 
-    low = mean - distance(gained.value - gained.low, lost.high - lost.value)
-    high = mean + distance(gained.high - gained.value, lost.value - lost.low)
-    return replace(found, low=low, high=high)
+    def limits(level: float) -> tuple[float, float]:
+        up, down = (
+            _on_logit(one.value, one.error, one.patients, one.number, level, groups.effective) for one in (gained, lost)
+        )
+        low = mean - distance(up.value - up.low, down.high - down.value)
+        return low, mean + distance(up.high - up.value, down.value - down.low)
+
+    low, high = limits(level)
+    return replace(found, low=low, high=high, p_value=_p_of_limits(mean, limits))
 
 
 def difference_of_others(one: Estimate, two: Estimate) -> Estimate:
@@ -174,26 +186,23 @@ def predictive_value(
     """Share of `true` among those that are `called` so: PPV; of `~true` among `~called`: NPV.
 
     Args: called, true: of every question, not only of those called. weights: as for `share`.
-    Returns: NaN where nothing is called, or all are alike in `true`. How many are true is taken as given.
-    Source: variance by linearisation, which for questions of independent patients is that of Mercaldo, Lau and Zhou
-        2007. Where no wrong one (or no true one) is called, the limit is what the binomial limit of their rate gives.
+    Returns: NaN where nothing is called, or all are alike in `true`. How many are true is taken as given. p_value: NaN.
+    Source: its odds are those of `true`, times the share of calls among them over that among the others (Mercaldo, Lau
+        and Zhou 2007). Both shares have their intervals, and that of their ratio follows from them and their
+        correlation (Donner and Zou 2012), so that 0 or 1 of a handful is not certain.
     """
     labels, counted, groups = checked(true, patients, weights)
     says, labels = checked(called, patients, weights)[0] > 0, labels > 0
-    hit, all_called = float(counted[says & labels].sum()), float(counted[says].sum())
     if not says.any() or labels.all() or not labels.any():
         return Estimate(nan, nan, nan, nan, groups.number, len(says), nan, 0.5, level)
+    both, each = macro_share(np.asarray(called) > 0, np.asarray(true) > 0, patients, level, weights)
+    low, high = _ratio_limits(each[True], each[False], both)
+    odds = float(counted[labels].sum() / counted[~labels].sum())
+    all_called = float(counted[says].sum())
     value = mean_of(labels[says].astype(float), counted[says] / all_called)
-    if value in (0.0, 1.0):
-        missing = labels if not value else ~labels  # of these none was called, and some might have been
-        rate = 1 - ((1 - level) / 2) ** (1 / groups.among(missing))
-        most = rate * float(counted[missing].sum())
-        bound = hit / (hit + most) if value else most / (all_called + most)
-        low, high = (bound, 1.0) if value else (0.0, bound)
-        return Estimate(value, low, high, 0.0, groups.number, len(says), nan, 0.5, level)
-    added = centred(says * (labels - value), counted, labels, groups)
-    error = error_of(counted * added / all_called, groups)
-    return _on_logit(value, error, groups.number, len(says), level, groups.effective)
+    error = error_of(counted * centred(says * (labels - value), counted, labels, groups) / all_called, groups)
+    low, high = (1.0 if np.isinf(ratio) else float(odds * ratio / (1 + odds * ratio)) for ratio in (low, high))
+    return Estimate(value, low, high, error, groups.number, len(says), nan, 0.5, level)
 
 
 def auroc(
@@ -348,6 +357,33 @@ def _share(values: np.ndarray, counted: np.ndarray, groups: Groups, level: float
     mean = mean_of(values, counted)
     error = error_of(counted * (values - mean), groups)
     return _on_logit(mean, error, groups.number, len(values), level, groups.effective)
+
+
+def _p_of_limits(value: float, limits: Callable[[float], tuple[float, float]]) -> float:
+    """One less the level at which an interval around a difference ends at none."""
+
+    def beyond(log_p: float) -> float:
+        low, high = limits(-float(np.expm1(log_p)))
+        return low if value > 0 else -high
+
+    most, least = -_ROUNDING, float(np.log(_ROUNDING))
+    if abs(value) <= _ROUNDING or beyond(most) <= 0:
+        return 1.0
+    return float(np.exp(least if beyond(least) > 0 else brentq(beyond, least, most)))
+
+
+def _ratio_limits(one: Estimate, two: Estimate, mean: Estimate) -> tuple[float, float]:
+    """Limits of one over two, shares in different questions, whose correlation the error of their mean says."""
+    product = one.error * two.error
+    tied = np.clip((4 * mean.error**2 - one.error**2 - two.error**2) / (2 * product), -1, 1) if product else 0.0
+    a, b = one.value, two.value
+    most = a * b - tied * (a - one.low) * (two.high - b)
+    below, above = one.low * (2 * a - one.low), two.high * (2 * b - two.high)
+    low = below / (most + np.sqrt(most**2 - below * above)) if below else 0.0
+    most = a * b - tied * (one.high - a) * (b - two.low)
+    below, above = two.low * (2 * b - two.low), one.high * (2 * a - one.high)
+    high = (most + np.sqrt(most**2 - below * above)) / below if below else np.inf
+    return float(low), float(high)
 
 
 def _of_unseen_negatives(

@@ -111,7 +111,7 @@ def test_a_paired_difference_is_surer_than_two_shares() -> None:
     worse = right & (rng.random(300) < 0.9)
     found = share_difference(right, worse, patients)
     assert found.value == pytest.approx(right.mean() - worse.mean())
-    assert found.low > 0 and found.p_value < 0.01
+    assert found.low > 0 and found.p_value < 0.03
     assert share(right, patients).low < share(worse, patients).high  # side by side they say nothing
     same = share_difference(right, right, patients)
     limit = 1 - 0.025 ** (1 / 60)  # sixty patients of whom none differs
@@ -229,12 +229,45 @@ def test_a_predictive_value_is_that_of_the_case_control_formula() -> None:
     assert negative.value == pytest.approx(0.98 * 0.9 / (0.98 * 0.9 + 0.02 * 0.2))
     none_wrong = predictive_value(called & true, true, range(100), weights=weights)
     rate = 1 - 0.025 ** (1 / 50)  # so many of those without it may be called all the same
+    least = share(called[:50], range(50)).low
+    least = np.sqrt(least * (2 * 0.8 - least))  # Donner and Zou's limit of a ratio, the other share being 0
     assert none_wrong.value == 1 and none_wrong.high == 1
-    assert none_wrong.low == pytest.approx(0.02 * 0.8 / (0.02 * 0.8 + 0.98 * rate))
+    assert none_wrong.low == pytest.approx(0.02 * least / (0.02 * least + 0.98 * rate))
     none_right = predictive_value(called & ~true, true, range(100))
-    assert (none_right.value, none_right.low) == (0, 0) and none_right.high == pytest.approx(rate / (rate + 0.1))
+    least = share(called[50:], range(50)).low
+    least = np.sqrt(least * (2 * 0.1 - least))
+    assert (none_right.value, none_right.low) == (0, 0) and none_right.high == pytest.approx(rate / (rate + least))
     assert np.isnan(predictive_value(np.zeros(100), true, range(100)).value)
     assert np.isnan(predictive_value(called, np.ones(100), range(100)).value)
+
+
+def test_a_predictive_value_of_a_handful_is_not_certain() -> None:
+    """Two patients say what is right of whom; a hundred others are as sure as anybody."""
+    rare = np.array([0.02 / 2] * 2 + [0.98 / 200] * 200)
+    true, called = np.arange(202) < 2, np.arange(202) % 2 == 0
+    found = predictive_value(called & ~true, true, range(202), weights=rare)
+    assert found.value == 0 and found.high > 0.02  # of .02 one half are called
+    half = predictive_value(called, true, range(202), weights=rare)
+    assert half.value == pytest.approx(0.02) and half.high - half.low > 0.01
+    alone = predictive_value(called, np.arange(202) < 1, range(202))
+    assert alone.low < alone.value / 20  # the one patient who has it, and is called, might be one of forty
+    apart = predictive_value(called[:20], true[:20], range(20))
+    alike = predictive_value(called[:20], true[:20], [0, 1, *range(18)])  # the same patients have it and do not
+    assert apart.value == alike.value and (apart.low, apart.high) != (alike.low, alike.high)
+
+
+def test_p_values_and_intervals_of_a_difference_agree() -> None:
+    """A difference of which 95 % says that it may be none has a p-value of 5 % and more."""
+    rng = np.random.default_rng(3)
+    for patients, gained, lost in itertools.product((8, 30, 200), (0.0, 0.05, 0.2, 0.5), (0.0, 0.03, 0.2)):
+        drawn = rng.random(2 * patients)
+        right, other = drawn < gained, (drawn >= gained) & (drawn < gained + lost)
+        found = share_difference(right, other, np.arange(2 * patients) // 2)
+        assert (found.p_value < 0.05) == (found.low > 0 or found.high < 0)
+        if found.value:
+            at_p = share_difference(right, other, np.arange(2 * patients) // 2, level=1 - found.p_value)
+            nearest = at_p.low if found.value > 0 else at_p.high
+            assert found.p_value in (1.0, pytest.approx(1e-12)) or abs(nearest) < 1e-6
 
 
 def test_average_precision_is_scikit_learn_s() -> None:
@@ -548,7 +581,9 @@ def test_the_same_of_every_patient_is_not_certain(each: list[bool]) -> None:
         if number == 40:
             assert found.high - found.low > binomial.high - binomial.low
         gain = share_difference(each * number, [False] * len(patients), patients)
-        assert gain.low < gain.value < gain.high and gain.p_value == pytest.approx(2 * 0.5**number)
+        assert gain.low < gain.value < gain.high and 2 * 0.5**number * 0.9 < gain.p_value < 1
+        every = share_difference([True] * number, [False] * number, range(number))
+        assert every.p_value == pytest.approx(max(2 * 0.5**number, 1e-12))  # the sign test's
     exact = share([True, False] * 10, [str(row // 2) for row in range(20)])
     assert (exact.low, exact.high) == pytest.approx(tuple(binomtest(5, 10).proportion_ci(method="exact")))
     assert exact.p_value == pytest.approx(1.0)
