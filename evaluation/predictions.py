@@ -12,7 +12,7 @@ rows with the columns of `PLANNED`; `answered` adds those of `ANSWERED`.
 | question_id, template, attribute, type, question | as of `build_questions` |
 | record_ids | the records that the expected answers are about |
 | shown_ids, change | the records that were shown instead or also, in this order, and what was done to them |
-| patients | whose ECGs are shown or asked about: what intervals are clustered by |
+| patients | whose ECGs are asked about, or shown and not drawn at random: what intervals are clustered by |
 | expected | right answers, sorted, lower case; null where there is no right one |
 | candidates, prompt | as of `Asked` |
 | finding | canonical finding that a yes-or-no question is about, or null |

@@ -44,6 +44,11 @@ def _first(found: Reliance, more: str) -> str:
         return f"It reads the ECG: {figures}."
     if found.outcome == DOES_NOT_READ and found.wrong_way:
         return f"It does not read the ECG, it takes it the wrong way round: {figures}."
+    if found.outcome == DOES_NOT_READ and _certain(found):
+        return (
+            f"It hardly reads the ECG: {figures}; certainly something, as of a model that reads a few findings, but "
+            f"{100 * found.margin:g} points and less are of no use."
+        )
     if found.outcome == DOES_NOT_READ:
         return f"It does not read the ECG: {figures}; {100 * found.margin:g} points and less are of no use."
     if more:
@@ -52,6 +57,11 @@ def _first(found: Reliance, more: str) -> str:
         f"Too few records to say whether it reads the ECG: {figures}; about {found.patients_needed:,} patients would "
         f"do, and these are {gain.patients:,}."
     )
+
+
+def _certain(found: Reliance) -> bool:
+    """Whether all gains that decide are above 0, however small."""
+    return all(gain.low > 0 for gain in (found.gains[found.against], found.pair_gain) if gain is not None)
 
 
 def _second(found: Reliance) -> str:

@@ -4,12 +4,15 @@ Asks: yes-or-no questions about one record, in pairs with the same words, one to
 groups, two questions about two records with opposite answers; the pairs under all `CONDITIONS`. Says: accuracy, P(yes)
 and share of yes under each, and the verdict by the rule of the module `reliance`. Decided here: right is what is right
 of the true record, so that without it accuracy falls to one half; the opposite ECG is that of the pair's other
-question.
+question; random patients' ECGs are those of `DRAWN` patients, of which the mean counts, for the gain over one alone
+depends on who was drawn. They are no clusters of an interval: whether yes is the right answer has nothing to do with
+who was drawn, so that questions are not right together for having drawn the same.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,19 +31,17 @@ from ..tallies import (
     left_out,
     missing_sentence,
     patients_of,
-    read,
-    right_difference,
-    right_share,
     said,
     says_yes,
     sentence,
-    share_of,
     wants_yes,
 )
 from ..verdict import verdict
 
 NAME, TITLE = "reliance", "Does the answer come from the ECG?"
 CONDITIONS = ("true", "opposite", "random", "phase-shuffled", "noise", "flat", "none")
+DRAWN = 5
+"""Random patients whose ECGs are shown with each question."""
 _PER_PAIR = 2 * len(CONDITIONS)
 _GROUPED = "2x2"  # wording of rows that are asked for the groups alone
 
@@ -55,8 +56,10 @@ def plan(material: Material) -> pd.DataFrame:
     rows = []
     for number, pair in enumerate(pairs):
         for own, other in (pair, pair[::-1]):
-            for condition in CONDITIONS:
-                rows.append(_row(material, own, other, condition, f"pair {number}", rng))
+            rows += [_row(material, own, other, condition, f"pair {number}") for condition in CONDITIONS[:2]]
+            for record_id in others_than(material, own["ecg_ids"][0], DRAWN, rng):
+                rows.append(_row(material, own, other, "random", f"pair {number}", record_id))
+            rows += [_row(material, own, other, condition, f"pair {number}") for condition in CONDITIONS[3:]]
     return planned(rows + _groups(material, most // 2, rng))
 
 
@@ -75,17 +78,11 @@ def _pairs(material: Material) -> list[tuple[dict, dict]]:
 
 
 def _row(
-    material: Material, own: dict, other: dict, condition: str, group: str, rng: np.random.Generator
+    material: Material, own: dict, other: dict, condition: str, group: str, drawn: str | None = None
 ) -> dict[str, Any]:
-    shown, change = list(own["ecg_ids"]), ""
-    if condition == "opposite":
-        shown = list(other["ecg_ids"])
-    elif condition == "random":
-        shown = [another(material, shown[0], rng)]
-    elif condition == "none":
-        shown = []
-    elif condition != "true":
-        change = condition
+    """drawn: the random patient's record."""
+    shown = {"opposite": list(other["ecg_ids"]), "random": [drawn], "none": []}.get(condition, list(own["ecg_ids"]))
+    change = "" if condition in ("true", "opposite", "random", "none") else condition
     return {
         "section": NAME,
         "condition": condition,
@@ -98,22 +95,28 @@ def _row(
         "record_ids": own["ecg_ids"],
         "shown_ids": shown,
         "change": change,
-        "patients": material.patients([*own["ecg_ids"], *shown]),
+        "patients": material.patients([*own["ecg_ids"], *([] if condition == "random" else shown)]),
         "expected": own["answers"],
         "candidates": list(YES_NO),
         "finding": material.finding_of(own),
     }
 
 
-def another(material: Material, record_id: str, rng: np.random.Generator) -> str:
-    """A record of another patient, drawn from all. Raises: ECGError where there is no other patient."""
-    records, own = list(material.about), material.patient(record_id)
+def others_than(material: Material, record_id: str, number: int, rng: np.random.Generator) -> list[str]:
+    """Records of so many other patients, one each, drawn from all records; of all others where there are fewer.
+
+    Raises: ECGError where there is no other patient.
+    """
+    taken, found, records = {material.patient(record_id)}, [], list(material.about)
     if len(set(material.all_patients)) < 2:
         raise ECGError("all records are of one patient; a random patient's ECG needs another.")
-    while True:
-        drawn = records[int(rng.integers(len(records)))]
-        if material.patient(drawn) != own:
-            return drawn
+    for place in rng.permutation(len(records)):
+        if material.all_patients[place] not in taken:
+            taken.add(material.all_patients[place])
+            found.append(records[place])
+        if len(found) == number:
+            break
+    return found
 
 
 def _groups(material: Material, number: int, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -159,7 +162,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         true.right,
         true.patients,
         {name: one.right for name, one in others.items()},
-        {name: one.patients for name, one in others.items()},
+        {name: one.patients for name, one in others.items() if name != "random"},
         pairs=true.right.reshape(-1, 2),
         pair_patients=true.pair_patients(),
         says_yes=None if np.isnan(true.yes).all() else true.yes,
@@ -212,16 +215,20 @@ def _without_the_ecg(conditions: dict[str, dict[str, Any]]) -> list[str]:
 
 
 class _Condition:
-    """Answers under one condition, by group and expected answer, so that conditions stand row by row.
+    """Answers under one condition, by group and expected answer, so that conditions stand question by question.
 
-    right: 1, 0, or NaN where there is no answer. yes: the same of a yes, NaN where it is neither yes nor no."""
+    right: share of right answers of each question, over the ECGs that it was asked with; NaN where there is no answer.
+    yes: the same of a yes, NaN where it is neither yes nor no. place: which question each row asks.
+    """
 
     def __init__(self, rows: pd.DataFrame):
-        rows = rows.assign(wanted=wants_yes(rows))
-        rows["of_pair"] = rows["group"] + rows["wanted"].map({True: ", yes", False: ", no"})
-        self.rows = rows.sort_values(["group", "wanted"], kind="stable")
-        self.right = np.where(said(self.rows), is_right(self.rows), np.nan)
-        self.patients, self.yes = patients_of(self.rows), says_yes(self.rows).to_numpy()
+        rows = rows.assign(wanted=wants_yes(rows), right_or_not=np.where(said(rows), is_right(rows), np.nan))
+        rows = rows.assign(yes=says_yes(rows)).sort_values(["group", "wanted"], kind="stable")
+        questions = rows.groupby(["group", "wanted"], sort=False)
+        # Pairs of rows: with the first random patients, with the second, and so on.
+        self.rows = rows.assign(group=rows["group"] + " " + questions.cumcount().astype(str))
+        self.right, self.yes = (questions[name].mean().to_numpy() for name in ("right_or_not", "yes"))
+        self.place, self.patients = questions.ngroup().to_numpy(), patients_of(questions.head(1))
 
     def both_right(self) -> intervals.Estimate | None:
         """Share of the pairs with an answer to both questions of which both are right."""
@@ -231,11 +238,11 @@ class _Condition:
         return [sorted({*one, *two}) for one, two in zip(self.patients[::2], self.patients[1::2], strict=True)]
 
     def values(self, true: _Condition) -> dict[str, Any]:
-        counts, own = left_out(self.rows), read(self.rows)
+        counts = left_out(self.rows)
         return {
-            "accuracy": right_share(self.rows),
-            "true_less_this": None if self is true else right_difference(true.rows, self.rows, key="of_pair"),
-            "yes": share_of(own, says_yes(own)),
+            "accuracy": _mean(self.right, self.patients),
+            "true_less_this": None if self is true else self._less(true),
+            "yes": _mean(self.yes, self.patients),
             "p_yes_moves": None if self is true else self._moves(true),
             "refused": counts["refused"],
             "unreadable": counts["unread"],
@@ -243,12 +250,26 @@ class _Condition:
             "questions": counts["asked"],
         }
 
+    def _less(self, true: _Condition) -> intervals.Estimate | None:
+        """Right with the true ECG less right with this, of the questions that have an answer in both."""
+        known = np.flatnonzero(~np.isnan(true.right + self.right))
+        both = self._whose(true, known)
+        return intervals.share_difference(true.right[known], self.right[known], both) if len(known) else None
+
     def _moves(self, true: _Condition) -> intervals.Estimate | None:
         """Mean of how far P(yes) is from that with the true ECG."""
-        moved = np.abs(true.rows["p_yes"].to_numpy(float) - self.rows["p_yes"].to_numpy(float))
-        known = np.flatnonzero(~np.isnan(moved))
-        both = [(*true.patients[row], *self.patients[row]) for row in known]
-        return intervals.share(moved[known], both) if len(known) else None
+        stated = true.rows["p_yes"].to_numpy(float)[self.place]
+        moved = (self.rows["p_yes"] - stated).abs().groupby(self.place).mean().to_numpy(float)
+        return _mean(moved, self._whose(true, range(len(moved))))
+
+    def _whose(self, true: _Condition, rows: Sequence[int]) -> list[tuple[str, ...]]:
+        return [tuple(dict.fromkeys((*true.patients[row], *self.patients[row]))) for row in rows]
+
+
+def _mean(values: np.ndarray, patients: Sequence[tuple[str, ...]]) -> intervals.Estimate | None:
+    """Over the questions of which something is known."""
+    known = np.flatnonzero(~np.isnan(values))
+    return intervals.share(values[known], [patients[row] for row in known]) if len(known) else None
 
 
 def _all_right(rows: pd.DataFrame) -> intervals.Estimate | None:
@@ -265,8 +286,9 @@ def _table(values: dict[str, Any]) -> Table:
     keys = ("accuracy", "true_less_this", "yes", "p_yes_moves", "refused", "silent", "questions")
     rows = [(_SHOWN[name], *(one[key] for key in keys)) for name, one in values["conditions"].items()]
     return Table("The same questions with the true ECG, another, and none", head, rows,
-                 "Half of the questions are to be answered yes of the true ECG. Refused: by the tool, as no ECG; what "
-                 "the model says all the same is counted. Without any answer a question is left out.")  # fmt: skip
+                 "Half of the questions are to be answered yes of the true ECG. Each is put with the ECGs of "
+                 f"{DRAWN} random patients, and the mean of these counts. Refused: by the tool, as no ECG; what the "
+                 "model says all the same is counted. Without any answer a question is left out.")  # fmt: skip
 
 
 def _pair_table(values: dict[str, Any]) -> Table:

@@ -20,6 +20,10 @@ def test_two_sentences_say_what_was_found() -> None:
     blind = verdict(half, number.tolist(), {"random": half}, says_yes=np.ones(400))
     assert blind.outcome == "does not read" and blind.sentences[0].endswith("5 points and less are of no use.")
     assert blind.sentences[1].endswith("where yes is true in 50.0 %, biased towards yes.")
+    little = verdict(half | (np.arange(400) % 40 == 1), number.tolist(), {"random": half})
+    assert little.outcome == "does not read" and little.sentences[0].startswith(
+        "It hardly reads the ECG: right in 52.5"
+    )
     few = verdict(half[:9], list(range(9)), {"random": half[:9]})
     assert few.outcome == "too few records" and f"about {few.patients_needed:,} patients would do" in few.sentences[0]
     reverse = verdict(~most, number.tolist(), {"random": half})
