@@ -3,8 +3,10 @@
 In: rows of yes or no about findings of one record. Out: the probability of yes that a regression gives which saw other
 patients alone; null for other rows, for findings that too few patients show or lack, and for records without features.
 Decided here: features are standardised by those of training, strength of regularisation is fixed (C 0.1), records are
-those that are asked about, five folds; labels are the corpus' (`material.labels`), so that a finding is learned from
-every record that decides it, and not only from those that were drawn for a question about it.
+those that are asked about, five folds. Each fold's frequency of a finding gives way to that of all records: of a rare
+one it differs between folds, and records would be ranked by their fold, those with the finding last. Labels are the
+corpus' (`material.labels`), so that a finding is learned from every record that decides it, and not only from those
+that were drawn for a question about it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from ...training.classification import LinearProbe
 from ..material import Material
@@ -30,7 +32,8 @@ _ABOUT_ONE = ("verify-finding", "verify-normal", "verify-group", "verify-abnorma
 Features = Callable[[Material, list[str]], np.ndarray]
 Answers = Callable[[pd.DataFrame, Material], pd.DataFrame]
 
-_KNOWN: WeakKeyDictionary[Material, dict] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Callable, WeakKeyDictionary[Material, dict]] = WeakKeyDictionary()
+"""Encoder -> material -> record id -> what it gave. Materials of two models are equal, but for their encoders."""
 
 
 def of_measurements(material: Material, record_ids: list[str]) -> np.ndarray:
@@ -45,11 +48,12 @@ def of_encoder(name: str) -> Features:
     def features(material: Material, record_ids: list[str]) -> np.ndarray:
         if name not in material.encoders:
             return np.full((len(record_ids), 1), np.nan)  # nothing is answered
-        known = _KNOWN.setdefault(material, {}).setdefault(name, {})
+        encoder = material.encoders[name]
+        known = _KNOWN.setdefault(encoder, WeakKeyDictionary()).setdefault(material, {})
         new = [record_id for record_id in record_ids if record_id not in known]
         for start in range(0, len(new), 256):  # so that few records are in memory together
             part = new[start : start + 256]
-            vectors = material.encoders[name]([material.ecgs[ShownECG(record_id)] for record_id in part])
+            vectors = encoder([material.ecgs[ShownECG(record_id)] for record_id in part])
             known |= dict(zip(part, vectors, strict=True))
         return np.stack([known[record_id] for record_id in record_ids])
 
@@ -107,8 +111,14 @@ def _out_of_fold(features: np.ndarray, record_ids: list[str], material: Material
         train, test = seen[usable[seen]], asked[usable[asked]]
         if len(train) and len(test):
             probe = LinearProbe(STRENGTH).fit(features[train], targets[train])
-            found[test] = expit(probe.logits(features[test]))
+            shift = _log_odds(targets[usable]) - _log_odds(targets[train])
+            found[test] = expit(probe.logits(features[test]) + shift)
     return dict(zip(names, found.T, strict=True))
+
+
+def _log_odds(targets: np.ndarray) -> np.ndarray:
+    """Of each finding, [findings]; as `LinearProbe` has them where all that is known is alike."""
+    return logit(np.clip(np.nanmean(targets, axis=0), 1e-3, 1 - 1e-3))
 
 
 ON_MEASUREMENTS, ON_ENCODER = regression(of_measurements), regression(of_encoder(TRAINED))

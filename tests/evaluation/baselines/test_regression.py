@@ -86,6 +86,13 @@ def test_a_patient_is_never_learned_from_for_itself(material: Material) -> None:
     assert roc_auc_score(positive, ON_ENCODER(rows, own)["p_yes"]) <= 0.6
 
 
+def test_records_are_not_ranked_by_their_fold(material: Material) -> None:
+    """Features that say nothing rank nobody, however often each fold's others show the finding."""
+    own = with_encoders(material, **{TRAINED: lambda records: np.ones((len(records), 2))})
+    found = ON_ENCODER(rows_of(own, FINDING), own)["p_yes"]
+    assert np.ptp(found) < 1e-3
+
+
 def test_rare_findings_refused_records_and_other_questions_are_not_answered(material: Material) -> None:
     ids = list(material.about)
 
