@@ -124,9 +124,7 @@ def share_difference(
         return float(np.sqrt(one**2 + two**2 - 2 * tied * one * two))
 
     def limits(level: float) -> tuple[float, float]:
-        up, down = (
-            _on_logit(one.value, one.error, one.patients, one.number, level, groups.effective) for one in (gained, lost)
-        )
+        up, down = (_again(one, groups.effective, level) for one in (gained, lost))
         low = mean - distance(up.value - up.low, down.high - down.value)
         return low, mean + distance(up.high - up.value, down.value - down.low)
 
@@ -186,7 +184,8 @@ def predictive_value(
     """Share of `true` among those that are `called` so: PPV; of `~true` among `~called`: NPV.
 
     Args: called, true: of every question, not only of those called. weights: as for `share`.
-    Returns: NaN where nothing is called, or all are alike in `true`. How many are true is taken as given. p_value: NaN.
+    Returns: NaN where nothing is called, or all are alike in `true`; p_value is NaN. How many are true is taken as
+        given.
     Source: its odds are those of `true`, times the share of calls among them over that among the others (Mercaldo, Lau
         and Zhou 2007). Both shares have their intervals, and that of their ratio follows from them and their
         correlation (Donner and Zou 2012), so that 0 or 1 of a handful is not certain.
@@ -357,6 +356,11 @@ def _share(values: np.ndarray, counted: np.ndarray, groups: Groups, level: float
     mean = mean_of(values, counted)
     error = error_of(counted * (values - mean), groups)
     return _on_logit(mean, error, groups.number, len(values), level, groups.effective)
+
+
+def _again(one: Estimate, effective: float, level: float) -> Estimate:
+    """A share with its interval at another level."""
+    return _on_logit(one.value, one.error, one.patients, one.number, level, effective)
 
 
 def _p_of_limits(value: float, limits: Callable[[float], tuple[float, float]]) -> float:

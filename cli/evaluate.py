@@ -211,8 +211,8 @@ def _corpus(given: str) -> Dataset:
         path = Path(given)
         if path.is_dir() and not (path / "dataset_info.json").exists() and not list(path.glob("*.parquet")):
             raise ECGError(
-                f"{given} is no corpus of `ecgllm prepare`; of a public corpus as it was unpacked say which it is, "
-                f"such as ptbxl={given}. Known are {', '.join(name for name in CORPORA if name != 'simulation')}."
+                f"{given} is no corpus of `ecgllm prepare`; of a public corpus as it was unpacked say whose it is, "
+                f"SOURCE={given}, with one of {', '.join(name for name in CORPORA if name != 'simulation')}."
             )
         return load_corpus(path)
     if source not in CORPORA:

@@ -33,7 +33,7 @@ def markdown(sections: list[SectionFigures], about: About) -> str:
         for table in section.tables:
             blocks += _table(table, "###", folded=True)
     if about.command.strip():
-        blocks.append(f"Made again by\n\n```sh\n{without_folders(about.command)}\n```")
+        blocks.append(f"Made again by{_shortened(about.command)}\n\n```sh\n{without_folders(about.command)}\n```")
     return _joined(blocks)
 
 
@@ -54,7 +54,7 @@ def card_section(sections: list[SectionFigures], about: About, report: str) -> s
     ]
     blocks += ["### In a sentence each", "\n".join(said)] if said else []
     if about.command.strip():
-        blocks.append(f"Made again by `{without_folders(about.command)}`")
+        blocks.append(f"Made again by{_shortened(about.command)} `{without_folders(about.command)}`")
     return _joined([*blocks, END])
 
 
@@ -73,6 +73,11 @@ def paragraph(text: Any) -> str:
 def without_folders(command: str) -> str:
     """A command line on one line, paths that only this machine has by their last part."""
     return re.sub(r"(?:(?<=[\s='\"])|^)(?:/|~|\.\./)(?:[^\s'\"]*/)?(?=[^\s'\"/])", "", " ".join(command.split()))
+
+
+def _shortened(command: str) -> str:
+    """That a command line stands here without folders, where it does."""
+    return "" if without_folders(command) == " ".join(command.split()) else " (folders left out)"
 
 
 def _opening(about: About, level: str) -> list[str]:

@@ -76,6 +76,7 @@ def _of_one(rows: pd.DataFrame, material: Material) -> dict[str, Any]:
         "auroc": auroc,
         "average_precision": precision,
         "counts": counts,
+        "twins": _twins(scored[scored["attribute"].isin(kept)]),
         "at_one_half": {name: _operating_point(own) for name, own in answered.groupby("attribute", sort=True)},
         "pooled": _operating_point(answered),
         "not_scored": len(rows) - len(scored),
@@ -92,6 +93,20 @@ def _macro(scored: pd.DataFrame) -> intervals.Estimate:
     patient = dict(zip(records, scored["patients"].map(lambda one: one[0]), strict=True))
     people = [patient[record] for record in scores.index]
     return intervals.macro_auroc(scores.to_numpy(), targets.to_numpy(), people)[0]
+
+
+def _twins(scored: pd.DataFrame) -> list[list[str]]:
+    """Findings that hold of the very same records here, and count twice in the mean."""
+    alike: dict[tuple, list[str]] = {}
+    for name, own in scored.groupby("attribute", sort=True):
+        records = own["record_ids"].map(lambda one: one[0])
+        alike.setdefault(tuple(sorted(zip(records, wants_yes(own).tolist(), strict=True))), []).append(name)
+    return [names for names in alike.values() if len(names) > 1]
+
+
+def _twins_sentence(twins: list[list[str]]) -> str:
+    said = "; ".join(" and ".join(names) for names in twins)
+    return f"Held by the very same records, and counted each: {said}." if said else ""
 
 
 def _operating_point(rows: pd.DataFrame) -> dict[str, intervals.Estimate | None]:
@@ -172,6 +187,7 @@ def _table(found: dict[str, dict[str, Any]]) -> Table:
     note = f"Others' means are over the findings that they score ({', '.join(several)})." if several else ""
     if any(by.startswith("fitted") for by in others):
         note += " What is called fitted was fitted on these records' own labels, in folds by patient."
+    note = " ".join(part for part in (note, _twins_sentence(model["twins"])) if part)
     return Table("AUROC of P(yes), a finding", head, rows, note)
 
 

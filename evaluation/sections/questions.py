@@ -18,7 +18,19 @@ from ..figures import Cell, Headline, SectionFigures, Table
 from ..figures_in_words import percent
 from ..material import Material
 from ..predictions import YES_NO, planned
-from ..tallies import MODEL, best_baseline, by_whom, is_right, left_out, missing_sentence, said, share_of
+from ..tallies import (
+    AGAINST,
+    FITTED,
+    MODEL,
+    best_baseline,
+    by_whom,
+    is_right,
+    left_out,
+    missing_sentence,
+    patients_of,
+    said,
+    share_of,
+)
 
 NAME, TITLE = "questions", "Questions with the true ECG"
 SHOWN, MOST, _FEW = 20, 15, 5
@@ -27,7 +39,7 @@ SHOWN, MOST, _FEW = 20, 15, 5
 
 _TYPES = (
     "Verify: answered by yes or no; choose: by one of two findings; query: in words; comparison: about two ECGs, "
-    "irrelevant: of different patients. Baselines are over the questions that they answer."
+    "irrelevant: of different patients."
 )
 
 
@@ -60,8 +72,10 @@ def plan(material: Material) -> pd.DataFrame:
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     model = answered[answered["by"] == "model"]
-    tables = [_by(answered, "type", "Exact match by type of question", _TYPES)]
-    values: dict[str, Any] = {"by_type": _shares(model, "type")}
+    compared = _compared(answered)
+    tables = [_beside(compared)] if compared else []
+    tables.append(_by(answered, "type", "Exact match by type of question", _TYPES))
+    values: dict[str, Any] = {"by_type": _shares(model, "type"), "beside": compared}
     means = [one.value for one in values["by_type"].values()]
     values["exact_match"] = share_right(model)
     values["macro_over_types"] = float(np.mean(means)) if means else None
@@ -114,15 +128,44 @@ def _shares(rows: pd.DataFrame, column: str) -> dict[str, intervals.Estimate]:
     return {str(name): share_right(own) for name, own in rows.groupby(column, sort=True)}
 
 
+def _compared(answered: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Baseline -> both shares of right answers over the questions that it answers, and their difference (paired)."""
+    model, found = answered[answered["by"] == MODEL], {}
+    for by, rows in by_whom(answered).items():
+        its = _answered(rows).set_index("question_id")
+        own = model[model["question_id"].isin(its.index)]
+        if by in (MODEL, AGAINST) or own.empty:
+            continue
+        its = its.loc[own["question_id"]]
+        less = intervals.share_difference(is_right(own), is_right(its), patients_of(own))
+        found[by] = {"model": share_right(own), "its": share_right(its), "difference": less}
+    adjusted = intervals.holm([one["difference"].p_value for one in found.values()])
+    return {by: one | {"p_adjusted": float(p)} for (by, one), p in zip(found.items(), adjusted, strict=True)}
+
+
+def _beside(compared: dict[str, dict[str, Any]]) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (by, one["model"].number, one["model"], one["its"], one["difference"], one["p_adjusted"])
+        for by, one in compared.items()
+    ]
+    columns = ("held against", "questions", "right: this model", "right: it", "this model less it", "p (Holm)")
+    note = "Over the questions that it answers, of all types; an answer of the model that cannot be read is wrong."
+    return Table("This model and each baseline, over the same questions", columns, rows, note)
+
+
 def _by(answered: pd.DataFrame, column: str, title: str, note: str = "") -> Table:
-    """The model's share of right answers beside those of the baselines, for what they answer."""
-    others = [name for name in answered["by"].unique() if name != "model"]
+    """The model's share of right answers beside those of the baselines that are not fitted to records, for what they
+    answer, and how many that is."""
+    others = [by for by in by_whom(answered) if by not in (MODEL, AGAINST) and not by.startswith(FITTED)]
+    parts = {name: _answered(answered[answered["by"] == name]) for name in others}
+    few = [name for name in others if len(parts[name]) < (answered["by"] == MODEL).sum()]
     rows: list[tuple[Cell, ...]] = []
-    for name, own in answered.groupby(column, sort=True):
-        model = own[own["by"] == "model"]
-        cells = [share_right(_answered(own[own["by"] == other])) for other in others]
+    for name, model in answered[answered["by"] == MODEL].groupby(column, sort=True):
+        own = {other: rows_of[rows_of[column] == name] for other, rows_of in parts.items()}
+        cells = [cell for other in others for cell in (share_right(own[other]), len(own[other]))[: 1 + (other in few)]]
         rows.append((str(name), share_right(model), len(model), *cells))
-    return Table(title, (column, "right", "questions", *others), rows, note)
+    heads = [head for other in others for head in (other, f"questions of {other}")[: 1 + (other in few)]]
+    return Table(title, (column, "right", "questions", *heads), rows, note)
 
 
 def _mistaken(model: pd.DataFrame) -> list[tuple[str, str, int]]:

@@ -189,7 +189,7 @@ def _sentences(by: str, rows: pd.DataFrame, found: dict[str, Any]) -> list[str]:
     for family in dict.fromkeys(fault.family for fault in FAULTS.values() if fault.severity is not None):
         first = begins_to_refuse(found, family)
         if first["any"] is not None:
-            half = "never half of them" if first["half"] is None else f"half of them at {first['half']}"
+            half = "never half of them" if first["half"] is None else f"half of them and more from {first['half']} on"
             starts.append(f"{family} from {first['any']} on ({half})")
     begins = f"begins to refuse under {'; '.join(starts)}" if starts else "refuses under no fault by its level"
     if found[TRUE]["refused"] < found[TRUE]["asked"]:

@@ -55,7 +55,9 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         "refused": counts["refused"],
         "silent": counts["silent"],
     }
-    tables, charts = [_table(found)], []
+    tables, charts = [_table(found, SAMPLED)], []
+    if any(NATURAL in both for both in found.values()):
+        tables.append(_table(found, NATURAL))
     scored = model[model["p_yes"].notna()]
     if len(scored):
         values["calibration"] = _calibrated(scored, material)
@@ -104,17 +106,37 @@ def _selective(model: pd.DataFrame) -> Selective:
     return selective(sure, (p_yes > 0.5) == wants_yes(model), patients_of(model), answered)
 
 
-def _table(found: dict[str, dict[str, YesNo]]) -> Table:
-    head = ("who", "frequency of yes", "yes is true of", "right", "balanced", "sensitivity", "specificity",
-            "a yes is right", "a no is right", "says yes", "AUROC within a question")  # fmt: skip
-    keys = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "says_yes", "auroc")
+_SHOWN = {
+    SAMPLED: ("accuracy", "sensitivity", "specificity", "ppv", "says_yes", "auroc"),
+    NATURAL: ("accuracy", "ppv", "npv", "says_yes"),
+}
+_HEADS = {
+    "accuracy": "right",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ppv": "a yes is right",
+    "npv": "a no is right",
+    "says_yes": "says yes",
+    "auroc": "AUROC within a question",
+}
+
+
+def _table(found: dict[str, dict[str, YesNo]], frequency: str) -> Table:
+    """Who answers, how many questions, and what it is worth at one frequency; the rest is in metrics.json."""
+    keys = _SHOWN[frequency]
     rows: list[tuple[Cell, ...]] = [
-        (by, frequency, one.expected, *(getattr(one, key) for key in keys))
+        (
+            by,
+            both[frequency].accuracy.number,
+            both[frequency].expected,
+            *(getattr(both[frequency], key) for key in keys),
+        )
         for by, both in found.items()
-        for frequency, one in both.items()
+        if frequency in both
     ]
-    return Table("Yes and no at both frequencies", head, rows,
-                 "Baselines are over the questions that they answer.")  # fmt: skip
+    head = ("who", "questions", "yes is true of", *(_HEADS[key] for key in keys))
+    note = "Baselines are over the questions that they answer; more figures are in metrics.json."
+    return Table(f"Yes and no, {frequency}", head, rows, note)
 
 
 def _calibration_table(found: dict[str, Calibration]) -> Table:
@@ -194,6 +216,7 @@ def _sentences(found: dict[str, dict[str, YesNo]], calibrated: dict[str, Calibra
     ]
     if NATURAL in own and own[NATURAL].left_out:
         said.append(
-            f"The natural frequency of {own[NATURAL].left_out:,} questions is not known; they are left out there."
+            f"{own[NATURAL].left_out:,} questions are left out there, as it is not known how frequent a yes is: those "
+            "about two ECGs, leads or measurements, and those that were asked of a yes alone or of a no alone."
         )
     return said
