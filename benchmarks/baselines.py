@@ -29,6 +29,7 @@ from ecgllm.evaluation.finding_questions import finding_row
 from ecgllm.evaluation.material import Material, Settings
 from ecgllm.evaluation.models import model_of
 from ecgllm.evaluation.predictions import planned
+from ecgllm.evaluation.tallies import says_yes, wants_yes
 from ecgllm.intervals import auroc, macro_auroc
 
 
@@ -50,8 +51,7 @@ def figures(baseline: Baseline, rows: pd.DataFrame, material: Material) -> dict[
     found = {}
     for name, own in rows.groupby("finding", sort=False):
         told = own[own["p_yes"].notna()]
-        positive = np.array([expected == ["yes"] for expected in told["expected"]], dtype=bool)
-        yes = np.array([given == ["yes"] for given in told["answers"]], dtype=bool)
+        positive, yes = wants_yes(told), says_yes(told).eq(1).to_numpy()
         if min(positive.sum(), (~positive).sum()) < material.settings.least:
             continue
         one = auroc(told["p_yes"].to_numpy(), positive, [names[0] for names in told["patients"]])

@@ -24,8 +24,8 @@ FITTED = "fitted"
 
 
 def by_whom(answered: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Whose answers -> rows, the model's first."""
-    names = sorted(answered["by"].unique(), key=lambda name: (name != MODEL, name))
+    """Whose answers -> rows, the model's first, those of what was fitted to these records last."""
+    names = sorted(answered["by"].unique(), key=lambda name: (name != MODEL, name.startswith(FITTED), name))
     return {name: answered[answered["by"] == name] for name in names}
 
 

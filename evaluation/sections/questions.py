@@ -149,7 +149,10 @@ def _beside(compared: dict[str, dict[str, Any]]) -> Table:
         for by, one in compared.items()
     ]
     columns = ("held against", "questions", "right: this model", "right: it", "this model less it", "p (Holm)")
-    note = "Over the questions that it answers, of all types; an answer of the model that cannot be read is wrong."
+    note = (
+        "Over the questions that it answers, of all types; an answer of the model that cannot be read is wrong. What "
+        "is called fitted learned from these records' own labels, in folds by patient."
+    )
     return Table("This model and each baseline, over the same questions", columns, rows, note)
 
 

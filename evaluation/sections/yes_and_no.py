@@ -124,17 +124,11 @@ _HEADS = {
 def _table(found: dict[str, dict[str, YesNo]], frequency: str) -> Table:
     """Who answers, how many questions, and what it is worth at one frequency; the rest is in metrics.json."""
     keys = _SHOWN[frequency]
+    each = {by: both[frequency] for by, both in found.items() if frequency in both}
     rows: list[tuple[Cell, ...]] = [
-        (
-            by,
-            both[frequency].accuracy.number,
-            both[frequency].expected,
-            *(getattr(both[frequency], key) for key in keys),
-        )
-        for by, both in found.items()
-        if frequency in both
+        (by, *(getattr(one, key) for key in keys), one.expected, one.accuracy.number) for by, one in each.items()
     ]
-    head = ("who", "questions", "yes is true of", *(_HEADS[key] for key in keys))
+    head = ("who", *(_HEADS[key] for key in keys), "yes is true of", "questions")
     note = "Baselines are over the questions that they answer; more figures are in metrics.json."
     return Table(f"Yes and no, {frequency}", head, rows, note)
 

@@ -28,6 +28,6 @@ def test_a_baseline_is_compared_over_what_it_answers(material, answer):
     assert one["model"].value == pytest.approx(own) and one["difference"].value == pytest.approx(own - 1)
     assert one["difference"].high < 0 and one["p_adjusted"] < 1e-4
     beside, by_type = found.tables[:2]
-    assert [row[:2] for row in beside.rows] == [("fitted: measurements", len(planned) // 2), ("rules", len(some))]
+    assert [row[:2] for row in beside.rows] == [("rules", len(some)), ("fitted: measurements", len(planned) // 2)]
     assert by_type.columns == ("type", "right", "questions", "rules", "questions of rules")  # fitted ones stand above
     assert sum(row[4] for row in by_type.rows) == len(some) and sum(row[2] for row in by_type.rows) == len(planned)
