@@ -47,7 +47,7 @@ _GROUPED = "2x2"  # wording of rows that are asked for the groups alone
 
 
 def plan(material: Material) -> pd.DataFrame:
-    """Pairs, a third of `Settings.questions` over all conditions being about as many questions, and groups."""
+    """So many pairs that with one ECG a condition they are about `Settings.questions` questions; and groups."""
     rng = material.rng(NAME)
     pairs = _pairs(material)
     most = max(material.settings.questions // _PER_PAIR, 1)
