@@ -143,7 +143,8 @@ def answer_question(
     candidates: list[str] | None = None,
     **ecg_options: Any,
 ) -> dict[str, Any]:
-    """Ask a loaded pipeline about records; ecg_options: for `ECGFeatureExtractor`.
+    """Ask a loaded pipeline about records; ecg_options: for `ECGFeatureExtractor`. They are measured for a model that
+    was trained with what is measured.
 
     Where the model writes yes or no, the answer is the likelier of the two: what is written token by token follows
     the likeliest beginning, which need not begin the likelier answer.
@@ -156,6 +157,10 @@ def answer_question(
     trained_on.
     """
     chosen = {} if candidates is None else {"candidates": candidates}
+    if answerer.processor.reads_measured:
+        from .signals import measure
+
+        ecg_options["measured"] = [measure(record).figures() for record in records]
     found = answerer(question, ecgs=records, **chosen, **ecg_options)
     scores = found.get("candidates")
     answer, probability = found["generated_text"], found["probability"]

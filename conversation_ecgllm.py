@@ -2,7 +2,7 @@
 
 In: a question with its ECGs, or turns {"role", "content"} in transformers' form. Out: the turns that ask the question
 (`build_conversation`); turns of plain text with a placeholder for every ECG, and the ECGs in order
-(`flatten_content`). Decided here: the text around an ECG in a prompt.
+(`flatten_content`). Decided here: the text around an ECG in a prompt; what was measured on it stands right behind it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from .errors_ecgllm import ECGError, shorten
 from .feature_extraction_ecgllm import is_list
+from .measured_figures_ecgllm import Figures, measured_text
 
 _NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -39,18 +40,30 @@ def ecg_prompt(question: str, num_ecgs: int) -> list[dict[str, Any]]:
 
 
 def build_conversation(
-    question: str, ecgs: Any | Sequence[Any] = (), answer: str | None = None, system: str | None = None
+    question: str,
+    ecgs: Any | Sequence[Any] = (),
+    answer: str | None = None,
+    system: str | None = None,
+    measured: Figures | Sequence[Figures | None] | None = None,
 ) -> list[dict[str, Any]]:
     """A conversation that asks one question about the given ECGs, in the words of the paper; see `ecg_prompt`.
 
-    Raises: ECGError for a question without words.
+    Args: measured: what was measured on each ECG, None where nothing is known (`measured_figures_ecgllm`).
+    Raises: ECGError for a question without words, and for figures of another number of ECGs.
     """
     if not isinstance(question, str) or not question.strip():
         raise ECGError(f"The question is {shorten(repr(question))}; expected words.")
     ecgs = list(ecgs) if is_list(ecgs) else [ecgs]
     content = ecg_prompt(question, len(ecgs))
-    for part, ecg in zip((part for part in content if part["type"] == "ecg"), ecgs, strict=True):
+    each = [measured] if isinstance(measured, Mapping) else [None] * len(ecgs) if measured is None else list(measured)
+    if len(each) != len(ecgs):
+        raise ECGError(
+            f"{len(each)} ECGs were measured and {len(ecgs)} are asked about; expected figures, or None, of each."
+        )
+    for part, ecg, figures in zip((part for part in content if part["type"] == "ecg"), ecgs, each, strict=True):
         part["ecg"] = ecg
+        if figures is not None:
+            part["measured"] = figures
     conversation: list[dict[str, Any]] = [] if system is None else [{"role": "system", "content": system}]
     conversation.append({"role": "user", "content": content})
     if answer is not None:
@@ -100,7 +113,8 @@ def flatten_content(
                     raise ECGError(
                         'A part {"type": "ecg"} has no "ecg"; expected a record, a mapping, an array or a path.'
                     )
-                pieces.append(ecg_token)
+                found = measured_text(part["measured"]) if part.get("measured") is not None else ""
+                pieces.append(f"{ecg_token} (measured: {found})" if found else ecg_token)
                 ecgs.append(part.get("ecg"))
             else:
                 raise ECGError(f"A {turn['role']} turn holds a part of type {kind!r}; expected 'text' or 'ecg'.")
@@ -108,4 +122,10 @@ def flatten_content(
     return flattened, ecgs
 
 
-__all__ = ["build_conversation", "ecg_prompt", "flatten_content"]
+def says_measured(turns: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether some ECG stands there with what was measured on it."""
+    parts = (part for turn in turns if not isinstance(turn["content"], str) for part in turn["content"])
+    return any(part.get("measured") is not None for part in parts)
+
+
+__all__ = ["build_conversation", "ecg_prompt", "flatten_content", "says_measured"]

@@ -1,9 +1,9 @@
 """Pipeline: question and ECGs in, answer and its probability out.
 
 `pipeline(model=checkpoint, trust_remote_code=True)` gives it. Input: a question with `ecgs=`, or a mapping
-{"question", "ecgs"}, or a conversation, or many of them; or many ECGs with one `question=`. Output:
-{"generated_text", "probability"}; with `candidates=` the best of these answers, and the probability of each. Decoding
-is deterministic unless asked otherwise.
+{"question", "ecgs"}, with "measured" where the model reads that, or a conversation, or many of them; or many ECGs with
+one `question=`. Output: {"generated_text", "probability"}; with `candidates=` the best of these answers, and the
+probability of each. Decoding is deterministic unless asked otherwise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +26,7 @@ class ECGTextToTextPipeline(ECGPipeline):
         pipe("Is there atrial fibrillation?", ecgs="patient.hea")
         pipe({"question": "What is new in the second ECG?", "ecgs": [before, after]})
         pipe("Is there atrial fibrillation?", ecgs=record, candidates=["yes", "no"])
+        pipe("Is there first degree av block?", ecgs=record, measured={"pr": 230, "heart_rate": 64})
         pipe(KeyDataset(rows, "path"), question="Is there atrial fibrillation?", batch_size=8)  # an iterator
     """
 
@@ -66,13 +67,15 @@ class ECGTextToTextPipeline(ECGPipeline):
         given = ({name: value for name, value in each.items() if value is not None} for each in (preprocess, forward))
         return *given, {}
 
-    def __call__(self, inputs: Any, ecgs: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any, ecgs: Any = None, measured: Any = None, **kwargs: Any) -> Any:
         """Answer one question or many.
 
         Args:
             inputs: a question with `ecgs`: one ECG or a list of ECGs, [] to ask without one; or a mapping {"question",
                 "ecgs"}; or a conversation (list of turns); or a list, generator or data set of mappings or
                 conversations. An ECG is whatever the processor takes.
+            measured: of a single question, what was measured on its ECG, or on each (`measured_figures_ecgllm`); for
+                a model that was trained so (`processor.reads_measured`). A mapping has it as "measured".
             question: with it, inputs are ECGs: one, or a list, generator, data set or column of them, each of which it
                 is asked about by itself (an item that is a list: about these together).
             candidates: answers to choose from. max_new_tokens, generate_kwargs: for `generate`. streamer: gets the
@@ -86,13 +89,15 @@ class ECGTextToTextPipeline(ECGPipeline):
         Raises: ValueError for other keys, for a question without ECGs, and (ECGInputError) for an ECG that is flat or
         noise alone; asystole and ventricular fibrillation look the same.
         """
+        if measured is not None and not isinstance(inputs, str):
+            raise ECGError('measured= goes with a single question (a string); a mapping has "measured" of its own.')
         if {**self._preprocess_params, **kwargs}.get("question") is not None:
             if ecgs is not None:
                 raise ECGError("ecgs= and question= were given; with question= the first argument are the ECGs.")
             inputs = one_or_many(inputs)
             return [] if isinstance(inputs, list) and not inputs else super().__call__(inputs, **kwargs)
         if isinstance(inputs, str):
-            inputs = {"question": inputs, "ecgs": ecgs}
+            inputs = {"question": inputs, "ecgs": ecgs} | ({} if measured is None else {"measured": measured})
         elif ecgs is not None:
             raise ECGError(
                 "ecgs= goes with a single question (a string); a mapping or conversation holds its own ECGs."
@@ -139,15 +144,16 @@ class ECGTextToTextPipeline(ECGPipeline):
             )
         if set(inputs) == {"conversation"}:
             return _asking(inputs["conversation"])
-        if not {"question"} <= set(inputs) <= {"question", "ecgs"}:
+        if not {"question"} <= set(inputs) <= {"question", "ecgs", "measured"}:
             raise ECGError(
-                f"Found the keys {sorted(inputs)}; expected 'question' and 'ecgs', or 'conversation', and no others."
+                f"Found the keys {sorted(inputs)}; expected 'question' and 'ecgs' (and 'measured'), or "
+                "'conversation', and no others."
             )
         if inputs.get("ecgs") is None:
             raise ECGError(
                 f"The question {inputs['question']!r} comes without an ECG; pass ecgs=, or ecgs=[] to ask without one."
             )
-        return self.processor.build_conversation(inputs["question"], inputs["ecgs"])
+        return self.processor.build_conversation(inputs["question"], inputs["ecgs"], measured=inputs.get("measured"))
 
     def _forward(
         self,

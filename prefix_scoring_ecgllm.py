@@ -24,12 +24,14 @@ from transformers.cache_utils import Cache
 from .configuration_ecgllm import count_tokens
 from .errors_ecgllm import ECGError
 from .language_model_ecgllm import named_cache
+from .measured_figures_ecgllm import measured_text
 from .prefix_cache_ecgllm import continues_exactly, of_rows, read
 from .processing_ecgllm import ECGProcessor
 from .scoring_ecgllm import Row, encode_answers, generate_scored, score_answers
 
 ECGs = Sequence[Mapping[str, Any]]
-"""The ECGs of a question: prepared (`ECGFeatureExtractor.prepare`) or encoded (`AnswerScorer.encode`)."""
+"""The ECGs of a question: prepared (`ECGFeatureExtractor.prepare`) or encoded (`AnswerScorer.encode`), with "measured"
+what was measured on them (`measured_figures_ecgllm`)."""
 
 _REMEMBERED = 100_000  # questions whose tokens are kept
 # Tokens, of all answers with their prompts, that one call of the model reads sooner than two calls their parts.
@@ -84,7 +86,8 @@ class AnswerScorer:
         """ECGs as `score` and `write` take them without running the encoder again.
 
         Args: ecgs: what `ECGFeatureExtractor.prepare` takes or gives; encoded ones are returned as they are.
-        Returns: mappings {"ecg_embeds" float32 [patches, encoder size], "ecg_length" samples, "preprocessing_id"}.
+        Returns: mappings {"ecg_embeds" float32 [patches, encoder size], "ecg_length" samples, "preprocessing_id"}, and
+            "measured" where it was given.
         Raises: ECGInputError.
         """
         extractor = self.processor.feature_extractor
@@ -103,6 +106,9 @@ class AnswerScorer:
                     count = count_tokens(length, self.model.config.encoder_config.patch_size)
                     own = {"ecg_embeds": own[:count].copy(), "ecg_length": length}
                     encoded[number] = own | {"preprocessing_id": extractor.preprocessing_id}
+        for number, ecg in enumerate(ecgs):
+            if isinstance(ecg, Mapping) and ecg.get("measured") is not None and "measured" not in encoded[number]:
+                encoded[number] = {**encoded[number], "measured": ecg["measured"]}
         return encoded
 
     def score(
@@ -123,7 +129,7 @@ class AnswerScorer:
                 raise ECGError(f"The candidates of {question!r} are {own!r}; expected a list of one or more answers.")
         own, encoded = self._different(ecgs)
         asked = [
-            replace(self._in_tokens(question, _lengths(numbers, encoded), tuple(answers)), ecgs=numbers)
+            replace(self._in_tokens(question, [encoded[one] for one in numbers], tuple(answers)), ecgs=numbers)
             for question, numbers, answers in zip(questions, own, candidates, strict=True)
         ]
         return self._scores(asked, encoded)
@@ -144,7 +150,7 @@ class AnswerScorer:
         _check_numbers(questions=questions, ecgs=ecgs)
         own, encoded = self._different(ecgs)
         asked = [
-            replace(self._in_tokens(question, _lengths(numbers, encoded)), ecgs=numbers)
+            replace(self._in_tokens(question, [encoded[one] for one in numbers]), ecgs=numbers)
             for question, numbers in zip(questions, own, strict=True)
         ]
         texts, found = [""] * len(asked), torch.empty(len(asked))
@@ -173,19 +179,20 @@ class AnswerScorer:
         number = {key: place for place, key in enumerate(different)}
         return [tuple(number[id(ecg)] for ecg in own) for own in ecgs], self.encode(list(different.values()))
 
-    def _in_tokens(
-        self, question: str, ecg_lengths: tuple[int, ...], answers: tuple[str, ...] | None = None
-    ) -> _Asked:
-        key = question, ecg_lengths, answers
+    def _in_tokens(self, question: str, ecgs: ECGs, answers: tuple[str, ...] | None = None) -> _Asked:
+        lengths, measured = tuple(ecg["ecg_length"] for ecg in ecgs), [ecg.get("measured") for ecg in ecgs]
+        said = tuple(None if figures is None else measured_text(figures) for figures in measured)
+        key = question, lengths, said, answers
         if key not in self._tokens:
             if len(self._tokens) >= _REMEMBERED:
                 self._tokens.clear()
-            conversation = self.processor.build_conversation(question, [{}] * len(ecg_lengths))
+            stated = {"measured": measured} if any(said) else {}
+            conversation = self.processor.build_conversation(question, [{}] * len(ecgs), **stated)
             if answers is None:
-                row = self.processor.encode_conversation(conversation, ecg_lengths, add_generation_prompt=True)
+                row = self.processor.encode_conversation(conversation, lengths, add_generation_prompt=True)
                 self._tokens[key] = _Asked(row["input_ids"], [], [], [row])
             else:
-                self._tokens[key] = _split(encode_answers(self.processor, conversation, ecg_lengths, answers))
+                self._tokens[key] = _split(encode_answers(self.processor, conversation, lengths, answers))
         return self._tokens[key]
 
     def _scores(self, asked: list[_Asked], encoded: Sequence[Mapping[str, Any]]) -> list[torch.Tensor]:
@@ -304,10 +311,6 @@ def _check_numbers(**given: Sequence[Any]) -> None:
     if len(set(map(len, given.values()))) > 1:
         found = ", ".join(f"{len(values)} {name}" for name, values in given.items())
         raise ECGError(f"Found {found}; expected as many of each.")
-
-
-def _lengths(numbers: Sequence[int], encoded: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
-    return tuple(encoded[number]["ecg_length"] for number in numbers)
 
 
 def _split(rows: Sequence[Row]) -> _Asked:

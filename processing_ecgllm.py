@@ -19,7 +19,7 @@ from transformers import AddedToken, BatchFeature
 from .batch_ecgllm import as_batch, nest_ecgs, pad_tokens, repeat_placeholders, stack_encoded, tokenize, where_learned
 from .chat_template_ecgllm import PLAIN_CHAT_TEMPLATE, ChatTemplate, guarded, is_plain
 from .configuration_ecgllm import ECG_TOKEN, count_tokens
-from .conversation_ecgllm import build_conversation, ecg_prompt, flatten_content
+from .conversation_ecgllm import build_conversation, ecg_prompt, flatten_content, says_measured
 from .errors_ecgllm import ECGError, shorten
 from .feature_extraction_ecgllm import ECGFeatureExtractor
 from .processor_parts_ecgllm import ECGProcessorParts, check_fits, feature_extractor_for
@@ -60,6 +60,8 @@ class ECGProcessor(ECGProcessorParts):
             included; longer texts are refused. None where it is unknown, or there is no limit.
         trained_words: today's words -> those that the model was trained in (`TrainedWords`), where they differ. Every
             text is translated into them, and what is decoded is translated back.
+        reads_measured: whether the model was trained with what was measured beside its ECGs; else a conversation that
+            says it ("measured" of an ECG part) is refused.
     """
 
     _code_module = "processing_ecgllm"
@@ -73,10 +75,11 @@ class ECGProcessor(ECGProcessorParts):
         ecg_token: str = ECG_TOKEN,
         max_positions: int | None = None,
         trained_words: Mapping[str, str] | None = None,
+        reads_measured: bool = False,
     ):
         if feature_extractor is None or tokenizer is None:
             raise ECGError("ECGProcessor needs a feature_extractor and a tokenizer; at least one of them is None.")
-        self.samples_per_token = samples_per_token
+        self.samples_per_token, self.reads_measured = samples_per_token, reads_measured
         self.max_positions = max_positions
         self._words = TrainedWords({} if trained_words is None else trained_words)
         self.trained_words = None if trained_words is None else dict(trained_words)
@@ -380,6 +383,11 @@ class ECGProcessor(ECGProcessorParts):
     ) -> tuple[str, list[ECGInput], Spans | None]:
         """A conversation's text in the trained words, its ECGs in order, and the spans of the assistant's turns."""
         turns, ecgs = flatten_content(conversation, self.ecg_token, with_ecgs)
+        if not self.reads_measured and says_measured(conversation):
+            raise ECGError(
+                "The conversation says what was measured, and this model was not trained with that; leave "
+                '"measured" out, or train it so (measured: of a question stage).'
+            )
         turns = [{**turn, "content": self._words.to_trained(turn["content"])} for turn in turns]
         if not with_spans:
             return template.render(turns, **settings), ecgs, None

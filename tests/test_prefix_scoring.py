@@ -202,6 +202,27 @@ def test_questions_that_stand_before_their_ecgs_share_nothing(
 
 
 @of("llama")
+def test_what_was_measured_is_read_with_its_ecg(
+    built: tuple[Any, Any], make_ecg: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, processor = built
+    ecgs = prepared(processor, make_ecg)
+    without = AnswerScorer(model, processor).score(*asked_of(ecgs))
+    monkeypatch.setattr(processor, "reads_measured", True)
+    measured = [ecgs[0] | {"measured": {"pr": 160}}, ecgs[1] | {"measured": {"heart_rate": (50, 0.4)}}, ecgs[2]]
+    scorer = AnswerScorer(model, processor)
+    encoded = scorer.encode(measured)
+    assert [ecg.get("measured") for ecg in encoded] == [{"pr": 160}, {"heart_rate": (50, 0.4)}, None]
+    found = scorer.score(*asked_of(encoded))
+    assert_same(scorer.score(*asked_of(measured)), found)
+    plain = AnswerScorer(model, processor)
+    plain.reads_on = False
+    assert_same(plain.score(*asked_of(encoded)), found)
+    for (_, numbers, _), one, other in zip(ASKED, found, without, strict=True):
+        assert torch.allclose(one, other, atol=1e-5) is (not {0, 1} & set(numbers))
+
+
+@of("llama")
 def test_encoded_ecgs_are_not_encoded_again(built: tuple[Any, Any], make_ecg: Callable) -> None:
     model, processor = built
     scorer = AnswerScorer(model, processor)

@@ -17,6 +17,7 @@ from transformers import BatchFeature, PreTrainedTokenizerFast, PythonBackend
 
 from ecgllm import ECGEncoderConfig, ECGError, ECGFeatureExtractor, ECGLLMConfig, ECGProcessor, ECGRecord
 from ecgllm.chat_template_ecgllm import guarded
+from ecgllm.measured_figures_ecgllm import measured_text
 from ecgllm.processing_ecgllm import LEADS, PLAIN_CHAT_TEMPLATE, add_ecg_token, ecg_prompt
 from ecgllm.saving_ecgllm import code_files
 
@@ -874,3 +875,44 @@ def test_a_question_without_words_is_refused(processor: ECGProcessor) -> None:
     for question in ("", " \n\t", None, 7):
         with pytest.raises(ECGError, match="The question is .*; expected words"):
             processor.build_conversation(question, [make_ecg()])
+
+
+def test_what_was_measured_stands_behind_its_ecg(processor: ECGProcessor) -> None:
+    figures = {"axis": -30, "pr": (162.4, 0.3), "heart_rate": 71.6, "qrs": None, "regular": False, "paced": True}
+    text = "rate 72, PR about 162 ms, axis -30, irregular, paced"
+    assert measured_text(figures) == text and measured_text({"paced": False}) == ""
+    with pytest.raises(ECGError, match="not trained with that"):
+        conversation = processor.build_conversation("Is it regular?", [{}, {}], measured=[None, figures])
+        processor.encode_conversation(conversation, [500, 500], add_generation_prompt=True)
+    reading = ECGProcessor(processor.feature_extractor, processor.tokenizer, reads_measured=True)
+    first, second = (
+        reading.tokenizer.decode(reading.encode_conversation(turns, [20, 20], add_generation_prompt=True)["input_ids"])
+        for turns in (conversation, reading.build_conversation("Is it regular?", [{}, {}]))
+    )
+    said = f" (measured: {text})"
+    assert said in first and first.replace(said, "") == second
+    assert first.index(said) > first.rindex(reading.ecg_token)
+    one = reading.build_conversation("Is it regular?", {}, measured=figures)
+    assert [part.get("measured") for part in one[0]["content"]] == [None, figures, None]
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        ({"PR": 160}, "'PR'; expected some of heart_rate, pr"),
+        ({"pr": 0.16}, "Measured pr is 0.16; expected 40 to 800 ms"),
+        ({"pr": float("nan")}, "expected 40 to 800 ms"),
+        ({"pr": (160, 7)}, "confidence from 0 to 1"),
+        ({"pr": "160"}, "expected a number"),
+        ({"regular": 1}, "expected True or False"),
+        (["pr"], "expected figures by name"),
+    ],
+)
+def test_figures_that_cannot_be_right(figures: Any, message: str) -> None:
+    with pytest.raises(ECGError, match=re.escape(message)):
+        measured_text(figures)
+
+
+def test_as_many_figures_as_ecgs(processor: ECGProcessor) -> None:
+    with pytest.raises(ECGError, match="1 ECGs were measured and 2 are asked about"):
+        processor.build_conversation("Is it regular?", [{}, {}], measured={"pr": 160})

@@ -22,11 +22,13 @@ from transformers import PreTrainedModel, set_seed
 from ..atomic_writing import written_whole
 from ..encoder_adapter_ecgllm import build_encoder
 from ..language_model_base_ecgllm import commit_of, weight_files
+from ..measured_figures_ecgllm import Figures
 from ..modeling_ecgllm import ECGLLMForConditionalGeneration, ECGTextDualEncoder
 from ..processing_ecgllm import ECGFeatureExtractor, ECGProcessor
 from .answer_accuracy import answer_metrics
 from .data.augmentations import Augmenter
 from .data.encoded_signals import EncodedSignals, encode_signals, fingerprint
+from .data.measured_records import MeasuredRecords, MeasuredSignals, measure_records
 from .data.prepared_signals import PreparedSignals
 from .data.question_examples import QuestionCollator, QuestionExamples
 from .data.shared_ecgs import sharing_is_exact, why_not_shared
@@ -78,8 +80,17 @@ def run_questions(context: StageContext, name: str, stage: QuestionStage, questi
         base = model.get_base_model() if isinstance(model, PeftModel) else model
         signals = _encoded(context, base.ecg_encoder, processor.feature_extractor, questions, augmenter)
         augmenter = None  # its work is done
-    train = QuestionExamples(questions["train"], signals["train"], processor, augmenter)
-    validation = QuestionExamples(questions["validation"], signals["validation"], processor)
+    figures = _measured(context) if stage.measured else {}
+    if stage.measured:
+        processor.reads_measured = True
+    said = {
+        split: MeasuredRecords(figures, share, recipe.seed) if stage.measured else None
+        for split, share in (("train", stage.measured), ("validation", 1.0))
+    }
+    train = QuestionExamples(questions["train"], signals["train"], processor, augmenter, said["train"])
+    validation = QuestionExamples(
+        questions["validation"], signals["validation"], processor, measured=said["validation"]
+    )
     print_skipped(train.skipped, "questions are about records without a usable signal")
     collator = QuestionCollator(processor)
     trainer = StageTrainer(
@@ -108,7 +119,7 @@ def run_questions(context: StageContext, name: str, stage: QuestionStage, questi
         # Shuffled, because questions come type by type.
         asked = questions[stage.evaluate_split].shuffle(seed=recipe.seed)
         asked = asked.select(range(min(stage.evaluate, len(asked))))
-        metrics["answers"] = answer_metrics(model, processor, asked, context.signals)
+        metrics["answers"] = answer_metrics(model, processor, asked, MeasuredSignals(context.signals, figures))
     _print_answers(metrics["answers"], stage.evaluate_split)
     context.run.mark_done(name, metrics)
 
@@ -157,6 +168,16 @@ def _shares(model: Any, examples: QuestionExamples, processor: ECGProcessor) -> 
         reason = "it answers otherwise then"
     print(f"  several questions in a row are too much for this language model ({reason}): one question a row")
     return False
+
+
+def _measured(context: StageContext) -> dict[str, Figures]:
+    """What is measured on the records of a run, by the main process, once."""
+    file = context.run.folder / "measured.json"
+    if PartialState().is_main_process:
+        with data_bars():
+            measure_records(context.corpus, file)
+    context.wait()
+    return measure_records(context.corpus, file)
 
 
 def _encoded(

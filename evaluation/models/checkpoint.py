@@ -49,7 +49,9 @@ class CheckpointModel(WithWeights):
         if processor.max_positions is None:  # saved before processors knew
             processor.max_positions = model.config.max_positions
         self._scorer = AnswerScorer(model, processor, batch_size)
-        self._encoded = EncodedECGs(processor.feature_extractor, self._scorer.encode, **ecg_settings)
+        self._encoded = EncodedECGs(
+            processor.feature_extractor, self._scorer.encode, measuring=processor.reads_measured, **ecg_settings
+        )
 
     def answer(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord]) -> list[Answer]:
         """One answer to each question: of candidates the likeliest with the probabilities of all, else what is
@@ -122,7 +124,11 @@ class CheckpointModel(WithWeights):
 
     def _rows(self, shown: _Shown) -> list[dict[str, list[int]]]:
         """Tokens of a question, followed by each of its candidates if it has some."""
-        conversation = [{"role": "user", "content": parts(shown.asked)}]
+        measured = iter(ecg.get("measured") for ecg in shown.ecgs)
+        content = [
+            part if part["type"] == "text" else part | {"measured": next(measured)} for part in parts(shown.asked)
+        ]
+        conversation = [{"role": "user", "content": content}]
         lengths = [ecg["ecg_length"] for ecg in shown.ecgs]
         if shown.asked.candidates:
             return encode_answers(self.processor, conversation, lengths, shown.asked.candidates)

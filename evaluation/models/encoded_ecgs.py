@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...feature_extraction_ecgllm import ECGFeatureExtractor, ECGInputError
-from ...signals import ECGRecord
+from ...signals import ECGRecord, measure
 from ..protocol import ShownECG
 
 Encode = Callable[[list[Mapping[str, Any]]], Sequence[Any]]
@@ -34,14 +34,23 @@ class EncodedECG:
 class EncodedECGs:
     """The ECGs that a checkpoint was shown last.
 
-    Args: extractor: the checkpoint's. encode: see `Encode`. kept: how many are remembered. settings: nan_policy,
-        drop_unknown_leads; see `ECGFeatureExtractor.prepare`.
+    Args: extractor: the checkpoint's. encode: see `Encode`. kept: how many are remembered. measuring: whether to
+        measure what is shown, for a model that reads it. settings: nan_policy, drop_unknown_leads; see
+        `ECGFeatureExtractor.prepare`.
     """
 
-    def __init__(self, extractor: ECGFeatureExtractor, encode: Encode, kept: int = _KEPT, **settings: Any):
+    def __init__(
+        self,
+        extractor: ECGFeatureExtractor,
+        encode: Encode,
+        kept: int = _KEPT,
+        measuring: bool = False,
+        **settings: Any,
+    ):
         # Of an extractor that a checkpoint's own code made, it is a class of that code.
         self._refusal = getattr(sys.modules[type(extractor).__module__], ECGInputError.__name__, ECGInputError)
         self._extractor, self._encode, self._size, self._settings = extractor, encode, kept, settings
+        self._measuring = measuring
         if settings.get("nan_policy") is not None:  # one that there is not is refused here, and not with every ECG
             type(extractor)(nan_policy=settings["nan_policy"])
         self._kept: OrderedDict[ShownECG, EncodedECG] = OrderedDict()
@@ -56,7 +65,9 @@ class EncodedECGs:
         prepared, refused = {}, {}
         for one in wanted:
             if one not in self._kept:
-                prepared[one], refused[one] = self._prepared(ecgs[one])
+                prepared[one], refused[one] = self._prepared(record := ecgs[one])
+                if self._measuring and prepared[one] is not None:
+                    prepared[one] = {**prepared[one], "measured": measure(record).figures()}
         usable = [one for one, ecg in prepared.items() if ecg is not None]
         encoded = dict(zip(usable, self._encode([prepared[one] for one in usable]), strict=True)) if usable else {}
         for one in prepared:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...heart_ecgllm import NO_HEART, Heart, find_heart, find_qrs
+from ...measured_figures_ecgllm import NUMBERS
 from ...signal_ecgllm import LEADS, complete_limb_leads, remove_baseline
 from ..record import ECGRecord, known_lead_name
 from .calibration import without_calibration
@@ -103,6 +104,25 @@ class Measurements:
         """
         found = {name: measurement.value for name, measurement in self._measured().items()}
         return {name: round(value, 1) for name, value in found.items() if value is not None}
+
+    def figures(self) -> dict[str, tuple[float, float] | bool]:
+        """What stands beside the ECG in a prompt (`measured_figures_ecgllm`): (value, confidence) of heart_rate, pr,
+        qrs, qtc (Bazett's) and axis where they could be measured, and whether beats come regularly and are paced."""
+        each = {
+            "heart_rate": self.heart_rate,
+            "pr": self.pr,
+            "qrs": self.qrs,
+            "qtc": self.qtc_bazett,
+            "axis": self.axis,
+        }
+        found: dict[str, tuple[float, float] | bool] = {}
+        for name, one in each.items():
+            low, high = NUMBERS[name][2]
+            if one.value is not None and low <= one.value <= high:
+                found[name] = float(round(one.value)), round(one.confidence, 2)
+        if (between := np.diff(self.beats)).size > 1:
+            found["regular"] = not _varies(between)
+        return found | ({"paced": True} if self.paced else {})
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping: name -> {"value", "confidence", "usual" (low, high), "unusual" ("below", "above")},
@@ -287,6 +307,11 @@ def _intervals_between(peaks: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return np.where(gaps[peaks[1:]] == gaps[peaks[:-1]], np.diff(peaks) * (1000 / RATE), np.nan)
 
 
+def _varies(between: np.ndarray) -> bool:
+    """Whether two or more intervals between beats change from one to the next more than those of regular beats."""
+    return bool(np.abs(np.diff(between)).mean() / between.mean() > _IRREGULAR)
+
+
 def _before_averaged(beat: Beat, rr: np.ndarray) -> np.ndarray:
     """RR intervals in ms from one dominant beat to the next, or, where no two follow each other, all before them."""
     kept = np.array(beat.kept)
@@ -312,7 +337,7 @@ def _intervals(beat: Beat, rr: np.ndarray, trust: float, paced: bool, notes: lis
     """
     known = rr[np.isfinite(rr)]
     lengths = wave_lengths(beat)
-    irregular = bool(len(known) > 1 and np.abs(np.diff(known)).mean() / known.mean() > _IRREGULAR)
+    irregular = len(known) > 1 and _varies(known)
     if paced:
         lengths.pop("pr", None)
         lengths.pop("p", None)

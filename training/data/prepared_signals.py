@@ -75,7 +75,7 @@ def prepare_signals(
     processes: how many work in parallel; None: one per CPU, or fewer where there is little to do.
     """
     rows = corpus.select_columns(["id", "ecg"])
-    processes = processes or min(os.cpu_count() or 1, len(rows) // _WORTH_A_PROCESS)
+    processes = processes or processes_for(len(rows), _WORTH_A_PROCESS)
     with written_whole(folder) as partial:
         rows.map(
             _prepare,
@@ -91,14 +91,25 @@ def prepare_signals(
         )
 
 
+def processes_for(records: int, worth: int) -> int:
+    """How many processes work off so many records, of which `worth` are worth one: one per CPU at most."""
+    return min(os.cpu_count() or 1, records // worth)
+
+
+def begin_row(rank: int | None, parent: int) -> None:
+    """What one process of several (rank: which, None for one alone) does before each row of `Dataset.map`."""
+    if rank is None:
+        return
+    if os.getppid() != parent:
+        sys.exit(1)  # the run was killed, and its part of the records would go on for minutes
+    # Each process has one CPU, and threads that were started before a fork do not exist after it.
+    torch.set_num_threads(1)
+
+
 def _prepare(
     record: dict[str, Any], rank: int | None, feature_extractor: ECGFeatureExtractor, parent: int
 ) -> dict[str, Any]:
-    if rank is not None:  # one process of several
-        if os.getppid() != parent:
-            sys.exit(1)  # the run was killed, and its part of the records would go on for minutes
-        # Each process has one CPU, and threads that were started before a fork do not exist after it.
-        torch.set_num_threads(1)
+    begin_row(rank, parent)
     row = {"id": record["id"], "preprocessing_id": feature_extractor.preprocessing_id}
     try:
         (prepared,) = feature_extractor.prepare(record["ecg"])

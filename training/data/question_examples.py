@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from datasets import Dataset
 
+from ...measured_figures_ecgllm import Figures
 from ...processing_ecgllm import ECGProcessor
 from .augmentations import Augmenter
 from .encoded_signals import EncodedSignals
+from .measured_records import MeasuredRecords
 from .prepared_signals import PreparedSignals
 from .shared_ecgs import attention_of, share_beginning
 
@@ -37,7 +39,8 @@ class QuestionExamples(torch.utils.data.Dataset):
     """Questions with answers, as token ids and labels; those about a refused record are left out (`skipped`).
 
     signals: prepared ones, or encoded ones where the encoder is frozen. augmenter: varies prepared ones, anew in each
-        epoch and once for all questions about the same ECGs, so that these can share a row.
+        epoch and once for all questions about the same ECGs, so that these can share a row. measured: what is said to
+        have been measured on them.
     """
 
     def __init__(
@@ -46,8 +49,9 @@ class QuestionExamples(torch.utils.data.Dataset):
         signals: PreparedSignals | EncodedSignals,
         processor: ECGProcessor,
         augmenter: Augmenter | None = None,
+        measured: MeasuredRecords | None = None,
     ):
-        self.signals, self.processor, self.augmenter = signals, processor, augmenter
+        self.signals, self.processor, self.augmenter, self.measured = signals, processor, augmenter, measured
         # Rows stay on disk; there may be more of them than fit into memory.
         usable = [row for row, (ids,) in enumerate(_rows(questions, "ecg_ids")) if all(own in signals for own in ids)]
         self.questions = questions.select(usable)
@@ -77,10 +81,12 @@ class QuestionExamples(torch.utils.data.Dataset):
         return {"question_id": row["question_id"], "question": row["question"], "records": row["ecg_ids"]}
 
     def lengths(self) -> torch.Tensor:
-        """int [examples], tokens of every example with its ECGs, counted before an augmenter cuts them."""
+        """int [examples], tokens of every example with its ECGs and all that was measured, counted before an augmenter
+        cuts them."""
         lengths = torch.empty(len(self), dtype=torch.int32)
         for row, (question, answers, ids) in enumerate(_rows(self.questions, "question", "answers", "ecg_ids")):
-            lengths[row] = len(self._encode(question, answer_text(answers), self._samples(ids))["input_ids"])
+            measured = None if self.measured is None else _hashable(self.measured.whole(ids))
+            lengths[row] = len(self._encode(question, answer_text(answers), self._samples(ids), measured)["input_ids"])
         return lengths
 
     def groups(self) -> np.ndarray:
@@ -102,7 +108,8 @@ class QuestionExamples(torch.utils.data.Dataset):
         else:
             ecgs = self._vary(int(self._groups[index]), ids)
             lengths = tuple(self._whole_tokens(ecg["ecg_values"].shape[1]) for ecg in ecgs)
-        encoded = self._encode(question, answer_text(answers), lengths)
+        measured = None if self.measured is None else _hashable(self.measured.of(ids))
+        encoded = self._encode(question, answer_text(answers), lengths, measured)
         return {**encoded, "ecgs": ecgs, "records": tuple(ids), "example_id": index}
 
     def _whole_tokens(self, samples: int) -> int:
@@ -118,8 +125,9 @@ class QuestionExamples(torch.utils.data.Dataset):
         return self._varied[1]
 
     def set_epoch(self, epoch: int) -> None:
-        if self.augmenter is not None:
-            self.augmenter.set_epoch(epoch)
+        for one in (self.augmenter, self.measured):
+            if one is not None:
+                one.set_epoch(epoch)
 
 
 def _rows(questions: Dataset, *columns: str) -> Iterator[tuple[Any, ...]]:
@@ -129,9 +137,24 @@ def _rows(questions: Dataset, *columns: str) -> Iterator[tuple[Any, ...]]:
         yield from zip(*(batch[name] for name in columns), strict=True)
 
 
-def _encoded(processor: ECGProcessor, question: str, answer: str, lengths: tuple[int, ...]) -> dict[str, list[int]]:
+_Hashable = tuple[tuple[tuple[str, Any], ...] | None, ...] | None
+
+
+def _hashable(measured: Sequence[Figures | None]) -> _Hashable:
+    """What was measured on each ECG, as an argument of what is remembered by its arguments."""
+    rows = [None if figures is None else figures.items() for figures in measured]
+    return tuple(
+        None if own is None else tuple((name, tuple(one) if isinstance(one, list) else one) for name, one in own)
+        for own in rows
+    )
+
+
+def _encoded(
+    processor: ECGProcessor, question: str, answer: str, lengths: tuple[int, ...], measured: _Hashable = None
+) -> dict[str, list[int]]:
     # The collator adds the ECGs; here only their number and lengths matter.
-    conversation = processor.build_conversation(question, [{}] * len(lengths), answer=answer)
+    figures = None if measured is None else [None if one is None else dict(one) for one in measured]
+    conversation = processor.build_conversation(question, [{}] * len(lengths), answer=answer, measured=figures)
     return processor.encode_conversation(conversation, lengths)
 
 

@@ -46,6 +46,7 @@ _MOST_SCALED = 4.0  # times the sample's batch that a step may have and still be
 _AFFORDABLE = 90.0  # seconds that measuring may take, by formula at a tenth of the machine's rate
 _USUAL_SECONDS = 10.0  # of an ECG, where none can be looked at
 _USUAL_WORDS = 12  # of a question, likewise
+_MEASURED_TOKENS = 36  # all that is said to have been measured on an ECG
 _ANSWER_TOKENS = 8
 _CHARACTERS_PER_TOKEN = 4
 
@@ -183,7 +184,8 @@ def _parts(recipe: Recipe, name: str, model: Any, survey: DataSurvey, at_once: i
     if types:
         ecgs = 1 + sum(count for kind, count in types.items() if kind.startswith("comparison")) / types.total()
     prompt = _usual_text([" ".join(part.get("text", "") for part in ecg_prompt("word " * _USUAL_WORDS, 1))])
-    tokens = prompt + _ANSWER_TOKENS + ecgs * math.ceil(patches / recipe.projector.patches_per_token)
+    of_ecg = math.ceil(patches / recipe.projector.patches_per_token) + (_MEASURED_TOKENS if stage.measured else 0)
+    tokens = prompt + _ANSWER_TOKENS + ecgs * of_ecg
     found = [
         Part(
             base.language_model,

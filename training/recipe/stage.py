@@ -154,7 +154,9 @@ class QuestionStage(StageRecipe):
     are read once (`shared_ecgs.py`), where the language model can do it. questions: arguments of
     `corpora.build_questions`, or {"path": folder of questions with their own splits}. balance: whether they are
     de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing matches, such as
-    severity, age and sex. evaluate: how many questions are answered at the end, about records of evaluate_split.
+    severity, age and sex. measured: in which share of the training examples what `signals.measure` finds stands beside
+    the ECG; above 0 the checkpoint takes it (`ECGProcessor.reads_measured`). evaluate: how many questions are answered
+    at the end, about records of evaluate_split.
     """
 
     tune: Literal["frozen", "lora", "full"] | None = None
@@ -166,6 +168,7 @@ class QuestionStage(StageRecipe):
     questions: Questions = Field(default_factory=dict)
     balance: bool | None = None
     match_on: list[str] = Field(default_factory=list)
+    measured: Share = 0.0
     evaluate: int = Field(200, ge=0)
     evaluate_split: Literal["validation", "test"] = "validation"
 

@@ -21,7 +21,7 @@ from ecgllm.evaluation.models.checkpoint import CheckpointModel, load_checkpoint
 from ecgllm.evaluation.models.finding_models import ClassifierModel, DualEncoderModel
 from ecgllm.evaluation.protocol import Answer, Asked, ShownECG
 from ecgllm.shipped import shipped_checkpoint, shipped_dual_encoder
-from ecgllm.signals import ECGRecord
+from ecgllm.signals import ECGRecord, measure
 from ecgllm.signals.simulation import simulate_ecgs
 
 YES_NO = ("yes", "no")
@@ -38,6 +38,35 @@ def ecgs() -> dict[ShownECG, ECGRecord]:
 @pytest.fixture(scope="module")
 def shipped() -> tuple[CheckpointModel, Any]:
     return load_checkpoint(shipped_checkpoint(), batch_size=4), load_answerer(shipped_checkpoint())
+
+
+def test_a_model_that_reads_what_is_measured_is_told(
+    shipped: Any, ecgs: dict[ShownECG, ECGRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the prompt: of each ECG that is shown, and of what is done to it."""
+    _, ask = shipped
+    monkeypatch.setattr(ask.processor, "reads_measured", True)
+    model = CheckpointModel(ask.model, ask.processor)
+    asked = [Asked("Is there atrial fibrillation?", (A,), YES_NO), Asked("What is the rhythm?", (B,))]
+    asked += [Asked("Is it new?", (A, B), YES_NO, prompt="{ecg} {ecg} {question}")]
+    figures = {shown: measure(ecgs[shown]).figures() for shown in (A, B)}
+    for question, answer in zip(asked, model.answer(asked, ecgs), strict=True):
+        own = [{"type": "ecg", "ecg": ecgs[shown], "measured": figures[shown]} for shown in question.ecgs]
+        if question.prompt is None:
+            records = [ecgs[shown] for shown in question.ecgs]
+            given = {
+                "question": question.question,
+                "ecgs": records,
+                "measured": [figures[one] for one in question.ecgs],
+            }
+        else:
+            blank = {"type": "text", "text": " "}
+            parts = [own[0], blank, own[1], blank, {"type": "text", "text": question.question}]
+            given = [{"role": "user", "content": parts}]
+        expected = ask(given, **({"candidates": list(YES_NO)} if question.candidates else {}))
+        assert answer.text == expected["generated_text"]
+        probability = answer.scores[answer.text] if question.candidates else answer.probability
+        assert probability == pytest.approx(expected["probability"], abs=1e-4)
 
 
 def test_answers_are_those_of_the_pipeline(shipped: Any, ecgs: dict[ShownECG, ECGRecord]) -> None:

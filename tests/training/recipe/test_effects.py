@@ -42,6 +42,7 @@ NOT_DEFAULT: dict[str, Any] = {
     "questions": {"per_record": 2},
     "balance": True,
     "match_on": ["severity"],
+    "measured": 0.5,
     "evaluate": 7,
     "evaluate_split": "test",
     "labels": "ptbxl-super",
