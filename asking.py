@@ -141,6 +141,7 @@ def answer_question(
     records: list[ECGRecord],
     question: str,
     candidates: list[str] | None = None,
+    prevalence: float | None = None,
     **ecg_options: Any,
 ) -> dict[str, Any]:
     """Ask a loaded pipeline about records; ecg_options: for `ECGFeatureExtractor`. They are measured for a model that
@@ -152,24 +153,28 @@ def answer_question(
     Returns: JSON-ready mapping: answer; candidates {answer: probability relative to the others} (None unless
     candidates are given or the model wrote yes or no, when they are yes and no); the answer's probability, relative to
     the candidates where there are some; generated {text, probability}, what the model wrote freely (None where
-    candidates are given); unsure: whether the model gives what it wrote, or yes and no together, a probability below
-    `UNSURE_BELOW`, or the likelier of yes and no one below `UNDECIDED_BELOW` (None where candidates are given);
+    candidates are given); calibrated: what a yes or no is worth, as the pipeline gives it, None where that is not
+    known; prevalence: see there; unsure: whether the model gives what it wrote, or yes and no together, a probability
+    below `UNSURE_BELOW`, or the likelier of yes and no one below `UNDECIDED_BELOW` (None where candidates are given);
     trained_on.
     """
     chosen = {} if candidates is None else {"candidates": candidates}
+    if prevalence is not None:
+        ecg_options["prevalence"] = prevalence
     if answerer.processor.reads_measured:
         from .signals import measure
 
         ecg_options["measured"] = [measure(record).figures() for record in records]
     found = answerer(question, ecgs=records, **chosen, **ecg_options)
     scores = found.get("candidates")
-    answer, probability = found["generated_text"], found["probability"]
+    answer, probability, calibrated = found["generated_text"], found["probability"], found.get("calibrated")
     generated = None if candidates is not None else {"text": answer, "probability": probability}
     known, undecided = probability, False  # known: of all the answers that are compared
     if candidates is None and answer.lower() in ("yes", "no"):
         # In the spelling of the answer: a model that says "Yes" gives "yes" a low probability.
         asked = [word.capitalize() if answer[0].isupper() else word for word in ("yes", "no")]
-        scored = answerer(question, ecgs=records, candidates=asked, **ecg_options)["candidates"]
+        compared = answerer(question, ecgs=records, candidates=asked, **ecg_options)
+        scored, calibrated = compared["candidates"], compared.get("calibrated")
         scores = {word.lower(): score for word, score in scored.items()}  # likeliest first
         known = min(1.0, probability / max(scores[answer.lower()], 1e-12))
         answer, probability = max(scores.items(), key=lambda pair: pair[1])
@@ -179,6 +184,7 @@ def answer_question(
         "probability": probability,
         "candidates": scores,
         "generated": generated,
+        "calibrated": calibrated,
         "unsure": None if generated is None else known < UNSURE_BELOW or undecided,
         "trained_on": getattr(answerer.model.config, "trained_on", None),
     }

@@ -7,6 +7,7 @@ probability of each. Decoding is deterministic unless asked otherwise.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from types import GeneratorType
 from typing import Any
 
@@ -50,6 +51,7 @@ class ECGTextToTextPipeline(ECGPipeline):
         max_new_tokens: int | None = None,
         generate_kwargs: dict[str, Any] | None = None,
         streamer: Any = None,
+        prevalence: float | None = None,
         **ecg_settings: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown := sorted(set(ecg_settings) - set(ECG_SETTINGS)):
@@ -64,8 +66,10 @@ class ECGTextToTextPipeline(ECGPipeline):
             generation["streamer"] = streamer
         preprocess = {"question": question, "candidates": candidates, **ecg_settings}
         forward = {"candidates": candidates, "generate_kwargs": generation or None}
-        given = ({name: value for name, value in each.items() if value is not None} for each in (preprocess, forward))
-        return *given, {}
+        if prevalence is not None and not 0 < prevalence < 1:
+            raise ECGError(f"prevalence is {prevalence}; expected a share between 0 and 1.")
+        every = (preprocess, forward, {"prevalence": prevalence})
+        return tuple({name: value for name, value in each.items() if value is not None} for each in every)
 
     def __call__(self, inputs: Any, ecgs: Any = None, measured: Any = None, **kwargs: Any) -> Any:
         """Answer one question or many.
@@ -81,11 +85,15 @@ class ECGTextToTextPipeline(ECGPipeline):
             candidates: answers to choose from. max_new_tokens, generate_kwargs: for `generate`. streamer: gets the
                 tokens of a single answer as they are written, such as transformers' `TextIteratorStreamer`.
                 batch_size: inputs per call of the model.
+            prevalence: of the finding that is asked about, among such patients; None: as calibrated.
             sampling_rate, leads, nan_policy, drop_unknown_leads: for ECGs, see `ECGFeatureExtractor`.
             require_heart: False to ask about an ECG in which no heart beats, which is refused otherwise.
         Returns: a mapping (with num_return_sequences above 1 a list of them), or one for each input, as a list for a
             list and else as an iterator: generated_text; probability, of the whole answer (the product over its
-            tokens), or with candidates relative to these; candidates {answer: probability}.
+            tokens), or with candidates relative to these; candidates {answer: probability}; with the candidates yes
+            and no, where a checkpoint is calibrated (`processor.calibration`) and a plain question asks about a known
+            finding of one ECG: calibrated, a mapping of finding, probability (that it is there), frequency (where so
+            many show it), said ("sure", "likely" or "cannot tell") and answer.
         Raises: ValueError for other keys, for a question without ECGs, and (ECGInputError) for an ECG that is flat or
         noise alone; asystole and ventricular fibrillation look the same.
         """
@@ -131,7 +139,7 @@ class ECGTextToTextPipeline(ECGPipeline):
             encoded = processor.encode_conversation(conversation, lengths, add_generation_prompt=True)
         else:
             encoded = encode_answers(processor, conversation, lengths, candidates)
-        return {"encoded": [encoded], "ecgs": [ecgs]}
+        return {"encoded": [encoded], "ecgs": [ecgs], "asked": [(_words_of(conversation), len(ecgs))]}
 
     def _as_conversation(self, inputs: Any) -> list[dict[str, Any]]:
         inputs = getattr(inputs, "messages", inputs)  # what transformers makes of the conversations of a generator
@@ -165,23 +173,47 @@ class ECGTextToTextPipeline(ECGPipeline):
         asked = model_inputs["encoded"], model_inputs["ecgs"]
         if candidates is not None:
             scores = torch.stack(self._scorer.score_rows(*asked))
-            return {"log_probabilities": scores, "candidates": [candidates] * len(scores)}
+            asked_in_words = {"asked": model_inputs["asked"]}
+            return {"log_probabilities": scores, "candidates": [candidates] * len(scores)} | asked_in_words
         answers, log_probabilities = write_answers(self.model, self.processor, *asked, **(generate_kwargs or {}))
         return {"log_probabilities": log_probabilities, "answers": answers}
 
-    def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
+    def postprocess(
+        self, model_outputs: dict[str, Any], prevalence: float | None = None
+    ) -> dict[str, Any] | list[dict[str, Any]]:
         log_probabilities = model_outputs["log_probabilities"][0]
         if "candidates" in model_outputs:
             candidates = _only(model_outputs["candidates"])
             probabilities = log_probabilities.softmax(dim=0).tolist()
             ranked = sorted(zip(candidates, probabilities, strict=True), key=lambda pair: -pair[1])
-            return {"generated_text": ranked[0][0], "probability": ranked[0][1], "candidates": dict(ranked)}
+            found = {"generated_text": ranked[0][0], "probability": ranked[0][1], "candidates": dict(ranked)}
+            return found | self._calibrated(dict(ranked), model_outputs["asked"], prevalence)
         texts = self.processor.batch_decode(model_outputs["answers"][0], skip_special_tokens=True)
         answers = [
             {"generated_text": text.strip(), "probability": probability}
             for text, probability in zip(texts, log_probabilities.double().exp().tolist(), strict=True)
         ]
         return answers[0] if len(answers) == 1 else answers
+
+    def _calibrated(
+        self, scores: Mapping[str, float], asked: Any, prevalence: float | None
+    ) -> dict[str, dict[str, Any] | None]:
+        """What a yes or no is worth; {} where that is not known."""
+        p_yes = {answer.lower(): score for answer, score in scores.items()}
+        question, ecgs = asked[0] if isinstance(asked, list) else asked
+        if self.processor.calibration is None or set(p_yes) != {"yes", "no"} or question is None:
+            return {}
+        found = self.processor.calibration.of(question, p_yes["yes"], ecgs, prevalence)
+        return {} if found is None else {"calibrated": asdict(found)}
+
+
+def _words_of(conversation: list[dict[str, Any]]) -> str | None:
+    """What is asked in a conversation of one turn; None of others, whose meaning hangs on what was said before."""
+    if sum(turn["role"] != "system" for turn in conversation) != 1:
+        return None
+    content = conversation[-1]["content"]
+    parts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
+    return parts[-1]
 
 
 def _checked_candidates(candidates: Sequence[str]) -> list[str]:

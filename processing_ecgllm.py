@@ -11,17 +11,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from transformers import AddedToken, BatchFeature
 
+from .answer_calibration_ecgllm import FILE as CALIBRATION_FILE
+from .answer_calibration_ecgllm import AnswerCalibration, read_calibration, write_calibration
 from .batch_ecgllm import as_batch, nest_ecgs, pad_tokens, repeat_placeholders, stack_encoded, tokenize, where_learned
 from .chat_template_ecgllm import PLAIN_CHAT_TEMPLATE, ChatTemplate, guarded, is_plain
 from .configuration_ecgllm import ECG_TOKEN, count_tokens
 from .conversation_ecgllm import build_conversation, ecg_prompt, flatten_content, says_measured
 from .errors_ecgllm import ECGError, shorten
 from .feature_extraction_ecgllm import ECGFeatureExtractor
+from .loading_ecgllm import HUB_ARGUMENTS
 from .processor_parts_ecgllm import ECGProcessorParts, check_fits, feature_extractor_for
 from .signal_ecgllm import LEADS, ECGInputError
 from .trained_words_ecgllm import TrainedWords, translated
@@ -62,6 +66,9 @@ class ECGProcessor(ECGProcessorParts):
             text is translated into them, and what is decoded is translated back.
         reads_measured: whether the model was trained with what was measured beside its ECGs; else a conversation that
             says it ("measured" of an ECG part) is refused.
+
+    `calibration`: what a yes is worth (`answer_calibration_ecgllm`), where a file beside the checkpoint says it, else
+    None; it is saved with the processor.
     """
 
     _code_module = "processing_ecgllm"
@@ -96,9 +103,28 @@ class ECGProcessor(ECGProcessorParts):
                 "The tokenizer has neither a chat template nor an eos token, so that an answer would have no end; set "
                 "tokenizer.eos_token, or pass chat_template=."
             )
+        self.calibration: AnswerCalibration | None = None
         # The tokenizer by itself, which is what many pipelines and trainers take, writes what the processor writes.
         tokenizer.chat_template = template
         super().__init__(feature_extractor, tokenizer, chat_template=template)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, *args: Any, **kwargs: Any) -> ECGProcessor | tuple[Any, ...]:
+        """As in transformers, with the calibration that lies there. Raises: CheckpointError for a broken one."""
+        found = super().from_pretrained(source, *args, **kwargs)
+        processor = found[0] if isinstance(found, tuple) else found
+        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
+        processor.calibration = read_calibration(source, **hub)
+        return found
+
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
+        """As in transformers, complete as remote code, with the calibration."""
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        if self.calibration is not None:
+            write_calibration(self.calibration, save_directory)
+        else:
+            (Path(save_directory) / CALIBRATION_FILE).unlink(missing_ok=True)  # of another processor
+        return super().save_pretrained(save_directory, push_to_hub, **kwargs)
 
     @classmethod
     def for_model(

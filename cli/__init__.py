@@ -16,6 +16,7 @@ import typer
 
 from .. import __version__
 from .ask import ask
+from .calibrate import calibrate
 from .corpora import prepare, share, simulate
 from .embed import embed
 from .errors import is_the_users, message_of
@@ -49,6 +50,7 @@ _COMMANDS = (
     train,
     merge,
     evaluate,
+    calibrate,
     export,
     demo,
 )

@@ -24,6 +24,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..answer_calibration_ecgllm import AnswerCalibration
     from ..signals import ECGRecord
 
 NOTICE = "Not a medical device: no answer may guide the care of a person."
@@ -40,6 +41,15 @@ Model = Annotated[
 ]
 
 
+Prevalence = Annotated[
+    float | None,
+    typer.Option(
+        help="How frequent the finding is among such patients, such as 0.1; by default as among the records that the "
+        "checkpoint was calibrated on."
+    ),
+]
+
+
 @reads_ecgs
 def ask(
     reading: dict[str, Any],
@@ -50,6 +60,7 @@ def ask(
     candidates: Annotated[
         str | None, typer.Option(help="Choose among these answers, separated by commas, instead of writing one.")
     ] = None,
+    prevalence: Prevalence = None,
     trust_remote_code: TrustRemoteCode = False,
     language_model: LanguageModel = None,
     allow_other_language_model: OtherLanguageModel = False,
@@ -76,7 +87,12 @@ def ask(
     ecg_options = {"drop_unknown_leads": drop_unknown_leads} | ({"nan_policy": nan_policy} if nan_policy else {})
     with quiet():
         answerer = load_answerer(model, trust_remote_code, language_model, allow_other_language_model)
-        answer = answer_question(answerer, records, question, choices, **ecg_options)
+        if prevalence is not None and answerer.processor.calibration is None:
+            raise ECGError(f"--prevalence is for a calibrated checkpoint, and {model} is not; see ecgllm calibrate")
+        answer = answer_question(answerer, records, question, choices, prevalence, **ecg_options)
+        if answer["calibrated"] is not None:
+            as_fitted = answerer.processor.calibration if prevalence is None else None
+            answer["calibrated"] |= {"measured": _worth(as_fitted, answer["calibrated"])}
         measurements = [measured(record) for record in records] if measuring else []
     result = {
         "files": paths,
@@ -135,8 +151,10 @@ def _as_answer(result: dict[str, Any]) -> str:
     from ..signals.summary import measured_line
 
     answer, scores, generated = result["answer"], result["candidates"], result["generated"]
-    shown = f"{result['probability']:.3g}"
-    if not scores:
+    shown, calibrated = f"{result['probability']:.3g}", result["calibrated"]
+    if calibrated is not None:
+        lines = [_calibrated_line(calibrated), f"the model's own answer: {answer}, {shown} of yes and no"]
+    elif not scores:
         lines = [f"{answer or '(no answer)'}  (probability {shown})"]
     else:
         names = ("yes", "no") if set(scores) == {"yes", "no"} else tuple(scores)
@@ -146,7 +164,9 @@ def _as_answer(result: dict[str, Any]) -> str:
         lines.append(f"relative to each other: {relative}")
     if generated is not None and generated["text"].lower() != answer.lower():
         lines.append(f"note: token by token the model wrote {generated['text']!r}, the less likely answer as a whole")
-    if result["unsure"] and scores and result["probability"] < UNDECIDED_BELOW:
+    if calibrated is not None:
+        pass  # it says how sure an answer is
+    elif result["unsure"] and scores and result["probability"] < UNDECIDED_BELOW:
         lines.append("note: the model is undecided between yes and no; take this for no answer")
     elif result["unsure"]:
         doubted = "yes and no together have" if scores else "this one has"
@@ -166,6 +186,28 @@ def _as_answer(result: dict[str, Any]) -> str:
         lines.append(f"measured{where}, not by the model: {measured_line(found)}")
     trained_on = " ".join((result["trained_on"] or "not stated by its checkpoint").split())
     return "\n".join([*lines, f"The model was trained on: {trained_on}", result["notice"]])
+
+
+def _worth(calibration: AnswerCalibration | None, found: dict[str, Any]) -> dict[str, Any] | None:
+    """What such answers were worth on records with labels: {"right", "fitted_on"}; None where it is not known, as at
+    another frequency."""
+    if calibration is None:
+        return None
+    name = f"{found['said']} {found['answer']}"
+    right = calibration.measured.get("said", {}).get(name, {}).get("right")
+    return None if right is None else {"right": right, "fitted_on": calibration.fitted_on}
+
+
+def _calibrated_line(found: dict[str, Any]) -> str:
+    """ "likely yes: atrial fibrillation .82, where 10 % of ECGs show it; of such answers 72 % were right"."""
+    verdict = found["said"] if found["answer"] is None else f"{found['said']} {found['answer']}"
+    line = (
+        f"{verdict}  ({found['finding']}: {found['probability']:.2g}, where {found['frequency']:.1%} of ECGs show it)"
+    )
+    if (measured := found["measured"]) is None:
+        return line
+    value, low, high = (f"{100 * measured['right'][key]:.0f}" for key in ("value", "low", "high"))
+    return f"{line}\nof such answers {value} % [{low}, {high}] were right, of {measured['fitted_on']}"
 
 
 @contextmanager

@@ -122,8 +122,13 @@ def evaluate(
     load = partial(_load, model, stated, {"trust_remote_code": trust_remote_code, "language_model": language_model})
     with quiet():
         loaded = load(model)  # before records are read, which takes longer than to say that there is no such model
-        material, seen = _material(
-            data, corpus, limit, split, settings, partial(_unseen, model, trained_records, keep_trained, chosen_on)
+        material, seen = material_of(
+            data,
+            corpus,
+            limit,
+            split,
+            settings,
+            partial(without_trained, model, trained_records, keep_trained, chosen_on),
         )
         command = shlex.join(["ecgllm", *sys.argv[1:]])
         options = Options(chosen, baselines, processes, card, date.today().isoformat(), command)
@@ -144,7 +149,9 @@ def _load(model: str, stated: dict[str, Any], common: dict[str, Any], name: str)
     return model_of(name, **common, **(stated if name == model else {}))
 
 
-def _unseen(model: str, file: Path | None, keep: bool, declared: bool, corpus: Dataset) -> tuple[Dataset, Seen]:
+def without_trained(
+    model: str, file: Path | None, keep: bool, declared: bool, corpus: Dataset
+) -> tuple[Dataset, Seen]:
     from ..evaluation.seen import without_seen
 
     kept, seen = without_seen(corpus, model, file, keep, declared)
@@ -153,7 +160,7 @@ def _unseen(model: str, file: Path | None, keep: bool, declared: bool, corpus: D
     return kept, seen
 
 
-def _material(
+def material_of(
     data: list[str],
     corpora: list[str] | None,
     limit: int | None,

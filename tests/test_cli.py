@@ -296,8 +296,8 @@ def test_ask_as_json(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFi
     assert (code, err) == (0, "")
     result = json.loads(out)
     assert set(result) == {
-        "files", "question", "answer", "probability", "candidates", "generated", "unsure", "model", "trained_on",
-        "recorded", "measurements", "doubts", "notice",
+        "files", "question", "answer", "probability", "candidates", "generated", "calibrated", "unsure", "model",
+        "trained_on", "recorded", "measurements", "doubts", "notice",
     }  # fmt: skip
     assert result["files"] == [str(wfdb_file)] * 2
     assert (result["question"], result["answer"], result["model"]) == (question, "yes", str(checkpoint))
@@ -376,6 +376,7 @@ BARE = {"recorded": [], "measurements": {}, "doubts": {}, "notice": ""}
 class Answerer:
     """Writes `text` with `probability`, and scores candidates by `scores`; stands for a loaded pipeline."""
 
+    processor = SimpleNamespace(reads_measured=False, calibration=None)
     model = SimpleNamespace(config=SimpleNamespace(trained_on="nothing"))
 
     def __init__(self, text: str, probability: float, scores: dict[str, float]):

@@ -40,6 +40,7 @@ TRAVELS = (  # the ground floor from below: each imports only those before it
     "pipeline_base_ecgllm",
     "embedding_pipeline_ecgllm",
     "classification_pipeline_ecgllm",
+    "answer_calibration_ecgllm",
     "measured_figures_ecgllm",
     "conversation_ecgllm",
     "chat_template_ecgllm",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ecgllm import (
     ECGProcessor,
     ECGTextToTextPipeline,
 )
+from ecgllm.answer_calibration_ecgllm import AnswerCalibration, FindingCalibration
 
 pytestmark = pytest.mark.smoke
 
@@ -190,6 +192,40 @@ def test_batches_equal_single_questions(
 ) -> None:
     single = [pipe(item, **settings) for item in MIXED]
     assert_same(pipe(MIXED, batch_size=batch_size, **settings), single)
+
+
+def test_a_calibrated_checkpoint_says_what_a_yes_is_worth(
+    pipe: ECGTextToTextPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = AnswerCalibration(
+        {"atrial fibrillation": FindingCalibration(0.5, -1.0, 0.1, ("atrial fibrillation", "AF"))}, "10 records"
+    )
+    one, choose = make_ecg(), {"candidates": ["Yes", "No"]}
+    assert "calibrated" not in pipe(QUESTION, ecgs=one, **choose)
+    monkeypatch.setattr(pipe.processor, "calibration", own)
+    found = pipe(QUESTION, ecgs=one, **choose)
+    expected = own.of(QUESTION, found["candidates"]["Yes"])
+    assert found["calibrated"] == asdict(expected) and expected.finding == "atrial fibrillation"
+    rare = pipe(QUESTION, ecgs=one, prevalence=0.01, **choose)["calibrated"]
+    assert rare["frequency"] == 0.01 and rare["probability"] < expected.probability
+    asked = [{"question": words, "ecgs": [one] * number} for words, number in
+             ((QUESTION, 1), ("Is there no AF?", 1), ("AF?", 2), ("AF?", 1), ("What is it?", 1))]  # fmt: skip
+    for size in (1, 4):
+        answers = pipe(asked, batch_size=size, **choose)
+        assert ["calibrated" in answer for answer in answers] == [True, False, False, True, False]
+        assert answers[0]["calibrated"]["probability"] == pytest.approx(expected.probability, abs=1e-4)
+    turns = pipe.processor.build_conversation(QUESTION, one, answer="yes")
+    turns.append({"role": "user", "content": "Is there AF?"})
+    assert "calibrated" not in pipe(turns, **choose)
+    assert "calibrated" not in pipe(QUESTION, ecgs=one, candidates=["yes", "perhaps"])
+    for wrong in (0, 1, 30):
+        with pytest.raises(ECGError, match="expected a share between 0 and 1"):
+            pipe(QUESTION, ecgs=one, prevalence=wrong, **choose)
+    pipe.processor.save_pretrained(tmp_path)
+    assert ECGProcessor.from_pretrained(tmp_path).calibration == own
+    monkeypatch.setattr(pipe.processor, "calibration", None)
+    pipe.processor.save_pretrained(tmp_path)
+    assert ECGProcessor.from_pretrained(tmp_path).calibration is None
 
 
 def test_batches_with_several_answers_each(pipe: ECGTextToTextPipeline) -> None:

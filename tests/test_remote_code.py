@@ -50,6 +50,7 @@ pytestmark = pytest.mark.smoke
 MODEL_FILES = {
     "README.md", "config.json", "generation_config.json", "model.safetensors", "batch_ecgllm.py", "beats_ecgllm.py",
     "chat_template_ecgllm.py", "classification_ecgllm.py", "classification_pipeline_ecgllm.py",
+    "answer_calibration_ecgllm.py", "measured_figures_ecgllm.py",
     "composition_ecgllm.py", "configuration_ecgllm.py", "conversation_ecgllm.py",
     "dual_encoder_ecgllm.py", "language_model_base_ecgllm.py", "weights_ecgllm.py",
     "configuration_base_ecgllm.py", "encoder_configuration_ecgllm.py", "filters_ecgllm.py", "ecg_input_ecgllm.py",
@@ -81,6 +82,7 @@ TEXT_FILES = {"processor_config.json", "tokenizer.json", "tokenizer_config.json"
 PROCESSOR_FILES = {
     "batch_ecgllm.py", "chat_template.jinja", "chat_template_ecgllm.py", "configuration_ecgllm.py",
     "configuration_base_ecgllm.py", "encoder_configuration_ecgllm.py", "filters_ecgllm.py", "ecg_input_ecgllm.py",
+    "answer_calibration_ecgllm.py", "measured_figures_ecgllm.py", "loading_ecgllm.py",
     "conversation_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
     "preprocessor_config.json", "processing_ecgllm.py", "processor_config.json", "saving_ecgllm.py",
     "processor_parts_ecgllm.py", "signal_ecgllm.py", "tokenizer.json", "tokenizer_config.json",

@@ -74,6 +74,7 @@ def run_questions(context: StageContext, name: str, stage: QuestionStage, questi
         return prepare_for_tuning(model, tune, recipe.lora, **learning), begun.processor, types, apart
 
     model, processor, types, apart = build()
+    processor.calibration = None  # that of the weights from which it starts, if any
     signals: dict[str, PreparedSignals | EncodedSignals] = dict.fromkeys(("train", "validation"), context.signals)
     augmenter = context.augmenter(stage)
     if stage.cache_encoder is not False and not stage.tune_encoder:

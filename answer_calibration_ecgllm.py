@@ -1,0 +1,213 @@
+"""What a yes about a finding is worth: numbers beside a checkpoint that turn its P(yes) into a probability.
+
+In: `calibration.json` of a checkpoint's folder (`ecgllm calibrate` writes it), a question, and the model's P(yes).
+Out: how likely the finding is where it is as frequent as stated, and how sure that makes an answer. Decided here: only
+a plain question about one known finding of one ECG is calibrated; what negates, suggests, compares or asks about
+leads is not, for its P(yes) means something else. The words of a question are searched for names of findings, and the
+model reads it as it was asked all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import cached_file
+
+from .errors_ecgllm import CheckpointError, ECGError, shorten
+
+FILE = "calibration.json"
+SURE_YES, SURE_NO, LIKELY_YES, LIKELY_NO = 0.9, 0.05, 0.6, 0.2
+"""A yes is sure from .9 on and likely from .6, a no sure up to .05 and likely up to .2; between, nobody can tell."""
+SAID = ("sure", "likely", "cannot tell")
+_OTHER_FORMS = re.compile(
+    r"\b(no|not|non|never|neither|nor|without|free of|absen[ct]e?|lacks?|lacking|exclude[sd]?|rule[sd]? out|deny|"
+    r"denies|surely|thinks?|believes?|told|new|resolved|gone|changed|leads?|v[1-6]|av[rlf])\b|n't\b|,\s*(right|correct)\b",
+    re.IGNORECASE,
+)
+
+
+_KINDS = (
+    r"left|right|complete|incomplete|partial|acute|old|recent|chronic|inferior|anterior|lateral|septal|posterior|apical|"
+    r"atrial|ventricular|paroxysmal|persistent|permanent|intermittent|alternating|bilateral|polymorphic|monomorphic|"
+    r"junctional|nodal|first|second|third|degree|type|slow|fast|rapid"
+)
+_PLACE, _OTHER = "\x00", "\x00"
+_KIND_OF = re.compile(rf"\b(?:{_KINDS})[\s-]+{_PLACE}|{_PLACE}[\s-]+(?:{_KINDS})\b", re.IGNORECASE)
+"""A word beside a finding's name that makes it another finding, which nobody here knows by that name."""
+
+
+@dataclass(frozen=True)
+class FindingCalibration:
+    """Of one finding: logit(probability) = slope * logit(P(yes)) + intercept, where it is as frequent as `frequency`.
+
+    names: in which a question may ask about it. positives, negatives: patients who show it, and who do not, among
+    those that it was fitted on. Source: Platt 1999.
+    """
+
+    slope: float
+    intercept: float
+    frequency: float
+    names: tuple[str, ...]
+    positives: int = 0
+    negatives: int = 0
+
+    def probability(self, p_yes: float, frequency: float | None = None) -> float:
+        """Args: p_yes: of the model, relative to its P(no). frequency: of the finding among those who are asked about;
+        None: as fitted. Raises: ECGError for numbers that are no probabilities."""
+        for name, value in (("p_yes", p_yes), ("the frequency", frequency)):
+            if value is not None and not 0 <= value <= 1:
+                raise ECGError(f"{name} is {value}; expected a probability from 0 to 1.")
+        if frequency in (0.0, 1.0):
+            return float(frequency)
+        shift = 0.0 if frequency is None else _logit(frequency) - _logit(self.frequency)
+        return 1 / (1 + math.exp(-max(min(self.slope * _logit(p_yes) + self.intercept + shift, 50.0), -50.0)))
+
+
+@dataclass(frozen=True)
+class CalibratedAnswer:
+    """finding: what was asked about. probability: that it is there, where `frequency` of ECGs show it. said: one of
+    `SAID`, of the answer `answer` ("yes" or "no"; None where nobody can tell)."""
+
+    finding: str
+    probability: float
+    frequency: float
+    said: str
+    answer: str | None
+
+
+@dataclass(frozen=True)
+class AnswerCalibration:
+    """findings: by name. fitted_on: on which records, in words. other_names: of findings that are not calibrated, so
+    that none is taken for another that its name holds. measured: what sure and likely answers about other
+    patients' records of these were worth (`ecgllm calibrate`), as plain figures."""
+
+    findings: Mapping[str, FindingCalibration]
+    fitted_on: str
+    other_names: tuple[str, ...] = ()
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+    def finding_of(self, question: str) -> str | None:
+        """The one finding that a plain question asks about; None of any other question."""
+        rest = self._pattern.sub(_PLACE, question)
+        if _OTHER_FORMS.search(rest) or _KIND_OF.search(rest):
+            return None
+        found = {name for match in self._pattern.finditer(question) for name in self._by_name[_plain(match[0])]}
+        name = found.pop() if len(found) == 1 else None
+        return name if name in self.findings else None
+
+    def of(
+        self, question: str, p_yes: float, ecgs: int = 1, frequency: float | None = None
+    ) -> CalibratedAnswer | None:
+        """What an answer is worth; None where the question is not about one known finding of one ECG."""
+        name = self.finding_of(question) if ecgs == 1 else None
+        if name is None:
+            return None
+        own = self.findings[name]
+        probability = own.probability(p_yes, frequency)
+        return CalibratedAnswer(
+            name, probability, own.frequency if frequency is None else frequency, *said(probability)
+        )
+
+    @cached_property
+    def _by_name(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for finding, own in self.findings.items():
+            for name in own.names:
+                found.setdefault(_plain(name), set()).add(finding)
+        for name in self.other_names:
+            found.setdefault(_plain(name), set()).add(f"{_OTHER}{name}")
+        return found
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        # The longest first, so that a bundle branch block is not found within a left one.
+        names = sorted(self._by_name, key=len, reverse=True)
+        texts = [re.escape(name).replace(r"\ ", r"[\s-]+") for name in names]
+        return re.compile(rf"(?<!\w)(?:{'|'.join(texts)})(?!\w)", re.IGNORECASE) if texts else re.compile(r"(?!)")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str = FILE) -> AnswerCalibration:
+        """Raises: CheckpointError for anything that `to_dict` does not give."""
+        try:
+            findings = {
+                name: FindingCalibration(**own | {"names": tuple(own["names"])})
+                for name, own in values["findings"].items()
+            }
+            numbers = [
+                number
+                for own in findings.values()
+                for number in (own.slope, own.intercept, own.frequency, own.positives, own.negatives)
+            ]
+            others = tuple(values.get("other_names") or ())
+            texts = [values["fitted_on"], *others, *(name for own in findings.values() for name in own.names)]
+            right = all(isinstance(one, int | float) and math.isfinite(one) for one in numbers)
+            right &= all(isinstance(one, str) and one.strip() for one in texts)
+            right &= all(0 < own.frequency < 1 and own.slope >= 0 for own in findings.values())
+            if right:
+                return cls(findings, values["fitted_on"], others, values.get("measured") or {})
+        except (TypeError, KeyError, AttributeError):
+            pass
+        raise CheckpointError(
+            f"{where} is no calibration: {shorten(repr(values), 120)}; expected what `ecgllm calibrate` writes. Make "
+            "it again, or remove the file."
+        )
+
+
+def said(probability: float) -> tuple[str, str | None]:
+    """(One of `SAID`, the answer that is so sure)."""
+    if probability >= LIKELY_YES:
+        return SAID[probability < SURE_YES], "yes"
+    if probability <= LIKELY_NO:
+        return SAID[probability > SURE_NO], "no"
+    return SAID[2], None
+
+
+def read_calibration(source: str | Path, **hub: Any) -> AnswerCalibration | None:
+    """What lies in a checkpoint's folder or repository; None where there is none. Raises: CheckpointError."""
+    file = cached_file(
+        source, FILE, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False, **hub
+    )
+    if file is None:
+        return None
+    try:
+        values = json.loads(Path(file).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{FILE} of {source} is no JSON: {error}; make it again, or remove the file.") from error
+    return AnswerCalibration.from_dict(values, f"{FILE} of {source}")
+
+
+def write_calibration(calibration: AnswerCalibration, folder: str | Path) -> str:
+    """Returns: the file's path."""
+    path = Path(folder) / FILE
+    path.write_text(json.dumps(calibration.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s-]+", " ", name.lower().strip())
+
+
+def _logit(value: float) -> float:
+    value = min(max(value, 1e-6), 1 - 1e-6)
+    return math.log(value / (1 - value))
+
+
+__all__ = [
+    "FILE",
+    "AnswerCalibration",
+    "CalibratedAnswer",
+    "FindingCalibration",
+    "read_calibration",
+    "said",
+    "write_calibration",
+]

@@ -1,0 +1,77 @@
+"""`calibrate`: a checkpoint and records with labels in, the same checkpoint with what its yes is worth out."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors_ecgllm import ECGError
+from .ask import quiet
+from .evaluate import Data, KeepTrained, Limit, Split, TrainedRecords, material_of, without_trained
+from .options import LanguageModel, Seed, TrustRemoteCode
+
+Checkpoint = Annotated[Path, typer.Argument(help="Folder of the checkpoint of an ECG language model.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="New folder of the calibrated checkpoint; without it the file goes beside it."
+    ),
+]
+Least = Annotated[int, typer.Option(min=1, help="Patients of either label that a finding needs to be calibrated.")]
+
+
+def calibrate(
+    checkpoint: Checkpoint,
+    data: Data,
+    output: Output = None,
+    limit: Limit = None,
+    split: Split = None,
+    least: Least = 5,
+    trained_records: TrainedRecords = None,
+    keep_trained: KeepTrained = False,
+    trust_remote_code: TrustRemoteCode = False,
+    language_model: LanguageModel = None,
+    seed: Seed = 0,
+) -> None:
+    """Find out what a checkpoint's yes about each finding is worth, on records with labels.
+
+    Two numbers a finding go into calibration.json beside the checkpoint, nothing of any record. `ask` and the pipeline
+    then say how likely a finding is and how sure an answer, at the frequency of these records or at --prevalence.
+    """
+    from ..answer_calibration_ecgllm import FILE, write_calibration
+    from ..atomic_writing import new_folder
+    from ..evaluation.calibrating import calibrated, sentences
+    from ..evaluation.material import Settings
+    from ..evaluation.models import model_of
+    from ..evaluation.models.checkpoint import CheckpointModel
+    from ..evaluation.run import records_hash
+
+    if not checkpoint.is_dir():
+        raise ECGError(f"{checkpoint} is no folder; expected that of a checkpoint, to lay {FILE} beside it.")
+    with quiet():
+        model = model_of(str(checkpoint), trust_remote_code=trust_remote_code, language_model=language_model)
+        if not isinstance(model, CheckpointModel):
+            raise ECGError(f"{checkpoint} is no ECG language model; only its answers of yes and no are calibrated.")
+        model.processor.calibration = None
+        unseen = partial(without_trained, str(checkpoint), trained_records, keep_trained, False)
+        material, _ = material_of(data, None, limit, split, Settings(least=least, seed=seed), unseen)
+        sources = ", ".join(dict.fromkeys(material.corpus["source"][:]))
+        fitted_on = f"{len(material.corpus):,} records of {sources} ({records_hash(material.corpus)})"
+        with tempfile.TemporaryDirectory() as answers:
+            found, figures = calibrated(model, material, Path(answers), model.name, fitted_on)
+        if output is None:
+            file = write_calibration(found, checkpoint)
+        else:
+            with new_folder(output) as folder:
+                shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
+                write_calibration(found, folder)
+            file = str(output / FILE)
+    typer.echo(f"{len(found.findings)} findings calibrated on {fitted_on}")
+    for line in sentences(figures):
+        typer.echo(line)
+    typer.echo(f"calibration in {file}")

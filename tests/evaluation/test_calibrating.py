@@ -1,0 +1,108 @@
+"""`calibrate`: what a model's yes is worth, found on records with labels, and what the file holds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgllm.answer_calibration_ecgllm import FILE, read_calibration
+from ecgllm.cli import main
+from ecgllm.errors_ecgllm import ECGError
+from ecgllm.evaluation.calibrating import WORDINGS, calibrated, calibration_rows, sentences
+from ecgllm.evaluation.material import Material, Settings
+from ecgllm.evaluation.protocol import Answer
+from ecgllm.findings import VOCABULARY
+from ecgllm.shipped import shipped_checkpoint, shipped_dual_encoder
+from ecgllm.signals.simulation import simulate_ecgs
+
+
+class TooSure:
+    """Sees what is there in four of five, says it with .99, and yes as often as no."""
+
+    name = "too sure"
+
+    def __init__(self, material: Material):
+        self.labels = material.labels
+
+    def answer(self, asked, ecgs):
+        found = []
+        for one in asked:
+            draw = np.random.default_rng(list(f"{one.question} {one.ecgs[0].record_id}".encode()))
+            there = self.labels.of(one.ecgs[0].record_id, one.finding)
+            p_yes = 0.99 if there is (draw.random() < 0.8) else 0.01
+            found.append(Answer(None, {"yes": p_yes, "no": 1 - p_yes}))
+        return found
+
+
+def test_a_model_that_is_too_sure_is_told_so(material: Material, tmp_path: Path) -> None:
+    own, figures = calibrated(TooSure(material), material, tmp_path, "too sure", "120 records of simulation")
+    assert figures["raw"].expected_calibration_error > 0.15 and figures["calibrated"].expected_calibration_error < 0.05
+    assert figures["calibrated"].brier.value < figures["raw"].brier.value
+    frequency = material.labels.prevalence()
+    for name, one in own.findings.items():
+        assert one.frequency == pytest.approx(frequency[name], abs=0.02) and name in one.names
+        assert one.positives >= 5 and one.negatives >= 5
+        # Right in four of five, whatever it says: .99 is worth a factor of about four.
+        odds = one.probability(0.99) / (1 - one.probability(0.99)) * (1 - one.frequency) / one.frequency
+        assert 1.5 < odds < 12, name
+    known = set(own.findings) | set(own.other_names)
+    assert set(VOCABULARY) <= known and not set(own.findings) & set(own.other_names)
+    text = json.dumps(own.to_dict())
+    assert not any(record_id in text for record_id in material.about)
+    assert own.measured["said"]["sure no"]["right"]["value"] > 0.9 and "patients" in own.measured["raw"]["brier"]
+    assert all(isinstance(line, str) and line for line in sentences(figures))
+
+
+def test_every_record_is_asked_in_words_of_training(material: Material) -> None:
+    rows = calibration_rows(material)
+    assert (rows.groupby("group")["question"].nunique() == WORDINGS).all()
+    assert set(rows["question"]).isdisjoint(material.questions["question"])
+    assert rows["group"].nunique() == len(rows) / WORDINGS
+
+
+def test_what_cannot_be_calibrated(material: Material, tmp_path: Path) -> None:
+    few = Material(material.corpus.select(range(4)), material.questions.select([]), Settings(least=5))
+    with pytest.raises(ECGError, match="no finding is shown by 5 patients"):
+        calibration_rows(few)
+
+    class Silent:
+        name = "silent"
+
+        def answer(self, asked, ecgs):
+            return [Answer("yes") for _ in asked]
+
+    with pytest.raises(ECGError, match="gives no probability of yes"):
+        calibrated(Silent(), material, tmp_path, "silent", "these")
+
+
+def test_the_command_and_what_is_said_then(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*arguments) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(one) for one in arguments])
+        return ended.value.code, *capsys.readouterr()
+
+    folder = tmp_path / "calibrated"
+    code, out, _ = run("calibrate", shipped_checkpoint(), "simulation=40", "-o", folder, "--least", 8)
+    assert (
+        code == 0
+        and "findings calibrated on 40 records of simulation" in out
+        and f"calibration in {folder / FILE}" in out
+    )
+    own = read_calibration(folder)
+    assert own.fitted_on.startswith("40 records of simulation (") and not (shipped_checkpoint() / FILE).exists()
+    name = max(own.findings, key=lambda one: own.findings[one].positives)
+    record = simulate_ecgs(1, seed=5)[0]
+    ecg = tmp_path / "ecg.npz"
+    np.savez(ecg, unit="mV", signal=record.signal, sampling_rate=record.sampling_rate, leads=record.leads)
+    code, out, _ = run("ask", "-m", folder, ecg, f"Is there {name}?", "--json")
+    found = json.loads(out)["calibrated"]
+    assert code == 0 and found["finding"] == name and found["frequency"] == own.findings[name].frequency
+    code, out, _ = run("ask", "-m", folder, ecg, f"Is there {name}?", "--prevalence", 0.5)
+    assert "where 50.0% of ECGs show it" in out and "the model's own answer: " in out and "of such answers" not in out
+    code, out, _ = run("ask", "-m", folder, ecg, f"Is this ECG free of {name}?", "--json")
+    assert json.loads(out)["calibrated"] is None
+    code, _, err = run("ask", ecg, "Is there atrial fibrillation?", "--prevalence", 0.5)
+    assert code == 2 and "not; see ecgllm calibrate" in err
+    code, _, err = run("calibrate", shipped_dual_encoder(), "simulation=40")
+    assert code == 2 and "is no ECG language model" in err
