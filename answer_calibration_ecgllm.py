@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -38,9 +38,31 @@ _KINDS = (
     r"atrial|ventricular|paroxysmal|persistent|permanent|intermittent|alternating|bilateral|polymorphic|monomorphic|"
     r"junctional|nodal|first|second|third|degree|type|slow|fast|rapid"
 )
-_PLACE, _OTHER = "\x00", "\x00"
+_PLACE = "\x00"
 _KIND_OF = re.compile(rf"\b(?:{_KINDS})[\s-]+{_PLACE}|{_PLACE}[\s-]+(?:{_KINDS})\b", re.IGNORECASE)
 """A word beside a finding's name that makes it another finding, which nobody here knows by that name."""
+
+
+class FindingNames:
+    """names: finding -> the names in which a question may ask about it; one name may be several findings'."""
+
+    def __init__(self, names: Mapping[str, Iterable[str]]):
+        self._finding: dict[str, set[str]] = {}
+        for finding, own in names.items():
+            for name in own:
+                self._finding.setdefault(_plain(name), set()).add(finding)
+        # The longest first, so that a bundle branch block is not found within a left one.
+        texts = [re.escape(name).replace(r"\ ", r"[\s-]+") for name in sorted(self._finding, key=len, reverse=True)]
+        pattern = rf"(?<!\w)(?:{'|'.join(texts)})(?!\w)" if texts else r"(?!)"
+        self._pattern = re.compile(pattern, re.IGNORECASE)
+
+    def asked_about(self, question: str) -> str | None:
+        """The one finding that a plain question asks about; None of any other question."""
+        rest = self._pattern.sub(_PLACE, question)
+        if _OTHER_FORMS.search(rest) or _KIND_OF.search(rest):
+            return None
+        found = {name for match in self._pattern.finditer(question) for name in self._finding[_plain(match[0])]}
+        return found.pop() if len(found) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -95,11 +117,7 @@ class AnswerCalibration:
 
     def finding_of(self, question: str) -> str | None:
         """The one finding that a plain question asks about; None of any other question."""
-        rest = self._pattern.sub(_PLACE, question)
-        if _OTHER_FORMS.search(rest) or _KIND_OF.search(rest):
-            return None
-        found = {name for match in self._pattern.finditer(question) for name in self._by_name[_plain(match[0])]}
-        name = found.pop() if len(found) == 1 else None
+        name = self._names.asked_about(question)
         return name if name in self.findings else None
 
     def of(
@@ -116,21 +134,9 @@ class AnswerCalibration:
         )
 
     @cached_property
-    def _by_name(self) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
-        for finding, own in self.findings.items():
-            for name in own.names:
-                found.setdefault(_plain(name), set()).add(finding)
-        for name in self.other_names:
-            found.setdefault(_plain(name), set()).add(f"{_OTHER}{name}")
-        return found
-
-    @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        # The longest first, so that a bundle branch block is not found within a left one.
-        names = sorted(self._by_name, key=len, reverse=True)
-        texts = [re.escape(name).replace(r"\ ", r"[\s-]+") for name in names]
-        return re.compile(rf"(?<!\w)(?:{'|'.join(texts)})(?!\w)", re.IGNORECASE) if texts else re.compile(r"(?!)")
+    def _names(self) -> FindingNames:
+        others = {f"another: {name}": (name,) for name in self.other_names}
+        return FindingNames({**{finding: own.names for finding, own in self.findings.items()}, **others})
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -207,6 +213,7 @@ __all__ = [
     "AnswerCalibration",
     "CalibratedAnswer",
     "FindingCalibration",
+    "FindingNames",
     "read_calibration",
     "said",
     "write_calibration",

@@ -154,17 +154,25 @@ def answer_question(
     candidates are given or the model wrote yes or no, when they are yes and no); the answer's probability, relative to
     the candidates where there are some; generated {text, probability}, what the model wrote freely (None where
     candidates are given); calibrated: what a yes or no is worth, as the pipeline gives it, None where that is not
-    known; prevalence: see there; unsure: whether the model gives what it wrote, or yes and no together, a probability
+    known; prevalence: see there; contradicted: what is measured otherwise than the answer says, in sentences;
+    measured: the measurement that answers a question about a number, which is not asked of the model (else None);
+    unsure: whether the model gives what it wrote, or yes and no together, a probability
     below `UNSURE_BELOW`, or the likelier of yes and no one below `UNDECIDED_BELOW` (None where candidates are given);
     trained_on.
     """
+    from .measured_answers import contradictions, number_answer, number_asked_for
+    from .signals import measure
+
+    measured = [measure(record) for record in records]
+    trained_on = getattr(answerer.model.config, "trained_on", None)
+    if candidates is None and len(records) == 1 and (name := number_asked_for(question)) is not None:
+        answer = number_answer(name, measured[0])
+        return _NOT_OF_THE_MODEL | {"answer": answer, "measured": answer, "trained_on": trained_on}
     chosen = {} if candidates is None else {"candidates": candidates}
     if prevalence is not None:
         ecg_options["prevalence"] = prevalence
     if answerer.processor.reads_measured:
-        from .signals import measure
-
-        ecg_options["measured"] = [measure(record).figures() for record in records]
+        ecg_options["measured"] = [one.figures() for one in measured]
     found = answerer(question, ecgs=records, **chosen, **ecg_options)
     scores = found.get("candidates")
     answer, probability, calibrated = found["generated_text"], found["probability"], found.get("calibrated")
@@ -185,9 +193,16 @@ def answer_question(
         "candidates": scores,
         "generated": generated,
         "calibrated": calibrated,
+        "contradicted": contradictions(question, answer, measured[0]) if len(measured) == 1 else [],
+        "measured": None,
         "unsure": None if generated is None else known < UNSURE_BELOW or undecided,
-        "trained_on": getattr(answerer.model.config, "trained_on", None),
+        "trained_on": trained_on,
     }
+
+
+_NOT_OF_THE_MODEL = dict.fromkeys(("probability", "candidates", "generated", "calibrated", "unsure")) | {
+    "contradicted": []
+}
 
 
 __all__ = ["UNDECIDED_BELOW", "UNSURE_BELOW", "answer_question", "check_checkpoint", "check_code", "load_answerer"]

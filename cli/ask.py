@@ -151,8 +151,11 @@ def _as_answer(result: dict[str, Any]) -> str:
     from ..signals.summary import measured_line
 
     answer, scores, generated = result["answer"], result["candidates"], result["generated"]
-    shown, calibrated = f"{result['probability']:.3g}", result["calibrated"]
-    if calibrated is not None:
+    calibrated = result["calibrated"]
+    shown = None if result["probability"] is None else f"{result['probability']:.3g}"
+    if result["measured"] is not None:
+        lines = [f"{result['measured']}  (measured, not asked of the model)"]
+    elif calibrated is not None:
         lines = [_calibrated_line(calibrated), f"the model's own answer: {answer}, {shown} of yes and no"]
     elif not scores:
         lines = [f"{answer or '(no answer)'}  (probability {shown})"]
@@ -174,6 +177,7 @@ def _as_answer(result: dict[str, Any]) -> str:
             f"note: the model is not sure of any answer; {doubted} a probability below {UNSURE_BELOW:g} "
             "among all that it could write"
         )
+    lines += [f"note: {sentence}" for sentence in result["contradicted"]]
     for path, doubts in result["doubts"].items():
         lines += [f"note on {path}: {doubt}" for doubt in doubts]
     if recorded := result["recorded"]:

@@ -296,8 +296,8 @@ def test_ask_as_json(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFi
     assert (code, err) == (0, "")
     result = json.loads(out)
     assert set(result) == {
-        "files", "question", "answer", "probability", "candidates", "generated", "calibrated", "unsure", "model",
-        "trained_on", "recorded", "measurements", "doubts", "notice",
+        "files", "question", "answer", "probability", "candidates", "generated", "calibrated", "contradicted",
+        "measured", "unsure", "model", "trained_on", "recorded", "measurements", "doubts", "notice",
     }  # fmt: skip
     assert result["files"] == [str(wfdb_file)] * 2
     assert (result["question"], result["answer"], result["model"]) == (question, "yes", str(checkpoint))

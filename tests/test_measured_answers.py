@@ -1,0 +1,103 @@
+"""Numbers come from the measurement, and an answer that it contradicts is shown beside it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ecgllm.asking import answer_question, load_answerer
+from ecgllm.cli import main
+from ecgllm.evaluation.contradictions import CRITERIA
+from ecgllm.measured_answers import contradictions, finding_names, number_answer, number_asked_for
+from ecgllm.shipped import shipped_checkpoint
+from ecgllm.signals import measure
+from ecgllm.signals.analysis.measurements import Measurement, Measurements
+from ecgllm.signals.simulation import simulate_ecg
+
+USUAL = Measurements(
+    heart_rate=Measurement(72, 1), pr=Measurement(160, 0.9), qrs=Measurement(92, 0.9), qt=Measurement(380, 0.8),
+    qtc_bazett=Measurement(416, 0.8), qtc_fridericia=Measurement(404, 0.8), axis=Measurement(40, 1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ("What is the heart rate?", "heart_rate"),
+        ("How fast is the heart beating?", "heart_rate"),
+        ("what's the patient's ventricular rate", "heart_rate"),
+        ("How long is the PR interval?", "pr"),
+        ("Please measure the QRS width.", "qrs"),
+        ("How wide is the QRS complex on this tracing?", "qrs"),
+        ("What is the corrected QT interval?", "qtc_bazett"),
+        ("What is the QTc in ms?", "qtc_bazett"),
+        ("What is the QT interval of this ECG?", "qt"),
+        ("What range does the PR interval fall in?", None),
+        ("Is the PR interval normal?", None),
+        ("What is the QRS morphology?", None),
+        ("What is the heart rate in the second ECG?", None),
+        ("What is the PR interval and the QRS duration?", None),
+        ("What is the cause of the long QT?", None),
+        ("What is the rhythm?", None),
+        ("What is the axis?", None),
+        ("", None),
+    ],
+)
+def test_questions_for_a_number(question: str, name: str | None) -> None:
+    assert number_asked_for(question) == name
+
+
+def test_a_number_and_why_there_is_none() -> None:
+    assert number_answer("pr", USUAL) == "PR 160 ms" and number_answer("heart_rate", USUAL) == "heart rate 72 bpm"
+    without = replace(USUAL, pr=Measurement(None, 0), notes=("no P wave is tied to the QRS complexes",))
+    assert number_answer("pr", without) == "PR: not measured (no P wave is tied to the QRS complexes)"
+
+
+def test_what_a_measurement_contradicts_is_said() -> None:
+    (one,) = contradictions("Is there first degree AV block?", "yes", USUAL)
+    assert (
+        one
+        == "the model says first degree av block, and PR is measured as 160 ms; PR of 186 ms or less speaks against it"
+    )
+    assert contradictions("Is there first degree AV block?", "no", USUAL) == []
+    assert contradictions("Is this ECG free of first degree AV block?", "yes", USUAL) == []
+    long_pr = replace(USUAL, pr=Measurement(220, 0.9))
+    assert contradictions("Is there first degree AV block?", "yes", long_pr) == []
+    assert contradictions("AF?", "yes", USUAL) == []
+    said = contradictions("What is the rhythm?", "Sinus tachycardia, ventricular tachycardia", USUAL)
+    assert len(said) == 2 and "heart rate is measured as 72 bpm" in said[1] and "QRS is measured as 92 ms" in said[0]
+    assert contradictions("Is there first degree AV block?", "yes", Measurements()) == []
+    for each in CRITERIA:  # every finding with a criterion is found in a question by its name
+        assert finding_names().asked_about(f"Is there {each.finding}?") == each.finding
+
+
+def test_ask_shows_both(tmp_path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    record = simulate_ecg(seed=4, findings=("sinus rhythm",))
+    ecg = tmp_path / "ecg.npz"
+    np.savez(ecg, unit="mV", signal=record.signal, sampling_rate=record.sampling_rate, leads=record.leads)
+
+    def ask(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["ask", str(ecg), *arguments])
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    found = measure(record)
+    expected = f"heart rate {found.heart_rate.value:.0f} bpm"
+    assert ask("What is the heart rate?").startswith(f"{expected}  (measured, not asked of the model)\n")
+    told = json.loads(ask("What is the heart rate?", "--json"))
+    assert (told["answer"], told["measured"], told["probability"], told["unsure"]) == (expected, expected, None, None)
+    answerer = load_answerer(shipped_checkpoint())
+    assert found.pr.value < 186
+    monkeypatch.setattr(answerer, "_scorer", None)
+    monkeypatch.setattr(type(answerer), "__call__", lambda *_, **named: {"generated_text": "yes", "probability": 1.0,
+                        "candidates": {"yes": 0.99, "no": 0.01}})  # fmt: skip
+    monkeypatch.setattr("ecgllm.asking.load_answerer", lambda *_: answerer)
+    assert answer_question(answerer, [record], "Is there first degree AV block?")["contradicted"]
+    text = ask("Is there first degree AV block?")
+    assert (
+        text.startswith("yes  (0.99 of yes and no)")
+        and "note: the model says first degree av block, and PR is" in text
+    )
+    assert answer_question(answerer, [record, record], "Is there first degree AV block?")["contradicted"] == []
