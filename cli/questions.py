@@ -35,6 +35,13 @@ def questions(
     per_record: Annotated[
         float, typer.Option(help="Questions of each type per record, on average and at most.")
     ] = 4.0,
+    words: Annotated[
+        str,
+        typer.Option(
+            help="Other names, registers, negation, questions without an answer: varied, or shares such as "
+            "names=0.4,negated=0.2. Default: none of these."
+        ),
+    ] = "",
     seed: Seed = 0,
 ) -> None:
     """Build questions with known answers from the findings and measurements of a corpus."""
@@ -49,6 +56,8 @@ def questions(
             records = records.filter(lambda value: value == split, input_columns="split")
         given = {"types": types, "attributes": attributes, "about": about}
         chosen = {name: found for name, value in given.items() if (found := names(value))}
+        if words:
+            chosen["words"] = _shares(words)
         built = build_questions(records, paraphrases=paraphrases, seed=seed, per_record=per_record, **chosen)
         if built.info.description:
             typer.echo(built.info.description, err=True)
@@ -56,6 +65,16 @@ def questions(
         if balance or match_on:
             built, report = debias_with_report(built, seed, records, names(match_on))
         save(built, folder, output, "questions", report)
+
+
+def _shares(words: str) -> str | dict[str, float]:
+    """A word for all shares, or NAME=SHARE separated by commas."""
+    if "=" not in words:
+        return words
+    try:
+        return {name: float(share) for name, _, share in (one.partition("=") for one in names(words))}
+    except ValueError as error:
+        raise ECGError(f"--words {words}: {error}; expected shares such as names=0.4,negated=0.2") from error
 
 
 def debias(

@@ -591,6 +591,21 @@ def test_simulated_ecgs_become_a_corpus_and_questions(tmp_path: Path, capsys: py
     assert {record for ids in built["ecg_ids"] for record in ids} <= set(load_from_disk(str(corpus))["id"])
 
 
+def test_questions_in_more_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "simulate", "-n", 60, "-o", tmp_path / "corpus")
+    words = ("questions", tmp_path / "corpus", "--types", "verify", "--words")
+    assert run(capsys, *words, "unanswerable=0.5,negated=0.5", "-o", tmp_path / "own")[0] == 0
+    assert run(capsys, *words, "varied", "-o", tmp_path / "varied")[0] == 0
+    code, _, err = run(capsys, *words, "negated=much", "-o", tmp_path / "q")
+    assert code == 2 and "expected shares such as names=0.4" in err
+
+    from datasets import load_from_disk
+
+    for name in ("own", "varied"):
+        templates = load_from_disk(str(tmp_path / name))["template"][:]
+        assert "verify-absence" in templates and "unanswerable-nonsense" in templates
+
+
 def test_debiased_questions_are_answered_yes_as_often_as_no(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from datasets import Dataset
 
 from ...errors_ecgllm import ECGError
+from ..questions.sampling import UNANSWERABLE
 from ..records.duplicates import check_joined
 from .asked_questions import check_columns
 from .audit_groups import HEAD, Group, Tally, bounds_by_type, rows_by
@@ -46,6 +47,7 @@ class Audit:
     of a baseline that saw "train". words, words_across_splits: the same of a classifier of n-grams (`word_baseline`).
     patient_leaks, paraphrase_leaks: what "train" shares with other splits. weighted: whether the column weight was
     used. patients_known: else every record counts as a patient. unknown: records asked about that the corpus lacks.
+    unanswerable: questions that no ECG answers, which are left out: a refusal follows from the words, and shall.
     """
 
     questions: int
@@ -67,6 +69,7 @@ class Audit:
     weighted: bool = False
     patients_known: bool = False
     unknown: int = 0
+    unanswerable: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -117,6 +120,8 @@ class Audit:
                 )
         if self.unknown:
             lines.append(f"{self.unknown} records asked about are not in the corpus: nothing is known of them")
+        if self.unanswerable:
+            lines.append(f"{self.unanswerable} questions that no ECG answers are left out of all this")
         whose = "patients" if self.patients_known else "records (patients are not known without their corpus)"
         for what, leaks in ((whose, self.patient_leaks), ("paraphrases", self.paraphrase_leaks)):
             shown = f": {', '.join(leaks[:3])}{' ...' if len(leaks) > 3 else ''}" if leaks else ""
@@ -144,8 +149,11 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
     Raises: ValueError if a column is missing or there is no question.
     """
     check_columns(questions)
-    if not len(questions):
-        raise ECGError("there is no question to audit")
+    answerable = [row for row, kind in enumerate(questions["type"]) if kind != UNANSWERABLE]
+    left_out = len(questions) - len(answerable)
+    if not answerable:
+        raise ECGError("there is no question to audit" + (f" but {left_out} that no ECG answers" if left_out else ""))
+    questions = questions.select(answerable) if left_out else questions
     columns = {name: questions[name][:] for name in questions.column_names}
     names = (name or "" for name in columns["attribute"])
     keys = list(zip(columns["template"], names, columns["question"], strict=True))
@@ -189,6 +197,7 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
         weighted="weight" in columns,
         patients_known=bool(records.column("patient_id")),
         unknown=unknown,
+        unanswerable=left_out,
     )
 
 

@@ -22,6 +22,7 @@ from datasets import Dataset
 from transformers.utils import logging
 
 from ...errors_ecgllm import ECGError
+from ..questions.sampling import UNANSWERABLE
 from ..records.duplicates import check_joined
 from .asked_questions import COLUMNS, asked, check_columns, is_answered_yes_or_no
 from .confounders import MatchOn, Records, confounders_of
@@ -185,6 +186,8 @@ def _standardised(
     """Weights of questions of every type, split by split; what has no positivity is put into the report."""
     splits: dict[str, dict[tuple, list[int]]] = defaultdict(lambda: defaultdict(list))
     for position, row in enumerate(rows):
+        if row["type"] == UNANSWERABLE:
+            continue
         split = (by_split and row.get("split")) or ""
         splits[split][(*asked(row), row["question"]), strata(row)].append(position)
     weights: dict[int, float] = {}
@@ -192,7 +195,9 @@ def _standardised(
         found = standardising_weights({cell: len(members) for cell, members in cells.items()})
         report.add_positivity(found, f" of split {split}" if split else "", " x ".join(match_on))
         weights |= {position: weight for cell, weight in found.weights.items() for position in cells[cell]}
-    return weights
+    # A refusal is the answer of any ECG: such a question counts as it did.
+    unanswerable = {position: 1.0 for position, row in enumerate(rows) if row["type"] == UNANSWERABLE}
+    return weights and weights | unanswerable
 
 
 class _Picker:

@@ -28,6 +28,7 @@ from .about_measurements import (
 )
 from .comparisons import compare
 from .sampling import QUESTION_FEATURES, Facts, Rows, facts_of
+from .varied_words import in_other_words, without_an_answer, word_shares
 
 __all__ = ["ABOUT", "QUESTION_FEATURES", "TYPES", "build_questions", "questions_per_type"]
 
@@ -49,6 +50,7 @@ def build_questions(
     attributes: Iterable[str] | None = None,
     phrasings: str | None = None,
     about: Iterable[str] = ABOUT,
+    words: str | Mapping[str, float] | None = None,
 ) -> Dataset:
     """Ask questions about a corpus.
 
@@ -72,13 +74,19 @@ def build_questions(
         phrasings: the former name of paraphrases.
         about: any of "findings", "leads" (where a finding is seen) and "measurements". Default: all that the corpus
             states; what is left out leaves its share to the others.
+        words: shares of the questions in training paraphrases that are put in other words, and of questions without
+            an answer among them (`varied_words.SHARES`), or "varied", the shares that stand there. None: all in their
+            paraphrases, and each with an answer: the questions on which published figures rest. Questions in test
+            paraphrases are never changed.
     Returns: rows with `QUESTION_FEATURES`. type is "verify", "choose", "query", "comparison-verify" and
         "comparison-query" (two records of one patient, the earlier one first) or "comparison-irrelevant-verify" and
         "comparison-irrelevant-query" (of two patients). answers: sorted, lower case; ["yes"], ["no"], ["none"],
-        findings, leads ("lead v1") or ranges ("above the normal range").
-    Raises: ValueError for an unknown type, set of paraphrases, attribute or thing to ask about, and for numbers of
-        other types than those asked.
+        findings, leads ("lead v1") or ranges ("above the normal range"). With
+        words, the type "unanswerable", too, whose answer is a refusal.
+    Raises: ValueError for an unknown type, set of paraphrases, attribute or thing to ask about, for numbers of other
+        types than those asked, and as `word_shares`.
     """
+    shares = word_shares(words)
     per_type = questions_per_type(types, per_record)
     paraphrases = phrasings or paraphrases
     if paraphrases not in (*_SETS, "split"):
@@ -99,6 +107,8 @@ def build_questions(
         if paraphrases == "split" and part:
             rows.paraphrases = "train" if part[0].split == "train" else "test"
         unasked.update(_ask(Stated(part, min_positives, attributes), rows, per_type, about))
+    if any(shares.values()):
+        _vary(rows, records, shares, paraphrases)
     dataset = rows.dataset()
     dataset.info.description = "\n".join(_why(corpus, what) for what in sorted(unasked))
     return dataset
@@ -127,6 +137,19 @@ def questions_per_type(types: Sequence[str] | None, per_record: float | Mapping[
     if wrong:
         raise ECGError(f"per_record={per_record}: found {wrong[0]!r}; expected positive numbers")
     return numbers
+
+
+def _vary(rows: Rows, records: list[Facts], shares: Mapping[str, float], paraphrases: str) -> None:
+    """Put what is asked in training paraphrases in other words, and add what has no answer."""
+    asked = {"train": lambda split: True, "test": lambda split: False, "split": "train".__eq__}[paraphrases]
+    places = [place for place, row in enumerate(rows.rows) if asked(row["split"])]
+    varied = in_other_words([rows.rows[place] for place in places], shares, rows.seed)
+    for place, row in zip(places, varied, strict=True):
+        rows.rows[place] = row
+    share = shares["unanswerable"]
+    known = {row["attribute"] for row in varied} & vocabulary.VOCABULARY.keys()
+    own = [record for record in records if asked(record.split)]
+    rows.rows += without_an_answer(own, round(len(places) * share / (1 - share)), known, rows.seed)
 
 
 def _why(corpus: Dataset, what: str) -> str:

@@ -34,6 +34,9 @@ QUESTION_FEATURES = Features(
         "split": Value("string"),
     }
 )
+UNANSWERABLE = "unanswerable"
+"""Type of questions that no ECG answers (`refusals`): their answer is a refusal, the same for every ECG, so that there
+is nothing to balance in them, nor to give away."""
 # Of two patients' ECGs: a model that has read two of them can answer more than one question about them.
 QUESTIONS_PER_PAIR = 8
 

@@ -20,6 +20,7 @@ from typing_extensions import TypedDict
 from ...configuration_ecgllm import ECGBeatEncoderConfig, ECGEncoderAdapterConfig, ECGEncoderConfig
 from ...corpora import build_questions
 from ...corpora.questions.build import questions_per_type
+from ...corpora.questions.varied_words import word_shares
 from ...feature_extraction_ecgllm import ECGFeatureExtractor
 from .errors import nearest
 from .parts import EMPTY, STRICT, NotNegative
@@ -69,6 +70,8 @@ def problems_of_questions(questions: dict[str, Any]) -> Iterator[str]:
     """What `build_questions` would refuse, and what stands beside the path of given questions."""
     if "path" not in questions:
         for problem in refused(questions_per_type, questions.get("types"), questions.get("per_record", 1)):
+            yield f"questions: {problem}"
+        for problem in refused(word_shares, questions.get("words")):
             yield f"questions: {problem}"
     elif others := [name for name in questions if name != "path"]:
         yield (

@@ -39,6 +39,19 @@ def test_a_later_stage_keeps_what_is_not_answered_by_yes_or_no(
     }
 
 
+def test_a_stage_in_more_words_trains_on_refusals_and_validates_in_test_paraphrases(
+    write_recipe: Callable[..., Path], records: Dataset
+) -> None:
+    settings = {"questions": {"per_record": 3, "words": "varied"}, "balance": True, "match_on": ["severity"]}
+    recipe = load_recipe(write_recipe(stages={"debias": settings, "finetune": settings}))
+    questions = stage_questions(recipe, "finetune", records, "train")
+    balanced, _ = balanced_questions(recipe, "finetune", questions, records)
+    assert Counter(questions["type"])["unanswerable"] == Counter(balanced["type"])["unanswerable"] > 0
+    assert "verify-absence" in set(balanced["template"])
+    assert "unanswerable" not in balanced_questions(recipe, "debias", questions, records)[0]["type"][:]
+    assert "unanswerable" not in stage_questions(recipe, "finetune", records, "validation")["type"][:]
+
+
 def test_each_split_is_asked_in_paraphrases_of_its_own(write_recipe: Callable[..., Path], records: Dataset) -> None:
     recipe = load_recipe(write_recipe(stages={"debias": {"questions": {"per_record": 1}}}))
     few = records.select(range(30))

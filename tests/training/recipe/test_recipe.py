@@ -83,6 +83,11 @@ def test_a_stage_left_empty_has_the_defaults(write_recipe: Callable[..., Path]) 
         ("stages.debias.questions.per_recrd=3", "unknown key 'per_recrd'; did you mean 'per_record'"),
         ("stages.debias.questions.per_record={verfy: 2}", "debias: questions: unknown question types ['verfy']"),
         ("stages.debias.questions.per_record=-1", "debias: questions: per_record=-1: found -1; expected positive"),
+        (
+            "stages.debias.questions.words=many",
+            "debias: questions: words='many'; expected 'varied', or shares of names",
+        ),
+        ("stages.debias.questions.words={negatd: .2}", "debias: questions: words: found negatd; expected shares of"),
         ("stages.debias.questions.paraphrases=test", "unknown key 'paraphrases'"),
         ("encoder.hiden_size=3", "encoder has the unknown key 'hiden_size'; did you mean 'hidden_size'"),
         ("encoder.stem_padding=valid", "encoder has the unknown key 'stem_padding'"),
