@@ -50,6 +50,13 @@ Number = Annotated[int, typer.Option("--questions", min=1, help="About so many q
 Limit = Annotated[int | None, typer.Option(min=1, help="Take so many records of each corpus.")]
 Split = Annotated[str | None, typer.Option(help="Only records of this split: train, validation or test.")]
 Sections = Annotated[str | None, typer.Option(help="Only these parts, separated by commas; see the guide.")]
+Words = Annotated[
+    str,
+    typer.Option(
+        help="kept-back: language and unanswerable in words that no recipe and no other evaluation has, for final "
+        "figures."
+    ),
+]
 Least = Annotated[int, typer.Option(min=1, help="Patients of either label that a finding needs for an AUROC.")]
 Margin = Annotated[float, typer.Option(help="Difference in accuracy that would be no use, for the verdict.")]
 Against = Annotated[str | None, typer.Option(help="Another model, or the folder of its report on the same questions.")]
@@ -91,6 +98,7 @@ def evaluate(
     limit: Limit = None,
     split: Split = None,
     sections: Sections = None,
+    words: Words = "usual",
     least: Least = 5,
     margin: Margin = 0.05,
     against: Against = None,
@@ -109,16 +117,18 @@ def evaluate(
 
     The report is index.html, the same as report.md, metrics.json, and predictions.parquet with every answer.
     """
-    from ..evaluation.material import Settings
+    from ..evaluation.material import KEPT_BACK, Settings
     from ..evaluation.models import stated_options
     from ..evaluation.run import Options, check_before, evaluate_to_folder
-    from ..evaluation.suite import chosen_sections
+    from ..evaluation.suite import IN_KEPT_BACK_WORDS, chosen_sections
 
     chosen = None if sections is None else names(sections)
+    if words == KEPT_BACK and chosen is None:
+        chosen = list(IN_KEPT_BACK_WORDS)
     chosen_sections(chosen)
     check_before(output, model, card)
     stated = stated_options(settings_of_model or ())
-    settings = Settings(questions=number, seed=seed, least=least, margin=margin)
+    settings = Settings(questions=number, seed=seed, least=least, margin=margin, words=words)
     load = partial(_load, model, stated, {"trust_remote_code": trust_remote_code, "language_model": language_model})
     with quiet():
         loaded = load(model)  # before records are read, which takes longer than to say that there is no such model

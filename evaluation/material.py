@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,16 +20,21 @@ Encoders = Mapping[str, Callable[[Sequence[ECGRecord]], np.ndarray]]
 """Name -> records to float [records, size], NaN where a record is refused."""
 
 
+WORDS = USUAL, KEPT_BACK = ("usual", "kept-back")
+
+
 @dataclass(frozen=True)
 class Settings:
     """questions: about so many for each section that samples. seed: of all drawing. least: how many records of each
     label a finding needs for its AUROC to stand in a mean. margin: the difference in accuracy that would be no use, of
-    the verdict. Intervals are of 95 % (`intervals.LEVEL`)."""
+    the verdict. words: "kept-back": those of `kept_back_words`, for final figures. Intervals are of 95 %
+    (`intervals.LEVEL`)."""
 
     questions: int = 2000
     seed: int = 0
     least: int = 5
     margin: float = 0.05
+    words: str = USUAL
 
     def __post_init__(self) -> None:
         for name in ("questions", "least"):
@@ -37,6 +42,12 @@ class Settings:
                 raise ECGError(f"{name} is {getattr(self, name)}; expected 1 or more.")
         if not 0 < self.margin < 1:
             raise ECGError(f"margin is {self.margin}; expected a gain in accuracy between 0 and 1.")
+        if self.words not in WORDS:
+            raise ECGError(f"words is {self.words!r}; expected one of {', '.join(WORDS)}.")
+
+    def stated(self) -> dict[str, Any]:
+        """Setting -> value; the words only where they are not the usual ones, of which reports without it are."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("words", USUAL)}
 
 
 @dataclass(frozen=True)

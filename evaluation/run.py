@@ -14,7 +14,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,7 @@ from ..errors_ecgllm import ECGError
 from .asking import ask, read_predictions, write_predictions
 from .baselines import BASELINES, encoders_of
 from .failures import examples
-from .material import Material
+from .material import KEPT_BACK, Material
 from .protocol import Model
 from .report import PAGE, About, Data, check_drawing, write_card, write_report
 from .sections.against import READ_SECTIONS
@@ -209,9 +209,9 @@ def _about(
         model=f"{model.name} ({identity})" if identity != model.name else model.name,
         trained_on=getattr(model, "trained_on", None),
         data=data,
-        protocol=[*protocol, *_PROTOCOL],
+        protocol=[*protocol, *([_KEPT_BACK] if material.settings.words == KEPT_BACK else []), *_PROTOCOL],
         seed=material.settings.seed,
-        settings=asdict(material.settings) | {"sections": [one.name for one in found.sections]},
+        settings=material.settings.stated() | {"sections": [one.name for one in found.sections]},
         versions={"ecgllm": __version__, "python": platform.python_version()}
         | {package: version(package) for package in _PACKAGES},
         date=options.date,
@@ -234,6 +234,7 @@ def records_hash(corpus: Dataset) -> str:
 
 _NOT_KNOWN = "Whether the answers come from the ECG is not known."
 _NO_VERDICT = ("Whether the answers come from the ECG was not asked.", "Ask the section reliance, too.")
+_KEPT_BACK = "The words are kept back: no recipe has them, and no other evaluation; they are for final figures alone."
 _PROTOCOL = (
     "Questions are put in paraphrases that no recipe of this package trains on, unless a question set was given.",
     "Decoding is deterministic; of yes and no the likelier is taken where the model can compare whole answers.",

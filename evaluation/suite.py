@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -20,7 +20,7 @@ from ..errors_ecgllm import ECGError
 from .asking import ask
 from .baselines import baselines_for
 from .figures import SectionFigures
-from .material import Material
+from .material import KEPT_BACK, Material
 from .predictions import PREDICTIONS
 from .protocol import Model
 from .sections import (
@@ -56,6 +56,8 @@ SECTIONS: tuple[ModuleType, ...] = (
 """In the order of the report. Each has NAME, TITLE and figures, a plan if it asks something, and READ_SECTIONS if it
 reads the answers of other sections."""
 _WITH_BASELINES = ("questions", "findings")
+IN_KEPT_BACK_WORDS = (language.NAME, unanswerable.NAME)
+"""Sections that can ask in the words of `kept_back_words`."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,14 @@ def evaluate(
 
 def planned_rows(material: Material, sections: Sequence[str] | None = None) -> pd.DataFrame:
     """What sections ask, with the columns of `PLANNED`. Raises: ECGError where that is nothing."""
-    planned = [section.plan(material) for section in chosen_sections(sections) if hasattr(section, "plan")]
+    chosen = chosen_sections(sections)
+    other = [section.NAME for section in chosen if section.NAME not in IN_KEPT_BACK_WORDS]
+    if material.settings.words == KEPT_BACK and other:
+        raise ECGError(
+            f"{', '.join(other)} cannot be asked in words kept back; ask for the sections "
+            f"{' and '.join(IN_KEPT_BACK_WORDS)} alone."
+        )
+    planned = [section.plan(material) for section in chosen if hasattr(section, "plan")]
     planned = [one for one in planned if len(one)]
     if not planned:
         raise ECGError("there is nothing to ask: no question has an answer that these records decide.")
@@ -169,7 +178,7 @@ def beside(answered: pd.DataFrame, material: Material) -> list[pd.DataFrame]:
 
 def material_hash(material: Material) -> str:
     """16 hex digits that change with records, questions and settings."""
-    digest = hashlib.sha256(json.dumps(asdict(material.settings), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(material.settings.stated(), sort_keys=True).encode())
     for dataset in (material.corpus, material.questions):
         digest.update(str(dataset._fingerprint).encode())
     return digest.hexdigest()[:16]

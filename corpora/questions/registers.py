@@ -35,7 +35,7 @@ FORMS: dict[str, tuple[Sentence, ...]] = {
             "{name} y/n?",
             "{name} - yes or no",
             "{name} (yes/no)?",
-            "?{name}",
+            "?{name}, yes or no",
             "ECG: {name}?",
             "{name} in this one?",
         ),

@@ -20,12 +20,12 @@ import pandas as pd
 from ...corpora.questions.paraphrases import PARAPHRASES
 from ...intervals import Estimate, share_difference
 from ...reliance import quadrants
-from .. import rewording
+from .. import kept_back_words, rewording
 from ..figures import Chart, Headline, SectionFigures, Series, Table
 from ..figures_in_words import percent
 from ..finding_questions import balanced_sample, finding_row
 from ..labels_of_records import question_about
-from ..material import Material
+from ..material import KEPT_BACK, Material
 from ..predictions import planned
 from ..tallies import (
     MODEL,
@@ -53,6 +53,8 @@ WORDINGS = {
     "test (others)": "other paraphrases",
     "train": "paraphrases for training",
     "abbreviation": "abbreviated",
+    "synonym": "another name",
+    "misspelling": "misspelled",
     "misspelling (swapped)": "two letters swapped",
     "misspelling (dropped)": "a letter dropped",
     NEGATION: "negated",
@@ -79,13 +81,15 @@ def plan(material: Material) -> pd.DataFrame:
     rng = material.rng(NAME, "other")
     ids = np.array(list(material.about))
     turns: Counter = Counter()
+    worded = kept_back_words.worded if material.settings.words == KEPT_BACK else _worded
     rows: list[dict] = []
     for record_id, finding, answer in balanced_sample(
         material, material.settings.questions // _ROWS, without=["normal ecg"]
     ):
         turn = turns[finding, answer]
         turns[finding, answer] += 1
-        for wording, question in _worded(finding, turn):
+        questions = list(worded(finding, turn))
+        for wording, question in questions:
             right = answer is (wording != NEGATION)
             row = _row(material, record_id, finding, right, wording=wording, question=question)
             # A model that knows findings and no words can be asked in one wording alone.
@@ -96,9 +100,8 @@ def plan(material: Material) -> pd.DataFrame:
         if others:
             other = others[int(rng.integers(len(others)))]
             patients = material.patients([record_id, other])
-            rows.append(
-                _row(material, record_id, finding, answer, condition=OTHER_ECG, shown_ids=[other], patients=patients)
-            )
+            plain = {"condition": OTHER_ECG, "question": questions[0][1]}
+            rows.append(_row(material, record_id, finding, answer, shown_ids=[other], patients=patients, **plain))
     return planned(rows)
 
 

@@ -9,6 +9,7 @@ how sure it is: whether it is surer where there is an answer.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ import pandas as pd
 
 from ...corpora.questions.sampling import question_id
 from ...intervals import Estimate, auroc
+from .. import kept_back_words
 from ..figures import Chart, Headline, SectionFigures, Series, Table
 from ..figures_in_words import percent, score
 from ..finding_questions import balanced_sample, finding_row
-from ..material import Material
+from ..material import KEPT_BACK, Material
 from ..predictions import YES_NO, planned
 from ..tallies import MODEL, by_whom, left_out, named, patients_of, read, refused_share, says_yes, sentence, share_of
 from ..unanswerable_questions import UNANSWERABLE, says_it_does_not_know
@@ -33,17 +35,21 @@ _SHARE = 4  # of the questions of a section, one in so many: answers in words ta
 
 def plan(material: Material) -> pd.DataFrame:
     """Every question of `UNANSWERABLE` about some records, and as many that can be answered by yes or no."""
+    kept_back = material.settings.words == KEPT_BACK
+    questions = kept_back_words.UNANSWERABLE if kept_back else UNANSWERABLE
     ids = list(material.about)
-    number = min(len(ids), max(1, material.settings.questions // (_SHARE * len(UNANSWERABLE))))
+    number = min(len(ids), max(1, material.settings.questions // (_SHARE * len(questions))))
     rows = []
-    for one in UNANSWERABLE:
+    for one in questions:
         chosen = material.rng(NAME, one.question).choice(len(ids), number, replace=False)
         rows += [_row(material, ids[place], *one) for place in sorted(chosen)]
-    answerable = number * sum(one.yes_no for one in UNANSWERABLE)
-    rows += [
-        finding_row(material, record_id, finding, answer, section=NAME, wording=ANSWERABLE)
-        for record_id, finding, answer in balanced_sample(material, answerable)
-    ]
+    turns: Counter = Counter()
+    for record_id, finding, answer in balanced_sample(material, number * sum(one.yes_no for one in questions)):
+        more = {}
+        if kept_back and finding != "normal ecg":
+            more["question"] = kept_back_words.answerable(finding, turns[finding, answer])
+            turns[finding, answer] += 1
+        rows.append(finding_row(material, record_id, finding, answer, section=NAME, wording=ANSWERABLE, **more))
     return planned(rows)
 
 
