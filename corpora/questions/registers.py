@@ -1,7 +1,7 @@
 """Sentences that ask whether an ECG shows a finding, beside the paraphrases: as this or that person writes, negated,
 leading. All of them are for training.
 
-Nothing flows in; `FORMS` (form -> its sentences) flows out to `varied_words`, which fills them
+Nothing flows in; `FORMS_OF` (template -> form -> its sentences) flows out to `varied_words`, which fills them
 (`findings.asked_names.Name`: {finding} has an article where it is given one, {name} has none). Decided here: only
 sentences whose yes and no are beyond doubt. A sentence that says that the finding is absent and asks whether that is
 so is `turned`: yes means absent. "Is there no X?" and "rule out X" can be answered either way and are left out; a tag
@@ -155,3 +155,81 @@ FORMS: dict[str, tuple[Sentence, ...]] = {
         ),
     ),
 }
+
+_NORMAL: dict[str, tuple[Sentence, ...]] = {
+    "terse": _sentences("normal?", "ECG normal y/n?", "normal ECG - yes or no", "all normal?", "normal (yes/no)?"),
+    "cardiologist": _sentences(
+        "Would you report this 12-lead ECG as normal?",
+        "Is this ECG normal by all criteria?",
+        "Would you sign this off as a normal ECG?",
+    ),
+    "emergency": _sentences("triage ecg normal? y/n", "ED ECG, all normal? pls advise", "bedside ecg: normal or not?"),
+    "student": _sentences(
+        "I think I see nothing wrong. Is this ECG normal?",
+        "Is this an example of a normal ECG?",
+        "Could you tell me whether this ECG is normal?",
+        "Sorry if this is a silly question, but is this ECG normal?",
+    ),
+    "negated": _sentences(
+        "Is it true that this ECG is not normal?",
+        "Is this ECG anything but normal?",
+        "Would it be a mistake to call this tracing normal?",
+        "Does this ECG fall short of a normal one?",
+        turned=True,
+    ),
+    "leading": (
+        *_sentences(
+            "This ECG is normal, right?",
+            "It looks normal to me. Is it normal?",
+            "Nobody here likes this ECG. Is it normal?",
+            "The machine printed that this ECG is normal. Is that right?",
+        ),
+        *_sentences(
+            "This ECG is not normal, right?",
+            "I would not call this ECG normal. Am I right?",
+            "The report says that this ECG is not normal. Is the report right?",
+            turned=True,
+        ),
+    ),
+}
+_ABNORMALITY: dict[str, tuple[Sentence, ...]] = {
+    "terse": _sentences("anything abnormal?", "abnormal y/n?", "any abnormality?", "abnormal ECG - yes or no"),
+    "cardiologist": _sentences(
+        "Would you report any abnormality on this 12-lead ECG?",
+        "Is there anything abnormal that belongs in the final report of this ECG?",
+        "On formal review, is there any abnormality?",
+    ),
+    "emergency": _sentences("triage ecg - anything abnormal y/n", "ED ECG, abnormal? pls advise", "ecg abnormal? thx"),
+    "student": _sentences(
+        "Could you tell me whether anything is abnormal in this ECG?",
+        "I am still learning to read ECGs: is there anything abnormal in this one?",
+        "For my logbook: is this an abnormal ECG?",
+    ),
+    "negated": _sentences(
+        "Is this ECG free from abnormal findings?",
+        "Is it true that nothing is abnormal in this ECG?",
+        "Does this ECG lack any abnormality?",
+        "Is it correct that this tracing shows no abnormality?",
+        turned=True,
+    ),
+    "leading": (
+        *_sentences(
+            "There is something abnormal here, right?",
+            "The machine printed that this ECG is abnormal. Is that right?",
+            "I could not find anything abnormal. Is there an abnormality all the same?",
+        ),
+        *_sentences(
+            "Nothing abnormal here, right?",
+            "I see no abnormality. Am I right?",
+            "The report says that nothing is abnormal. Is the report right?",
+            turned=True,
+        ),
+    ),
+}
+FORMS_OF = {
+    "verify-finding": FORMS,
+    "verify-group": FORMS,
+    "verify-normal": _NORMAL,
+    "verify-abnormality": _ABNORMALITY,
+}
+"""Template -> form -> its sentences. A group is asked about as a finding is."""

@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 from ...errors_ecgllm import ECGError
-from ...findings.asked_names import Name, names_of, synonyms_of
+from ...findings.asked_names import Name, names_of, printed_name, synonyms_of, with_article
 from ...findings.vocabulary import VOCABULARY
 from ...signal_ecgllm import LEADS
 from .misspelling import misspellings
 from .paraphrases import PARAPHRASES
 from .refusals import KINDS, REFUSALS, question_without_answer
-from .registers import FORMS, Sentence
+from .registers import FORMS, FORMS_OF, Sentence
 from .sampling import UNANSWERABLE, Facts, in_a_sentence, question_id
 
 Row = dict[str, Any]
@@ -50,7 +50,6 @@ SHARES: dict[str, float] = {
 """What "varied" stands for: of the questions that name one finding, how many name it otherwise (a synonym, an
 abbreviation, as it is printed, with an article) and how many misspell it; of those that ask whether an ECG shows it,
 how many are put in each of the forms; of all, how many have no answer."""
-_VARIED = "verify-finding"
 _DRAWS = 50  # for a question that a record is not asked yet: some kinds have few sentences
 
 
@@ -89,12 +88,13 @@ def in_other_words(rows: Sequence[Row], shares: Mapping[str, float], seed: int) 
     """
     rng = np.random.default_rng([seed, 1])
     units = _units(rows)
-    pairs = [unit for unit in units if rows[unit[0]]["template"] == _VARIED and len(unit) == 2]
+    pairs = [unit for unit in units if rows[unit[0]]["template"] in FORMS_OF and len(unit) == 2]
     forms = dict(zip(map(tuple, pairs), _dealt(len(pairs), {name: shares[name] for name in FORMS}, rng), strict=True))
-    names = _dealt(len(units), {name: shares[name] for name in NAMES}, rng)
+    named = [unit for unit in units if rows[unit[0]]["template"] in _naming()]
+    names = dict(zip(map(tuple, named), _dealt(len(named), {name: shares[name] for name in NAMES}, rng), strict=True))
     found, ids = list(rows), {row["question_id"] for row in rows}
-    for unit, how in zip(units, names, strict=True):
-        form = forms.get(tuple(unit))
+    for unit in units:
+        form, how = (dealt.get(tuple(unit)) for dealt in (forms, names))
         if form is None and how is None:
             continue
         new = _reworded([rows[place] for place in unit], form, how, rng)
@@ -149,7 +149,7 @@ def _units(rows: Sequence[Row]) -> list[list[int]]:
     answered: dict[tuple, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     units = []
     for place, row in enumerate(rows):
-        if row["template"] not in _naming() or row["attribute"] not in VOCABULARY:
+        if row["template"] not in (*FORMS_OF, *_naming()):
             continue
         if row["answers"] in (["yes"], ["no"]):
             key = tuple(row[name] for name in ("template", "type", "attribute", "question", "split"))
@@ -163,21 +163,30 @@ def _units(rows: Sequence[Row]) -> list[list[int]]:
 
 def _reworded(rows: Sequence[Row], form: str | None, how: str | None, rng: np.random.Generator) -> list[Row]:
     """The rows of a unit in one sentence with one name; themselves where there is none."""
-    template, finding = rows[0]["template"], rows[0]["attribute"]
-    name, fields = _name(finding, how, rng)
-    if form is None:
-        paraphrase, more = _asked_in(template, finding).get(rows[0]["question"], (None, {}))
-        if paraphrase is None:
-            return list(rows)
-        if paraphrase == "{finding}?" and name is not None and name.text != finding:
+    template, asked_for = rows[0]["template"], rows[0]["attribute"]
+    name, fields = _name(asked_for, how, rng)
+    more: Mapping[str, str] = {}
+    sentence = None
+    if form is None and name is not None:
+        paraphrase, more = _asked_in(template, asked_for).get(rows[0]["question"], (None, {}))
+        if paraphrase == "{finding}?" and name.text != asked_for:
             form = "terse"  # a bare abbreviation is what `ecgllm evaluate` asks
+        elif paraphrase is not None:
+            sentence = Sentence(paraphrase)
     if form is not None:
-        sentences = [one for one in FORMS[form] if VOCABULARY[finding].abnormal or not one.abnormal]
-        sentence, more = sentences[int(rng.integers(len(sentences)))], {}
-    else:
-        sentence = Sentence(paraphrase)
+        sentences = [one for one in FORMS_OF[template][form] if _fits(one, asked_for)]
+        sentence = sentences[int(rng.integers(len(sentences)))] if sentences else None
+    if sentence is None:
+        return list(rows)
     question = sentence.text.format(**fields, **more)
     return [_asked(row, question, sentence.turned) for row in rows]
+
+
+def _fits(sentence: Sentence, asked_for: str) -> bool:
+    """Whether a sentence may ask for it. What lacks "infarction or ischemia" may lack one of the two, or both."""
+    of_two = not {"or", "and"}.isdisjoint(asked_for.split())
+    abnormal = VOCABULARY[asked_for].abnormal if asked_for in VOCABULARY else asked_for != "noise"
+    return not (sentence.turned and of_two) and (abnormal or not sentence.abnormal)
 
 
 def _asked(row: Row, question: str, turned: bool) -> Row:
@@ -187,16 +196,18 @@ def _asked(row: Row, question: str, turned: bool) -> Row:
     return row | {"question_id": known_by, "template": template, "question": question, "answers": answers}
 
 
-def _name(finding: str, how: str | None, rng: np.random.Generator) -> tuple[Name | None, dict[str, str]]:
-    """A name, and what it fills; None and the vocabulary's own where there is no other."""
-    own, others = names_of(finding), synonyms_of(finding)
+def _name(asked_for: str, how: str | None, rng: np.random.Generator) -> tuple[Name | None, dict[str, str]]:
+    """A name of a finding, and what it fills; None and its own where there is no other, as of a group."""
+    if asked_for not in VOCABULARY:
+        return None, with_article(printed_name(asked_for)).in_a_sentence()
+    own, others = names_of(asked_for), synonyms_of(asked_for)
     options: Sequence[Name] = ()
     if how == "names":
         options = others if others and (len(own) == 1 or rng.random() < 2 / 3) else own[1:]
     elif how == "misspelt":
         options = [name for name in (*own, *others) if misspellings(name.text)]
     if not options:
-        return None, own[0].in_a_sentence() | in_a_sentence(finding)
+        return None, own[0].in_a_sentence() | in_a_sentence(asked_for)
     name = options[int(rng.integers(len(options)))]
     if how == "misspelt":
         slips = misspellings(name.text)

@@ -10,18 +10,20 @@ from datasets import Dataset
 from ecgllm.corpora import audit, build_questions, debias, debias_with_report, records_to_corpus
 from ecgllm.corpora.questions.misspelling import kept_back_misspellings, misspellings
 from ecgllm.corpora.questions.refusals import CANNOT_TELL, REFUSALS, invented_names, question_without_answer
-from ecgllm.corpora.questions.registers import FORMS
+from ecgllm.corpora.questions.registers import FORMS, FORMS_OF
 from ecgllm.corpora.questions.varied_words import SHARES, TURNED, in_other_words, word_shares
 from ecgllm.errors_ecgllm import ECGError
 from ecgllm.findings.asked_names import known_names, names_of, printed_name, synonyms_of
-from ecgllm.findings.labels import VOCABULARY, label
+from ecgllm.findings.labels import VOCABULARY, group_label, label
 from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training.data.question_examples import answer_set, answer_text
 
 DENIES = re.compile(
-    r"\b(no|not|lack|missing|without|absent|absence|fail|denies|free|clear|ruled out|exclude|excluded)\b",
+    r"\b(no|not|lack|missing|without|absent|absence|fail|denies|free|clear|ruled out|excluded?|nothing|mistake|"
+    r"fall short|anything but)\b",
     re.IGNORECASE,
 )
+ABOUT_ONE_ECG = ("verify-finding", "verify-group", "verify-normal", "verify-abnormality", TURNED)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_nothing_changes_unasked(corpus, plain):
 def test_test_paraphrases_are_never_changed(all_splits):
     for paraphrases in ("test", "split"):
         before, after = (
-            build_questions(all_splits, paraphrases=paraphrases, words=words).to_list() for words in (None, "varied")
+            build_questions(all_splits, ["verify"], paraphrases, words=words).to_list() for words in (None, "varied")
         )
         held_out = [
             [row for row in rows if paraphrases == "test" or row["split"] != "train"] for rows in (before, after)
@@ -74,32 +76,33 @@ def test_every_answer_is_right(varied, corpus):
     stated = set().union(*shown.values())
     asked = Counter()
     for row in varied:
-        if row["template"] not in ("verify-finding", TURNED):
+        if row["template"] not in ABOUT_ONE_ECG:
             continue
-        there = label(shown[row["ecg_ids"][0]], row["attribute"], stated)
-        assert there is ((row["answers"] == ["yes"]) is (row["template"] == "verify-finding")), row
+        what, findings = row["attribute"], shown[row["ecg_ids"][0]]
+        there = label(findings, what, stated) if what in VOCABULARY else group_label(findings, what, stated)
+        assert there is ((row["answers"] == ["yes"]) is (row["template"] != TURNED)), row
         asked[row["template"], row["answers"][0]] += 1
-    assert len(asked) == 4 and min(asked.values()) > 60
+    assert min(asked[template, answer] for template in ("verify-finding", TURNED) for answer in ("yes", "no")) > 60
 
 
 def test_the_turned_sentences_are_those_that_say_that_it_is_absent():
     """Read with a finding whose name denies nothing; those that deny it and then ask whether it is there are open."""
-    for form, sentences in FORMS.items():
-        for sentence in sentences:
-            text = sentence.text.format(**names_of("atrial fibrillation")[0].in_a_sentence())
-            *said, asked = re.split(r"(?<=[.:]) ", re.sub(r"yes( or |/)no|y/n|or not", "", text))
-            about_what_was_said = re.search(r"\b(right|correct|true)\b", asked) and not re.search(
-                "right (one|reading)", asked
-            )
-            denied = bool(DENIES.search(asked)) or bool(about_what_was_said and said and DENIES.search(" ".join(said)))
-            assert denied is sentence.turned, (form, text)
+    every = [(form, sentence) for forms in FORMS_OF.values() for form, those in forms.items() for sentence in those]
+    for form, sentence in every:
+        text = sentence.text.format(**names_of("atrial fibrillation")[0].in_a_sentence())
+        *said, asked = re.split(r"(?<=[.:]) ", re.sub(r"yes( or |/)no|y/n|or not", "", text))
+        about_what_was_said = re.search(r"\b(right|correct|true)\b", asked) and not re.search(
+            "right (one|reading)", asked
+        )
+        denied = bool(DENIES.search(asked)) or bool(about_what_was_said and said and DENIES.search(" ".join(said)))
+        assert denied is sentence.turned, (form, text)
 
 
 def test_no_form_name_or_sentence_tells_the_answer(varied):
     """As many yes as no in each sentence of each finding, and so in every form and name."""
     answers = defaultdict(Counter)
     for row in varied:
-        if row["template"] in ("verify-finding", TURNED):
+        if row["template"] in ABOUT_ONE_ECG:
             answers[row["question"]][row["answers"][0]] += 1
     assert len(answers) > 200
     assert all(counts["yes"] == counts["no"] for counts in answers.values())
@@ -123,9 +126,10 @@ def test_shares_are_kept(plain, varied):
 
 
 def test_each_share_does_what_it_says(corpus):
-    plain = build_questions(corpus, paraphrases="train", per_record=1).to_list()
+    few = corpus.select(range(60))
+    plain = build_questions(few, ["verify", "query", "comparison"], per_record=1).to_list()
     for name in SHARES:
-        only = build_questions(corpus, paraphrases="train", per_record=1, words={name: 0.5}).to_list()
+        only = build_questions(few, ["verify", "query", "comparison"], per_record=1, words={name: 0.5}).to_list()
         changed = [new for old, new in zip(plain, only, strict=False) if old != new]
         if name == "unanswerable":
             assert not changed and len(only) == pytest.approx(2 * len(plain), abs=2)
@@ -133,7 +137,7 @@ def test_each_share_does_what_it_says(corpus):
             assert len(only) == len(plain) and changed
             assert any(row["template"] == TURNED for row in changed) is (name in ("negated", "leading"))
             kept = {row["template"] for row in changed} - {TURNED}
-            assert (kept <= {"verify-finding"}) is (name not in ("names", "misspelt")), name
+            assert (kept <= set(ABOUT_ONE_ECG)) is (name not in ("names", "misspelt")), name
 
 
 def test_other_names_are_names_of_the_same_finding_in_every_template(corpus):
@@ -254,8 +258,9 @@ def test_debiasing_keeps_what_is_balanced_and_leaves_refusals_alone(corpus):
 
 
 def test_the_audit_leaves_refusals_out_and_says_so(corpus):
-    questions = build_questions(corpus, ["verify"], paraphrases="train", words={"unanswerable": 0.5})
-    plain = build_questions(corpus, ["verify"], paraphrases="train")
+    few = corpus.select(range(40))
+    questions = build_questions(few, ["verify"], per_record=2, words={"unanswerable": 0.5})
+    plain = build_questions(few, ["verify"], per_record=2)
     found, without = audit(questions), audit(plain)
     assert found.questions == without.questions and found.unanswerable == len(questions) - len(plain)
     assert found.overall == without.overall
@@ -281,6 +286,28 @@ def test_the_audit_leaves_refusals_out_and_says_so(corpus):
 def test_what_cannot_be_meant_is_refused(words, message):
     with pytest.raises(ECGError, match=re.escape(message)):
         word_shares(words)
+
+
+def test_a_normal_ecg_any_abnormality_and_groups_are_negated_too(corpus):
+    rows = build_questions(corpus, ["verify"], paraphrases="train", words={"negated": 1}).to_list()
+    turned = {row["attribute"]: row["question"] for row in rows if row["template"] == TURNED}
+    assert {"normal ecg", "any abnormality", "arrhythmia", "atrial fibrillation"} <= set(turned)
+    assert "normal" in turned["normal ecg"] and "arrhythmia" in turned["arrhythmia"]
+
+
+def test_what_may_be_one_of_two_is_not_asked_about_by_what_is_absent():
+    """A recording that lacks "infarction or ischemia" may lack one of them, or both."""
+    rows = [
+        {
+            "question_id": str(place), "template": "verify-group", "attribute": "infarction or ischemia",
+            "type": "verify", "question": "Does this ECG show any infarction or ischemia?", "ecg_ids": [str(place)],
+            "answers": [("yes", "no")[place % 2]], "severity": [1], "split": "train",
+        }
+        for place in range(40)
+    ]  # fmt: skip
+    assert in_other_words(rows, word_shares({"negated": 1}), 0) == rows
+    worded = {row["question"] for row in in_other_words(rows, word_shares({"leading": 1}), 0)}
+    assert len(worded) > 4 and not [question for question in worded if question.startswith(("No ", "I see no"))]
 
 
 def test_a_row_without_its_opposite_keeps_its_words(plain):
