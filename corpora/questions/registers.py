@@ -74,7 +74,7 @@ FORMS: dict[str, tuple[Sentence, ...]] = {
         ),
         *_sentences(
             "Resus: ECG with {name}? Y/N",
-            "handover - any {name} on last ecg?",
+            "handover - any {name} on this ecg?",
             "query {name}. ECG positive?",
             abnormal=True,
         ),
