@@ -41,20 +41,24 @@ _UNLISTED = (
     "a T wave alternans", "a Lown-Ganong-Levine pattern", "an R on T phenomenon", "a Mahaim fibre", "a Lambda wave",
     "dextrocardia",
 )  # fmt: skip
-_STEMS = tuple(
-    "".join(parts)
-    for parts in product(
-        ("bl", "cr", "dr", "fr", "gl", "kr", "pl", "sk", "tr", "v"),
-        ("a", "e", "o"),
-        ("rv", "st", "mb", "nk", "lp", "dd"),
-        ("a", "i", "o"),
-        ("l", "m", "n", "r", "t"),
-    )
+# What no ECG has, though its name is nearly that of what some have.
+_NEAR_MISSES = (
+    "fourth degree AV block", "Mobitz type V AV block", "middle bundle branch block", "a prolonged QZ interval",
+    "a K wave", "an inverted W wave", "lateral axis elevation", "ventricular shivering", "a sinus staircase",
+    "premature axis complexes", "an upside-down PR interval",
+)  # fmt: skip
+_SHAPES = (
+    ("bl cr dr fr gl kr pl sk tr v", "a e o", "rv st mb nk lp dd", "a i o", "l m n r t"),
+    (" hyper pseudo para sub", "or al en us im", "pr cl gr sp v", "a e i o", "lt rn nd st"),
+    ("m n t z j w", "a i u", "b d x zz rp", "e i o", "b k nt sk", "a e o", "l m n"),
 )
-_INVENTED = (
-    "{stem}ic block", "{stem}al wave", "{stem}oid rhythm", "{stem}ian pattern", "{stem} sign", "{stem}osis",
-    "{stem}al tachycardia", "{stem}ic deviation", "{stem}ar hypertrophy", "{stem}ian complexes",
-    "type II {stem} syndrome", "{stem}o{stem2}ia", "left {stem}al elevation", "{stem}ic depression",
+"""Syllables in their order; of those that begin a word some are left out."""
+_STEMS = tuple("".join(parts) for shape in _SHAPES for parts in product(*(one.split(" ") for one in shape)))
+_ENDINGS = ("ic", "al", "oid", "ian", "ent", "ous", "ar", "")
+_NOUNS = (
+    "block", "wave", "rhythm", "pattern", "sign", "tachycardia", "deviation", "hypertrophy", "complexes", "beats",
+    "syndrome", "elevation", "depression", "interval", "segment", "conduction", "pacing", "infarction", "voltage",
+    "fibrillation", "noise",
 )  # fmt: skip
 _DISORDERS = (
     "pneumonia", "appendicitis", "gallstones", "diabetes", "arthritis", "osteoporosis", "a hip fracture", "migraine",
@@ -249,15 +253,15 @@ def question_without_answer(kind: str, known: Sequence[str], rng: np.random.Gene
     return _about_the_unknown(rng) if kind == "unknown finding" else _filled(kind, known, rng)
 
 
-def invented_names() -> list[str]:
-    """Every name that can be invented, with one stem; the two stems of a longer one are of the same list."""
-    return [pattern.format(stem=stem, stem2=stem) for stem in _STEMS for pattern in _INVENTED]
+def invented_words() -> frozenset[str]:
+    """Every word that is invented for names of findings, but those of two stems (stem + "o" + stem + "ia")."""
+    return frozenset(stem + ending for stem in _STEMS for ending in (*_ENDINGS, "osis"))
 
 
 def _about_the_unknown(rng: np.random.Generator) -> str:
     """A question about a finding that nobody knows, in a sentence that asks about known ones."""
-    one_in = int(rng.integers(4))
-    text = _UNLISTED[rng.integers(len(_UNLISTED))] if one_in == 0 else _invented(rng)
+    real = rng.random() < 0.3
+    text = _one_of((*_UNLISTED, *_NEAR_MISSES), rng) if real else _invented(rng)
     name = with_article(text) if rng.random() < 0.5 else named(text)
     forms = [
         lambda: _one_of([sentence.text for sentence in FORMS[_one_of(list(FORMS), rng)]], rng),
@@ -272,8 +276,18 @@ def _about_the_unknown(rng: np.random.Generator) -> str:
 
 
 def _invented(rng: np.random.Generator) -> str:
-    stem, stem2 = _one_of(_STEMS, rng), _one_of(_STEMS, rng)
-    return _one_of(_INVENTED, rng).format(stem=stem, stem2=stem2)
+    stem, noun = _one_of(_STEMS, rng), _one_of(_NOUNS, rng)
+    plain = f"{stem}{_one_of(_ENDINGS, rng)} {noun}"
+    forms = (
+        plain,
+        plain,
+        plain,
+        f"left {plain}",
+        f"type II {plain}",
+        f"{stem}osis",
+        f"{stem}o{_one_of(_STEMS, rng)}ia",
+    )
+    return _one_of(forms, rng)
 
 
 def _filled(kind: str, known: Sequence[str], rng: np.random.Generator) -> str:

@@ -1,5 +1,5 @@
-"""Sentences that ask whether an ECG shows a finding, beside the paraphrases: as this or that person writes, negated,
-leading. All of them are for training.
+"""Sentences that ask whether an ECG shows a finding, beside the paraphrases: as this or that person writes, stated,
+negated, leading. All of them are for training.
 
 Nothing flows in; `FORMS_OF` (template -> form -> its sentences) flows out to `varied_words`, which fills them
 (`findings.asked_names.Name`: {finding} has an article where it is given one, {name} has none). Decided here: only
@@ -93,9 +93,34 @@ FORMS: dict[str, tuple[Sentence, ...]] = {
             "Help me please, {is_} that {finding} that I see in this ECG?",
         ),
     ),
+    # The same beginnings as of what is negated, so that these tell nothing.
+    "stated": (
+        *_sentences(
+            "Is it true that this ECG shows {finding}?",
+            "Is it correct that there {is_} {finding} in this ECG?",
+            "Is this a recording with {finding}?",
+            "Would you say that {finding} {is_} present here?",
+            "Is the presence of {finding} what this ECG shows?",
+            "Would a report that states {finding} be right for this ECG?",
+            "Is the statement '{name}' true of this ECG?",
+            "Do you agree that there {is_} {finding} on this ECG?",
+            "Should the report say that there {is_} {finding}?",
+            "{name} present, y/n",
+            "with {name}?",
+        ),
+        *_sentences(
+            "Is this ECG positive for {finding}?",
+            "positive for {name}?",
+            "Does this ECG speak for {finding}?",
+            "Can {finding} be confirmed on this tracing?",
+            "Would you put {finding} on the list for this ECG?",
+            abnormal=True,
+        ),
+    ),
     "negated": (
         *_sentences(
             "Is it true that this ECG does not show {finding}?",
+            "Is it false that this ECG shows {finding}?",
             "Is it correct that there {is_} no {name} in this ECG?",
             "Does this ECG lack {finding}?",
             "{Is} {finding} missing from this tracing?",
@@ -104,6 +129,10 @@ FORMS: dict[str, tuple[Sentence, ...]] = {
             "Does the tracing fail to show {finding}?",
             "Is the absence of {finding} what this ECG shows?",
             "Would a report that denies {finding} be right for this ECG?",
+            "Is the statement 'no {name}' true of this ECG?",
+            "Is the statement '{name}' false of this ECG?",
+            "Do you agree that there {is_} no {name} on this ECG?",
+            "Should the report say that there {is_} no {name}?",
             "{name} absent?",
             "{name} absent, y/n",
             "without {name}?",
@@ -116,6 +145,10 @@ FORMS: dict[str, tuple[Sentence, ...]] = {
             "{Is} {finding} ruled out by this ECG?",
             "Can {finding} be excluded on this tracing?",
             "Would you exclude {finding} on this ECG?",
+            "Is this ECG negative for {finding}?",
+            "negative for {name}?",
+            "Does this ECG speak against {finding}?",
+            "Would you cross {finding} off the list for this ECG?",
             "{name} excluded?",
             "ED ECG clear of {name}, y/n?",
             turned=True,
@@ -170,8 +203,15 @@ _NORMAL: dict[str, tuple[Sentence, ...]] = {
         "Could you tell me whether this ECG is normal?",
         "Sorry if this is a silly question, but is this ECG normal?",
     ),
+    "stated": _sentences(
+        "Is it true that this ECG is normal?",
+        "Would it be right to call this tracing normal?",
+        "Do you agree that this ECG is normal?",
+    ),
     "negated": _sentences(
         "Is it true that this ECG is not normal?",
+        "Is it false that this ECG is normal?",
+        "Do you agree that this ECG is not normal?",
         "Is this ECG anything but normal?",
         "Would it be a mistake to call this tracing normal?",
         "Does this ECG fall short of a normal one?",
@@ -205,7 +245,13 @@ _ABNORMALITY: dict[str, tuple[Sentence, ...]] = {
         "I am still learning to read ECGs: is there anything abnormal in this one?",
         "For my logbook: is this an abnormal ECG?",
     ),
+    "stated": _sentences(
+        "Is it true that something is abnormal in this ECG?",
+        "Is it correct that this tracing shows an abnormality?",
+        "Do you agree that there is something abnormal?",
+    ),
     "negated": _sentences(
+        "Do you agree that there is nothing abnormal?",
         "Is this ECG free from abnormal findings?",
         "Is it true that nothing is abnormal in this ECG?",
         "Does this ECG lack any abnormality?",

@@ -38,13 +38,14 @@ TURNED = "verify-absence"
 NAMES = ("names", "misspelt")
 SHARES: dict[str, float] = {
     "names": 0.35,
-    "misspelt": 0.1,
-    "terse": 0.15,
+    "misspelt": 0.15,
+    "terse": 0.1,
     "cardiologist": 0.1,
     "emergency": 0.1,
     "student": 0.1,
+    "stated": 0.1,
     "negated": 0.2,
-    "leading": 0.1,
+    "leading": 0.15,
     "unanswerable": 0.1,
 }
 """What "varied" stands for: of the questions that name one finding, how many name it otherwise (a synonym, an
