@@ -73,12 +73,16 @@ def word_shares(words: str | Mapping[str, float] | None) -> dict[str, float]:
         f"{name}={share!r}" for name, share in words.items() if not isinstance(share, Real) or not 0 <= share <= 1
     ]
     if wrong or words.get("unanswerable", 0) == 1:
-        raise ECGError(f"words: found {', '.join(wrong) or 'unanswerable=1'}; expected shares from 0 to 1, and of "
-                       "questions without an answer less than 1")  # fmt: skip
+        raise ECGError(
+            f"words: found {', '.join(wrong) or 'unanswerable=1'}; expected shares from 0 to 1, and of questions "
+            "without an answer less than 1"
+        )
     for what, together in (("forms", FORMS), ("names", NAMES)):
         if (total := sum(words.get(name, 0) for name in together)) > 1 + 1e-9:
-            raise ECGError(f"words: the shares of {', '.join(together)} come to {total:g}; expected 1 at most, as a "
-                           f"question has one of these {what}")  # fmt: skip
+            raise ECGError(
+                f"words: the shares of {', '.join(together)} come to {total:g}; expected 1 at most, as a question has "
+                f"one of these {what}"
+            )
     return {name: float(words.get(name, 0)) for name in SHARES}
 
 
