@@ -163,6 +163,9 @@ FORMS: dict[str, tuple[Sentence, ...]] = {
             "Surely this tracing shows {finding}?",
             "The machine printed {finding}. Is that what the ECG shows?",
             "The nurse suspects {finding}. Is she right?",
+            "The paramedic reported {finding}. Was the paramedic right?",
+            "The consultant believes that there {is_} {finding}. Is that so?",
+            "A friend of mine reads {finding} from this ECG. Would you say the same?",
             "It must be {finding}, I guess. Does the ECG really show {finding}?",
             "{name}, right?",
             "Everybody here says {finding}. Do you see {finding}, too?",
@@ -173,6 +176,7 @@ FORMS: dict[str, tuple[Sentence, ...]] = {
             "The machine says nothing of {finding}. Does the ECG show {finding}?",
             "They told me that there {is_} no {name}. Does the tracing show {finding} nevertheless?",
             "Hard to believe, but {is_} there {finding} on this ECG?",
+            "Our resident saw no {name} at all. What about you, do you see {finding}?",
         ),
         # That it is not there, and what is asked is whether that is right.
         *_sentences(
@@ -182,6 +186,8 @@ FORMS: dict[str, tuple[Sentence, ...]] = {
             "The machine found no {name}. Is that right?",
             "So this ECG does not show {finding}. Is that correct?",
             "The report denies {finding}. Is the report right?",
+            "The computer excluded {finding}. Was that correct?",
+            "The consultant sees no {name} here. Is the consultant right?",
             "My tutor says that there {is_} no {name}. Is my tutor right?",
             "No {name} in this ECG: is this statement true?",
             turned=True,
