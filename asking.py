@@ -142,6 +142,7 @@ def answer_question(
     question: str,
     candidates: list[str] | None = None,
     prevalence: float | None = None,
+    check: bool = True,
     **ecg_options: Any,
 ) -> dict[str, Any]:
     """Ask a loaded pipeline about records; ecg_options: for `ECGFeatureExtractor`. They are measured for a model that
@@ -155,11 +156,15 @@ def answer_question(
     the candidates where there are some; generated {text, probability}, what the model wrote freely (None where
     candidates are given); calibrated: what a yes or no is worth, as the pipeline gives it, None where that is not
     known; prevalence: see there; contradicted: what is measured otherwise than the answer says, in sentences;
+    refused: why the question is not asked of the model, which would answer all the same (`findings.question_scope`):
+    it asks for treatment, say, or for what nobody here knows; None where it is asked, as it is without `check`, and
+    with candidates;
     measured: the measurement that answers a question about a number, which is not asked of the model (else None);
     unsure: whether the model gives what it wrote, or yes and no together, a probability
     below `UNSURE_BELOW`, or the likelier of yes and no one below `UNDECIDED_BELOW` (None where candidates are given);
     trained_on.
     """
+    from .findings.question_scope import why_not_answered
     from .measured_answers import contradictions, number_answer, number_asked_for
     from .signals import measure
 
@@ -168,6 +173,8 @@ def answer_question(
     if candidates is None and len(records) == 1 and (name := number_asked_for(question)) is not None:
         answer = number_answer(name, measured[0])
         return _NOT_OF_THE_MODEL | {"answer": answer, "measured": answer, "trained_on": trained_on}
+    if check and candidates is None and (reason := why_not_answered(question, len(records))) is not None:
+        return _NOT_OF_THE_MODEL | {"refused": reason, "trained_on": trained_on}
     chosen = {} if candidates is None else {"candidates": candidates}
     if prevalence is not None:
         ecg_options["prevalence"] = prevalence
@@ -195,13 +202,17 @@ def answer_question(
         "calibrated": calibrated,
         "contradicted": contradictions(question, answer, measured[0]) if len(measured) == 1 else [],
         "measured": None,
+        "refused": None,
         "unsure": None if generated is None else known < UNSURE_BELOW or undecided,
         "trained_on": trained_on,
     }
 
 
-_NOT_OF_THE_MODEL = dict.fromkeys(("probability", "candidates", "generated", "calibrated", "unsure")) | {
-    "contradicted": []
+_NOT_OF_THE_MODEL = {
+    **dict.fromkeys(
+        ("answer", "probability", "candidates", "generated", "calibrated", "measured", "refused", "unsure")
+    ),
+    "contradicted": [],
 }
 
 

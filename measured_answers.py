@@ -14,7 +14,7 @@ from functools import cache
 from .answer_calibration_ecgllm import FindingNames
 from .evaluation.contradictions import CRITERIA
 from .findings import VOCABULARY
-from .findings.statement_texts import also_called
+from .findings.asked_names import asked_names
 from .signals.analysis.measurements import Measurements
 
 _ASKS = re.compile(
@@ -79,7 +79,7 @@ def contradictions(question: str, answer: str, found: Measurements) -> list[str]
 @cache
 def finding_names() -> FindingNames:
     """All findings of the vocabulary by all their names."""
-    return FindingNames({name: (name, *also_called(name)) for name in VOCABULARY})
+    return FindingNames({name: asked_names(name) for name in VOCABULARY})
 
 
 def _measured(names: Sequence[str], found: Measurements, verb: str = "is measured as ") -> str:

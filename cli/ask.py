@@ -41,6 +41,13 @@ Model = Annotated[
 ]
 
 
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check/--no-check",
+        help="Refuse what no ECG answers (treatment, the future, what nobody here knows), or ask the model anyway.",
+    ),
+]
 Prevalence = Annotated[
     float | None,
     typer.Option(
@@ -61,6 +68,7 @@ def ask(
         str | None, typer.Option(help="Choose among these answers, separated by commas, instead of writing one.")
     ] = None,
     prevalence: Prevalence = None,
+    check: Check = True,
     trust_remote_code: TrustRemoteCode = False,
     language_model: LanguageModel = None,
     allow_other_language_model: OtherLanguageModel = False,
@@ -89,7 +97,7 @@ def ask(
         answerer = load_answerer(model, trust_remote_code, language_model, allow_other_language_model)
         if prevalence is not None and answerer.processor.calibration is None:
             raise ECGError(f"--prevalence is for a calibrated checkpoint, and {model} is not; see ecgllm calibrate")
-        answer = answer_question(answerer, records, question, choices, prevalence, **ecg_options)
+        answer = answer_question(answerer, records, question, choices, prevalence, check, **ecg_options)
         if answer["calibrated"] is not None:
             as_fitted = answerer.processor.calibration if prevalence is None else None
             answer["calibrated"] |= {"measured": _worth(as_fitted, answer["calibrated"])}
@@ -153,7 +161,9 @@ def _as_answer(result: dict[str, Any]) -> str:
     answer, scores, generated = result["answer"], result["candidates"], result["generated"]
     calibrated = result["calibrated"]
     shown = None if result["probability"] is None else f"{result['probability']:.3g}"
-    if result["measured"] is not None:
+    if result["refused"] is not None:
+        lines = [f"not answered: {result['refused']}", "note: --no-check asks the model all the same"]
+    elif result["measured"] is not None:
         lines = [f"{result['measured']}  (measured, not asked of the model)"]
     elif calibrated is not None:
         lines = [_calibrated_line(calibrated), f"the model's own answer: {answer}, {shown} of yes and no"]

@@ -19,7 +19,7 @@ from ..answer_calibration_ecgllm import SAID, AnswerCalibration, FindingCalibrat
 from ..calibration import Calibration, calibration
 from ..errors_ecgllm import ECGError
 from ..findings import VOCABULARY
-from ..findings.statement_texts import also_called
+from ..findings.asked_names import asked_names
 from ..intervals import Estimate, share
 from ..platt import cross_fitted, fit
 from .asking import ask
@@ -92,7 +92,7 @@ def calibrated(
             round(one.slope, 4),
             round(one.intercept, 4),
             round(one.frequency, 5),
-            (name, *also_called(name)),
+            asked_names(name),
             *(
                 len(
                     {
@@ -106,7 +106,7 @@ def calibrated(
         )
         for name, one in fitted.items()
     }
-    others = tuple(each for name in VOCABULARY if name not in numbers for each in (name, *also_called(name)))
+    others = tuple(each for name in VOCABULARY if name not in numbers for each in asked_names(name))
     return AnswerCalibration(numbers, fitted_on, others, _stored(figures)), figures
 
 

@@ -154,11 +154,15 @@ def synonyms_of(finding: str) -> tuple[Name, ...]:
     return tuple(dict.fromkeys(named(text) for text in texts))
 
 
+@cache
+def asked_names(finding: str) -> tuple[str, ...]:
+    """All texts by which a question may ask about it, its own name first."""
+    return tuple(dict.fromkeys(name.text for name in (*names_of(finding), *synonyms_of(finding))))
+
+
 def known_names() -> frozenset[str]:
     """Every name of every finding, in lower case."""
-    return frozenset(
-        name.text.lower() for finding in VOCABULARY for name in (*names_of(finding), *synonyms_of(finding))
-    )
+    return frozenset(name.lower() for finding in VOCABULARY for name in asked_names(finding))
 
 
 def named(text: str) -> Name:

@@ -164,7 +164,17 @@ def test_ask_says_what_to_do_with_missing_samples_in_its_own_options(
     time = np.arange(500) / 100
     rows = [f"{value:.3f},{value if number != 7 else 'nan'}" for number, value in enumerate(beats(time))]
     (tmp_path / "gap.csv").write_text("\n".join(["I,II", *rows]))
-    arguments = ("ask", tmp_path / "gap.csv", "Is it?", "--model", checkpoint, "--unit", "mV", "--sampling-rate", 100)
+    arguments = (
+        "ask",
+        tmp_path / "gap.csv",
+        "Is it atrial fibrillation?",
+        "--model",
+        checkpoint,
+        "--unit",
+        "mV",
+        "--sampling-rate",
+        100,
+    )
     code, _, err = run(capsys, *arguments)
     assert code == 2 and "(ask: --nan-policy interpolate, drop_lead)" in err
     assert run(capsys, *arguments, "--nan-policy", "interpolate")[0] == 0
@@ -297,7 +307,7 @@ def test_ask_as_json(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFi
     result = json.loads(out)
     assert set(result) == {
         "files", "question", "answer", "probability", "candidates", "generated", "calibrated", "contradicted",
-        "measured", "unsure", "model", "trained_on", "recorded", "measurements", "doubts", "notice",
+        "measured", "refused", "unsure", "model", "trained_on", "recorded", "measurements", "doubts", "notice",
     }  # fmt: skip
     assert result["files"] == [str(wfdb_file)] * 2
     assert (result["question"], result["answer"], result["model"]) == (question, "yes", str(checkpoint))
@@ -327,10 +337,10 @@ def test_ask_asks_the_model_that_ships_where_none_is_named(
     from ecgllm import shipped
 
     monkeypatch.setattr(shipped, "TINY", checkpoint)
-    code, out, _ = run(capsys, "ask", wfdb_file, "Is it?", "--json")
+    code, out, _ = run(capsys, "ask", wfdb_file, "Is it atrial fibrillation?", "--json")
     assert (code, json.loads(out)["model"]) == (0, str(checkpoint))
     monkeypatch.setattr(shipped, "TINY", tmp_path / "none")
-    for arguments in (("ask", wfdb_file, "Is it?"), ("demo",)):
+    for arguments in (("ask", wfdb_file, "Is it atrial fibrillation?"), ("demo",)):
         code, out, err = run(capsys, *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert "came without the one that ships" in err and "--model" in err
@@ -349,7 +359,7 @@ def test_ask_shows_what_was_measured_of_each_file(
         wfdb.wrsamp(
             name, 100, ["mV"] * 12, list(record.leads), p_signal=record.signal.T.astype(np.float64), fmt=["16"] * 12
         )
-    arguments = ("ask", "slow.hea", "fast.hea", "Is it?", "--model", checkpoint)
+    arguments = ("ask", "slow.hea", "fast.hea", "Is it atrial fibrillation?", "--model", checkpoint)
     _, out, _ = run(capsys, *arguments, "--json")
     found = json.loads(out)["measurements"]
     rates = {file: each["heart_rate"]["value"] for file, each in found.items()}
@@ -394,11 +404,11 @@ class Answerer:
 @pytest.mark.parametrize(("yes", "no"), [("yes", "no"), ("Yes", "No")])
 def test_the_answer_is_the_likelier_of_yes_and_no_whatever_was_written(yes: str, no: str) -> None:
     answerer = Answerer(yes, 0.0139, {yes: 0.0139, no: 0.0589})
-    free = answer_question(answerer, [], "Is it?")
+    free = answer_question(answerer, [], "Is it atrial fibrillation?")
     assert free["answer"] == "no" and free["probability"] == pytest.approx(0.809, abs=1e-3)
     assert free["generated"] == {"text": yes, "probability": 0.0139}
     assert free["unsure"]  # the two have 0.073 of all
-    chosen = answer_question(answerer, [], "Is it?", [yes, no])
+    chosen = answer_question(answerer, [], "Is it atrial fibrillation?", [yes, no])
     assert chosen["answer"].lower() == free["answer"] and chosen["probability"] == free["probability"]
     shown, relative, written, unsure, *_ = _as_answer({**free, **BARE}).splitlines()
     assert shown == "no  (0.809 of yes and no)" and relative == "relative to each other: no 0.809, yes 0.191"
@@ -408,38 +418,44 @@ def test_the_answer_is_the_likelier_of_yes_and_no_whatever_was_written(yes: str,
 
 def test_an_answer_between_yes_and_no_is_marked() -> None:
     for yes, undecided in ((0.55, True), (0.69, True), (0.71, False)):
-        free = answer_question(Answerer("yes", yes, {"yes": yes, "no": 1 - yes}), [], "Is it?")
+        free = answer_question(Answerer("yes", yes, {"yes": yes, "no": 1 - yes}), [], "Is it atrial fibrillation?")
         assert free["answer"] == "yes" and free["unsure"] is undecided
         assert ("undecided between yes and no" in _as_answer({**free, **BARE})) is undecided
-        chosen = answer_question(Answerer("yes", yes, {"yes": yes, "no": 1 - yes}), [], "Is it?", ["yes", "no"])
+        chosen = answer_question(
+            Answerer("yes", yes, {"yes": yes, "no": 1 - yes}), [], "Is it atrial fibrillation?", ["yes", "no"]
+        )
         assert chosen["unsure"] is None and "undecided" not in _as_answer({**chosen, **BARE})
 
 
 def test_an_answer_of_vanishing_probability_is_marked() -> None:
     lines = {
-        probability: _as_answer({**answer_question(Answerer("av block", probability, {}), [], "What?"), **BARE})
+        probability: _as_answer(
+            {**answer_question(Answerer("av block", probability, {}), [], "What is the rhythm?"), **BARE}
+        )
         for probability in (8e-6, 0.6)
     }
     assert lines[8e-6].startswith("av block  (probability 8e-06)\nnote: the model is not sure of any answer")
     assert "not sure" not in lines[0.6]
-    assert not answer_question(Answerer("yes", 0.06, {"yes": 0.5, "no": 5.0}), [], "Is it?")["unsure"]
+    assert not answer_question(Answerer("yes", 0.06, {"yes": 0.5, "no": 5.0}), [], "Is it atrial fibrillation?")[
+        "unsure"
+    ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("Is it?",), "no ECG file was given before the question 'Is it?'"),
+        (("Is it atrial fibrillation?",), "no ECG file was given before the question 'Is it atrial fibrillation?'"),
         (("FILE", " "), "the question is empty"),
         (("FILE", ""), "the question is empty"),
         (("FILE",), "the last argument must be the question"),
         (("FILE", "FILE"), "the last argument must be the question"),
-        (("missing.hea", "Is it?"), "missing.hea"),
-        (("FILE", "Is it?", "--model", "nobody/nothing"), "a Hub id needs --trust-remote-code"),
-        (("FILE", "Is it?", "--model", "EMPTY"), "no config.json in it"),
-        (("FILE", "Is it?", "--model", "BERT"), "a model of type 'bert'; expected 'ecgllm'"),
-        (("FILE", "Is it?", "--model", "FILE"), "is no folder with a checkpoint"),
-        (("FILE", "Is it?", "--candidates", "yes,"), "different answers separated by commas"),
-        (("FILE", "Is it?", "--candidates", "yes,yes"), "different answers separated by commas"),
+        (("missing.hea", "Is it atrial fibrillation?"), "missing.hea"),
+        (("FILE", "Is it atrial fibrillation?", "--model", "nobody/nothing"), "a Hub id needs --trust-remote-code"),
+        (("FILE", "Is it atrial fibrillation?", "--model", "EMPTY"), "no config.json in it"),
+        (("FILE", "Is it atrial fibrillation?", "--model", "BERT"), "a model of type 'bert'; expected 'ecgllm'"),
+        (("FILE", "Is it atrial fibrillation?", "--model", "FILE"), "is no folder with a checkpoint"),
+        (("FILE", "Is it atrial fibrillation?", "--candidates", "yes,"), "different answers separated by commas"),
+        (("FILE", "Is it atrial fibrillation?", "--candidates", "yes,yes"), "different answers separated by commas"),
     ],
 )
 def test_ask_refuses_in_one_line(
@@ -467,7 +483,7 @@ def test_ask_refuses_a_damaged_checkpoint_in_one_line(
 ) -> None:
     copy = shutil.copytree(checkpoint, tmp_path / "copy")
     (copy / damaged).write_bytes((copy / damaged).read_bytes()[:40])
-    code, out, err = run(capsys, "ask", wfdb_file, "Is it?", "--model", copy)
+    code, out, err = run(capsys, "ask", wfdb_file, "Is it atrial fibrillation?", "--model", copy)
     assert (code, out) == (2, "")
     assert str(copy) in err
     assert err.count("\n") == 1
@@ -490,7 +506,7 @@ def test_ask_names_a_configuration_that_is_none(
 ) -> None:  # fmt: skip
     copy = shutil.copytree(checkpoint, tmp_path / "copy")
     (copy / name).write_bytes(content)
-    code, out, err = run(capsys, "ask", wfdb_file, "Is it?", "--model", copy)
+    code, out, err = run(capsys, "ask", wfdb_file, "Is it atrial fibrillation?", "--model", copy)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"ecgllm: {copy / name} " in err and message in err
 
@@ -518,7 +534,7 @@ def test_code_that_nobody_trusts_is_not_run(
     for auto in (dict.fromkeys(("AutoModel", "AutoConfig", "AutoProcessor"), where), {"AutoTokenizer": [where, None]}):
         values = json.loads((checkpoint / file).read_text())
         (copy / file).write_text(json.dumps(values | {"auto_map": auto}))
-        code, out, err = run(capsys, "ask", wfdb_file, "Is it?", "--model", copy)
+        code, out, err = run(capsys, "ask", wfdb_file, "Is it atrial fibrillation?", "--model", copy)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert f"{copy / file} names code that is none of ecgllm's own: {where!r}. It is not run" in err
         code, _, err = run(
@@ -534,7 +550,7 @@ def test_a_folder_is_loaded_by_the_packages_own_code(
     copy = shutil.copytree(checkpoint, tmp_path / "copy")
     with open(copy / "modeling_ecgllm.py", "a", encoding="utf-8") as file:
         file.write(f"\nopen({str(tmp_path / 'ran')!r}, 'w').close()\n")
-    arguments = ("ask", wfdb_file, "Is it?", "--no-measure", "--model", copy)
+    arguments = ("ask", wfdb_file, "Is it atrial fibrillation?", "--no-measure", "--model", copy)
     code, out, _ = run(capsys, *arguments)
     assert code == 0 and not (tmp_path / "ran").exists()
     assert run(capsys, *arguments, "--trust-remote-code")[:2] == (0, out)
@@ -544,7 +560,7 @@ def test_a_folder_is_loaded_by_the_packages_own_code(
 def test_ask_refuses_a_question_that_is_too_long(
     wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, err = run(capsys, "ask", wfdb_file, "word " * 20_000, "--model", checkpoint)
+    code, out, err = run(capsys, "ask", wfdb_file, "AF? " + "word " * 20_000, "--model", checkpoint)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert re.search(r"has 20,0\d\d tokens.*positions for 2,048", err)
 
@@ -555,7 +571,7 @@ def test_ask_names_the_weights_that_are_cut_off(
     copy = shutil.copytree(checkpoint, tmp_path / "copy")
     whole = (copy / "model.safetensors").read_bytes()
     (copy / "model.safetensors").write_bytes(whole[:-100])
-    code, out, err = run(capsys, "ask", wfdb_file, "Is it?", "--model", copy)
+    code, out, err = run(capsys, "ask", wfdb_file, "Is it atrial fibrillation?", "--model", copy)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"{copy / 'model.safetensors'} is damaged: it holds {len(whole) - 100:,} bytes" in err
     assert f"promises {len(whole):,}. Copy the checkpoint again" in err
@@ -570,7 +586,7 @@ def test_ask_refuses_an_ecg_that_the_model_cannot_read(
         "short", fs=250, units=["mV"], sig_name=["II"], p_signal=np.random.default_rng(0).normal(size=(100, 1)),
         fmt=["16"], write_dir=str(tmp_path),
     )  # fmt: skip
-    code, out, err = run(capsys, "ask", tmp_path / "short.hea", "Is it?", "--model", checkpoint)
+    code, out, err = run(capsys, "ask", tmp_path / "short.hea", "Is it atrial fibrillation?", "--model", checkpoint)
     assert (code, out) == (2, "")
     assert "the ECG lasts 0.4 s" in err
 
@@ -712,11 +728,15 @@ def test_ask_refuses_a_file_without_a_heart(
         "zero", 500, ["mV"] * 2, ["I", "II"], p_signal=np.zeros((1000, 2)), fmt=["16"] * 2, adc_gain=[1000.0] * 2,
         baseline=[0] * 2, write_dir=str(tmp_path),
     )  # fmt: skip
-    code, _, err = run(capsys, "ask", str(tmp_path / "zero.hea"), "Is it?", "--model", str(checkpoint))
+    code, _, err = run(
+        capsys, "ask", str(tmp_path / "zero.hea"), "Is it atrial fibrillation?", "--model", str(checkpoint)
+    )
     assert code == 2 and "every lead is flat" in err
     noise = np.random.default_rng(0).normal(size=(5000, 2)).cumsum(axis=0) * 0.02
     wfdb.wrsamp("noise", 500, ["mV"] * 2, ["I", "II"], p_signal=noise, fmt=["16"] * 2, write_dir=str(tmp_path))
-    code, _, err = run(capsys, "ask", str(tmp_path / "noise.hea"), "Is it?", "--model", str(checkpoint))
+    code, _, err = run(
+        capsys, "ask", str(tmp_path / "noise.hea"), "Is it atrial fibrillation?", "--model", str(checkpoint)
+    )
     assert code == 2 and "no heart beats" in err and "asystole and ventricular fibrillation" in err
 
 

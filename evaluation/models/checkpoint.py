@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from transformers import PretrainedConfig
 
 from ...asking import check_checkpoint, load_answerer
 from ...errors_ecgllm import CheckpointError, ECGError
+from ...findings.question_scope import why_not_answered
 from ...prefix_scoring_ecgllm import AnswerScorer
 from ...processing_ecgllm import ECGProcessor
 from ...scoring_ecgllm import encode_answers, write_answers
@@ -35,23 +37,36 @@ class CheckpointModel(WithWeights):
 
     Args:
         model: an `ECGLLMForConditionalGeneration`, where it shall run. processor: its processor. batch_size: prompts
-            per call of the model. name: whose answers these are. ecg_settings: nan_policy, drop_unknown_leads; see
-            `ECGFeatureExtractor.prepare`.
+            per call of the model. name: whose answers these are. check_questions: whether what `ecgllm ask` would not
+            ask is refused here, too, beside what the model says of it. ecg_settings: nan_policy, drop_unknown_leads;
+            see `ECGFeatureExtractor.prepare`.
     """
 
     def __init__(
-        self, model: Any, processor: ECGProcessor, batch_size: int = 64, name: str = "checkpoint", **ecg_settings: Any
+        self,
+        model: Any,
+        processor: ECGProcessor,
+        batch_size: int = 64,
+        name: str = "checkpoint",
+        check_questions: bool = False,
+        **ecg_settings: Any,
     ):
         if batch_size < 1:
             raise ECGError(f"batch_size is {batch_size}; expected at least 1")
         processor.check_model(model)
         self.model, self.processor, self.batch_size, self.name = model.eval(), processor, batch_size, name
+        self.check_questions = check_questions
         if processor.max_positions is None:  # saved before processors knew
             processor.max_positions = model.config.max_positions
         self._scorer = AnswerScorer(model, processor, batch_size)
         self._encoded = EncodedECGs(
             processor.feature_extractor, self._scorer.encode, measuring=processor.reads_measured, **ecg_settings
         )
+
+    @cached_property
+    def identity(self) -> str:
+        """As of the weights, and apart where questions are checked."""
+        return super().identity + ("-checked" if self.check_questions else "")
 
     def answer(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord]) -> list[Answer]:
         """One answer to each question: of candidates the likeliest with the probabilities of all, else what is
@@ -64,7 +79,10 @@ class CheckpointModel(WithWeights):
             waiting: dict[tuple[bool, bool], dict[int, _Shown]] = defaultdict(dict)
             for number, one in part.items():
                 own = [encoded[shown] for shown in one.ecgs]
-                answers[number] = Answer(None, refused=why_refused(own))
+                reason = why_refused(own)
+                if reason is None and self.check_questions:
+                    reason = why_not_answered(one.question, len(one.ecgs))
+                answers[number] = Answer(None, refused=reason)
                 if all(ecg.value is not None for ecg in own):
                     shown = _Shown(one, [ecg.value for ecg in own], answers[number].refused)
                     waiting[bool(one.candidates), one.prompt is not None][number] = shown
@@ -167,6 +185,7 @@ def load_checkpoint(
     batch_size: int = 64,
     nan_policy: str | None = None,
     drop_unknown_leads: bool = False,
+    check_questions: bool = False,
 ) -> Model:
     """A checkpoint as a model that is evaluated.
 
@@ -182,7 +201,9 @@ def load_checkpoint(
     kind = _kind(model)
     if kind == LANGUAGE_MODEL:
         answerer = load_answerer(model, trust_remote_code, language_model)
-        return CheckpointModel(answerer.model, answerer.processor, batch_size, name, **ecg_settings)
+        return CheckpointModel(answerer.model, answerer.processor, batch_size, name, check_questions, **ecg_settings)
+    if check_questions:
+        raise CheckpointError(f"{model} is of type {kind!r}, which knows no questions; leave check_questions out")
     if language_model is not None:
         raise CheckpointError(f"{model} is of type {kind!r}, which has no language model; leave language_model out")
     from .finding_models import ClassifierModel, DualEncoderModel

@@ -40,6 +40,21 @@ def shipped() -> tuple[CheckpointModel, Any]:
     return load_checkpoint(shipped_checkpoint(), batch_size=4), load_answerer(shipped_checkpoint())
 
 
+def test_what_ask_would_not_ask_is_refused_where_it_is_checked(shipped: Any, ecgs: dict[ShownECG, ECGRecord]) -> None:
+    plain, _ = shipped
+    checked = load_checkpoint(shipped_checkpoint(), check_questions=True)
+    asked = [Asked("Is there atrial fibrillation?", (A,), YES_NO), Asked("Should I give aspirin?", (A,), YES_NO)]
+    asked.append(Asked("What is new in the second ECG?", (A,)))
+    own, told = plain.answer(asked, ecgs), checked.answer(asked, ecgs)
+    assert [answer.refused is None for answer in own] == [True] * 3
+    assert [answer.refused is None for answer in told] == [True, False, False] and "one ECG was given" in told[
+        2
+    ].refused
+    for one, other in zip(own, told, strict=True):  # what the model says of it stands beside
+        assert one.text == other.text
+    assert checked.identity == f"{plain.identity}-checked"
+
+
 def test_a_model_that_reads_what_is_measured_is_told(
     shipped: Any, ecgs: dict[ShownECG, ECGRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:

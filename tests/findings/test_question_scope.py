@@ -1,0 +1,64 @@
+"""Which questions are asked of a model at all: what names nothing known, and what no ECG answers, is refused."""
+
+import itertools
+
+import pytest
+
+from ecgllm.corpora.questions.paraphrases import PARAPHRASES
+from ecgllm.corpora.questions.sampling import in_a_sentence
+from ecgllm.findings import VOCABULARY
+from ecgllm.findings.question_scope import why_not_answered
+from ecgllm.findings.statement_texts import also_called
+
+
+@pytest.mark.parametrize(
+    ("question", "ecgs", "words"),
+    [
+        ("Should I give thrombolysis?", 1, "It asks for what to do"),
+        ("There is atrial fibrillation: which anticoagulant is best?", 1, "what to do (anticoagulant)"),
+        ("Will the patient survive this infarction?", 1, "the future"),
+        ("What is the patient's name?", 1, "something about the person"),
+        ("What is the ejection fraction?", 1, "something else"),
+        ("Is there ST elevation in the third ECG?", 2, "the third ECG, and 2 ECGs were given"),
+        ("What is new in the second ECG?", 1, "the second ECG, and one ECG was given"),
+        ("Is there ST elevation in lead V15?", 1, "lead V15, and there is no such lead"),
+        ("Does it show a florbic zandulation?", 1, "It names nothing that is known"),
+        ("Hello", 1, "It names nothing that is known"),
+        ("", 1, "It names nothing that is known"),
+        ("What is the meaning of life?", 1, "It names nothing that is known"),
+    ],
+)
+def test_what_is_refused_and_why(question: str, ecgs: int, words: str) -> None:
+    assert words in why_not_answered(question, ecgs)
+
+
+@pytest.mark.parametrize(
+    ("question", "ecgs"),
+    [
+        ("Is there atrial fibrilation?", 1),  # a slip
+        ("AF?", 1),
+        ("Any PVCs", 1),
+        ("What is the rhythm?", 1),
+        ("What do you see in lead V2?", 1),
+        ("What is new in the second ECG?", 2),
+        ("Is the second recording different?", 2),
+        ("Is this ECG normal?", 1),
+        ("How long is the PR interval?", 1),
+        ("What does lead aVR show?", 1),
+        ("Is there an old infarct of the inferior wall?", 1),
+        ("Rule out right bundle branch block.", 1),
+        ("What are the abnormalities?", 1),
+    ],
+)
+def test_what_is_asked(question: str, ecgs: int) -> None:
+    assert why_not_answered(question, ecgs) is None
+
+
+def test_every_finding_in_every_paraphrase_is_asked() -> None:
+    own = PARAPHRASES["verify-finding"]
+    for name in VOCABULARY:
+        for words in itertools.chain(own["train"], own["test"]):
+            question = words.format(**in_a_sentence(name))
+            assert why_not_answered(question) is None, question
+        for called in also_called(name):
+            assert why_not_answered(f"Is there {called}?") is None, called
