@@ -25,6 +25,7 @@ from .predictions import PREDICTIONS
 from .protocol import Model
 from .sections import (
     against,
+    calibrated,
     consistency,
     findings,
     groups,
@@ -44,6 +45,7 @@ SECTIONS: tuple[ModuleType, ...] = (
     questions,
     yes_and_no,
     findings,
+    calibrated,
     label_sets,
     language,
     consistency,
