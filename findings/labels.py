@@ -22,6 +22,7 @@ __all__ = [
     "GROUPS",
     "VOCABULARY",
     "Finding",
+    "category_label",
     "check_findings",
     "describe",
     "findings_from_statements",
@@ -222,7 +223,16 @@ def group_label(findings: Iterable[str], group: str, stated_by_source: Iterable[
         # Where a source calls ECGs normal, one that is neither called normal nor abnormal has been left open.
         says = "normal ecg" not in stated_by_source and any(VOCABULARY[name].abnormal for name in stated_by_source)
         return True if abnormal else (False if says and not _is_blurred(present) else None)
-    category = GROUPS[group]
+    return category_label(present, GROUPS[group], stated_by_source)
+
+
+def category_label(
+    findings: Iterable[str], category: str, stated_by_source: Iterable[str] = VOCABULARY
+) -> bool | None:
+    """Whether a record shows an abnormal finding of a category (`CATEGORIES`), of noise any; None where it is open."""
+    present = set(findings)
+    if not _of_the_ecg(present):
+        return None
     if any(_shows(name, category) for name in present):
         return True
     if not any(_shows(name, category) for name in stated_by_source) or _is_blurred(present, category):

@@ -17,6 +17,7 @@ from ...errors_ecgllm import ECGError
 from ...findings.labels import GROUPS, VOCABULARY, implied
 from ...findings.labels import severity as severity_of
 from ...findings.vocabulary import NOISES
+from ..questions.about_findings import KINDS
 from ..questions.about_measurements import FEATURES
 
 AGE_BANDS = ((40, "under 40"), (60, "40 to 59"), (80, "60 to 79"), (1000, "80 and over"))
@@ -85,10 +86,10 @@ class Records:
 def other_severity(findings: Sequence[str], attribute: str) -> int:
     """How many abnormal findings a record has beside what a question asks about.
 
-    Left out are the finding itself, what it implies, what implies it, for a group all of its findings, and for a
-    measurement what the vocabulary calls a value outside its range. Otherwise
-    a record that answers yes would be more severe by the answer itself, and matching on severity would match records
-    that differ in all else. For "any abnormality" nothing remains.
+    Left out are the finding itself, what it implies, what implies it, for a group or a kind all of its findings, and
+    for a measurement what the vocabulary calls a value outside its range. Otherwise a record that answers yes would be
+    more severe by the answer itself, and matching on severity would match records that differ in all else. For "any
+    abnormality" nothing remains.
     """
     return _other_severity(frozenset(findings), attribute)
 
@@ -99,7 +100,7 @@ def _other_severity(findings: frozenset[str], attribute: str) -> int:
         return 0
     if attribute in GROUPS:
         return severity_of(name for name in findings if VOCABULARY[name].category != GROUPS[attribute])
-    asked = (attribute,) if attribute in VOCABULARY else _MEASURED.get(attribute, ())
+    asked = (attribute,) if attribute in VOCABULARY else KINDS.get(attribute) or _MEASURED.get(attribute, ())
     follows = set(implied(asked))
     return severity_of(name for name in findings if name not in follows and not set(asked) & set(implied([name])))
 

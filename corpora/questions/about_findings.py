@@ -7,12 +7,15 @@ states (`findings.labels.label`), and how often "none" is an answer.
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 
 from ...findings import labels as vocabulary
-from .sampling import Cell, Facts, Rows, cycle, draw, in_a_sentence, interleave
+from .choices import choose_of_two
+from .sampling import Cell, Facts, Rows, in_a_sentence
 
 # What a query asks for by category; rhythm and axis have paraphrases of their own.
 _QUERY_NOUNS = {
@@ -30,6 +33,30 @@ STAGES = frozenset(
 )
 
 
+DIAGNOSTIC, WAVEFORM = "diagnostic finding", "waveform abnormality"
+_KIND_CATEGORIES = {DIAGNOSTIC: ("conduction", "hypertrophy", "ischemia_infarction"), WAVEFORM: ("st_t", "voltage")}
+_Q_AND_R_WAVES = ("abnormal q wave", "abnormal r wave", "poor r wave progression")
+#: Kind -> its findings. After SCP-ECG's diagnostic and form statements, which questions name by what they are about.
+KINDS = {
+    kind: frozenset(
+        finding.name
+        for finding in vocabulary.VOCABULARY.values()
+        if finding.abnormal
+        and (finding.category in categories or (kind == WAVEFORM and finding.name in _Q_AND_R_WAVES))
+    )
+    for kind, categories in _KIND_CATEGORIES.items()
+}
+_DIAGNOSES = "conduction disturbance, hypertrophy or enlargement, infarction or ischemia"
+_WAVES = "Q or R waves, QRS voltage, ST segment, T or U waves or QT interval"
+_KIND_WORDS = {
+    DIAGNOSTIC: {"kind": f"finding of {_DIAGNOSES}", "kinds": f"findings of {_DIAGNOSES}"},
+    WAVEFORM: {"kind": f"abnormality of {_WAVES}", "kinds": f"abnormalities of {_WAVES}"},
+}
+# They change the waveform, whether or not the source says how.
+_RESHAPING = frozenset(("conduction", "hypertrophy", "ischemia_infarction", "ectopy", "pacing"))
+_CHOOSE, _NONE = 1 / 12, 1 / 2  # of the questions of which of two, on each of the smaller templates; "none" of a list
+
+
 class Stated:
     """What records state, and what may be asked of them. findings, groups: the attributes to ask for."""
 
@@ -41,6 +68,7 @@ class Stated:
         self.wanted = None if attributes is None else set(attributes)
         if self.wanted is not None:
             self.groups = [name for name in self.groups if name in self.wanted]
+        self.kinds = [name for name in KINDS if self.asks(name)]
         self.findings = sorted(
             name
             for name, n in counts.items()
@@ -54,6 +82,7 @@ class Stated:
         # Records share findings, and those of a source what it states.
         self._label = lru_cache(maxsize=None)(vocabulary.label)
         self._group_label = lru_cache(maxsize=None)(vocabulary.group_label)
+        self._kind_label = lru_cache(maxsize=None)(_kind_label)
 
     def label(self, record: Facts, name: str) -> bool | None:
         """Whether a record shows a finding; None where its source leaves that open."""
@@ -63,6 +92,10 @@ class Stated:
         """Whether a record shows any finding of a group; None where its source leaves that open."""
         return self._group_label(record.findings, name, record.stated)
 
+    def kind_label(self, record: Facts, name: str) -> bool | None:
+        """Whether a record shows any finding of a kind (`KINDS`); None where its source leaves that open."""
+        return self._kind_label(record.findings, name, record.stated)
+
     def asks(self, attribute: str) -> bool:
         """Whether the caller wants questions about it."""
         return self.wanted is None or attribute in self.wanted
@@ -70,14 +103,16 @@ class Stated:
 
 def verify(stated: Stated, rows: Rows, budget: int) -> None:
     cells = []
-    for name in [*stated.findings, *stated.groups]:
+    for name in [*stated.findings, *stated.groups, *stated.kinds]:
         is_group = name in stated.groups
-        decide = stated.group_label if is_group else stated.label
+        decide = stated.group_label if is_group else stated.kind_label if name in KINDS else stated.label
         template = (
             "verify-abnormality"
             if name == "any abnormality"
             else "verify-group"
             if is_group
+            else "verify-kind"
+            if name in KINDS
             else "verify-normal"
             if name == "normal ecg"
             else "verify-finding"
@@ -85,78 +120,62 @@ def verify(stated: Stated, rows: Rows, budget: int) -> None:
         answered = defaultdict(list)
         for record in stated.records:
             answered[decide(record, name)].append((record,))
-        fields = {"group": name, **in_a_sentence(name)}
+        fields = {"group": name, **in_a_sentence(name), **_KIND_WORDS.get(name, {})}
         cells.append(Cell(template, "verify", name, answered[True], answered[False], fields))
     rows.balanced(cells, budget)
 
 
 def choose(stated: Stated, rows: Rows, budget: int) -> None:
-    rng, used, records, label = rows.rng("choose"), Counter(), stated.records, stated.label
-    names = [
-        name for name in stated.findings if vocabulary.VOCABULARY[name].category != "noise" and name != "normal ecg"
-    ]
-    by_category = defaultdict(list)
-    for name in names:
-        by_category[vocabulary.VOCABULARY[name].category].append(name)
-    asked, paraphrase = 0, rows.shuffled("choose-finding", "choose")
-    for turn, position in enumerate(cycle(rng, len(records), budget * 4)):
-        record = records[position]
-        true = [name for name in names if label(record, name)]
-        # Of five questions three have one right answer, one has two and one has none.
-        right = (1, 2, 1, 0, 1)[turn % 5]
-        if asked >= budget or used[record.id] > 4 * budget / len(records):
-            break
-        if not names or (right and not true):
-            continue
-        first = str(rng.choice(true if right else names))
-        same = by_category[vocabulary.VOCABULARY[first].category]
-        if right == 2:
-            same = [name for name in true if not _related(first, name)] or true
-        near = right == 2 or (len(same) > 1 and rng.random() < 0.7)
-        second = str(rng.choice(same if near else names))
-        answers = [label(record, first), label(record, second)]
-        if None in answers or sum(answers) != right or _related(first, second):
-            continue
-        a, b = (first, second) if rng.random() < 0.5 else (second, first)
-        added = rows.add(
-            "choose-finding",
-            " or ".join(sorted((first, second))),
-            "choose",
-            paraphrase[asked % len(paraphrase)].format(a=a, b=b),
-            (record,),
-            [name for name in (first, second) if label(record, name)],
-        )
-        asked, used[record.id] = asked + added, used[record.id] + added
+    """Which of two stages, of two noises, of two groups, of two findings."""
+    start, category = len(rows), {name: vocabulary.VOCABULARY[name].category for name in stated.findings}
+    names = [name for name in stated.findings if category[name] != "noise" and name != "normal ecg"]
+    groups = [name for name in stated.groups if name not in ("any abnormality", "noise")]
+    for template, options, decide in (
+        ("choose-stage", [name for name in names if name in STAGES], stated.label),
+        ("choose-noise", [name for name in stated.findings if category[name] == "noise"], stated.label),
+        ("choose-group", groups, stated.group_label),
+        ("choose-finding", names, stated.label),
+    ):
+        of_findings = template == "choose-finding"
+        share = budget - (len(rows) - start) if of_findings or not names else math.ceil(budget * _CHOOSE)
+        subjects = [(record, {name: decide(record, name) for name in options}, {}) for record in stated.records]
+        choose_of_two(rows, template, subjects, share, category.__getitem__ if of_findings else lambda name: "")
 
 
 def query(stated: Stated, rows: Rows, budget: int) -> None:
-    """Which rhythm, axis, stage of infarction, noise, findings of a group, abnormal findings."""
-    categories = ["rhythm", "axis", *_QUERY_NOUNS, "abnormalities"]
-    # Asked where the corpus states it, so that others get the same questions as ever.
-    categories += [
-        name for name, members in (("stage", STAGES), ("noise", _of("noise"))) if members & set(stated.findings)
-    ]
-    share = -(-budget // len(categories))
-    for category in categories:
-        answered: dict[bool, list] = {True: [], False: []}
-        for record in stated.records:
-            answer = _query_answer(stated, record, category)
-            if answer is not None:
-                answered[bool(answer)].append((record,))
-        if not answered[True]:
-            continue
-        template = f"query-{category}" if category not in _QUERY_NOUNS else "query-group"
-        rng, used = rows.rng(template, category), Counter()
-        # "none" is an answer in at most half of the questions
-        some = draw(answered[True], share, rng, used)
-        none = draw(answered[False], min(share - min(share // 2, len(some)), len(some)), rng, used)
-        some = some[: share - len(none)]
-        paraphrase = rows.shuffled(template, category)
+    """Which rhythm, axis, stage of infarction, noise, findings of a group or a kind, abnormal findings."""
+    answered = {}
+    for category in ("rhythm", "axis", *_QUERY_NOUNS, "abnormalities", "stage", "noise", *stated.kinds):
+        answers = [((record,), _query_answer(stated, record, category)) for record in stated.records]
+        known = [(records, answer) for records, answer in answers if answer is not None]
+        if any(answer for _, answer in known):
+            answered[category] = known
+    for category, known in answered.items():
+        template = (
+            "query-group" if category in _QUERY_NOUNS else "query-kind" if category in KINDS else f"query-{category}"
+        )
         attribute = "infarction stage" if category == "stage" else category
-        for turn, records in enumerate(interleave(some, none)):
-            question = paraphrase[turn % len(paraphrase)].format(findings=_QUERY_NOUNS.get(category, ""))
-            answer = _query_answer(stated, records[0], category)
-            rows.add(template, attribute, "query", question, records, answer or ())
+        fields = {"findings": _QUERY_NOUNS.get(category, ""), **_KIND_WORDS.get(category, {})}
+        rows.listed(template, attribute, "query", known, -(-budget // len(answered)), _NONE, fields)
+
+
+def of_kind(record: Facts, kind: str) -> tuple[str, ...]:
+    """The findings of a kind (`KINDS`) that a record shows, the most specific ones."""
+    return tuple(name for name in vocabulary.most_specific(record.findings & KINDS[kind]) if name in KINDS[kind])
+
+
+def _kind_label(findings: frozenset[str], kind: str, stated: frozenset[str]) -> bool | None:
+    if findings & KINDS[kind]:
+        return True
+    categories = {vocabulary.VOCABULARY[name].category for name in KINDS[kind]}
+    if any(vocabulary.category_label(findings, category, stated) is not False for category in categories):
+        return None
+    return None if kind == WAVEFORM and any(_reshapes(name) for name in findings) else False
+
+
+def _reshapes(name: str) -> bool:
+    ventricular = re.search(r"\b(?:idio)?ventricular", name) is not None
+    return ventricular or vocabulary.VOCABULARY[name].category in _RESHAPING
 
 
 def _query_answer(stated: Stated, record: Facts, category: str) -> tuple[str, ...] | None:
@@ -171,6 +190,8 @@ def _query_answer(stated: Stated, record: Facts, category: str) -> tuple[str, ..
         return tuple(name for name in stages if name in STAGES) or (
             () if stated.label(record, _INFARCTION) is False else None
         )
+    if category in KINDS:
+        return None if stated.kind_label(record, category) is None else of_kind(record, category)
     names = [name for name in present if vocabulary.VOCABULARY[name].category == category]
     if category in ("rhythm", "axis"):
         return vocabulary.most_specific(names) or None
@@ -182,11 +203,3 @@ def _query_answer(stated: Stated, record: Facts, category: str) -> tuple[str, ..
     if stated.group_label(record, group) is None:
         return None
     return vocabulary.most_specific(name for name in names if vocabulary.VOCABULARY[name].abnormal)
-
-
-def _of(category: str) -> set[str]:
-    return {finding.name for finding in vocabulary.VOCABULARY.values() if finding.category == category}
-
-
-def _related(first: str, second: str) -> bool:
-    return first == second or second in vocabulary.implied([first]) or first in vocabulary.implied([second])

@@ -3,20 +3,39 @@
 In: records with `measurements` (bpm, ms, degrees). Out: rows of the types verify, choose, query and comparison.
 Decided here: the normal ranges, that a value nearer to a limit than a measurement is sure of (`margin`) is not asked
 about, and that children are left out, whose ranges depend on age. Of QT only the corrected one is asked about: the
-range of the other depends on the rate.
+range of the other depends on the rate. A list of the measurements in a range is asked of a record whose every
+measurement has a known range.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .about_findings import Stated
-from .sampling import QUESTIONS_PER_PAIR, Cell, Facts, Rows, interleave, other_pairs, own_pairs
+from .comparisons import BOTH, NEITHER, NEW, RESOLVED, compared, pairs_of_others
+from .sampling import Cell, Facts, Rows, interleave, other_pairs, own_pairs
 
 ADULT_AGE = 18.0  # years; a record of unknown age counts as an adult's
 RANGES = ("below", "within", "above")
+ALL = "measurements"
+"""The attribute of questions for a list of measurements: all of `FEATURES`."""
+_LISTS, _NONE = 1 / 4, 1 / 3  # of the questions, those for a list; of these, the most that "none" answers
+_NORMAL, _OUTSIDE_SIDES = ("within",), ("below", "above")
+# Whether the first and the second record are outside the normal range, where the answer is yes.
+OUTSIDE = {
+    "compare-range-abnormal": NEW,
+    "compare-range-normal": RESOLVED,
+    "compare-range-still-abnormal": BOTH,
+    "compare-range-still-normal": NEITHER,
+}
+# Sides of the range that a listed measurement is on in the first and in the second record.
+_OUTSIDE_LISTS = {
+    "compare-range-abnormal-query": (_NORMAL, _OUTSIDE_SIDES),
+    "compare-range-normal-query": (_OUTSIDE_SIDES, _NORMAL),
+    "compare-range-still-abnormal-query": (_OUTSIDE_SIDES, _OUTSIDE_SIDES),
+}
 
 
 @dataclass(frozen=True)
@@ -142,38 +161,85 @@ def choose_measurements(stated: Stated, rows: Rows, budget: int) -> None:
 
 
 def query_measurements(stated: Stated, rows: Rows, budget: int) -> None:
-    """Which range a value falls in."""
-    for column, records, share in _shares(measured(stated), budget):
+    """Which range a value falls in; which values fall in a range."""
+    found = measured(stated)
+    whole = _all_ranges(found)
+    of_lists = round(budget * _LISTS) if whole else 0
+    for column, records, share in _shares(found, budget - of_lists):
         feature = FEATURES[column]
         paraphrase = rows.shuffled("query-range", column)
-        for turn, (record, found) in enumerate(_in_turn(rows, f"query {column}", feature, column, records)[:share]):
+        for turn, (record, side) in enumerate(_in_turn(rows, f"query {column}", feature, column, records)[:share]):
             question = paraphrase[turn % len(paraphrase)].format(feature=feature.name)
-            rows.add("query-range", feature.name.lower(), "query", question, (record,), [_answer(found)])
+            rows.add("query-range", feature.name.lower(), "query", question, (record,), [_answer(side)])
+    for side in RANGES if of_lists else ():
+        answered = [((record,), _names(ranges, {side})) for record, ranges in whole.items()]
+        share = -(-of_lists // len(RANGES))
+        rows.listed("query-in-range", ALL, "query", answered, share, _NONE, {"side": side}, side)
 
 
 def compare_measurements(stated: Stated, rows: Rows, budget: int) -> None:
-    """Faster or slower, longer or shorter in the second record: by at least `Feature.change`, else no."""
+    """Faster or slower, longer or shorter in the second record: by at least `Feature.change`, else no. In the normal
+    range or outside it in one of two records, in both, in neither; which measurements are."""
     found = measured(stated)
-    own = [(kind, own_pairs(records)) for kind, records in found.items()]
-    same_patient = any(pairs for _, pairs in own)
-    # All measurements are asked about in the same pairs; twice as many, because of a pair not all answers are known.
     everyone = list(dict.fromkeys(record for records in found.values() for record in records))
-    pool = other_pairs(everyone, everyone, -(-2 * budget // QUESTIONS_PER_PAIR), rows.rng("pairs", "measurements"))
-    for kind, by_column in (
-        ("comparison-verify", dict(own)),
-        ("comparison-irrelevant-verify", None),
-    ):
-        if by_column is not None and not same_patient:
-            continue
-        cells = []
+    # All measurements are asked about in the same pairs. Whether a value is outside its range, None where it is open:
+    abnormal = {column: dict.fromkeys(everyone) for column in found}
+    for column, records in found.items():
+        sides = ((record, _range(FEATURES[column], column, record)) for record in records)
+        abnormal[column] |= {record: side != "within" for record, side in sides if side is not None}
+    whole = _all_ranges(found)
+    own = own_pairs(everyone)
+    kinds = ("comparison", "comparison-irrelevant") if own else ("comparison-irrelevant",)
+    share = -(-budget // len(kinds))
+    of_lists = math.ceil(share * _LISTS) if whole else 0
+    of_each = -(-(share - of_lists) // 2)
+    for kind in kinds:
+        pairs = own if kind == "comparison" else pairs_of_others(everyone, abnormal, rows, 2 * share)
+        changes, ranges = [], []
         for column, records in found.items():
-            pairs = (
-                by_column[column]
-                if by_column is not None
-                else _of_pool(pool, column, records, 8 + math.ceil(budget / len(found)), rows)
+            feature = FEATURES[column]
+            both = (
+                own_pairs(records)
+                if kind == "comparison"
+                else _of_pool(pairs, column, records, 8 + math.ceil(of_each / len(found)), rows)
             )
-            cells += _changes(FEATURES[column], column, pairs, kind)
-        rows.balanced(cells, -(-budget // (2 if same_patient else 1)))
+            changes += _changes(feature, column, both, f"{kind}-verify")
+            ranges += [
+                compared(
+                    abnormal[column], rows, template, shows, f"{kind}-verify", feature.name.lower(), pairs,
+                    {"feature": feature.name},
+                )
+                for template, shows in OUTSIDE.items()
+            ]  # fmt: skip
+        rows.balanced(changes, of_each)
+        rows.balanced(ranges, of_each)
+        known = [(first, second) for first, second in pairs if first in whole and second in whole]
+        for template, (before, after) in _OUTSIDE_LISTS.items() if of_lists else ():
+            answered = [
+                (
+                    (first, second),
+                    tuple(name for name in _names(whole[first], before) if name in _names(whole[second], after)),
+                )
+                for first, second in known
+            ]
+            rows.listed(template, ALL, f"{kind}-query", answered, -(-of_lists // len(_OUTSIDE_LISTS)), _NONE)
+
+
+def _all_ranges(found: dict[str, list[Facts]]) -> dict[Facts, dict[str, str]]:
+    """Record -> column -> range, of the records of which the range of every feature is known: of others, a list of
+    the measurements outside their range would be open. Empty where not every feature is measured, or asked about."""
+    ranges: dict[Facts, dict[str, str]] = {}
+    for column, records in found.items():
+        for record in records:
+            side = _range(FEATURES[column], column, record)
+            if side is not None:
+                ranges.setdefault(record, {})[column] = side
+    return {record: own for record, own in ranges.items() if len(own) == len(FEATURES)}
+
+
+def _names(ranges: Mapping[str, str], sides: Collection[str]) -> tuple[str, ...]:
+    """The features in one of the ranges, as answers name them."""
+    return tuple(FEATURES[column].name.lower() for column, side in ranges.items() if side in sides)
 
 
 def _of_pool(

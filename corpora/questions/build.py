@@ -16,8 +16,8 @@ from datasets import Dataset
 from ...errors_ecgllm import ECGError
 from ...findings import labels as vocabulary
 from ..records.duplicates import check_joined
-from .about_findings import Stated, choose, query, verify
-from .about_leads import located, query_leads, verify_leads
+from .about_findings import KINDS, Stated, choose, query, verify
+from .about_leads import choose_leads, located, noises_located, query_leads, verify_leads
 from .about_measurements import (
     FEATURES,
     choose_measurements,
@@ -69,8 +69,8 @@ def build_questions(
             is asked about at least once with yes and once with no.
         no_per_yes: how many "no" are drawn for one "yes" of a verify question, where there are enough records.
         min_positives: ask only for findings that at least so many records show.
-        attributes: ask only for these findings, groups and features (`about_measurements.FEATURES`, such as "pr
-            interval"). None: all that occur.
+        attributes: ask only for these findings, groups, kinds (`about_findings.KINDS`) and features
+            (`about_measurements.FEATURES`, such as "pr interval"). None: all that occur.
         phrasings: the former name of paraphrases.
         about: any of "findings", "leads" (where a finding is seen) and "measurements". Default: all that the corpus
             states; what is left out leaves its share to the others.
@@ -81,7 +81,7 @@ def build_questions(
     Returns: rows with `QUESTION_FEATURES`. type is "verify", "choose", "query", "comparison-verify" and
         "comparison-query" (two records of one patient, the earlier one first) or "comparison-irrelevant-verify" and
         "comparison-irrelevant-query" (of two patients). answers: sorted, lower case; ["yes"], ["no"], ["none"],
-        findings, leads ("lead v1") or ranges ("above the normal range"). With
+        findings, groups, leads ("lead v1"), ranges ("above the normal range") or measurements ("pr interval"). With
         words, the type "unanswerable", too, whose answer is a refusal.
     Raises: ValueError for an unknown type, set of paraphrases, attribute or thing to ask about, for numbers of other
         types than those asked, and as `word_shares`.
@@ -98,7 +98,7 @@ def build_questions(
         raise ECGError(f"about={about}; expected some of {', '.join(ABOUT)}")
     attributes = None if attributes is None else {name.lower() for name in attributes}
     features = {feature.name.lower() for feature in FEATURES.values()}
-    vocabulary.check_findings((attributes or set()) - features - {"any abnormality", *vocabulary.GROUPS})
+    vocabulary.check_findings((attributes or set()) - features - {"any abnormality", *vocabulary.GROUPS, *KINDS})
     check_joined(corpus)
     records = facts_of(corpus)
     rows = Rows("train" if paraphrases == "split" else paraphrases, seed, no_per_yes)
@@ -167,15 +167,16 @@ def _parts(records: list[Facts]) -> list[list[Facts]]:
 def _ask(stated: Stated, rows: Rows, per_type: Mapping[str, float], about: Sequence[str]) -> list[str]:
     """Add the questions about some records; returns of leads and measurements what they gave no ground to ask."""
     ground = {
-        "findings": bool(stated.findings or stated.groups),
+        "findings": bool(stated.findings or stated.groups or stated.kinds),
         "leads": bool(located(stated)),
         "measurements": bool(measured(stated)),
     }
     asked = {what for what, has in ground.items() if has and what in about}
+    choosable = len(noises_located(stated)) > 1
     for name, per_record in per_type.items():
         budget = max(1, round(per_record * len(stated.records)))
         on_leads = on_measurements = 0
-        if "leads" in asked and name in ("verify", "query"):
+        if "leads" in asked and (name in ("verify", "query") or (name == "choose" and choosable)):
             on_leads = round(budget * _LEADS) if len(asked) > 1 else budget
         if "measurements" in asked:
             # All of it where nothing else is asked: nothing but measurements was wanted, or stated.
@@ -183,13 +184,14 @@ def _ask(stated: Stated, rows: Rows, per_type: Mapping[str, float], about: Seque
         if "findings" in asked:
             _ASK[name](stated, rows, budget - on_leads - on_measurements)
         if on_leads:
-            (verify_leads if name == "verify" else query_leads)(stated, rows, on_leads)
+            _LOCATE[name](stated, rows, on_leads)
         if on_measurements:
             _MEASURE[name](stated, rows, on_measurements)
     return [what for what in ("leads", "measurements") if what in about and not ground[what]]
 
 
 _ASK = {"verify": verify, "choose": choose, "query": query, "comparison": compare}
+_LOCATE = {"verify": verify_leads, "choose": choose_leads, "query": query_leads}
 _MEASURE = {
     "verify": verify_measurements,
     "choose": choose_measurements,

@@ -132,4 +132,148 @@ COMPARISON_PARAPHRASES: dict[str, dict[str, tuple[str, ...]]] = {
             "Has the {feature} become {change} on the second tracing?",
         ),
     },
+    "compare-both": {
+        "train": (
+            "{Is} {finding} present in both ECGs?",
+            "Do both ECGs show {finding}?",
+            "{Is} there {finding} in the first ECG and also in the second?",
+            "Does the first ECG show {finding}, and does the second still do so?",
+            "{Has} {finding} persisted from the first to the second ECG?",
+            "Can {finding} be seen in the first ECG as well as in the second?",
+            "{Is} {finding} a finding that remains from the first recording to the second?",
+            "Compared with the first ECG, {has} {finding} remained in the second ECG?",
+        ),
+        "test": (
+            "{Has} {finding} persisted on the second tracing, being there on the first?",
+            "Do the first and the second recording alike show {finding}?",
+        ),
+    },
+    "compare-neither": {
+        "train": (
+            "{Is} {finding} absent from both ECGs?",
+            "Do both ECGs lack {finding}?",
+            "{Is} {finding} missing in the first ECG and still missing in the second?",
+            "Is it true that neither ECG shows {finding}?",
+            "Are both ECGs free of {finding}?",
+            "{Is} {finding} found in neither of the two ECGs?",
+            "Does the first ECG not show {finding}, and the second not either?",
+        ),
+        "test": (
+            "Are the first and the second recording both free of {finding}?",
+            "{Is} {finding} absent on the first tracing and still absent on the second?",
+        ),
+    },
+    "compare-both-query": {
+        "train": (
+            "Which abnormal findings remain in the second ECG?",
+            "Which abnormal findings do both ECGs show?",
+            "Which abnormalities have persisted from the first to the second ECG?",
+            "Which abnormalities of the first ECG does the second still show?",
+            "Name the abnormalities that the two ECGs have in common.",
+            "List what is abnormal in the first ECG and remains so in the second.",
+            "Compared with the first ECG, which abnormal findings are still present in the second?",
+        ),
+        "test": (
+            "List what abnormalities persist on the second tracing.",
+            "Relative to the first recording, what abnormal findings remain on the second?",
+        ),
+    },
+    "compare-range-abnormal": {
+        "train": (
+            "Has the {feature} gone from normal in the first ECG to abnormal in the second?",
+            "Compared with the first ECG, has the {feature} left the normal range in the second ECG?",
+            "Is the {feature} newly abnormal in the second ECG?",
+            "Is the {feature} within the normal range in the first ECG and outside it in the second?",
+            "Has a normal {feature} become abnormal from the first to the second ECG?",
+            "Does the {feature} change from a normal value to an abnormal one in the second ECG?",
+        ),
+        "test": (
+            "Relative to the first recording, is the {feature} newly outside the normal range on the second?",
+            "Does the {feature} turn from normal to abnormal on the second tracing?",
+        ),
+    },
+    "compare-range-normal": {
+        "train": (
+            "Has the {feature} gone from abnormal in the first ECG to normal in the second?",
+            "Compared with the first ECG, has the {feature} come back to the normal range in the second ECG?",
+            "Is the {feature} newly normal in the second ECG?",
+            "Is the {feature} outside the normal range in the first ECG and within it in the second?",
+            "Has an abnormal {feature} become normal from the first to the second ECG?",
+            "Does the {feature} change from an abnormal value to a normal one in the second ECG?",
+        ),
+        "test": (
+            "Relative to the first recording, is the {feature} newly within the normal range on the second?",
+            "Does the {feature} turn from abnormal to normal on the second tracing?",
+        ),
+    },
+    "compare-range-still-abnormal": {
+        "train": (
+            "Is the {feature} abnormal in both ECGs?",
+            "Is the {feature} outside the normal range in the first ECG and still outside it in the second?",
+            "Do both ECGs have an abnormal {feature}?",
+            "Has an abnormal {feature} in the first ECG remained abnormal in the second?",
+            "In the first ECG as in the second, is the {feature} abnormal?",
+            "Does the second ECG still have an abnormal {feature}, as the first?",
+        ),
+        "test": (
+            "Is the {feature} abnormal on the first tracing and still so on the second?",
+            "Does the {feature} lie outside the normal range on both recordings?",
+        ),
+    },
+    "compare-range-still-normal": {
+        "train": (
+            "Is the {feature} normal in both ECGs?",
+            "Is the {feature} within the normal range in the first ECG and still within it in the second?",
+            "Do both ECGs have a normal {feature}?",
+            "Has a normal {feature} in the first ECG remained normal in the second?",
+            "In the first ECG as in the second, is the {feature} normal?",
+            "Does the second ECG still have a normal {feature}, as the first?",
+        ),
+        "test": (
+            "Is the {feature} normal on the first tracing and still so on the second?",
+            "Does the {feature} lie within the normal range on both recordings?",
+        ),
+    },
+    "compare-range-abnormal-query": {
+        "train": (
+            "Which measurements are newly abnormal in the second ECG?",
+            "Which measurements are normal in the first ECG and abnormal in the second?",
+            "Compared with the first ECG, which measurements have left the normal range in the second ECG?",
+            "Name the measurements that have become abnormal in the second ECG.",
+            "List the measurements that were normal and are now abnormal in the second ECG.",
+            "What measurements have gone out of the normal range from the first to the second ECG?",
+        ),
+        "test": (
+            "List the measurements that turn abnormal on the second tracing.",
+            "Relative to the first recording, what measurements are newly outside the normal range on the second?",
+        ),
+    },
+    "compare-range-normal-query": {
+        "train": (
+            "Which measurements are newly normal in the second ECG?",
+            "Which measurements are abnormal in the first ECG and normal in the second?",
+            "Compared with the first ECG, which measurements have come back to the normal range in the second ECG?",
+            "Name the measurements that have become normal in the second ECG.",
+            "List the measurements that were abnormal and are now normal in the second ECG.",
+            "What measurements have returned to the normal range from the first to the second ECG?",
+        ),
+        "test": (
+            "List the measurements that turn normal on the second tracing.",
+            "Relative to the first recording, what measurements are newly within the normal range on the second?",
+        ),
+    },
+    "compare-range-still-abnormal-query": {
+        "train": (
+            "Which measurements are abnormal in both ECGs?",
+            "Which measurements are outside the normal range in the first ECG and still in the second?",
+            "Compared with the first ECG, which measurements are still abnormal in the second ECG?",
+            "Name the measurements that remain abnormal in the second ECG.",
+            "List the measurements that both ECGs have outside the normal range.",
+            "What measurements have stayed abnormal from the first to the second ECG?",
+        ),
+        "test": (
+            "List the measurements that stay abnormal on the second tracing.",
+            "Relative to the first recording, what measurements are still outside the normal range on the second?",
+        ),
+    },
 }

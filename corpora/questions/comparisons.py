@@ -1,4 +1,4 @@
-"""Questions about two records: what is new in the second, what has gone, what one of them shows.
+"""Questions about two records: what is new in the second, what has gone, what both, neither, or one of them shows.
 
 In: records. Out: rows of the types comparison (one patient, the earlier record first) and comparison-irrelevant (two
 patients), verify and query. Decided here: which two records are asked about, that what changed is not always told by
@@ -17,12 +17,18 @@ import numpy as np
 
 from ...findings import labels as vocabulary
 from .about_findings import Stated
-from .sampling import QUESTIONS_PER_PAIR, Cell, Facts, Rows, draw, in_a_sentence, interleave, other_pairs, own_pairs
+from .sampling import QUESTIONS_PER_PAIR, Cell, Facts, Rows, in_a_sentence, other_pairs, own_pairs
 
-_CHANGES = ("compare-new", "compare-resolved")
 _ONE = ("compare-first", "compare-second")
-# Of the questions about findings: about what changed, about one of the two, and each of the two lists.
-_VERIFY, _LIST = 3 / 8, 1 / 8
+NEW, RESOLVED, BOTH, NEITHER = (False, True), (True, False), (True, True), (False, False)
+_CHANGES = {"compare-new": NEW, "compare-resolved": RESOLVED}
+_UNCHANGED = {"compare-both": BOTH, "compare-neither": NEITHER}
+CHANGED_OR_NOT = _CHANGES | _UNCHANGED
+"""Template -> what the first and the second ECG show where the answer is yes."""
+_LISTS = ("compare-new-query", "compare-resolved-query", "compare-both-query")
+# Of the questions about findings: about what changed, what did not, one of the two, and each of the lists.
+_CHANGED, _SAME, _OF_ONE, _LIST = 1 / 4, 1 / 8, 3 / 8, 1 / 12
+NONE = 1 / 4  # of the questions for a list
 
 
 def compare(stated: Stated, rows: Rows, budget: int) -> None:
@@ -33,54 +39,65 @@ def compare(stated: Stated, rows: Rows, budget: int) -> None:
         share = budget - (len(rows) - start)
         if share <= 0 or (kind == "comparison" and not own):
             continue
-        pairs = own if kind == "comparison" else _pairs_of_others(stated.records, labels, rows, share)
-        for templates in (_CHANGES, _ONE):
+        pairs = own if kind == "comparison" else pairs_of_others(stated.records, labels, rows, share)
+        about = {name: label for name, label in labels.items() if name != "normal ecg"}
+        for templates, part in ((_CHANGES, _CHANGED), (_UNCHANGED, _SAME)):
             cells = [
-                _compared(label, rows, template, f"{kind}-verify", name, pairs)
-                for name, label in labels.items()
-                if name != "normal ecg"
-                for template in templates
+                compared(label, rows, template, shows, f"{kind}-verify", name, pairs, in_a_sentence(name))
+                for name, label in about.items()
+                for template, shows in templates.items()
             ]
-            rows.balanced(cells, math.ceil(share * _VERIFY))
-        most = math.ceil(share * _LIST)
-        for template, order in (("compare-new-query", 1), ("compare-resolved-query", -1)):
-            rng = rows.rng(template, kind)
-            answers = {pair: _difference(stated, *pair[::order]) for pair in pairs}
-            some = draw([pair for pair in pairs if answers[pair]], most, rng, Counter())
-            none = draw([pair for pair in pairs if answers[pair] == ()], len(some) // 3, rng, Counter())
-            paraphrase = rows.shuffled(template, kind)
-            for turn, pair in enumerate(interleave(some, none)[:most]):
-                question = paraphrase[turn % len(paraphrase)]
-                rows.add(template, "abnormalities", f"{kind}-query", question, pair, answers[pair] or ())
+            rows.balanced(cells, math.ceil(share * part))
+        cells = [
+            _of_one(label, rows, template, f"{kind}-verify", name, pairs)
+            for name, label in about.items()
+            for template in _ONE
+        ]
+        rows.balanced(cells, math.ceil(share * _OF_ONE))
+        for template in _LISTS:
+            answers = [(pair, _listed(stated, template, *pair)) for pair in pairs]
+            known = [(pair, answer) for pair, answer in answers if answer is not None]
+            rows.listed(template, "abnormalities", f"{kind}-query", known, math.ceil(share * _LIST), NONE)
 
 
-def _compared(
-    label: Mapping[Facts, bool | None], rows: Rows, template: str, kind: str, name: str, pairs: list
+def compared(
+    label: Mapping[Facts, bool | None],
+    rows: Rows,
+    template: str,
+    shows: tuple[bool, bool],
+    kind: str,
+    name: str,
+    pairs: list,
+    fields: Mapping[str, str],
 ) -> Cell:
-    """Those of some pairs that answer a question yes and no.
+    """The pairs that answer yes, which are those of which the first and the second record are as `shows` says, and no.
 
-    Of a change, a third each of the no-pairs show the finding in both ECGs, in neither, and in the wrong one, where
-    there are such: what the first shows, what the second shows, and that they differ, each alone, tells five of six
-    answers. Of one ECG, half of the yes-pairs and half of the no-pairs
-    show the finding in exactly one; the first and the second are asked about in the same pairs, so that which one is
-    asked about decides.
+    A third of the no-pairs each are of the other three kinds, where there are such: what the first shows, what the
+    second shows, and that they differ, each alone, tells five of six answers.
     """
-    order = -1 if template in ("compare-resolved", "compare-first") else 1
-    # By what the other ECG shows and what the one asked about shows; where either is open, the pair is not asked.
-    strata = _strata(label, pairs, rows.rng("pairs", name if template in _ONE else f"{template}{name}"))
-    both, gone, come, neither = (
-        strata.get(key[::order], []) for key in ((True, True), (True, False), (False, True), (False, False))
-    )
-    fields = in_a_sentence(name)
-    if template in _CHANGES:
-        no = [pair for three in itertools.zip_longest(both, neither, gone) for pair in three if pair is not None]
-        return Cell(template, kind, name, come, no, fields, in_order=True)
+    rng = rows.rng("pairs", f"{template}{name}")
+    strata = _strata(label, pairs, rng)
+    others = [strata.get(key, []) for key in (BOTH, NEITHER, NEW, RESOLVED) if key != shows]
+    others = [others[i] for i in rng.permutation(len(others))]  # a question asked once or twice has not all three
+    no = [pair for three in itertools.zip_longest(*others) for pair in three if pair is not None]
+    return Cell(template, kind, name, strata.get(shows, []), no, fields, in_order=True)
+
+
+def _of_one(label: Mapping[Facts, bool | None], rows: Rows, template: str, kind: str, name: str, pairs: list) -> Cell:
+    """The pairs that answer a question about one of the two yes and no.
+
+    Half of the yes-pairs and half of the no-pairs show the finding in exactly one; the first and the second are asked
+    about in the same pairs, so that which one is asked about decides.
+    """
+    order = -1 if template == "compare-first" else 1
+    strata = _strata(label, pairs, rows.rng("pairs", name))
+    both, gone, come, neither = (strata.get(key[::order], []) for key in (BOTH, RESOLVED, NEW, NEITHER))
     most = len(come) + len(gone)  # more that show it in both or neither would make it matter less which one is asked
     sides = [(come, both[:most]), (gone, neither[:most])]
     if rows.rng("turn", kind, name).integers(2):  # a finding asked about once or twice would always begin alike
         sides = [side[::-1] for side in sides]
     yes, no = (_in_turn(*side) for side in sides)
-    return Cell(template, kind, name, yes, no, fields, in_order=True, yes_in_order=True)
+    return Cell(template, kind, name, yes, no, in_a_sentence(name), in_order=True, yes_in_order=True)
 
 
 def _strata(
@@ -94,14 +111,14 @@ def _strata(
     return strata
 
 
-def _pairs_of_others(
+def pairs_of_others(
     records: list[Facts], labels: Mapping[str, Mapping[Facts, bool | None]], rows: Rows, share: int
 ) -> list[tuple[Facts, Facts]]:
     """Pairs of two patients' records for `share` questions: any, and where these hold too few with a finding in both,
     in one or in neither, more such. All findings are asked about in all of them, not each in pairs of its own."""
     pairs = other_pairs(records, records, -(-share // QUESTIONS_PER_PAIR), rows.rng("pairs", "any"))
     # Each kind of pair answers a quarter of a finding's questions, and of frequent findings more are asked.
-    least = 2 + math.ceil(share * _VERIFY / (4 * max(1, len(labels))))
+    least = 2 + math.ceil(share * (_CHANGED + _SAME) / (4 * max(1, len(labels))))
     for name in sorted(labels, key=lambda name: (list(labels[name].values()).count(True), name)):
         label = labels[name]
         shown = {which: [record for record in records if label[record] is which] for which in (True, False)}
@@ -123,12 +140,18 @@ def _in_turn(some: list, others: list) -> list:
     return [*turns, *some[used:], *others[used:]]
 
 
-def _difference(stated: Stated, before: Facts, after: Facts) -> tuple[str, ...] | None:
-    """Abnormal findings of `after` that `before` does not show; None if the statements leave one of them open."""
-    if not before.findings or not after.findings:
+def _listed(stated: Stated, template: str, first: Facts, second: Facts) -> tuple[str, ...] | None:
+    """Abnormal findings that only the second record shows, only the first, or both; None where one of them is open."""
+    if not first.findings or not second.findings:
         return None
-    abnormal = [name for name in after.findings if vocabulary.VOCABULARY[name].abnormal]
-    earlier = {name: stated.label(before, name) for name in abnormal}
-    if None in earlier.values():
+    if template == "compare-resolved-query":
+        first, second = second, first
+    found = {name: stated.label(first, name) for name in _abnormal(second)}
+    both = template == "compare-both-query"
+    if None in found.values() or (both and None in (stated.label(second, name) for name in _abnormal(first))):
         return None
-    return vocabulary.most_specific(name for name, shown in earlier.items() if not shown)
+    return vocabulary.most_specific(name for name, shown in found.items() if shown is both)
+
+
+def _abnormal(record: Facts) -> list[str]:
+    return [name for name in record.findings if vocabulary.VOCABULARY[name].abnormal]

@@ -1,15 +1,16 @@
 """The paraphrases of every question template, for training and, disjoint from these, for testing.
 
-Nothing flows in; `PARAPHRASES[template]["train" | "test"]` flows out. `{finding}`, `{group}`, `{a}`, `{b}` and
-`{findings}`, `{lead}`, `{feature}`, `{side}`, `{limit}` and `{change}` are filled by the `about_*` modules, and
-`{Is}`, `{is_}`, `{Has}`, `{has}` in the number of the finding. A test holds the two sets apart, so that an answer
-cannot be learned from a paraphrase. `SUSPECTING`: the paraphrases that sound as if the finding were expected
+Nothing flows in; `PARAPHRASES[template]["train" | "test"]` flows out. `{finding}`, `{group}`, `{kind}`, `{kinds}`,
+`{a}`, `{b}`, `{findings}`, `{lead}`, `{feature}`, `{side}`, `{limit}` and `{change}` are filled by the `about_*`
+modules, and `{Is}`, `{is_}`, `{Has}`, `{has}` in the number of the finding. A test holds the two sets apart, so that
+an answer cannot be learned from a paraphrase. `SUSPECTING`: the paraphrases that sound as if the finding were expected
 (`debiasing.biased_set`).
 """
 
 from __future__ import annotations
 
 from .comparison_paraphrases import COMPARISON_PARAPHRASES
+from .lead_and_measurement_paraphrases import LEAD_PARAPHRASES, MEASUREMENT_PARAPHRASES
 
 PARAPHRASES: dict[str, dict[str, tuple[str, ...]]] = {
     "verify-finding": {
@@ -198,98 +199,78 @@ PARAPHRASES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "test": ("List the kinds of noise on this tracing.", "What noise does this recording exhibit, if any?"),
     },
-    "verify-lead": {
+    "verify-kind": {
         "train": (
-            "Does this ECG show {finding} in lead {lead}?",
-            "{Is} there {finding} in lead {lead}?",
-            "{Is} {finding} present in lead {lead} of this ECG?",
-            "Can {finding} be seen in lead {lead}?",
-            "Does lead {lead} show {finding}?",
-            "Looking at lead {lead}, {is_} there {finding}?",
-            "{Is} {finding} visible in lead {lead} of this recording?",
-            "Is lead {lead} of this tracing one that shows {finding}?",
+            "Does this ECG show any {kind}?",
+            "Is there any {kind} in this ECG?",
+            "Are any {kinds} present in this ECG?",
+            "Can any {kind} be seen in this electrocardiogram?",
+            "Do you see any {kind} on this tracing?",
+            "Does this recording have at least one {kind}?",
+            "Please check this ECG: is there any {kind}?",
+            "Is this an ECG with any {kind}?",
         ),
         "test": (
-            "Does lead {lead} of this tracing exhibit {finding}?",
-            "Looking at lead {lead} of this recording, do you find {finding}?",
+            "Does any {kind} appear on this tracing?",
+            "Looking at this recording, do you find any {kind}?",
         ),
     },
-    "query-leads": {
+    "query-kind": {
         "train": (
-            "Which leads show {finding}?",
-            "In which leads does this ECG show {finding}?",
-            "Name the leads of this ECG with {finding}.",
-            "Where can {finding} be seen in this electrocardiogram?",
-            "List the leads that show {finding} in this ECG.",
-            "What leads are affected by {finding}?",
-            "In which leads of this recording {is_} {finding} present?",
-            "State the leads in which this tracing shows {finding}.",
+            "Which {kinds} does this ECG show?",
+            "What {kinds} are present in this ECG?",
+            "Name the {kinds} in this ECG.",
+            "List the {kinds} on this recording.",
+            "Are there {kinds} in this ECG, and if so, which?",
+            "What {kinds} can be seen in this electrocardiogram?",
+            "State all {kinds} of this tracing.",
+        ),
+        "test": ("What {kinds} does this recording exhibit?", "List all {kinds} evident on this tracing."),
+    },
+    "choose-stage": {
+        "train": (
+            "Which stage of infarction does this ECG show, {a} or {b}?",
+            "At which stage is the infarction in this ECG: {a}, {b}, or neither?",
+            "Is the infarction stage of this ECG {a} or {b}?",
+            "Of the stages {a} and {b}, which does this electrocardiogram show?",
+            "{a} or {b}: which infarction stage is on this tracing?",
+            "Which of the two stages is present in this recording, {a} or {b}, if any?",
         ),
         "test": (
-            "List the leads of this tracing that exhibit {finding}.",
-            "In what leads of this recording do you find {finding}?",
+            "Between the stages {a} and {b}, which is evident on this tracing?",
+            "What infarction stage does this recording exhibit, {a} or {b}?",
         ),
     },
-    "verify-range": {
+    "choose-noise": {
         "train": (
-            "Is the {feature} {side} the normal range?",
-            "Is the {feature} of this ECG {side} the normal range?",
-            "Does the {feature} fall {side} the normal range?",
-            "Does this ECG have a {feature} {side} the normal range?",
-            "Would you say that the {feature} lies {side} the normal range?",
-            "In this electrocardiogram, is the {feature} {side} the normal range?",
-            "Is the {feature} on this recording {side} what is normal?",
-            "Does this tracing show a {feature} {side} the normal limits?",
+            "Which noise does this ECG show, {a} or {b}?",
+            "Is it {a} or {b} that disturbs this ECG?",
+            "Which of these disturbs the recording: {a}, {b}, both or none?",
+            "Of {a} and {b}, which noise is in this electrocardiogram?",
+            "What kind of noise is on this tracing, {a} or {b}?",
+            "{a} or {b}: which of the two is present in this recording?",
         ),
         "test": (
-            "Does the {feature} of this tracing lie {side} the normal limits?",
-            "On this recording, does the {feature} fall {side} what is normal?",
+            "Between {a} and {b}, which noise is evident on this tracing?",
+            "What noise does this recording exhibit, {a} or {b}?",
         ),
     },
-    "verify-limit": {
+    "choose-group": {
         "train": (
-            "Is the {feature} {side} {limit}?",
-            "Is the {feature} of this ECG {side} {limit}?",
-            "Does this ECG have a {feature} {side} {limit}?",
-            "Does the {feature} lie {side} {limit}?",
-            "In this electrocardiogram, is the {feature} {side} {limit}?",
-            "Would you measure a {feature} {side} {limit} in this ECG?",
-            "Is the {feature} on this recording {side} {limit}?",
-            "Does this tracing show a {feature} {side} {limit}?",
+            'Which kind of finding does this ECG show, "{a}" or "{b}"?',
+            'Does this ECG have a finding of the kind "{a}" or of the kind "{b}"?',
+            'Of the two kinds "{a}" and "{b}", which does this electrocardiogram show?',
+            'Which is there in this ECG: "{a}", "{b}", both or none?',
+            'Is what this recording shows "{a}" or "{b}"?',
+            '"{a}" or "{b}": to which kind do findings of this tracing belong?',
         ),
         "test": (
-            "Does the {feature} of this tracing lie {side} {limit}?",
-            "On this recording, would you measure a {feature} {side} {limit}?",
+            'Between "{a}" and "{b}", which kind of finding is evident on this recording?',
+            'What kind of finding does this tracing exhibit, "{a}" or "{b}"?',
         ),
     },
-    "choose-range": {
-        "train": (
-            "Is the {feature} {a} or {b} the normal range?",
-            "Which is true of the {feature}: {a} or {b} the normal range?",
-            "Is the {feature} of this ECG {a} the normal range, or {b} it?",
-            "Does the {feature} fall {a} or {b} the normal range?",
-            "In this electrocardiogram, is the {feature} {a} or {b} the normal range?",
-            "{a} or {b} the normal range: where is the {feature} of this ECG?",
-        ),
-        "test": (
-            "Does the {feature} of this tracing lie {a} or {b} the normal limits?",
-            "On this recording, is the {feature} {a} or {b} what is normal?",
-        ),
-    },
-    "query-range": {
-        "train": (
-            "Is the {feature} below, within or above the normal range?",
-            "What range does the {feature} of this ECG fall in?",
-            "How does the {feature} of this ECG compare with the normal range?",
-            "Where does the {feature} lie relative to the normal range?",
-            "Judge the {feature} of this ECG against the normal range.",
-            "Classify the {feature} on this recording: below, within or above the normal range.",
-        ),
-        "test": (
-            "What range does the {feature} on this tracing lie in?",
-            "Judge the {feature} of this recording: is it low, normal or high?",
-        ),
-    },
+    **LEAD_PARAPHRASES,
+    **MEASUREMENT_PARAPHRASES,
 }
 
 SUSPECTING = frozenset(

@@ -190,6 +190,32 @@ class Rows:
                     question = paraphrase[turn % len(paraphrase)].format(**cell.fields)
                     self.add(cell.template, cell.attribute, cell.kind, question, records, [answer])
 
+    def listed(
+        self,
+        template: str,
+        attribute: str,
+        kind: str,
+        answered: Sequence[tuple[tuple[Facts, ...], tuple[str, ...]]],
+        budget: int,
+        none: float,
+        fields: Mapping[str, str] | None = None,
+        key: str = "",
+    ) -> None:
+        """Ask for a list: records with their answers, of which at most the share `none` answers "none".
+
+        fields, key: as of `Cell`.
+        """
+        name = (template, kind, attribute, *([key] if key else []))
+        rng, used = self.rng(*name), Counter()
+        answers = dict(answered)
+        some = draw([records for records, own in answered if own], budget, rng, used)
+        most = min(int(budget * none), int(len(some) * none / (1 - none)))
+        empty = draw([records for records, own in answered if not own], most, rng, used)
+        paraphrase = self.shuffled(*name)
+        for turn, records in enumerate(interleave(some[: budget - len(empty)], empty)):
+            question = paraphrase[turn % len(paraphrase)].format(**(fields or {}))
+            self.add(template, attribute, kind, question, records, answers[records])
+
     def rng(self, *key: str) -> np.random.Generator:
         digest = hashlib.sha256("\0".join(key).encode()).digest()
         return np.random.default_rng([self.seed, int.from_bytes(digest[:8], "big")])

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from ...corpora.questions.about_measurements import FEATURES, Feature
+from ...corpora.questions.about_findings import KINDS
+from ...corpora.questions.about_measurements import FEATURES, OUTSIDE, Feature
 from ...findings.labels import GROUPS, VOCABULARY, most_specific
 from ..material import Material
 from .criteria import ANY_ABNORMALITY, margins_of
-from .margins import BPM, DEGREES, PR_MS, QRS_MS, QT_MS, all_of
+from .margins import BPM, DEGREES, PR_MS, QRS_MS, QT_MS, all_of, any_of
 from .seen import Seen, seen_of
 
 NOTE = "Published criteria on measured intervals and amplitudes; nothing was fitted (docs/baselines.md)."
@@ -82,22 +83,37 @@ class _Known:
     def resolved(self, row: tuple, ids: list[str]) -> Given:
         return self.new(row, ids[::-1])
 
+    def both(self, row: tuple, ids: list[str]) -> Given:
+        return _yes_no(all_of(*(self.margin(record_id, row.attribute) for record_id in ids)))
+
+    def neither(self, row: tuple, ids: list[str]) -> Given:
+        return _yes_no(all_of(*(-self.margin(record_id, row.attribute) for record_id in ids)))
+
+    def kind(self, row: tuple, ids: list[str]) -> Given:
+        return _yes_no(any_of(*(self.margin(ids[0], name) for name in KINDS[row.attribute])))
+
     def choose(self, row: tuple, ids: list[str]) -> Given:
-        names = row.attribute.split(" or ")
-        margins = [self.margin(ids[0], name) for name in names]
-        if len(names) != 2 or np.isnan(margins).any():
-            return _NOTHING
-        return _listed(name for name, margin in zip(names, margins, strict=True) if margin > 0)
+        words = row.attribute.split(" or ")  # of which a group may hold one itself
+        for middle in range(1, len(words)):
+            names = " or ".join(words[:middle]), " or ".join(words[middle:])
+            margins = [self.margin(ids[0], name) for name in names]
+            if not np.isnan(margins).any():
+                return _listed(name for name, margin in zip(names, margins, strict=True) if margin > 0)
+        return _NOTHING
 
     def query(self, row: tuple, ids: list[str]) -> Given:
         category = _CATEGORY.get(row.attribute)
-        if category is None:
+        if category is None and row.attribute not in KINDS:
             return _NOTHING
         members = {
             name: margin
             for name, margin in self.margins(ids[0]).items()
             if name in VOCABULARY
-            and (VOCABULARY[name].category == category or category == ANY_ABNORMALITY)
+            and (
+                VOCABULARY[name].category == category
+                or category == ANY_ABNORMALITY
+                or name in KINDS.get(row.attribute, ())
+            )
             and (VOCABULARY[name].abnormal or category in _ALONE)
             and not np.isnan(margin)
         }
@@ -139,6 +155,31 @@ class _Known:
     def query_range(self, row: tuple, ids: list[str]) -> Given:
         ranges = self.ranges(row.attribute, ids[0])
         return _listed([f"{max(ranges, key=lambda side: ranges[side])} the normal range"]) if ranges else _NOTHING
+
+    def in_which_range(self, row: tuple, ids: list[str]) -> Given:
+        sides, found = _SIDE.findall(row.question), self.sides(ids[0])
+        if not sides or len(found) < len(FEATURES):
+            return _NOTHING
+        return _listed(name for name, side in found.items() if side == sides[-1])
+
+    def range_compared(self, row: tuple, ids: list[str]) -> Given:
+        within = [self.ranges(row.attribute, record_id).get("within", np.nan) for record_id in ids]
+        shows = OUTSIDE[row.template]
+        return _yes_no(
+            all_of(*(-margin if outside else margin for margin, outside in zip(within, shows, strict=True)))
+        )
+
+    def ranges_compared(self, row: tuple, ids: list[str]) -> Given:
+        found = [self.sides(record_id) for record_id in ids]
+        if any(len(own) < len(FEATURES) for own in found):
+            return _NOTHING
+        shows = OUTSIDE[row.template.removesuffix("-query")]
+        return _listed(name for name in found[0] if tuple(own[name] != "within" for own in found) == shows)
+
+    def sides(self, record_id: str) -> dict[str, str]:
+        """Feature -> the range that it lies in, of those that can be measured."""
+        ranges = {name: self.ranges(name, record_id) for name in _COLUMN}
+        return {name: max(own, key=lambda side: own[side]) for name, own in ranges.items() if own}
 
     def compared(self, row: tuple, ids: list[str]) -> Given:
         column = _COLUMN.get(row.attribute)
@@ -184,8 +225,10 @@ def _listed(names: list[str] | tuple[str, ...]) -> Given:
 
 _TEMPLATES = {
     **dict.fromkeys(("verify-finding", "verify-normal", "verify-abnormality", "verify-group"), _Known.finding),
-    "choose-finding": _Known.choose,
-    **dict.fromkeys(("query-rhythm", "query-axis", "query-group", "query-abnormalities"), _Known.query),
+    "verify-kind": _Known.kind,
+    **dict.fromkeys(("choose-finding", "choose-group", "choose-noise", "choose-stage"), _Known.choose),
+    **dict.fromkeys(("query-rhythm", "query-axis", "query-group", "query-kind", "query-abnormalities"), _Known.query),
+    "query-in-range": _Known.in_which_range,
     "verify-limit": _Known.limit,
     "verify-range": _Known.in_range,
     "choose-range": _Known.choose_range,
@@ -194,7 +237,11 @@ _TEMPLATES = {
     "compare-second": _Known.finding,
     "compare-new": _Known.new,
     "compare-resolved": _Known.resolved,
+    "compare-both": _Known.both,
+    "compare-neither": _Known.neither,
     "compare-measurement": _Known.compared,
+    **dict.fromkeys(OUTSIDE, _Known.range_compared),
+    **dict.fromkeys((f"{template}-query" for template in OUTSIDE), _Known.ranges_compared),
     **dict.fromkeys(("compare-new-query", "compare-resolved-query"), _Known.changed),
 }
 _CATEGORY = {category: category for category in GROUPS.values()} | {"abnormalities": ANY_ABNORMALITY}

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from ...conversation_ecgllm import ecg_prompt
-from ...corpora.questions.about_measurements import FEATURES
+from ...corpora.questions.about_measurements import FEATURES, OUTSIDE
+from ...corpora.questions.comparisons import CHANGED_OR_NOT
 from ...intervals import holm
 from ..figures import Chart, Headline, SectionFigures, Series, Table
 from ..figures_in_words import percent
@@ -39,8 +41,15 @@ from ..tallies import (
 
 NAME, TITLE = "two_ecgs", "Two ECGs: their order, and the prompt around them"
 TYPES = ("comparison-verify", "comparison-irrelevant-verify")
-CHANGES = ("compare-new", "compare-resolved", "compare-measurement")
+CHANGES = (
+    "compare-new",
+    "compare-resolved",
+    "compare-measurement",
+    "compare-range-abnormal",
+    "compare-range-normal",
+)
 """Templates of questions that an ECG beside itself answers by no."""
+ONE = ("compare-first", "compare-second")
 OWN = "own"
 PROMPTS = {
     "numbered": "ECG 1: {ecg}\nECG 2: {ecg}\n{question}",
@@ -107,16 +116,24 @@ def truth(material: Material, question: dict[str, Any], given: bool, shown: Sequ
     """
     if question["template"] == "compare-measurement":
         return _changed(material, question, given, shown)
-    first, second = (material.labels.of(record_id, question["attribute"]) for record_id in shown)
+    outside = question["template"] in OUTSIDE
+    known = partial(_outside, material) if outside else material.labels.of
+    first, second = (known(record_id, question["attribute"]) for record_id in shown)
     if first is None or second is None:
         return None
-    by_template = {
-        "compare-new": second and not first,
-        "compare-resolved": first and not second,
-        "compare-first": first,
-        "compare-second": second,
-    }
-    return by_template.get(question["template"])
+    if question["template"] in ONE:
+        return second if question["template"] == "compare-second" else first
+    answers_yes = (OUTSIDE | CHANGED_OR_NOT).get(question["template"])
+    return None if answers_yes is None else (first, second) == answers_yes
+
+
+def _outside(material: Material, record_id: str, feature: str) -> bool | None:
+    """Whether a measurement lies outside the normal range; None near a limit, and where it is not known."""
+    about = material.about[record_id]
+    column = next((name for name, one in FEATURES.items() if one.name.lower() == feature), None)
+    value = (about.get("measurements") or {}).get(column)
+    side = None if column is None or value is None else FEATURES[column].range_of(value, about.get("sex"))
+    return None if side is None else side != "within"
 
 
 def _changed(material: Material, question: dict[str, Any], given: bool, shown: Sequence[str]) -> bool | None:
@@ -163,11 +180,9 @@ def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:
     orders = {}
     for condition in ("true", "swapped", "same"):
         asked = own[own["condition"] == condition]
-        changes = asked["template"].isin(CHANGES)
-        orders[condition] = {
-            name: left_out(part) | {"right": right_share(part)}
-            for name, part in (("change", asked[changes]), ("one of the two", asked[~changes]))
-        }
+        changes, one = asked["template"].isin(CHANGES), asked["template"].isin(ONE)
+        parts = (("change", changes), ("one of the two", one), ("both or neither", ~(changes | one)))
+        orders[condition] = {name: left_out(asked[part]) | {"right": right_share(asked[part])} for name, part in parts}
     true = own[own["condition"] == "true"]
     turning, as_given = beside(own[own["condition"] == "swapped"], true)
     turns = turning["expected"].map(list).to_numpy() != as_given["expected"].map(list).to_numpy()
@@ -209,7 +224,8 @@ def _orders_table(by: str, found: dict[str, Any]) -> Table:
     columns = ("ECGs", "asked about", "asked", "no answer", "share")
     note = (
         "Change: new, resolved, faster, longer and so on in the second; one of the two: what the first shows, or the "
-        "second. Shares are of right answers unless the line says of what."
+        "second; both or neither: what both show, or neither does. Shares are of right answers unless the line says "
+        "of what."
     )
     if found["in_one_order_only"]:
         note += (

@@ -18,7 +18,7 @@ from ecgllm.corpora import (
     records_to_corpus,
 )
 from ecgllm.corpora.questions.paraphrases import PARAPHRASES
-from ecgllm.findings.labels import VOCABULARY, label, most_specific
+from ecgllm.findings.labels import GROUPS, VOCABULARY, label, most_specific
 from ecgllm.signals import ECGRecord
 from ecgllm.signals.simulation import simulate_ecgs
 
@@ -60,7 +60,7 @@ def test_columns_ids_and_answers(questions, corpus):
     for row in questions:
         assert set(row["ecg_ids"]) <= known and len(row["ecg_ids"]) == (2 if "comparison" in row["type"] else 1)
         assert row["answers"] == sorted(row["answers"]) and row["answers"]
-        assert set(row["answers"]) <= {"yes", "no", "none"} or set(row["answers"]) <= VOCABULARY.keys()
+        assert set(row["answers"]) <= {"yes", "no", "none"} or set(row["answers"]) <= VOCABULARY.keys() | GROUPS.keys()
         assert not [field for _, field, _, _ in Formatter().parse(row["question"]) if field]
     assert {"verify", "choose", "query", "comparison-irrelevant-verify"} <= set(questions["type"])
 

@@ -7,11 +7,13 @@ import pytest
 from datasets import Dataset, concatenate_datasets
 
 from ecgllm.corpora import build_questions, debias, records_to_corpus
+from ecgllm.corpora.questions.comparisons import CHANGED_OR_NOT
 from ecgllm.corpora.questions.paraphrases import PARAPHRASES
 from ecgllm.signals import ECGRecord
 from ecgllm.signals.simulation import simulate_ecgs
 
 ONE = {"compare-first": 0, "compare-second": 1}
+LISTS = {"compare-new-query", "compare-resolved-query", "compare-both-query"}
 KINDS = ("comparison-verify", "comparison-irrelevant-verify")
 FINDINGS = ("sinus rhythm", "atrial fibrillation", "left axis deviation", "premature ventricular complexes")
 SIGNAL = np.zeros((1, 10), dtype=np.float32)
@@ -27,7 +29,7 @@ def corpus() -> Dataset:
     """Two records of each patient; every finding comes and goes, and more often stays as it was."""
     rng = np.random.default_rng(0)
     records = []
-    for patient in range(80):
+    for patient in range(100):
         shows = rng.random(len(FINDINGS)) < 0.5
         for visit in range(2):
             shows = shows ^ (rng.random(len(FINDINGS)) < 0.25 * visit)
@@ -38,7 +40,7 @@ def corpus() -> Dataset:
 
 @pytest.fixture(scope="module")
 def questions(corpus) -> Dataset:
-    return build_questions(corpus, types=("comparison",), per_record=4)
+    return build_questions(corpus, types=("comparison",), per_record=5)
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +149,12 @@ def test_as_many_as_of_what_changed_and_lists_beside_them() -> None:
     questions = build_questions(corpus, types=("comparison",), per_record=4)
     counts = Counter(row["template"] for row in questions)
     one = counts["compare-first"] + counts["compare-second"]
-    changes = counts["compare-new"] + counts["compare-resolved"]
-    assert one == pytest.approx(changes, rel=0.1)
-    lists = counts["compare-new-query"] + counts["compare-resolved-query"]
+    changed, same = (
+        sum(counts[name] for name in names)
+        for names in (("compare-new", "compare-resolved"), ("compare-both", "compare-neither"))
+    )
+    assert one == pytest.approx(changed + same, rel=0.1) and changed == pytest.approx(2 * same, rel=0.1)
+    lists = sum(counts[template] for template in LISTS)
     assert lists > 0.2 * len(questions)
     assert 4 * 160 * 0.9 < len(questions) <= 4 * 160 + 8
 
@@ -163,29 +168,30 @@ def test_two_patients_ecgs_are_asked_about_several_times() -> None:
 
 
 def test_a_rare_finding_is_asked_about_all_the_same() -> None:
-    """Two of 400 records show it: of as many pairs as there are questions, some do."""
-    records = [record(2 * i, FINDINGS[: 1 + (i % 200 == 7)]) for i in range(400)]
+    """Four of 400 records show it: of as many pairs as there are questions, some do."""
+    records = [record(2 * i, FINDINGS[: 1 + (i % 100 == 7)]) for i in range(400)]
     rows = build_questions(records_to_corpus(records, "test"), types=("comparison",), per_record=1)
     rare = [row for row in rows if row["attribute"] == FINDINGS[1]]
     assert {(row["template"], *row["answers"]) for row in rare} == {
-        (template, answer) for template in (*ONE, "compare-new", "compare-resolved") for answer in ("yes", "no")
+        (template, answer) for template in (*ONE, *CHANGED_OR_NOT) for answer in ("yes", "no")
     }
     asked = {(row["template"], row["answers"][0], *row["ecg_ids"]) for row in rare}
     assert len(asked) > 40
 
 
 def test_neither_one_ecg_nor_that_they_differ_tells_a_change(strangers) -> None:
-    """The best rule by what one ECG shows, or by whether they show the same, is right in five of six questions."""
+    """The best rule by what one ECG shows, or by whether they show the same, is right in five of six questions about
+    what is new, gone, in both, or in neither."""
     shown = {row["id"]: set(row["findings"]) for row in strangers}
     questions = build_questions(strangers, types=("comparison",), per_record=4)
-    for template, changed in (("compare-new", 1), ("compare-resolved", 0)):
+    for template, shows in CHANGED_OR_NOT.items():
         rows = [row for row in questions if row["template"] == template]
         by_kind: dict[tuple[str, bool], Counter] = {}
         for row in rows:
             pair = tuple(row["attribute"] in shown[name] for name in row["ecg_ids"])
             for rule, seen in zip(("first", "second", "differ"), (*pair, pair[0] != pair[1]), strict=True):
                 by_kind.setdefault((rule, seen), Counter())[row["answers"][0]] += 1
-            assert row["answers"] == ["yes" if pair[changed] and not pair[1 - changed] else "no"]
+            assert row["answers"] == ["yes" if pair == shows else "no"]
         for rule in ("first", "second", "differ"):
             right = sum(max(by_kind[rule, seen].values()) for seen in (True, False))
             assert right / len(rows) == pytest.approx(5 / 6, abs=0.05), (template, rule)
@@ -193,7 +199,7 @@ def test_neither_one_ecg_nor_that_they_differ_tells_a_change(strangers) -> None:
 
 def test_lists_are_asked_where_only_groups_are(strangers) -> None:
     rows = build_questions(strangers, types=("comparison",), attributes=["any abnormality"], per_record=1)
-    assert {row["template"] for row in rows} == {"compare-new-query", "compare-resolved-query"} and len(rows) > 10
+    assert {row["template"] for row in rows} == LISTS and len(rows) > 10
 
 
 def test_what_a_source_leaves_open_is_not_asked() -> None:

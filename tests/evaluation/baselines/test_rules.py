@@ -124,12 +124,27 @@ def test_other_questions_follow_from_the_same_margins() -> None:
             row("compare-resolved", "sinus tachycardia", "Is it gone?", slow, fast),
             row("compare-measurement", "heart rate", "Is the heart rate faster in the second ECG?", slow, fast),
             row("compare-measurement", "heart rate", "Is the heart rate slower in the second ECG?", slow, fast),
+            row("choose-group", "hypertrophy or enlargement or arrhythmia", "Which?", fast),
+            row(
+                "query-kind",
+                "diagnostic finding",
+                "Which findings of conduction disturbance does this ECG show?",
+                fast,
+            ),
+            row("compare-both", "sinus tachycardia", "Do both?", slow, fast),
+            row("compare-neither", "sinus bradycardia", "Does neither?", fast, fast),
+            row("compare-range-still-abnormal", "heart rate", "Is it abnormal in both?", slow, fast),
+            row("compare-range-normal", "heart rate", "Is it newly normal?", slow, fast),
+            row("query-in-range", "measurements", "Which measurements lie above the normal range?", fast),
+            row("compare-range-still-abnormal-query", "measurements", "Which are abnormal in both?", slow, fast),
             row("query-leads", "t wave inversion", "Which leads show T wave inversion?", fast),
         ]
     )
     assert rules.answers(rows, material)["answers"].tolist() == [
         ["sinus tachycardia"], None, ["sinus bradycardia"], ["above the normal range"], ["none"], ["yes"], ["no"],
-        ["yes"], ["no"], ["yes"], ["no"], None,
+        ["yes"], ["no"], ["yes"], ["no"], ["arrhythmia"], ["none"], ["no"], ["yes"], ["yes"], ["no"],
+        ["corrected qt interval", "heart rate"],
+        ["heart rate"], None,
     ]  # fmt: skip
 
 

@@ -19,10 +19,22 @@ def planned(material):
     return two_ecgs.plan(material)
 
 
+def outside_by_words(question: str) -> tuple[bool, bool]:
+    """Whether a yes says that the first ECG's value, and the second's, lie outside the normal range."""
+    if "newly" in question or "turn from" in question:
+        outside = "outside" in question or "to abnormal" in question
+        return not outside, outside
+    outside = "abnormal" in question or "outside" in question
+    return outside, outside
+
+
 @pytest.fixture
 def reads_both(material, shows):
     """Answers by the words of the question and the two ECGs that are shown; nothing that the section works out."""
     measured = {row["id"]: row["measurements"] for row in material.about.values()}
+
+    def outside(record_id, feature, column):
+        return feature.range_of(measured[record_id][column], material.about[record_id]["sex"]) != "within"
 
     def how(row):
         words = row["question"].lower().replace("?", "").replace(",", "").split()
@@ -32,11 +44,19 @@ def reads_both(material, shows):
             change = measured[second][column] - measured[first][column]
             change *= 1 if feature.more in row["question"] else -1
             return "yes" if change >= feature.change else "no"
+        if row["template"].startswith("compare-range"):
+            [(column, feature)] = [each for each in FEATURES.items() if each[1].name in row["question"]]
+            both = tuple(outside(record_id, feature, column) for record_id in (first, second))
+            return "yes" if both == outside_by_words(row["question"]) else "no"
         one, two = (shows(record_id, row["attribute"]) for record_id in (first, second))
         if "new" in words or "newly" in words:
             there = two and not one
         elif "gone" in words or "vanished" in words:
             there = one and not two
+        elif "persisted" in words or "alike" in words:
+            there = one and two
+        elif "absent" in words or "free" in words:
+            there = not one and not two
         else:
             there = one if "first" in words else two
         return "yes" if there else "no"
@@ -46,7 +66,8 @@ def reads_both(material, shows):
 
 def test_a_question_is_asked_in_all_orders_and_prompts(planned, material):
     assert 0.5 * material.settings.questions < len(planned) <= material.settings.questions
-    assert set(planned["template"]) == {*two_ecgs.CHANGES, "compare-first", "compare-second"}
+    unchanged = {"compare-both", "compare-neither", "compare-range-still-abnormal", "compare-range-still-normal"}
+    assert set(planned["template"]) == {*two_ecgs.CHANGES, *two_ecgs.ONE, *unchanged}
     assert set(planned["type"]) == set(two_ecgs.TYPES)
     plain = ShownECG("a"), ShownECG("b")
     own = asked_parts.parts(Asked("Which?", plain))
@@ -71,8 +92,10 @@ def test_one_ecg_twice_shows_no_change(planned, shows):
     same = planned[planned["condition"] == "same"]
     changes = same["template"].isin(two_ecgs.CHANGES)
     assert changes.any() and (same.loc[changes, "expected"].map(tuple) == ("no",)).all()
-    for row in same[~changes].to_dict("records"):
-        assert row["expected"] == ["yes" if shows(row["shown_ids"][0], row["attribute"]) else "no"]
+    about_findings = same[~changes & ~same["template"].str.startswith("compare-range")]
+    for row in about_findings.to_dict("records"):
+        there = shows(row["shown_ids"][0], row["attribute"]) is (row["template"] != "compare-neither")
+        assert row["expected"] == ["yes" if there else "no"]
 
 
 def test_a_model_that_reads_both_is_right_in_every_order(planned, material, answer, reads_both):
