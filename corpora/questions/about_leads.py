@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...findings import labels as vocabulary
+from ...findings.vocabulary import NOISES
 from ...signal_ecgllm import LEADS
 from .about_findings import WAVEFORM, Stated, of_kind
 from .choices import choose_of_two
@@ -112,9 +113,12 @@ def query_leads(stated: Stated, rows: Rows, budget: int) -> None:
 
 def _shown_where(stated: Stated, kind: str) -> list[tuple[Facts, Mapping[str, frozenset[str]]]]:
     """Records with all the noise, or waveform abnormalities, that they show, and its leads; none of a record whose
-    source leaves open whether there is any, or where."""
+    source leaves open whether there is any, or where. An exchange of electrodes is of the category noise; of a source
+    that states nothing else of it nothing is known of noise."""
     found = []
     for record in stated.records:
+        if kind == _NOISE and record.stated.isdisjoint(NOISES):
+            continue
         label = stated.group_label(record, kind) if kind == _NOISE else stated.kind_label(record, kind)
         names = _noises(record) if kind == _NOISE else of_kind(record, kind)
         if label is False or (label and all(name in record.leads for name in names)):

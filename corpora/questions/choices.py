@@ -1,8 +1,9 @@
 """Questions of which of two: one is right, both are, or none.
 
 In: subjects (a record, or a lead of a record) with what is known of each name. Out: rows of the type choose. Decided
-here: the wrong one of the two is of the right one's category where the record is known to lack such a one, so that no
-model answers by the kind of thing that is named; and how often both and none are the answer.
+here: the wrong one of the two is of the right one's category where the record is known to lack such a one, and of
+these one that has been right of other records, so that neither the kind of thing that is named nor how common it is
+tells the answer; and how often both and none are the answer.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def choose_of_two(
     showing = [subject for subject in subjects if any(subject[1].values())]
     if not showing:
         return
-    rng, used, asked, none = rows.rng(template, "choose"), Counter(), 0, 0
+    rng, used, owed, asked, none = rows.rng(template, "choose"), Counter(), Counter(), 0, 0
     paraphrase = rows.shuffled(template, "choose")
     of_all, of_showing = (iter(cycle(rng, len(some), budget * 4)) for some in (subjects, showing))
     for turn in range(budget * 4):
@@ -50,7 +51,9 @@ def choose_of_two(
         others = [name for name in holds[right == 2] if first and not _related(first, name)]
         if right < 2:
             others = [name for name in others if category(name) == category(first)] or others
-        second = _drawn(rng, others)
+        # What has been right more often than wrong comes first: else the commoner of two were nearly always right.
+        most = max((owed[name] for name in others), default=0)
+        second = _drawn(rng, [name for name in others if owed[name] == most] if right == 1 else others)
         if first is None or second is None:
             continue
         a, b = (first, second) if rng.random() < 0.5 else (second, first)
@@ -62,6 +65,9 @@ def choose_of_two(
             (record,),
             [first, second][:right],
         )
+        if added and right == 1:
+            owed[first] += 1
+            owed[second] -= 1
         asked, used[id(subject)], none = asked + added, used[id(subject)] + added, none + (added and right == 0)
 
 

@@ -128,13 +128,15 @@ def test_which_of_two(questions, known, stated) -> None:
 
 def test_the_wrong_one_is_of_the_right_ones_category(corpus, known, stated) -> None:
     rows = build_questions(corpus, types=("choose",), about=("findings",), per_record=10)
-    alike = others = 0
+    alike = others = commoner = 0
+    times = Counter(name for record in known.values() for name in record["findings"])
     for row in of(rows, "choose-finding"):
         pair = row["attribute"].split(" or ")
         if len(row["answers"]) == 2 or row["answers"] == ["none"]:
             continue
         [right] = row["answers"]
         [wrong] = set(pair) - {right}
+        commoner += times[right] > times[wrong]
         if category(right) == category(wrong):
             alike += 1
             continue
@@ -148,6 +150,7 @@ def test_the_wrong_one_is_of_the_right_ones_category(corpus, known, stated) -> N
         ]
         assert not absent, (row, absent)
     assert alike > 200 and alike > 5 * others
+    assert commoner < 0.7 * (alike + others), "the commoner of two is not nearly always right"
 
 
 def test_what_a_lead_shows(questions, known) -> None:
