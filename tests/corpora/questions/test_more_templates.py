@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from ecgllm.corpora import build_questions, debias, records_to_corpus
 from ecgllm.corpora.questions.about_findings import DIAGNOSTIC, KINDS, STAGES, WAVEFORM
@@ -174,6 +174,16 @@ def test_what_a_lead_shows(questions, known) -> None:
     assert seen["verify-noise-lead", True] == seen["verify-noise-lead", False]
     for template in ("verify-noise-lead", "query-noise-lead", "query-waveform-lead"):
         assert seen[template, False] <= seen[template, True] and elsewhere[template] > 0.3 * seen[template, False]
+
+
+def test_a_source_that_states_exchanged_electrodes_alone_says_nothing_of_noise(corpus) -> None:
+    """Both are of the category noise."""
+    findings = [("sinus rhythm",), ("sinus rhythm", "suspected arm lead reversal")]
+    records = [ECGRecord(SIGNAL, 10.0, ("I",), id=f"r{i}", findings=findings[i % 2]) for i in range(60)]
+    joined = concatenate_datasets([corpus, records_to_corpus(records, "exchanges")])
+    rows = build_questions(joined, types=("verify", "choose", "query"), about=("leads",), per_record=8)
+    rows = of(rows, "verify-noise-lead", "query-noise-lead", "choose-noise-lead")
+    assert {name for row in rows for name in row["ecg_ids"]} <= set(corpus["id"])
 
 
 def sides(record: dict) -> dict[str, str | None]:
