@@ -29,7 +29,7 @@ def questions(
     match_on: MatchOn = None,
     types: Annotated[str, typer.Option(help="Some of verify,choose,query,comparison.")] = "",
     attributes: Annotated[
-        str | None, typer.Option(help="Ask only for these findings, groups and measurements, separated by commas.")
+        str | None, typer.Option(help="Only these findings, groups, kinds and measurements, separated by commas.")
     ] = None,
     about: Annotated[str, typer.Option(help="Some of findings,leads,measurements. Default: all three.")] = "",
     per_record: Annotated[

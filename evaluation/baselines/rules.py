@@ -1,9 +1,9 @@
 """Published criteria on measurements, as answers: an opponent that nobody trained.
 
 In: rows about records. Out: yes or no by the margin of the finding's criterion (`criteria`), p_yes its logistic;
-ranges of measurements by their normal ranges; which of two findings, or of a group, by those that are met; of two
-records, by what holds of each. Decided here: of several rhythms or axes the clearest one is answered. Not answered is
-what has no criterion, what cannot be measured, and in which leads a finding shows.
+ranges of measurements by their normal ranges; which of two findings or groups, or of a group or a kind, by those that
+are met; of two records, by what holds of each. Decided here: of several rhythms or axes the clearest one is answered.
+Not answered is what has no criterion, what cannot be measured, and what one lead shows.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ SHOWN, MOST, _FEW = 20, 15, 5
 
 
 _TYPES = (
-    "Verify: answered by yes or no; choose: by one of two findings; query: in words; comparison: about two ECGs, "
+    "Verify: answered by yes or no; choose: by one of two, both or none; query: in words; comparison: about two ECGs, "
     "irrelevant: of different patients."
 )
 
