@@ -5,7 +5,6 @@
 patient.
 """
 
-from .plan import FINDINGS
 from .simulate import (
     CHUNK,
     FollowUp,
@@ -17,6 +16,7 @@ from .simulate import (
     stream_ecgs,
     stream_follow_ups,
 )
+from .wishes import FINDINGS
 
 WaveTruth = WaveAnnotations  # its former name
 

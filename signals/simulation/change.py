@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from .plan import BRADYCARDIA, NORMAL, SINUS, TACHYCARDIA, TERRITORIES, Plan, draw_plan, may_show
+from .plan import Plan, draw_plan
+from .wishes import BRADYCARDIA, NORMAL, SINUS, TACHYCARDIA, TERRITORIES, may_show
 
 # finding -> what the plan must be before it can come (None: anything), and what it is afterwards
-_SINUS = {"rhythm": "sinus"}
+_SINUS = {"rhythm": "sinus", "fibrillating": False}
 _REGULAR = {"pr": "usual", "arrhythmic": False}
 _NO_ECTOPY = _SINUS | {"ectopy": "none"}
-_PLAIN = {"rhythm": "sinus", "conduction": "normal", "fascicle": "none", "voltage": "usual", "repolarization": "usual"}
+_PLAIN = _SINUS | {
+    "conduction": "normal", "fascicle": "none", "voltage": "usual", "repolarization": "usual", "scar": "none",
+}  # fmt: skip
 _CHANGES: dict[str, tuple[dict, dict]] = {
-    "atrial fibrillation": (_NO_ECTOPY, {"rhythm": "fibrillation"} | _REGULAR),
+    "atrial fibrillation": (_NO_ECTOPY, {"rhythm": "fibrillation", "fibrillating": True} | _REGULAR),
     "atrial flutter": (_NO_ECTOPY, {"rhythm": "flutter"} | _REGULAR),
     "sinus tachycardia": (_SINUS, {}),
     "sinus bradycardia": (_SINUS, {}),

@@ -108,9 +108,8 @@ def rendered(hearts: Hearts, times: np.ndarray) -> np.ndarray:
     paced_p = rhythm.paced_p[:, None]
     for chamber, events in enumerate((np.where(paced, rhythm.qrs, np.nan), np.where(paced_p, rhythm.p, np.nan))):
         add(hearts.spike, events, _spike_gains(hearts, events, chamber))
-    for rhythm_name, waves in (("fibrillation", _fibrillation_waves), ("flutter", _flutter_waves)):
-        rows = np.flatnonzero(plan.rhythm == rhythm_name)
-        for row in rows:
+    for atria, waves in ((plan.fibrillating, _fibrillation_waves), (plan.rhythm == "flutter", _flutter_waves)):
+        for row in np.flatnonzero(atria):
             eight[row] += waves(np.random.default_rng(int(hearts.seeds[row])), times, hearts.rhythm.cycle[row])
     return eight
 

@@ -4,8 +4,10 @@ The normal beat of each record is drawn in twelve leads and measured; a finding 
 criterion, whatever was planned, and a plan that failed its criterion is not claimed. Decided here: the criteria, whose
 limits are those of whoever reads the record (`criteria`). Sources: AHA/ACCF/HRS Recommendations for the
 Standardization and Interpretation of the ECG, parts III to VI (2009); Fourth Universal Definition of Myocardial
-Infarction (2018) for ST and Q; Sokolow and Lyon 1949, Casale (Cornell) 1987 for hypertrophy. ST and T that follow a
-wide QRS belong to it and are not stated.
+Infarction (2018) for ST and Q; Sokolow and Lyon 1949, Casale (Cornell) 1987 for hypertrophy, beside a left bundle
+branch block Klein 1984 (Am Heart J 108:502), of the right ventricle beside a block of the right bundle Barker and
+Valencia 1949 (Am Heart J 38:376). ST and T that follow a wide QRS belong to it and are not stated; of Q waves under a
+left bundle branch block those are that would not be there without the scar.
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ import numpy as np
 
 from ...signal_ecgllm import LEADS
 from .criteria import Limits
-from .plan import (
+from .plan import Plan
+from .qrs import SCAR
+from .rhythm import ATRIAL, USUAL, VENTRICULAR, Rhythm, seen
+from .wave_model import Waves, template
+from .wishes import (
     BRADYCARDIA,
     FIBRILLATION,
     FINDINGS,
@@ -32,10 +38,7 @@ from .plan import (
     SINUS,
     TACHYCARDIA,
     TERRITORIES,
-    Plan,
 )
-from .rhythm import ATRIAL, VENTRICULAR, Rhythm, seen
-from .wave_model import Waves, template
 
 _TIMES = np.arange(-0.04, 0.70, 0.004)  # seconds from QRS onset
 _SMALLEST_MV = 0.03
@@ -87,12 +90,14 @@ class Labels:
 @dataclass(frozen=True)
 class _Beat:
     """The usual beat of each record: lengths of QRS and QT in seconds, QRS alone (`pure`) and all of it (`whole`), mV
-    [records, 12, samples] at `_TIMES`."""
+    [records, 12, samples] at `_TIMES`. unscarred: QRS without what scars take, of the rows `scarred_blocks` alone."""
 
     qrs: np.ndarray
     qt: np.ndarray
     pure: np.ndarray
     whole: np.ndarray
+    scarred_blocks: np.ndarray
+    unscarred: np.ndarray
 
     @cached_property
     def r(self) -> np.ndarray:
@@ -133,7 +138,13 @@ def measured_labels(
     depolarization = Waves(
         beat.centers[:, :slots], beat.widths[:, :slots], beat.frontal[:, :slots], beat.chest[:, :slots]
     )
-    usual = _Beat(qrs, qt, *(template(waves, electrodes, _TIMES) for waves in (depolarization, beat)))
+    scarred = np.flatnonzero((plan.conduction == "lbbb") & np.any([each != "none" for each in plan.scars], axis=0))
+    whole_wall = depolarization[scarred]
+    whole_wall.frontal[:, SCAR], whole_wall.chest[:, SCAR] = 0, 0
+    usual = _Beat(
+        qrs, qt, *(template(waves, electrodes, _TIMES) for waves in (depolarization, beat)), scarred,
+        template(whole_wall, electrodes[scarred], _TIMES),
+    )  # fmt: skip
     axis = usual.axis
     measurements, holds = _rhythm_labels(plan, rhythm, duration, limits)
     rate = measurements["heart_rate"]
@@ -175,10 +186,11 @@ def _rhythm_labels(plan: Plan, rhythm: Rhythm, duration: float, limits: Limits) 
     sinus = kind == "sinus"
     intervals = np.diff(rhythm.qrs, axis=1)
     shown = beats[:, 1:] & beats[:, :-1]
-    longest, shortest = (
-        np.where(shown, intervals, -np.inf).max(axis=1), np.where(shown, intervals, np.inf).min(axis=1)
-    )  # fmt: skip
-    spread = longest - shortest
+    longest = np.where(shown, intervals, -np.inf).max(axis=1)
+    # How the sinus node sways is told from intervals that no premature beat shortens or lengthens.
+    early = rhythm.kind != USUAL
+    undisturbed = shown & ~early[:, 1:] & ~early[:, :-1]
+    sway = np.where(undisturbed, intervals, -np.inf).max(axis=1) - np.where(undisturbed, intervals, np.inf).min(axis=1)
     # A dropped beat: two P waves, and no QRS between them. One such pause must be seen from end to end.
     dropped = (waves.sum(axis=1) > beats.sum(axis=1)) & (longest > 0)
     slow = rate < limits["slow"]
@@ -198,13 +210,9 @@ def _rhythm_labels(plan: Plan, rhythm: Rhythm, duration: float, limits: Limits) 
         SINUS: sinus,
         BRADYCARDIA: sinus & slow,
         TACHYCARDIA: sinus & (rate > limits["fast"]),
-        "sinus arrhythmia": sinus
-        & plan.arrhythmic
-        & (pvc + pac == 0)
-        & (spread > limits["sinus arrhythmia"])
-        & (spread > 0.15 * 60 / rate),
+        "sinus arrhythmia": sinus & plan.arrhythmic & (sway > limits["sinus arrhythmia"]) & (sway > 0.15 * 60 / rate),
         "bradycardia": ~sinus & slow & ~np.isin(kind, ("ventricular pacing", "atrial pacing")),
-        FIBRILLATION: kind == "fibrillation",
+        FIBRILLATION: plan.fibrillating,
         "atrial flutter": kind == "flutter",
         "supraventricular tachycardia": kind == "supraventricular tachycardia",
         "junctional rhythm": (kind == "junctional") & (rate <= limits["slow"]),
@@ -233,8 +241,7 @@ def _first(values: np.ndarray) -> np.ndarray:
 
 def _conduction_labels(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.ndarray]:
     qrs, axis = beat.qrs, beat.axis
-    phase = _TIMES / qrs[:, None]
-    late = np.where((phase > 0.5) & (phase < 1), beat.pure[:, LEADS.index("V1")], -np.inf).max(axis=1)  # R' in V1, mV
+    late = _late_in_v1(beat)
     own = ~np.isin(plan.rhythm, ("ventricular tachycardia", "ventricular pacing"))  # through the bundles
     kind = np.where(own, plan.conduction, "none")
     anterior = own & (plan.fascicle == "anterior") & (kind != "lbbb")
@@ -259,24 +266,37 @@ def _conduction_labels(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.
     }
 
 
+def _late_in_v1(beat: _Beat) -> np.ndarray:
+    """[records] mV: R' in V1."""
+    phase = _TIMES / beat.qrs[:, None]
+    return np.where((phase > 0.5) & (phase < 1), beat.pure[:, LEADS.index("V1")], -np.inf).max(axis=1)
+
+
 def _voltage_labels(plan: Plan, beat: _Beat, limits: Limits) -> dict[str, np.ndarray]:
     r, s = beat.r, beat.s
-    narrow = ~plan.wide & ~np.isin(plan.conduction, ("rbbb", "lbbb", "delay"))
+    through = ~plan.wide & (plan.conduction != "rbbb")  # both ventricles in their usual order
+    narrow = through & (plan.conduction != "delay")
     v1, v2, v3, v5, v6 = (LEADS.index(name) for name in ("V1", "V2", "V3", "V5", "V6"))
     sokolow = -s[:, v1] + np.maximum(r[:, v5], r[:, v6])
     cornell = r[:, LEADS.index("aVL")] - s[:, v3]
     # Sokolow and Lyon 1949, Casale 1985
     over = (sokolow > limits["sokolow"]) | (cornell > limits["cornell"] * np.where(plan.female, 2.0, 2.8))
+    # Klein 1984: S V2 + R V6 over 4.5 mV where a left bundle branch block makes every S V1 deep.
+    blocked = (plan.conduction == "lbbb") & ~np.isin(plan.rhythm, ("ventricular tachycardia", "ventricular pacing"))
+    blocked &= r[:, v6] - s[:, v2] > 4.5 / 3.5 * limits["sokolow"]
+    # R in V1; beside a block of the right bundle R' of 1.5 mV (Barker and Valencia 1949), which is 2.5 times as much.
+    high = np.where(plan.conduction == "rbbb", _late_in_v1(beat) / 2.5, r[:, v1])
     right = (
         (plan.voltage == "right hypertrophy")
-        & (r[:, v1] > limits["right r"])
+        & ~plan.wide
+        & (high > limits["right r"])
         & (r[:, v1] > -s[:, v1])
         & (beat.axis > limits["right axis"])
     )
     return {
         "low qrs voltage": (r - s)[:, :6].max(axis=1) < limits["low voltage"],
-        "left ventricular hypertrophy": narrow & over & ~right,
-        "right ventricular hypertrophy": narrow & right,
+        "left ventricular hypertrophy": through & over & ~right | blocked,
+        "right ventricular hypertrophy": right,
         "poor r wave progression": narrow & ~right & (np.maximum(r[:, v2], r[:, v3]) < limits["poor r"]),
     }
 
@@ -353,32 +373,43 @@ def _t_labels(beat: _Beat, limits: Limits, own: np.ndarray, primary: np.ndarray)
 
 
 def _q_labels(plan: Plan, beat: _Beat, limits: Limits) -> np.ndarray:
-    """Q waves, bool [records, 12]: how long and deep the QRS is negative before it first turns positive; all of it
-    where it never does."""
-    positive = (beat.pure > _SMALLEST_MV) & (_TIMES > -0.004)
+    """Q waves that are stated, bool [records, 12]."""
+    shown = _q_waves(beat.pure, limits)
+    q = _in_two(shown & ~plan.wide[:, None])
+    q &= (np.any([each != "none" for each in plan.scars], axis=0) | (q.sum(axis=1) >= 2))[:, None]
+    # A left bundle branch block has Q waves of its own (QS in V1 to V3).
+    rows = beat.scarred_blocks
+    own = _q_waves(beat.unscarred, {name: limit[rows] for name, limit in limits.items()})
+    q[rows] = _in_two(shown[rows] & ~own)
+    return q
+
+
+def _q_waves(pure: np.ndarray, limits: Limits) -> np.ndarray:
+    """Bool [records, 12] of QRS complexes: how long and deep each is negative before it first turns positive; all of
+    it where it never does."""
+    positive = (pure > _SMALLEST_MV) & (_TIMES > -0.004)
     ever = positive.any(axis=2)
     first = np.where(ever, positive.argmax(axis=2), len(_TIMES))
     before = np.arange(len(_TIMES)) < first[..., None]
-    length, depth = (before & (beat.pure < -0.02)).sum(axis=2) * 0.004, -np.where(before, beat.pure, 0).min(axis=2)
+    length, depth = (before & (pure < -0.02)).sum(axis=2) * 0.004, -np.where(before, pure, 0).min(axis=2)
     deep = (length >= limits["q length"][:, None]) & (depth >= 0.1)
     deep[:, _lead("V1", "aVR")] = False
     alone = ~ever & (depth >= 0.2)
     alone[:, _lead("aVR")] = False
     small = np.isin(LEADS, ("V2", "V3")) & (length >= 0.02) & (depth >= 0.08)
-    q = _in_two((deep | alone | small) & ~plan.wide[:, None])
-    return q & ((plan.repolarization == "old infarction") | (q.sum(axis=1) >= 2))[:, None]
+    return deep | alone | small
 
 
 def _infarction_labels(plan: Plan, up: np.ndarray, q: np.ndarray) -> dict[str, np.ndarray]:
     """Infarctions whose territory shows ST elevation (acute) or Q waves (old) in two leads, bool [records, 12]."""
     holds: dict[str, np.ndarray] = {}
     acute, old = np.zeros(up.shape, dtype=bool), np.zeros(up.shape, dtype=bool)
+    fresh = np.where(plan.repolarization == "acute infarction", plan.territory, "none")
     for territory in TERRITORIES:
         leads = np.isin(LEADS, TERRITORY_LEADS[territory])
         now, past = (
-            shown
-            & (((plan.territory == territory) & (plan.repolarization == stage)) & (shown.sum(axis=1) >= 2))[:, None]
-            for stage, shown in (("acute infarction", up & leads), ("old infarction", q & leads))
+            shown & (np.any([each == territory for each in where], axis=0) & (shown.sum(axis=1) >= 2))[:, None]
+            for where, shown in (((fresh,), up & leads), (plan.scars, q & leads))
         )
         acute |= now
         old |= past

@@ -1,161 +1,18 @@
 """What shall be the matter with a simulated heart: wishes or a random mix in, a `Plan` of a batch of records out.
 
 A plan names causes (a rhythm, a kind of conduction, an infarction), not findings: those are read off the drawn waves
-in `labels`, so that a finding is true of the signal. Decided here: which findings can be asked for and what
-each asks of the plan, how often each cause occurs in a mix, and how that grows with age.
+in `labels`, so that a finding is true of the signal. Decided here: how often each cause occurs in a mix, which
+keep company, and how that grows with age.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors_ecgllm import ECGError
-from ...findings.vocabulary import NOISES
 from .wave_model import Batch
-
-NORMAL, SINUS, BRADYCARDIA, TACHYCARDIA = "normal ecg", "sinus rhythm", "sinus bradycardia", "sinus tachycardia"
-FIBRILLATION, FIRST_DEGREE = "atrial fibrillation", "first degree av block"
-RBBB, LBBB = "complete right bundle branch block", "complete left bundle branch block"
-PVC, PAC = "premature ventricular complexes", "premature atrial complexes"
-LEFT_AXIS, RIGHT_AXIS = "left axis deviation", "right axis deviation"
-TERRITORIES = ("anteroseptal", "anterior", "anterolateral", "lateral", "inferior", "inferolateral")
-
-# The unremarkable value of every cause; a wish allows others.
-_USUAL: dict[str, tuple] = {
-    "rhythm": ("sinus",),
-    "pace": ("usual",),
-    "arrhythmic": (False,),
-    "pr": ("usual",),
-    "conduction": ("normal",),
-    "fascicle": ("none",),
-    "ectopy": ("none",),
-    "bigeminy": (False,),
-    "axis": ("usual",),
-    "voltage": ("usual",),
-    "left_atrium": ("usual",),
-    "right_atrium": ("usual",),
-    "repolarization": ("usual",),
-    "territory": ("none",),
-    "long_qt": (False,),
-    "poor_r": (False,),
-}
-_SINUS_LIKE = ("sinus", "mobitz 1", "mobitz 2", "2:1 block")
-_INFARCT = ("acute infarction", "old infarction")
-
-#: Every finding that can be asked for -> the causes of which one must be there. In the order of reports.
-_WISHES: dict[str, dict[str, tuple]] = {
-    NORMAL: dict(_USUAL),
-    SINUS: {"rhythm": ("sinus",)},
-    BRADYCARDIA: {"rhythm": ("sinus",), "pace": ("slow",)},
-    TACHYCARDIA: {"rhythm": ("sinus",), "pace": ("fast",)},
-    "sinus arrhythmia": {"rhythm": ("sinus",), "arrhythmic": (True,), "ectopy": ("none",), "pace": ("usual", "slow")},
-    FIBRILLATION: {"rhythm": ("fibrillation",)},
-    "atrial flutter": {"rhythm": ("flutter",)},
-    "supraventricular tachycardia": {"rhythm": ("supraventricular tachycardia",)},
-    "junctional rhythm": {"rhythm": ("junctional",)},
-    "ventricular tachycardia": {"rhythm": ("ventricular tachycardia",)},
-    "atrial pacing": {"rhythm": ("atrial pacing", "ventricular pacing")},  # alone, or of both chambers
-    "ventricular pacing": {"rhythm": ("ventricular pacing",)},
-    FIRST_DEGREE: {"rhythm": ("sinus",), "pr": ("long",)},
-    "second degree av block": {"rhythm": ("2:1 block", "mobitz 1", "mobitz 2")},
-    "mobitz type i av block": {"rhythm": ("mobitz 1",)},
-    "mobitz type ii av block": {"rhythm": ("mobitz 2",)},
-    "third degree av block": {"rhythm": ("third degree block", "ventricular pacing")},  # with its own beats, or paced
-    "wolff-parkinson-white pattern": {"rhythm": ("sinus",), "pr": ("usual",), "conduction": ("preexcitation",)},
-    RBBB: {"conduction": ("rbbb",)},
-    LBBB: {"conduction": ("lbbb",)},
-    "incomplete right bundle branch block": {"conduction": ("irbbb",)},
-    "left anterior fascicular block": {"conduction": ("normal", "rbbb"), "fascicle": ("anterior",), "axis": ("left",)},
-    "left posterior fascicular block": {
-        "conduction": ("normal", "rbbb"), "fascicle": ("posterior",), "axis": ("right",),
-    },
-    "nonspecific intraventricular conduction disturbance": {"conduction": ("delay",)},
-    PVC: {"ectopy": ("ventricular", "both")},
-    PAC: {"rhythm": ("sinus",), "ectopy": ("atrial", "both")},
-    "ventricular bigeminy": {"ectopy": ("ventricular",), "bigeminy": (True,)},
-    "atrial bigeminy": {"rhythm": ("sinus",), "ectopy": ("atrial",), "bigeminy": (True,)},
-    LEFT_AXIS: {"axis": ("left",)},
-    RIGHT_AXIS: {"axis": ("right",)},
-    "low qrs voltage": {"voltage": ("low",)},
-    "left ventricular hypertrophy": {
-        "voltage": ("left hypertrophy", "left strain"), "conduction": ("normal", "irbbb"),
-    },
-    "left ventricular strain": {"voltage": ("left strain",), "conduction": ("normal", "irbbb")},
-    "right ventricular hypertrophy": {
-        "voltage": ("right hypertrophy",), "axis": ("right",), "conduction": ("normal",),
-    },
-    "left atrial enlargement": {"rhythm": _SINUS_LIKE, "left_atrium": ("large",)},
-    "right atrial enlargement": {"rhythm": _SINUS_LIKE, "right_atrium": ("large",)},
-    "acute myocardial infarction": {"repolarization": ("acute infarction",), "territory": TERRITORIES},
-    "st elevation myocardial infarction": {"repolarization": ("acute infarction",), "territory": TERRITORIES},
-    "old myocardial infarction": {"repolarization": ("old infarction",), "territory": TERRITORIES},
-    **{
-        f"{territory} myocardial infarction": {"repolarization": _INFARCT, "territory": (territory,)}
-        for territory in TERRITORIES
-    },
-    "abnormal q wave": {"repolarization": ("old infarction",), "territory": TERRITORIES},
-    "poor r wave progression": {"poor_r": (True,), "conduction": ("normal",)},
-    "st elevation": {"repolarization": ("elevation", "acute infarction"), "territory": ("none", *TERRITORIES)},
-    "st depression": {"repolarization": ("depression",), "territory": ("none", *TERRITORIES)},
-    "t wave inversion": {"repolarization": ("inversion",), "territory": TERRITORIES},
-    "low amplitude t wave": {"repolarization": ("flat t",)},
-    "early repolarization": {"repolarization": ("early",)},
-    "prolonged qt interval": {"long_qt": (True,)},
-    **{noise: {} for noise in NOISES},
-}  # fmt: skip
-
-#: Every finding that can be asked for, in the order in which records list them.
-FINDINGS = tuple(_WISHES)
-
-_ST_T_AND_Q = ("st elevation", "st depression", "t wave inversion", "abnormal q wave", "low amplitude t wave")
-_AXES = (LEFT_AXIS, RIGHT_AXIS, "right superior axis")
-_ACUTE = ("acute myocardial infarction", "st elevation myocardial infarction")
-
-# What may come with a finding that was asked for, because it belongs to it or follows from it.
-_COMPANIONS: dict[str, tuple[str, ...]] = {
-    "junctional rhythm": ("accelerated junctional rhythm", "bradycardia"),
-    "ventricular tachycardia": _AXES,
-    "ventricular pacing": (*_AXES, "atrial pacing", "third degree av block"),  # of two chambers, or of one
-    "second degree av block": ("mobitz type i av block", "mobitz type ii av block", "bradycardia"),
-    "mobitz type i av block": ("bradycardia",),
-    "mobitz type ii av block": ("bradycardia",),
-    "third degree av block": ("bradycardia",),
-    "wolff-parkinson-white pattern": ("short pr interval",),
-    "left anterior fascicular block": (LEFT_AXIS,),
-    "left posterior fascicular block": (RIGHT_AXIS,),
-    "ventricular bigeminy": (PVC,),
-    "atrial bigeminy": (PAC,),
-    "left ventricular hypertrophy": ("left ventricular strain", *_ST_T_AND_Q),
-    "left ventricular strain": ("left ventricular hypertrophy", *_ST_T_AND_Q),
-    "right ventricular hypertrophy": (RIGHT_AXIS, *_ST_T_AND_Q),
-    "poor r wave progression": ("abnormal q wave",),
-    "low qrs voltage": ("low amplitude t wave",),
-    "early repolarization": ("st elevation",),
-    "st depression": ("t wave inversion", "st elevation"),
-    "t wave inversion": ("st depression",),
-    "st elevation": (*_ACUTE, *_ST_T_AND_Q, *(f"{territory} myocardial infarction" for territory in TERRITORIES)),
-    **dict.fromkeys(_ACUTE, ("poor r wave progression", *_ACUTE, *_ST_T_AND_Q)),
-    "old myocardial infarction": ("poor r wave progression", *_ST_T_AND_Q),
-    "abnormal q wave": ("old myocardial infarction", "poor r wave progression", *_ST_T_AND_Q),
-    **{
-        f"{territory} myocardial infarction": (
-            "old myocardial infarction", "poor r wave progression", *_ACUTE, *_ST_T_AND_Q,
-        )
-        for territory in TERRITORIES
-    },
-}  # fmt: skip
-_STAGED = ("acute myocardial infarction", "st elevation myocardial infarction", "old myocardial infarction")
-
-# bpm: what a rhythm can do. (lowest, highest) for a wished heart rate.
-_RATES = {
-    "fibrillation": (30, 180), "flutter": (55, 175), "supraventricular tachycardia": (135, 180),
-    "junctional": (30, 100), "ventricular tachycardia": (120, 180), "ventricular pacing": (50, 120),
-    "atrial pacing": (50, 120), "mobitz 1": (35, 85), "mobitz 2": (30, 75), "2:1 block": (30, 60),
-    "third degree block": (30, 55), "sinus": (30, 180),
-}  # fmt: skip
+from .wishes import INFARCT, PAC, PVC, RATES, TERRITORIES, USUAL, WIDE_RHYTHMS, allowed_causes
 
 # The mix: cause -> (share at 60 years, by which power of the risk it grows with age).
 _RHYTHM_MIX = {
@@ -176,17 +33,21 @@ _VOLTAGE_MIX = {
     "low": (0.055, 0.5), "left hypertrophy": (0.07, 0.5), "left strain": (0.065, 0.7),
     "right hypertrophy": (0.03, 0.3),
 }  # fmt: skip
-_WIDE_RHYTHMS = ("ventricular tachycardia", "ventricular pacing")
 
 
 @dataclass
 class Plan(Batch):
-    """The causes of each record of a batch, [records] each: words, as in `_USUAL`, booleans, years and bpm."""
+    """The causes of each record of a batch, [records] each: words, as in `USUAL`, booleans, years and bpm.
+
+    fibrillating: the atria, whatever moves the ventricles. territory: where `repolarization` is at work. scar:
+    territory of an old infarction that comes with anything else, a second infarction among them.
+    """
 
     age: np.ndarray
     female: np.ndarray
     rate: np.ndarray
     rhythm: np.ndarray
+    fibrillating: np.ndarray
     arrhythmic: np.ndarray
     pr: np.ndarray
     conduction: np.ndarray
@@ -199,63 +60,19 @@ class Plan(Batch):
     right_atrium: np.ndarray
     repolarization: np.ndarray
     territory: np.ndarray
+    scar: np.ndarray
     long_qt: np.ndarray
     poor_r: np.ndarray
 
     @property
     def wide(self) -> np.ndarray:
         """[records]: whether the QRS begins in a ventricle or passes one bundle only, so that T follows it."""
-        return np.isin(self.rhythm, _WIDE_RHYTHMS) | np.isin(self.conduction, ("lbbb", "preexcitation", "escape"))
+        return np.isin(self.rhythm, WIDE_RHYTHMS) | np.isin(self.conduction, ("lbbb", "preexcitation", "escape"))
 
-
-def checked_findings(findings: Iterable[str], heart_rate: float | None) -> frozenset[str]:
-    """The findings as a set. Raises: ValueError where they are unknown or exclude each other or the heart rate."""
-    if isinstance(findings, str):
-        raise ECGError(f"findings is the string {findings!r}; expected a sequence such as ({findings!r},).")
-    wanted = frozenset(findings)
-    unknown = sorted(wanted - set(FINDINGS))
-    if unknown:
-        raise ECGError(f"cannot simulate {', '.join(unknown)}; known findings: {', '.join(FINDINGS)}.")
-    allowed, asked_by = {}, {}
-    for finding in (name for name in FINDINGS if name in wanted):
-        for cause, values in _WISHES[finding].items():
-            both = tuple(value for value in allowed.get(cause, values) if value in values)
-            if not both:
-                raise ECGError(
-                    f"findings {asked_by[cause]!r} and {finding!r} exclude each other ({cause}); leave one out."
-                )
-            allowed[cause], asked_by[cause] = both, finding
-    if heart_rate is not None:
-        _check_rate(wanted, allowed, heart_rate)
-    return wanted
-
-
-def _check_rate(wanted: frozenset[str], allowed: dict[str, tuple], heart_rate: float) -> None:
-    paces = {BRADYCARDIA: heart_rate < 60, TACHYCARDIA: heart_rate > 100, NORMAL: 60 <= heart_rate <= 100}
-    for finding, fits in paces.items():
-        if finding in wanted and not fits:
-            raise ECGError(f"heart_rate {heart_rate:g} excludes {finding!r}; leave one of them out.")
-    rhythms = allowed.get("rhythm", ("sinus",))
-    if not any(_RATES[rhythm][0] <= heart_rate <= _RATES[rhythm][1] for rhythm in rhythms):
-        low, high = min(_RATES[r][0] for r in rhythms), max(_RATES[r][1] for r in rhythms)
-        raise ECGError(
-            f"heart_rate {heart_rate:g} excludes {' or '.join(rhythms)!r}, made at {low} to {high} beats per minute; "
-            "leave one of them out."
-        )
-    if FIRST_DEGREE in wanted and heart_rate > 120:
-        raise ECGError(f"heart_rate {heart_rate:g} leaves no room for {FIRST_DEGREE!r}; expected at most 120.")
-
-
-def may_show(wanted: frozenset[str], heart_rate: float | None) -> frozenset[str]:
-    """What a record that was asked for by `wanted` may show: that, what belongs to it, and what the rate brings."""
-    shown = {SINUS, NORMAL, *wanted}
-    for finding in wanted:
-        shown.update(_COMPANIONS.get(finding, ()))
-    if wanted & {*_STAGED, "abnormal q wave"}:
-        shown.update(f"{territory} myocardial infarction" for territory in TERRITORIES)
-    if heart_rate is not None:
-        shown.update((BRADYCARDIA, TACHYCARDIA, "bradycardia"))
-    return frozenset(shown)
+    @property
+    def scars(self) -> tuple[np.ndarray, np.ndarray]:
+        """[records] each: territories of old infarctions, "none" where there is none."""
+        return np.where(self.repolarization == "old infarction", self.territory, "none"), self.scar
 
 
 def draw_plan(rng: np.random.Generator, n: int, wanted: frozenset[str] | None, heart_rate: float | None) -> Plan:
@@ -275,21 +92,18 @@ def draw_plan(rng: np.random.Generator, n: int, wanted: frozenset[str] | None, h
 def _wished(
     rng: np.random.Generator, n: int, wanted: frozenset[str], heart_rate: float | None
 ) -> dict[str, np.ndarray]:
-    allowed: dict[str, tuple] = {}
-    for finding in (name for name in FINDINGS if name in wanted):
-        for cause, values in _WISHES[finding].items():
-            allowed[cause] = tuple(value for value in allowed.get(cause, values) if value in values)
+    allowed = allowed_causes(wanted)
     if heart_rate is not None and "rhythm" in allowed:
-        allowed["rhythm"] = tuple(r for r in allowed["rhythm"] if _RATES[r][0] <= heart_rate <= _RATES[r][1])
+        allowed["rhythm"] = tuple(r for r in allowed["rhythm"] if RATES[r][0] <= heart_rate <= RATES[r][1])
     if PVC in wanted and PAC not in wanted:
         allowed["ectopy"] = ("ventricular",)
     elif PAC in wanted and PVC not in wanted:
         allowed["ectopy"] = ("atrial",)
     causes = {}
-    for cause, usual in _USUAL.items():
+    for cause, usual in USUAL.items():
         values = np.array(allowed.get(cause, usual))
         causes[cause] = values[rng.integers(len(values), size=n)]
-    acute = np.isin(causes["repolarization"], (*_INFARCT, "inversion"))
+    acute = np.isin(causes["repolarization"], (*INFARCT, "inversion"))
     lost = acute & (causes["territory"] == "none")
     causes["territory"] = np.where(lost, rng.choice(TERRITORIES, n), causes["territory"]).astype("<U16")
     return causes
@@ -307,55 +121,110 @@ def _mixed(rng: np.random.Generator, age: np.ndarray, female: np.ndarray) -> dic
     n = len(age)
     risk = np.clip(np.exp((age - 60) / 24), 0.2, 3.0)
     plain = rng.random(n) < np.clip(0.17 / risk**0.7, 0.04, 0.4)  # wholly normal ones, or there would be too few
-    draw = rng.random((14, n))
+    draw = rng.random((19, n))
     rhythm = _choose(rng, risk, _RHYTHM_MIX, "sinus").astype("<U28")
     conduction = _choose(rng, risk, _CONDUCTION_MIX, "normal").astype("<U16")
     repolarization = _choose(rng, risk, _REPOLARIZATION_MIX, "usual").astype("<U16")
     voltage = _choose(rng, risk, _VOLTAGE_MIX, "usual").astype("<U20")
     rhythm[plain], conduction[plain], repolarization[plain], voltage[plain] = "sinus", "normal", "usual", "usual"
     sinus = rhythm == "sinus"
-    conduction[np.isin(rhythm, _WIDE_RHYTHMS) | (~sinus & (conduction == "preexcitation"))] = "normal"
+    # A burdened right ventricle is where most of its blocks are.
+    burdened = voltage == "right hypertrophy"
+    conduction[burdened & (draw[14] < 0.5)] = "rbbb"
+    conduction[burdened & (draw[14] > 0.8)] = "irbbb"
+    conduction[np.isin(rhythm, WIDE_RHYTHMS) | (~sinus & (conduction == "preexcitation"))] = "normal"
     conduction[(rhythm == "third degree block") & (draw[0] < 0.5)] = "escape"
-    wide = np.isin(rhythm, _WIDE_RHYTHMS) | np.isin(conduction, ("lbbb", "preexcitation", "escape"))
+    begun_below = np.isin(rhythm, WIDE_RHYTHMS) | np.isin(conduction, ("preexcitation", "escape"))
+    left_block, right_block = conduction == "lbbb", conduction == "rbbb"
+    wide = begun_below | left_block
     repolarization[wide | (rhythm == "supraventricular tachycardia")] = "usual"
-    voltage[wide & (voltage != "low")] = "usual"
-    voltage[(conduction == "rbbb") & np.isin(voltage, ("left strain", "right hypertrophy"))] = "usual"
+    voltage[left_block & (voltage == "left strain")] = "left hypertrophy"  # its T turns by the block
+    voltage[begun_below & (voltage != "low") | (left_block & (voltage == "right hypertrophy"))] = "usual"
+    voltage[right_block & (voltage == "left strain")] = "usual"
     repolarization[np.isin(voltage, ("left strain", "right hypertrophy"))] = "usual"
-    # A quarter of the bundle branch blocks of the right side come with a fascicle of the left one.
-    narrow = np.isin(conduction, ("normal", "rbbb", "irbbb")) & ~wide & ~plain & (voltage != "right hypertrophy")
-    fascicle = np.where(narrow & (draw[1] < 0.075 * risk**0.7), "anterior", "none").astype("<U12")
-    fascicle[narrow & (fascicle == "none") & (draw[1] > 0.985)] = "posterior"
+    burdened = voltage == "right hypertrophy"
+    fascicle = _draw_fascicle(draw[1], conduction, risk, ~wide & ~plain & ~burdened)
+    scar, territory = _draw_scars(rng, draw[5], draw[15], plain | begun_below, conduction, fascicle, repolarization)
     ectopic = ~plain & (sinus | np.isin(rhythm, ("fibrillation", "atrial pacing", "ventricular pacing")))
     ventricular, atrial = ectopic & (draw[2] < 0.15 * risk**0.35), ectopic & sinus & (draw[3] < 0.17 * risk**0.35)
     ectopy = np.select([ventricular & atrial, ventricular, atrial], ["both", "ventricular", "atrial"], "none")
     bigeminy = np.isin(ectopy, ("ventricular", "atrial")) & (draw[4] < 0.15)
-    territory = np.where(
-        np.isin(repolarization, (*_INFARCT, "inversion")) | ((repolarization == "depression") & (draw[5] < 0.4)),
-        rng.choice(TERRITORIES, n), "none",
-    )  # fmt: skip
     pace = np.select([plain | ~sinus, draw[6] < 0.25, draw[6] > 0.75], ["usual", "slow", "fast"], "usual")
-    left = (draw[7] < 0.15 * risk**0.5) | (fascicle == "anterior")
-    right = (draw[7] > 0.95) | (fascicle == "posterior") | (voltage == "right hypertrophy")
+    blocked = left_block | right_block | (fascicle != "none")
+    # What turns the axis: blocks of the left side and an inferior scar to the left, others to the right.
+    leftwards = np.select([left_block | (conduction == "preexcitation"), scar == "inferior"], [2.4, 1.6], 1.0)
+    rightwards = np.select([np.isin(scar, ("lateral", "anterolateral")), right_block], [3.0, 1.6], 1.0)
+    left = (draw[7] < 0.14 * leftwards * risk**0.5) | (fascicle == "anterior")
+    right = (draw[7] > 1 - 0.045 * rightwards) | (fascicle == "posterior") | burdened
+    axis = np.select([plain, right & (fascicle != "anterior"), left], ["usual", "right", "left"], "usual")
+    left_atrium = ~plain & (draw[10] < 0.12 * risk**0.6)
+    # Tall P waves keep company: with a right axis or ventricle, a fast heart, a large left atrium.
+    tall = 0.025 * np.where(axis == "right", 5, 1) * np.where(pace == "fast", 2, 1) * np.where(left_atrium, 2, 1)
     return {
         "rhythm": rhythm,
+        "fibrillating": (rhythm == "fibrillation")
+        | (rhythm == "ventricular pacing") & (draw[16] < 0.25)
+        | (rhythm == "third degree block") & (draw[16] < 0.2),
         "pace": pace,
-        "arrhythmic": sinus & ~plain & (ectopy == "none") & (pace != "fast") & (draw[8] < 0.11),
+        "arrhythmic": sinus
+        & ~plain
+        & ~bigeminy
+        & (pace != "fast")
+        & (draw[8] < np.where(ectopy == "none", 0.11, 0.20)),
         "pr": np.where(
-            sinus & ~plain & (draw[9] < 0.13 * risk**0.6) & (conduction != "preexcitation"), "long", "usual"
+            sinus
+            & ~plain
+            & (draw[9] < 0.11 * np.where(blocked, 2.4, 1) * risk**0.6)
+            & (conduction != "preexcitation"),
+            "long",
+            "usual",
         ),
         "conduction": conduction,
         "fascicle": fascicle,
         "ectopy": ectopy,
         "bigeminy": bigeminy,
-        "axis": np.select([plain, right & (fascicle != "anterior"), left], ["usual", "right", "left"], "usual"),
+        "axis": axis,
         "voltage": voltage,
-        "left_atrium": np.where(~plain & (draw[10] < 0.12 * risk**0.6), "large", "usual"),
-        "right_atrium": np.where(~plain & (draw[11] < 0.045), "large", "usual"),
+        "left_atrium": np.where(left_atrium, "large", "usual"),
+        "right_atrium": np.where(~plain & (draw[11] < tall), "large", "usual"),
         "repolarization": repolarization,
-        "territory": territory.astype("<U16"),
+        "territory": territory,
+        "scar": scar,
         "long_qt": ~plain & (draw[12] < np.where(female, 0.085, 0.055)),
-        "poor_r": ~plain & (conduction == "normal") & (voltage != "right hypertrophy") & (draw[13] < 0.055),
+        "poor_r": ~plain & (conduction == "normal") & ~burdened & (draw[13] < 0.055),
     }
+
+
+def _draw_fascicle(draw: np.ndarray, conduction: np.ndarray, risk: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Which fascicle of the left bundle is blocked, most often beside a block of the right one. free: [records], where
+    one can be told."""
+    free = free & np.isin(conduction, ("normal", "rbbb", "irbbb", "delay"))
+    right = conduction == "rbbb"
+    fascicle = np.where(free & (draw < np.where(right, 0.28, 0.07) * risk**0.6), "anterior", "none").astype("<U12")
+    fascicle[free & (fascicle == "none") & (draw > np.where(right, 0.88, 0.987))] = "posterior"
+    return fascicle
+
+
+def _draw_scars(
+    rng: np.random.Generator, draw: np.ndarray, second: np.ndarray, none: np.ndarray, conduction: np.ndarray,
+    fascicle: np.ndarray, repolarization: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """(Territories of what is old beside everything else, territories of what the repolarization shows), [records].
+
+    draw, second: uniform, [records]. none: [records], hearts without any, or in which none could be told.
+    """
+    n = len(draw)
+    territory = np.where(
+        np.isin(repolarization, (*INFARCT, "inversion")) | ((repolarization == "depression") & (draw < 0.4)),
+        rng.choice(TERRITORIES, n), "none",
+    ).astype("<U16")  # fmt: skip
+    share = np.where((conduction != "normal") | (fascicle != "none"), 0.13, 0.045)
+    ischaemic = np.isin(repolarization, ("depression", "inversion", "flat t", "acute infarction"))
+    share = np.select([repolarization == "old infarction", ischaemic], [0.33, 0.2], share)
+    # What is called an infarction under the present one's ST would be the same infarction.
+    scar = np.where(~none & (second < share), rng.choice(TERRITORIES, n), "none").astype("<U16")
+    same = (scar == territory) & np.isin(repolarization, INFARCT)
+    return np.where(same, "none", scar), territory
 
 
 def _draw_rate(rng: np.random.Generator, rhythm: np.ndarray, pace: np.ndarray) -> np.ndarray:

@@ -17,7 +17,8 @@ from .plan import Plan
 from .wave_model import Batch, Waves, frontal_vectors, template
 
 SLOTS = 9
-_Q, _R1, _R2, _S, _LATE, _NOTCH1, _NOTCH2, _SCAR, _DELTA = range(SLOTS)
+SCAR = 7  # the slot of what an infarcted wall no longer gives
+_Q, _R1, _R2, _S, _LATE, _NOTCH1, _NOTCH2, SCAR, _DELTA = range(SLOTS)
 LONGEST_FUSED = 0.138  # seconds; a paced QRS that is longer owes nothing to conduction
 _ONSET_SHARE = 0.008  # of the largest lead: what is below has not begun yet, or has ended
 _SHAPE_TIMES = np.arange(-0.6, 1.8, 0.02)  # in durations
@@ -69,25 +70,36 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     z[:, _S] *= np.where(kind.right | kind.incomplete, 0.3, 1)
     x[:, _LATE] = np.select(blocked, [-u(0.28, 0.75), -u(0.12, 0.32) * faint], 0)
     z[:, _LATE] = np.select(blocked, [-u(0.35, 0.85), -u(0.20, 0.45) * faint], 0)
+    burdened = kind.right & kind.right_hypertrophic
+    x[:, _LATE], z[:, _LATE] = (part[:, _LATE] * np.where(burdened, u(1.5, 2.5), 1) for part in (x, z))
 
     waves = Waves(centers, widths, frontal_vectors(frontal, angle + plan.axis[:, None]), np.empty(0))
     late = np.select(blocked, [u(0.22, 0.5), u(0.08, 0.22) * faint], 0) * size.chest
     waves.frontal[:, _LATE] = frontal_vectors(late, 180 + u(-28, 28))
-    # A scar takes the early forces away from its wall: a Q wave there, a taller R on the other side.
-    acute = (plan.repolarization == "acute infarction") & (u(0, 1) < 0.35)
-    old = plan.repolarization == "old infarction"
-    loss = np.where(old, u(0.45, 1.05), np.where(acute, u(0.2, 0.6), 0))
-    away, away_chest = wall_vectors(plan.territory)
-    waves.frontal[:, _SCAR] = -(loss * size.limb * 0.8)[:, None] * away
+    loss, loss_chest = _lost(rng, plan)
+    waves.frontal[:, SCAR] = -(size.limb * 0.8)[:, None] * loss
     _turn_to_axis(waves, kind.fascicular, plan.axis)
     scale = size.chest[:, None]
     waves.chest = np.stack([x * scale, 0.7 * waves.frontal[..., 1], z * scale], axis=-1)
-    waves.chest[:, _SCAR] = -(loss * size.chest)[:, None] * away_chest
+    waves.chest[:, SCAR] = -scale * loss_chest
     # R is lost, too: what pointed to the wall shrinks.
-    toward = away_chest / np.maximum(np.linalg.norm(away_chest, axis=1, keepdims=True), 1e-9)
+    length = np.maximum(np.linalg.norm(loss_chest, axis=1, keepdims=True), 1e-9)
+    toward = loss_chest / length
     along = np.maximum((waves.chest[:, _R1] * toward).sum(axis=1, keepdims=True), 0)
-    waves.chest[:, _R1] -= np.clip(loss, 0, 0.8)[:, None] * along * toward
+    waves.chest[:, _R1] -= np.clip(1.4 * length, 0, 0.8) * along * toward
     return _fitted(waves, duration, plan, chest_rows, u(0.2, 0.46)), duration, size
+
+
+def _lost(rng: np.random.Generator, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """What scars take away from QRS, (frontal [records, 2], chest [records, 3]) in limb and chest scales: the early
+    forces that point to their walls. A Q wave stands there instead, a taller R on the other side."""
+    u = partial(rng.uniform, size=len(plan.rate))
+    acute = (plan.repolarization == "acute infarction") & (u(0, 1) < 0.35)
+    losses = [(np.where(territory == "none", 0, u(0.45, 1.05)), territory) for territory in plan.scars]
+    losses.append((np.where(acute, u(0.2, 0.6), 0), plan.territory))
+    walls = [[size[:, None] * part for part in wall_vectors(territory)] for size, territory in losses]
+    frontal, chest = (sum(parts) for parts in zip(*walls, strict=True))
+    return frontal, chest
 
 
 def _kind(pacing: np.random.Generator, plan: Plan) -> SimpleNamespace:
@@ -273,8 +285,9 @@ def _resize_chest(
     x[:, _R2] *= large
     z[:, _R2] *= large
     for chosen, slot, to_left, to_back in (
-        (kind.right_hypertrophic, _R2, u(0.0, 0.35), -u(0.75, 1.3)),
-        (kind.right_hypertrophic, _S, -u(0.35, 0.8), u(0.0, 0.2)),
+        (kind.right_hypertrophic & ~kind.right, _R2, u(0.0, 0.35), -u(0.75, 1.3)),
+        (kind.right_hypertrophic & ~kind.right, _S, -u(0.35, 0.8), u(0.0, 0.2)),
+        (kind.right_hypertrophic & kind.right, _R2, u(0.25, 0.6), u(-0.2, 0.4)),  # what is large comes late
         (poor, _R1, u(0.02, 0.15), -u(0.02, 0.12)),
         (poor, _R2, u(0.4, 0.75), u(0.75, 1.1)),
     ):
@@ -293,7 +306,7 @@ def _turn_to_axis(waves: Waves, fascicular: np.ndarray, axis: np.ndarray) -> Non
     The late right ventricle, a scar and the first forces of a fascicular block keep their own direction.
     """
     keep = np.zeros(waves.centers.shape, dtype=bool)
-    keep[:, [_LATE, _SCAR]] = True
+    keep[:, [_LATE, SCAR]] = True
     keep[:, _Q] |= fascicular
     shapes = np.exp(-0.5 * ((_SHAPE_TIMES - waves.centers[..., None]) / waves.widths[..., None]) ** 2)
     still = np.einsum("nkd,nkt->ndt", waves.frontal * keep[..., None], shapes)

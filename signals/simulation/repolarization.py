@@ -122,6 +122,9 @@ def _primary(
         [frontal_vectors(np.full(n, 0.85), 58 + u(-20, 20)), np.tile([0.72, 0.42, -0.16, 0], (n, 1))], axis=1
     )
     wall = np.where((plan.territory == "none")[:, None], inner, wall)
+    # Over an old scar T has turned in part of the patients, whatever else the repolarization shows.
+    beside = np.concatenate([*wall_vectors(plan.scar), np.zeros((n, 1))], axis=1)
+    beside *= -np.where((u(0, 1) < 0.6) & ~plan.wide, u(0.05, 0.4), 0)[:, None]
     acute = kind == "acute infarction"
     lift = np.select(
         [acute, kind == "elevation", kind == "early", kind == "depression"],
@@ -132,8 +135,13 @@ def _primary(
         [np.where(u(0, 1) < 0.7, u(0.1, 1.4), -u(0.6, 1.5)) * lift, -u(0.25, 0.62),
          -np.where(u(0, 1) < 0.6, u(0.05, 0.4), 0), -u(-0.5, 0.3) * lift], 0.0,
     )  # fmt: skip
-    damped = np.select([acute | (kind == "depression"), kind == "inversion"], [u(0.5, 1), u(0.1, 0.5)], 1.0)
-    return st + lift[:, None] * wall, damped[:, None] * t + with_t[:, None] * wall, inner
+    flattened = (kind == "depression") & (u(0, 1) < 0.5)  # a little of ST sinks, and nothing is left of T
+    lift *= np.where(flattened, 0.5, 1)
+    damped = np.select(
+        [flattened, acute | (kind == "depression"), kind == "inversion"], [u(0.05, 0.4), u(0.5, 1), u(0.1, 0.5)], 1.0
+    )
+    with_t = np.where(flattened, 0.2 * with_t, with_t)
+    return st + lift[:, None] * wall, damped[:, None] * t + with_t[:, None] * wall + beside, inner
 
 
 def draw_pr(rng: np.random.Generator, plan: Plan) -> np.ndarray:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .plan import BRADYCARDIA, NORMAL, SINUS, TACHYCARDIA, TERRITORIES
+from .wishes import BRADYCARDIA, NORMAL, SINUS, TACHYCARDIA, TERRITORIES
 
 _PARAPHRASES = {
     NORMAL: ("Normal ECG", "Within normal limits", "No abnormality"),

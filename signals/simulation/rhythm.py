@@ -65,7 +65,7 @@ def draw_rhythm(rng: np.random.Generator, plan: Plan, pr: np.ndarray, duration: 
     rate = _mean_rates(onsets, duration)
 
     driven = np.isin(plan.rhythm, ("sinus", "atrial pacing", "mobitz 1", "mobitz 2", "2:1 block"))
-    tracked = (plan.rhythm == "ventricular pacing") & (rng.random(n) < 0.5)
+    tracked = (plan.rhythm == "ventricular pacing") & (rng.random(n) < 0.5) & ~plan.fibrillating
     conducted = (driven | tracked)[:, None] & (kinds != VENTRICULAR)
     lag = np.where(conducted, np.where(driven, pr, rng.uniform(0.12, 0.2, n))[:, None] + increments, np.nan)
     caused = onsets - lag
@@ -181,6 +181,7 @@ def _own_atria(rng: np.random.Generator, plan: Plan, duration: float) -> np.ndar
     alone |= (plan.rhythm == "ventricular tachycardia") & (rng.random(n) < 0.3)
     # A pacemaker of the ventricles alone, most often because the atria's beats no longer pass.
     alone |= (plan.rhythm == "ventricular pacing") & (rng.random(n) < 0.5)
+    alone &= ~plan.fibrillating
     interval = 60 / rng.uniform(58, 112, (n, 1))
     # A whole number of P waves for each beat would look like conduction.
     ratio = (60 / plan.rate)[:, None] / interval

@@ -26,9 +26,10 @@ from .criteria import draw_limits
 from .heart import Hearts, draw_hearts, labels_of, rendered
 from .labels import Labels
 from .noise import draw_noise
-from .plan import NORMAL, checked_findings, draw_plan, may_show
+from .plan import draw_plan
 from .reports import write_report
 from .rhythm import ATRIAL, VENTRICULAR, seen
+from .wishes import NORMAL, checked_findings, may_show
 
 CHUNK = 128  # records drawn and rendered at once: small enough for the cache, large enough for numpy
 _MIN_DURATION = 5.0  # seconds; a premature beat must fit at any rate

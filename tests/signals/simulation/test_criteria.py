@@ -15,7 +15,7 @@ LEFT = "left axis deviation"
 
 @pytest.fixture(scope="module")
 def read() -> tuple[list, list]:
-    return simulate_ecgs(1024, 5), simulate_ecgs(1024, 5, reader_spread=1.0)
+    return simulate_ecgs(2048, 5), simulate_ecgs(2048, 5, reader_spread=1.0)
 
 
 def test_criteria_change_findings_and_nothing_else(read):

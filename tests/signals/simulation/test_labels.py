@@ -6,7 +6,7 @@ import pytest
 from ecgllm.signals.analysis.measurements import measure
 from ecgllm.signals.simulation import simulate_ecgs, simulate_follow_ups, simulate_with_waves
 from ecgllm.signals.simulation.noise import LIMITS
-from ecgllm.signals.simulation.plan import NOISES
+from ecgllm.signals.simulation.wishes import NOISES
 
 # finding: median error of QRS (ms).
 CONDUCTION = {

@@ -14,7 +14,9 @@ from ecgllm.signals.simulation import (
     simulate_ecgs,
     simulate_with_waves,
 )
-from ecgllm.signals.simulation.plan import (
+from ecgllm.signals.simulation.plan import draw_plan
+from ecgllm.signals.simulation.rhythm import draw_rhythm
+from ecgllm.signals.simulation.wishes import (
     FIBRILLATION,
     LBBB,
     LEFT_AXIS,
@@ -24,9 +26,7 @@ from ecgllm.signals.simulation.plan import (
     PVC,
     RBBB,
     RIGHT_AXIS,
-    draw_plan,
 )
-from ecgllm.signals.simulation.rhythm import draw_rhythm
 
 # What follows from a finding by definition, or belongs to it, and may stand beside it.
 TERRITORIES = ("anteroseptal", "anterior", "anterolateral", "lateral", "inferior", "inferolateral")
