@@ -36,8 +36,8 @@ _LIMITS: dict[str, tuple[float, float, float]] = {
     "right r": (0.5, 0.6, 0.75),  # mV
     "low voltage": (0.45, 0.5, 0.6),
     "poor r": (0.2, 0.3, 0.35),
-    "p length": (0.110, 0.120, 0.128),  # s
-    "p force": (0.003, 0.004, 0.006),  # mV s
+    "p length": (0.106, 0.120, 0.128),  # s
+    "p force": (0.002, 0.004, 0.006),  # mV s
     "p height": (0.14, 0.25, 0.28),  # mV
     "st elevation": (0.7, 1.0, 1.3),  # times the published ones of leads, ages and sexes
     "st depression": (0.6, 1.0, 2.0),

@@ -68,7 +68,8 @@ def draw_hearts(body: np.random.Generator, visit: np.random.Generator, plan: Pla
     pr = draw_pr(body, plan)
     pr = np.where(plan.conduction == "preexcitation", pr, np.maximum(pr, p_length + 0.02))
     rhythm = draw_rhythm(visit, plan, pr, duration)
-    wide_paced = (plan.rhythm == "ventricular pacing") & np.isnan(rhythm.p).all(axis=1) & (length > LONGEST_FUSED)
+    alone = (plan.rhythm == "ventricular pacing") & np.isnan(rhythm.p).all(axis=1) & ~plan.fibrillating
+    wide_paced = alone & (length > LONGEST_FUSED)
     spike, spike_sway = _spikes(body, wide_paced)
     return Hearts(
         plan, rhythm, qrs.joined(repolarization), ectopic, p, early, back, spike, spike_sway, length, ectopic_length,

@@ -210,7 +210,7 @@ def _rhythm_labels(plan: Plan, rhythm: Rhythm, duration: float, limits: Limits) 
         SINUS: sinus,
         BRADYCARDIA: sinus & slow,
         TACHYCARDIA: sinus & (rate > limits["fast"]),
-        "sinus arrhythmia": sinus & plan.arrhythmic & (sway > limits["sinus arrhythmia"]) & (sway > 0.15 * 60 / rate),
+        "sinus arrhythmia": sinus & (sway > limits["sinus arrhythmia"]) & (sway > 0.15 * 60 / rate),
         "bradycardia": ~sinus & slow & ~np.isin(kind, ("ventricular pacing", "atrial pacing")),
         FIBRILLATION: plan.fibrillating,
         "atrial flutter": kind == "flutter",

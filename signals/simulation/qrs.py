@@ -56,9 +56,13 @@ def draw_qrs(rng: np.random.Generator, plan: Plan, chest_rows: np.ndarray) -> tu
     pacing = rng.spawn(1)[0]
     kind = _kind(pacing, plan)
     duration = _draw_duration(rng, pacing, plan, kind)
-    size = _draw_size(rng, plan)
+    size, scarred = _draw_size(rng, plan), np.any([each != "none" for each in plan.scars], axis=0)
+    # Scars leave less of QRS, and break it.
+    size.limb *= np.where(scarred, u(0.55, 1.0), 1)
+    size.chest *= np.where(scarred, u(0.7, 1.0), 1)
     centers, widths = _draw_times(rng, pacing, kind)
     frontal, angle, climb = _draw_frontal(rng, pacing, plan, kind)
+    frontal[:, [_NOTCH1, _NOTCH2]] *= np.where(scarred, u(1, 4), 1)[:, None]
     frontal *= (size.limb * np.where(kind.hypertrophic, u(1.0, 1.4), 1))[:, None]
     x, z = _draw_chest(rng, kind)
     _pace_chest(rng, pacing, kind, x, z)
@@ -159,8 +163,8 @@ def _draw_times(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Centres and widths of the slots, [records, slots] in durations."""
     n = len(kind.paced)
-    centers = np.tile([0.25, 0.37, 0.52, 0.71, 0.80, 0.43, 0.62, 0.27, 0.12], (n, 1))
-    widths = np.tile([0.052, 0.060, 0.061, 0.066, 0.090, 0.044, 0.044, 0.085, 0.10], (n, 1))
+    centers = np.tile([0.25, 0.37, 0.50, 0.66, 0.80, 0.43, 0.62, 0.27, 0.12], (n, 1))
+    widths = np.tile([0.048, 0.060, 0.057, 0.070, 0.090, 0.044, 0.044, 0.085, 0.10], (n, 1))
     centers[:, :7] += rng.normal(0, 0.022, (n, 7))
     widths[:, :7] *= rng.lognormal(0, 0.13, (n, 7))
     # The left ventricle is done in time, the right one comes late.
@@ -199,13 +203,21 @@ def _draw_frontal(
     u, zero, rough = partial(rng.uniform, size=n), np.zeros(n), np.where(kind.delay, 2.2, 1.0)
     # The first forces run against the axis; where that points far up or right, they are the r of leads with a deep S.
     turned = (plan.axis < -5) | (plan.axis > 80)
-    first = np.where(turned, u(0.10, 0.22), u(0.0, 0.18) * np.where(kind.delay, 0.5, 1))
+    first = np.where(turned, u(0.08, 0.20), np.maximum(u(-0.05, 0.18), 0) * np.where(kind.delay, 0.5, 1))
     two, delta, smooth = kind.two_humps[:, None], kind.delta, kind.smooth
     size = _slots(
-        first, u(0.0, 0.36), u(0.84, 1.10), u(0.0, 0.36), zero, *(rng.normal(0, 0.04, (2, n)) * rough), zero, zero
+        first, u(0.0, 0.40), u(0.84, 1.10), u(0.02, 0.42), zero, *(rng.normal(0, 0.04, (2, n)) * rough), zero, zero
     )
     angle = _slots(
-        180 + u(-40, 40), u(-40, 40), u(-8, 8), 180 + u(-60, 60), zero, u(-90, 90), u(-90, 90), zero, u(-50, 50)
+        150 + u(-55, 50),
+        u(-60, 60),
+        u(-8, 8),
+        rng.choice([-1, 1], n) * u(85, 180),
+        zero,
+        u(-90, 90),
+        u(-90, 90),
+        zero,
+        u(-50, 50),
     )
     size = np.where(
         two,
@@ -233,10 +245,10 @@ def _draw_chest(rng: np.random.Generator, kind: SimpleNamespace) -> tuple[np.nda
     u, zero, rough = partial(rng.uniform, size=n), np.zeros(n), np.where(kind.delay, 2.2, 1.0)
     q, s, back = u(0.15, 1), u(0.2, 1.15), rng.lognormal(0, 0.22, n)
     # In V5 and V6 many hearts have no Q, or no S.
-    q_left, s_left = np.where(u(0, 1) < 0.3, 0.05, -0.26) * q, np.where(u(0, 1) < 0.4, 0.02, -0.30) * s
-    x = _slots(q_left, u(0.16, 0.46), u(0.95, 1.30), s_left, zero, *(rng.normal(0, 0.035, (2, n)) * rough), zero, zero)
+    q_left, s_left = np.where(u(0, 1) < 0.4, 0.05, -0.20) * q, np.where(u(0, 1) < 0.3, 0.0, -0.40) * s
+    x = _slots(q_left, u(0.06, 0.46), u(0.95, 1.30), s_left, zero, *(rng.normal(0, 0.035, (2, n)) * rough), zero, zero)
     z = _slots(
-        -0.30 * q, -u(0.14, 0.50), u(0.62, 1.02) * back, u(0.25, 0.75) * s, zero,
+        -0.24 * q, -u(0.08, 0.62), u(0.54, 0.94) * back, u(0.35, 0.95) * s, zero,
         *(rng.normal(0, 0.035, (2, n)) * rough), zero, zero,
     )  # fmt: skip
     last = partial(rng.normal, 0, 0.09, n)

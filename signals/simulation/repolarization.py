@@ -39,16 +39,18 @@ def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length
     st, t, inner = _primary(rng, plan, st, t)
     early = plan.repolarization == "early"
     notch = np.where(early, u(0.08, 0.22), 0)[:, None]
-    wave = np.where(early | (u(0, 1) < 0.25), u(0.02, 0.12), 0)[:, None]  # U, a tenth of T or so
+    # T fades slowly, or U follows: a tenth of T or so.
+    apart = early | (u(0, 1) < 0.25)
+    wave = u(0.05, 0.18)[:, None]
     tilt, peak = u(0.7, 1.3)[:, None], qt - _T_END * fall
     vectors = np.stack([st, tilt * st, notch * inner, 0.32 * t, 0.42 * t, 0.45 * t, wave * t], axis=1)
     centers = np.stack(
         [length + 0.030, length + 0.095, length + 0.010, peak - 1.55 * fall, peak - 0.5 * fall, peak,
-         qt + u(0.05, 0.09)], axis=1,
+         qt + np.where(apart, u(0.05, 0.09), u(-0.01, 0.03))], axis=1,
     )  # fmt: skip
     widths = np.stack(
-        [np.full(len(qt), 0.028), np.full(len(qt), 0.038), u(0.008, 0.013), u(1.4, 2.1) * fall, 1.3 * fall, fall,
-         np.full(len(qt), 0.032)], axis=1,
+        [np.full(len(qt), 0.028), np.full(len(qt), 0.038), u(0.008, 0.013), u(1.3, 1.9) * fall, 1.3 * fall, fall,
+         np.where(apart, 0.032, u(0.035, 0.05))], axis=1,
     )  # fmt: skip
     wide = _turns_all(plan)
     centers[:, :2] += np.where(wide, 0.012, 0)[:, None]  # where QRS ends is then as plain as in real blocks
@@ -68,15 +70,15 @@ def _resting(rng: np.random.Generator, plan: Plan) -> tuple[np.ndarray, np.ndarr
     """ST and T in health, and of hearts that are known by no more than the size of T."""
     n, kind = len(plan.rate), plan.repolarization
     u = partial(rng.uniform, size=n)
-    size = np.clip(rng.lognormal(np.log(0.25), 0.36, n), 0.09, 0.75) * np.where(plan.female, 0.9, 1.08)
+    size = np.clip(rng.lognormal(np.log(0.235), 0.48, n), 0.06, 0.80) * np.where(plan.female, 0.9, 1.08)
     size = np.select([kind == "flat t", kind == "early"], [u(0.015, 0.055), size * u(1.1, 1.6)], size)
     size = np.where((plan.voltage == "low") & (kind != "flat t"), size * u(0.5, 0.9), size)
     angle = rng.normal(30, 14, n) + 0.35 * np.clip(plan.axis, -30, 95)  # T follows QRS some of the way
     x, y = frontal_vectors(size, np.clip(angle, 5, 80)).T
-    t = np.stack([x, y, size * u(0.62, 1.20), 0.7 * y, -size * u(0.35, 1.35), size * u(0.4, 1.4)], axis=1)
+    t = np.stack([x, y, size * u(0.62, 1.20), 0.7 * y, -size * u(0.2, 1.5), size * u(0.2, 1.6)], axis=1)
     # At rest ST is not quite at the baseline: a little forwards, and any way at random.
     x, y = rng.normal(-0.004, 0.020, (n, 2)).T
-    st = [x, y, rng.normal(-0.012, 0.020, n), 0.7 * y, rng.normal(-0.032, 0.028, n), np.zeros(n)]
+    st = [x, y, rng.normal(-0.004, 0.020, n), 0.7 * y, rng.normal(-0.046, 0.028, n), rng.normal(0.035, 0.02, n)]
     return np.stack(st, axis=1), t
 
 
@@ -163,23 +165,25 @@ def draw_p_waves(rng: np.random.Generator, plan: Plan) -> tuple[Waves, np.ndarra
     def u(low: float, high: float) -> np.ndarray:
         return rng.uniform(low, high, (n, 1))
 
-    width = np.where(left, u(0.112, 0.150), u(0.078, 0.119))
-    size = np.clip(rng.lognormal(np.log(0.155), 0.36, (n, 1)), 0.055, 0.28)
+    width = np.where(left, u(0.112, 0.150), np.clip(rng.normal(0.099, 0.010, (n, 1)), 0.076, 0.119))
+    size = np.clip(rng.lognormal(np.log(0.155), 0.30, (n, 1)), 0.06, 0.28)
     # Large atria differ from usual ones by degrees, in each respect for itself: a shape that only they had would be
     # learned in place of height, length and the force in V1, by which they are called.
-    axis = np.where(right, np.clip(rng.normal(66, 12, (n, 1)), 30, 88), np.clip(rng.normal(54, 13, (n, 1)), 15, 80))
+    axis = np.where(right, np.clip(rng.normal(66, 12, (n, 1)), 30, 88), np.clip(rng.normal(52, 17, (n, 1)), 8, 82))
     first = np.where(right, u(1.2, 2.5), u(0.62, 0.88))
     second = np.where(right, u(0.45, 0.9), np.where(left, u(0.6, 1.05), u(0.57, 0.83)))
     size = np.where(right, np.clip(size, 0.13, 0.2), size)
     frontal = frontal_vectors(size * np.hstack([first, second]), axis + u(4, 20) * [1, -1])
     forwards, backwards = np.where(right, u(1.0, 2.2), u(0.8, 1.2)), np.where(left, u(1.0, 3.2), u(0.8, 1.2))
-    x = size * [0.35, 0.65]
-    z = size * u(0.6, 1.1) * np.hstack([-0.5 * forwards, 0.42 * backwards])
+    # Beside V1 P is small in the chest leads, and alike in all of them.
+    x = size * [0.20, 0.34] * u(0.7, 1.3)
+    z = size * u(0.6, 1.1) * np.hstack([-0.16 * forwards, 0.06 * backwards])
+    near = size * np.hstack([0.36 * forwards * u(0.1, 1.7), -0.36 * backwards * u(0.3, 1.7)])
     apart = np.hstack([np.where(left, u(0.25, 0.33), u(0.28, 0.36)), np.where(left, u(0.67, 0.75), u(0.65, 0.71))])
     waves = Waves(
         width * apart,
         width * np.hstack([apart[:, :1] / 2.1, (1 - apart[:, 1:]) / 2]) * rng.uniform(0.9, 1.05, (n, 2)),
         frontal,
-        np.stack([x, 0.6 * frontal[..., 1], z], axis=-1),
+        np.stack([x, 0.6 * frontal[..., 1], z, np.zeros_like(z), near], axis=-1),
     )
     return waves, width[:, 0]

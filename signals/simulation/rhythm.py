@@ -96,7 +96,7 @@ def _relative(
     """(RR intervals relative to their mean [records, beats], flutter waves per beat on average [records, 1])."""
     n, count = breath.shape
     normal = rng.normal(size=(n, count))
-    sway = np.where(plan.arrhythmic[:, None], rng.uniform(0.10, 0.22, (n, 1)), rng.uniform(0.002, 0.040, (n, 1)))
+    sway = np.where(plan.arrhythmic[:, None], rng.uniform(0.10, 0.22, (n, 1)), rng.uniform(0.003, 0.048, (n, 1)))
     sinus = 1 + sway * breath + rng.uniform(0.003, 0.010, (n, 1)) * normal
     steady = 1 + rng.uniform(0.0005, 0.006, (n, 1)) * normal
     # Above some rate the AV node cannot follow: no interval under 0.28 s.

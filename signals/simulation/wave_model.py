@@ -28,9 +28,11 @@ DOWER_CHEST = np.array(
     ]
 )
 # Fitted to the median amplitudes of public ECGs: with one dipole alone V1 comes out too large, V2-V4 too small.
-_CHEST_GAIN = np.array([0.60, 1.00, 1.10, 1.10, 0.98, 0.90])
+_CHEST_GAIN = np.array([0.60, 1.00, 1.10, 1.18, 0.98, 0.90])
 # What one dipole does not explain of T: it is lower in V1 and over the heart (V3, V4), higher beside it (V6).
-_NEAR_T = np.array([-0.22, 0.0, -0.30, -0.40, 0.0, 0.33])
+_NEAR_T = np.array([-0.34, 0.0, -0.36, -0.50, 0.0, 0.33])
+# V1 lies over the atria, and sees of P what hardly another lead does.
+_NEAR_P = np.array([1.0, 0.1, 0.05, 0.12, 0.0, -0.15])
 _SIXTY_DEGREES = np.pi / 3
 _NEVER = 1e6  # seconds; an event that is not there
 
@@ -66,7 +68,7 @@ class Waves(Batch):
     """Waves of one kind of beat for a batch: K Gaussians per record, placed relative to the beat's event.
 
     centers, widths: [records, K] seconds. frontal: [records, K, 2] mV, (to the left, to the feet). chest: [records,
-    K, 3] mV, (X, Y, Z) of the dipole behind the chest leads, or [records, K, 4] with what is not of a dipole.
+    K, 3] mV, (X, Y, Z) of the dipole behind the chest leads, or more columns with what is not of a dipole: of T, of P.
     """
 
     centers: np.ndarray
@@ -83,7 +85,7 @@ class Waves(Batch):
         )
 
     def amplitudes(self, chest_rows: np.ndarray) -> np.ndarray:
-        """[records, K, 8] mV in I, II, V1-V6; chest_rows [records, 6, 4] stand for where the electrodes sit."""
+        """[records, K, 8] mV in I, II, V1-V6; chest_rows [records, 6, 5] stand for where the electrodes sit."""
         x, y = self.frontal[..., 0], self.frontal[..., 1]
         limb = np.stack([x, x * np.cos(_SIXTY_DEGREES) + y * np.sin(_SIXTY_DEGREES)], axis=-1)
         seen = chest_rows[..., : self.chest.shape[-1]]
@@ -112,7 +114,7 @@ def frontal_vectors(magnitude: np.ndarray, degrees: np.ndarray) -> np.ndarray:
 
 
 def chest_electrodes(body: np.random.Generator, visit: np.random.Generator, n: int) -> np.ndarray:
-    """[n, 6, 4]: Dower's rows for chest electrodes that slipped along their line, on chests that conduct differently.
+    """[n, 6, 5]: Dower's rows for chest electrodes that slipped along their line, on chests that conduct differently.
 
     body: what stays with a patient. visit: how the electrodes were placed this time.
     """
@@ -122,9 +124,9 @@ def chest_electrodes(body: np.random.Generator, visit: np.random.Generator, n: i
     position = np.clip(position, -0.5, 5.5)
     low = np.clip(np.floor(position).astype(int), 0, 4)
     weight = (position - low)[..., None]
-    table = np.concatenate([DOWER_CHEST, _NEAR_T[:, None]], axis=1)
+    table = np.concatenate([DOWER_CHEST, _NEAR_T[:, None], _NEAR_P[:, None]], axis=1)
     rows = table[low] * (1 - weight) + table[low + 1] * weight
-    near = body.lognormal(0, 0.10, (n, 6, 4)) * body.lognormal(0, 0.14, (n, 6, 1))
+    near = body.lognormal(0, 0.10, (n, 6, 5)) * body.lognormal(0, 0.14, (n, 6, 1))
     return rows * _CHEST_GAIN[:, None] * near
 
 

@@ -54,7 +54,7 @@ def test_an_independent_delineation_finds_the_true_intervals(finding):
                 each.append(found[name] - record.measurements[name])
     axis = (np.array(errors["axis"]) + 180) % 360 - 180
     median = {name: np.median(np.abs(each)) for name, each in (errors | {"axis": axis}).items()}
-    assert all(len(each) >= 16 for each in errors.values())
+    assert all(len(each) >= 10 for each in errors.values())  # the end of a block's QRS is withheld where it is unclear
     assert median["heart_rate"] < 3 and median["pr"] < 10 and median["qrs"] < CONDUCTION[finding]
     assert median["qt"] < 20 and median["axis"] < 10
 
