@@ -2,15 +2,19 @@
 
 Noise arises at the nine electrodes RA, LA, LL, V1-V6 and reaches the leads as their potentials do, so Einthoven's and
 Goldberger's laws stay true. Out: noise in I, II, V1-V6 and, for each kind, the leads in which it is large enough to
-be called so. Decided here: sizes and limits. Nothing here knows of findings of the heart, so noise tells nothing
-about them.
+be called so. Decided here: sizes, spectra, limits, and what recorders' filters leave of noise. Nothing here knows of
+findings of the heart, so noise tells nothing about them. Sizes and spectra were fitted to what is left between the
+beats of public records without their labels (LUDB, CinC 2021, PTB-XL): its power falls with the frequency to the
+power of 0.6 to 1.9, and it swells and fades within a record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 
 import numpy as np
+from scipy import fft
 
 from ...findings.vocabulary import NOISES
 from ...signal_ecgllm import LEADS
@@ -21,7 +25,10 @@ _DRIFT, _STATIC, _BURST, _ELECTRODE = NOISES
 # mV from which on a kind of noise is called so in a lead: span of the drift, root mean square of static noise and, in
 # its worst 0.4 s, of a burst; largest jump of a bad contact.
 LIMITS = {_DRIFT: 0.60, _STATIC: 0.042, _BURST: 0.055, _ELECTRODE: 0.20}
-_NOISE_WIDTH = 0.0014  # seconds: a Gaussian low-pass of about 110 Hz
+_HIGH_PASS_HZ, _HIGH_PASS_SHARES = (0.05, 0.5), (0.65, 0.35)  # recorders' filters against drift
+_MUSCLE_WIDTH = 0.0014  # seconds: a Gaussian low-pass of about 110 Hz
+_FLOORS = (0.01, 0.06)  # of the slow noise's amplitude: what comes behind the filters
+_FLAT_BELOW_HZ, _NORM_HZ = 2.5, np.arange(0.5, 150, 0.5)  # from where power falls; in which noise has its stated size
 _SHARES = {_DRIFT: 0.10, _STATIC: 0.08, _BURST: 0.08, _ELECTRODE: 0.04}  # of records that are spoilt on purpose
 
 
@@ -31,16 +38,23 @@ def draw_noise(
     times: np.ndarray,
     level: float,
     wanted: Collection[str] | None,
+    smoothing: np.ndarray,
 ) -> tuple[np.ndarray, list[dict[str, tuple[str, ...]]]]:
     """Noise of a batch.
 
     Args: times [samples] seconds. level: scale of everything, 1 as in public ECGs. wanted: kinds that every record
-    shall show, others stay under their limits; None draws a mix.
+    shall show, others stay under their limits; None draws a mix. smoothing [n, 1] seconds: the standard deviation of
+    the recorder's low-pass.
     Returns: (float32 [n, 8, samples] mV in I, II, V1-V6; for each record: kind -> leads).
     """
     total = np.zeros((n, 8, len(times)), dtype=np.float32)
     found: list[dict[str, tuple[str, ...]]] = [{} for _ in range(n)]
-    makers = {_DRIFT: _drift, _STATIC: _static, _BURST: _bursts, _ELECTRODE: _contacts}
+    makers = {
+        _DRIFT: _drift,
+        _STATIC: partial(_static, smoothing=smoothing),
+        _BURST: _bursts,
+        _ELECTRODE: _contacts,
+    }
     rate = 1 / (times[1] - times[0])
     for kind, share in _SHARES.items():
         spoilt = rng.random(n) < share
@@ -90,26 +104,35 @@ def _measured(kind: str, eight: np.ndarray, rate: float) -> np.ndarray:
     return np.abs(twelve[..., step:] - twelve[..., :-step]).max(axis=2)
 
 
-def _white(rng: np.random.Generator, n: int, samples: int, rate: float) -> np.ndarray:
-    """[n, 9, samples] float32 of standard deviation 1, up to about 110 Hz, as devices let it pass."""
-    noise = rng.standard_normal((n, 9, samples), dtype=np.float32)
-    width = _NOISE_WIDTH * rate  # in samples
-    if width < 0.4:
-        return noise
-    reach = int(np.ceil(3 * width))
-    kernel = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / width))
-    kernel /= np.sqrt(np.square(kernel).sum())
-    padded = np.pad(noise, ((0, 0), (0, 0), (reach, reach)), mode="reflect")
-    return sum(np.float32(weight) * padded[..., k : k + samples] for k, weight in enumerate(kernel))
+def _coloured(
+    rng: np.random.Generator, slope: np.ndarray, smoothing: np.ndarray | float, samples: int, rate: float
+) -> np.ndarray:
+    """[n, 9, samples] float32 whose power falls with the frequency to the power of `slope` [n, 1], as a Gaussian
+    low-pass (`smoothing`, seconds) leaves it; standard deviation 1 in the band of a recorder, whatever the rate."""
+
+    floor = _log_uniform(rng, *_FLOORS, slope.shape)
+
+    def shape(hz: np.ndarray) -> np.ndarray:
+        fall = (1 + np.square(hz / _FLAT_BELOW_HZ)) ** (-slope / 4)
+        return fall * np.exp(-0.5 * np.square(2 * np.pi * hz * smoothing)) + floor
+
+    hz = fft.rfftfreq(samples, 1 / rate)
+    power = np.square(shape(_NORM_HZ)).sum(axis=1, keepdims=True) * (_NORM_HZ[1] - _NORM_HZ[0])  # per mean square
+    # Each frequency's share of a mean square of 1, as the inverse transform counts it.
+    size = shape(hz) * np.sqrt(hz[1] / power) * (samples / 2) * (hz >= 0.5)
+    parts = rng.standard_normal((len(slope), 9, len(hz), 2), dtype=np.float32).view(np.complex64)[..., 0]
+    parts *= size.astype(np.float32)[:, None]
+    return fft.irfft(parts, samples, axis=-1)
 
 
-def _slow(rng: np.random.Generator, n: int, times: np.ndarray) -> np.ndarray:
-    """[n, 9, samples] float32 of standard deviation about 0.8, under 5 Hz: skin and electrodes."""
-    place = (times - times[0]) / 0.11
-    knots = rng.standard_normal((n, 9, int(place[-1]) + 2), dtype=np.float32)
+def _swelling(rng: np.random.Generator, n: int, times: np.ndarray) -> np.ndarray:
+    """[n, 1, samples] float32, about 1: noise is louder and quieter within a second."""
+    place = (times - times[0]) / 0.4
+    knots = rng.standard_normal((n, 1, int(place[-1]) + 2), dtype=np.float32)
     before = place.astype(int)
     share = (place - before).astype(np.float32)
-    return knots[..., before] * (1 - share) + knots[..., before + 1] * share
+    course = knots[..., before] * (1 - share) + knots[..., before + 1] * share
+    return np.exp(rng.uniform(0.05, 0.45, (n, 1, 1)).astype(np.float32) * course)
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float, shape: tuple) -> np.ndarray:
@@ -123,27 +146,35 @@ def _drift(
     n = len(spoilt)
     breath = rng.uniform(0.13, 0.38, (n, 1))
     phase = rng.random((n, 1)) + breath * times
-    slow = rng.uniform(0.02, 0.12, (n, 2, 1)) * times + rng.random((n, 2, 1))
+    rates = rng.uniform(0.02, 0.12, (n, 2, 1))
+    slow = rates * times + rng.random((n, 2, 1))
     waves = np.concatenate(
         [np.sin(2 * np.pi * phase)[:, None], np.cos(4 * np.pi * phase)[:, None], np.sin(2 * np.pi * slow)], axis=1
     )
-    base = _log_uniform(rng, 0.015, 0.100, (n, 1, 1)) * rng.lognormal(0, 0.4, (n, 9, 1))
+    base = _log_uniform(rng, 0.020, 0.170, (n, 1, 1)) * rng.lognormal(0, 0.4, (n, 9, 1))
     mix = rng.normal(0, [0.6, 0.25, 0.7, 0.7], (n, 9, 4)) * base
     size = spoilt[:, None, None] * _log_uniform(rng, 0.15, 0.7, (n, 1, 1)) * where[:, :, None]
     mix += rng.normal(0, [0.6, 0.3, 1.0, 0.8], (n, 9, 4)) * size
+    # Recorders filter without a shift of phase, which spares ST; of a spoilt record too little was filtered away.
+    cut = rng.choice(_HIGH_PASS_HZ, (n, 1), p=_HIGH_PASS_SHARES)
+    cut = np.where(spoilt[:, None], _HIGH_PASS_HZ[0], cut) * rng.uniform(0.8, 1.2, (n, 1))
+    ratio = np.square(np.concatenate([breath, 2 * breath, rates[..., 0]], axis=1) / cut)
+    mix *= (ratio / (1 + ratio))[:, None]
     return np.matmul(mix.astype(np.float32), waves.astype(np.float32))
 
 
 def _static(
-    rng: np.random.Generator, spoilt: np.ndarray, where: np.ndarray, times: np.ndarray, rate: float
-) -> np.ndarray:
-    """White and slow noise, and powerline interference where the device lets it pass and the rate can show it."""
+    rng: np.random.Generator, spoilt: np.ndarray, where: np.ndarray, times: np.ndarray, rate: float,
+    smoothing: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Noise of skin, muscle and amplifier, and powerline interference where the device lets it pass and the rate can
+    show it."""
     n = len(spoilt)
-    white = _log_uniform(rng, 0.0015, 0.011, (n, 1)) * rng.lognormal(0, 0.3, (n, 9))
-    white += spoilt[:, None] * _log_uniform(rng, 0.015, 0.06, (n, 1)) * where
-    noise = _white(rng, n, len(times), rate)
-    noise += 1.6 * _slow(rng, n, times)
-    noise *= white.astype(np.float32)[..., None]
+    size = np.clip(rng.lognormal(np.log(0.0060), 0.4, (n, 1)), 0.0018, 0.020) * rng.lognormal(0, 0.45, (n, 9))
+    size += spoilt[:, None] * _log_uniform(rng, 0.02, 0.08, (n, 1)) * where
+    slope = np.where(spoilt[:, None], rng.uniform(0.0, 1.2, (n, 1)), rng.uniform(0.6, 1.9, (n, 1)))
+    noise = _coloured(rng, slope, smoothing, len(times), rate)
+    noise *= size.astype(np.float32)[..., None] * _swelling(rng, n, times)
     powerline_hz = rng.choice([50.0, 60.0], (n, 1))
     present = np.where(spoilt[:, None], rng.random((n, 1)) < 0.4, rng.random((n, 1)) < 0.1) & (
         powerline_hz < 0.45 * rate
@@ -166,7 +197,7 @@ def _bursts(
         center, width = rng.uniform(times[0], times[-1], (n, 1)), rng.uniform(0.15, 1.3, (n, 1))
         present = (rng.random((n, 1)) < 0.4) | (number == 0)
         envelope = np.maximum(envelope, present * np.exp(-0.5 * np.square((times - center) / width)))
-    muscle = _white(rng, n, len(times), rate)
+    muscle = _coloured(rng, rng.uniform(0, 0.6, (n, 1)), _MUSCLE_WIDTH, len(times), rate)
     step = max(1, round(0.01 * rate))
     muscle -= 0.6 * np.roll(muscle, step, axis=-1)
     size = _log_uniform(rng, 0.05, 0.22, (n, 1)) * where

@@ -264,7 +264,7 @@ def _records(rng: np.random.Generator, hearts: Hearts, labels: Labels, settings:
     reporting = np.random.default_rng(rng.integers(0, 2**63))  # so that noise does not change the report
     eight, spoilt = rendered(hearts, times), [{} for _ in range(n)]
     if settings.noise > 0 and n:
-        added, spoilt = draw_noise(rng, n, times, settings.noise, settings.noises)
+        added, spoilt = draw_noise(rng, n, times, settings.noise, settings.noises, hearts.smoothing)
         eight += added
     signal = twelve_leads(eight)
     records = []
