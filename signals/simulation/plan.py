@@ -120,7 +120,7 @@ def _choose(rng: np.random.Generator, risk: np.ndarray, mix: dict[str, tuple[flo
 def _mixed(rng: np.random.Generator, age: np.ndarray, female: np.ndarray) -> dict[str, np.ndarray]:
     n = len(age)
     risk = np.clip(np.exp((age - 60) / 24), 0.2, 3.0)
-    plain = rng.random(n) < np.clip(0.17 / risk**0.7, 0.04, 0.4)  # wholly normal ones, or there would be too few
+    plain = rng.random(n) < np.clip(0.20 / risk**0.7, 0.05, 0.45)  # wholly normal ones, or there would be too few
     draw = rng.random((19, n))
     rhythm = _choose(rng, risk, _RHYTHM_MIX, "sinus").astype("<U28")
     conduction = _choose(rng, risk, _CONDUCTION_MIX, "normal").astype("<U16")

@@ -94,7 +94,7 @@ def write_report(
     for position, name in enumerate(said):
         territory = name.removesuffix(" myocardial infarction")
         if territory in TERRITORIES:
-            phrase = _infarction(territory, "old myocardial infarction" in findings, int(choice[position]))
+            phrase = _infarction(territory, _stages(leads, name), int(choice[position]))
         else:
             paraphrases = _PARAPHRASES.get(name) or (name[0].upper() + name[1:],)
             phrase = paraphrases[choice[position] % len(paraphrases)]
@@ -106,9 +106,18 @@ def write_report(
     return ". ".join(phrases) + "."
 
 
-def _infarction(territory: str, old: bool, choice: int) -> str:
-    if old:
+def _stages(leads: dict[str, tuple[str, ...]], infarction: str) -> set[str]:
+    """Which stages an infarction may be of, by the leads that show it."""
+    shown = set(leads.get(infarction, ()))
+    stages = {"acute": "acute myocardial infarction", "old": "old myocardial infarction"}
+    return {stage for stage, name in stages.items() if name in leads and shown <= set(leads[name])}
+
+
+def _infarction(territory: str, stages: set[str], choice: int) -> str:
+    if stages == {"old"}:
         return (f"Old {territory} myocardial infarction", f"{territory.capitalize()} infarct, age old")[choice % 2]
+    if stages != {"acute"}:  # an old one and a fresh one in the same leads
+        return f"{territory.capitalize()} myocardial infarction"
     return (
         f"Acute {territory} myocardial infarction",
         f"{territory.capitalize()} STEMI",

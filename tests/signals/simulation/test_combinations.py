@@ -17,6 +17,7 @@ from ecgllm.signals.simulation.wishes import FIBRILLATION, LBBB, LEFT_AXIS, PVC,
 LVH, RVH, OLD = "left ventricular hypertrophy", "right ventricular hypertrophy", "old myocardial infarction"
 PACED, ARRHYTHMIA = "ventricular pacing", "sinus arrhythmia"
 DELAY = "nonspecific intraventricular conduction disturbance"
+WALLS = {"anteroseptal", "anterior", "anterolateral", "lateral", "inferior", "inferolateral"}
 INFERIOR, ANTERIOR = "inferior myocardial infarction", "anterior myocardial infarction"
 # (one, other): least share of those with one that show the other; docs/simulation.md has those of PTB-XL.
 TOGETHER = {
@@ -140,3 +141,20 @@ def test_sinus_arrhythmia_beside_premature_beats_is_told_from_the_other_beats():
         usual = np.array([kind == "usual" for kind in waves.kinds])
         gaps = np.diff(waves.qrs[:, 0])[usual[1:] & usual[:-1]]
         assert np.ptp(gaps) > 0.119
+
+
+def test_a_report_says_which_of_two_infarctions_is_old():
+    both = 0
+    for ecg in simulate_ecgs(2048, 6, 50.0):
+        named = [name for name in ecg.findings if name.removesuffix(" myocardial infarction") in WALLS]
+        if {OLD, "acute myocardial infarction"} <= set(ecg.findings) and len(named) == 2:
+            both += 1
+            fresh = set(ecg.finding_leads["acute myocardial infarction"]) - set(ecg.finding_leads[OLD])
+            for name in named:
+                wall = name.removesuffix(" myocardial infarction")
+                if fresh & set(ecg.finding_leads[name]):
+                    assert (
+                        f"old {wall} " not in ecg.report.lower()
+                        and f"{wall} infarct, age old" not in ecg.report.lower()
+                    )
+    assert both > 3
