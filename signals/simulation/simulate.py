@@ -29,7 +29,7 @@ from .noise import draw_noise
 from .plan import draw_plan
 from .reports import write_report
 from .rhythm import ATRIAL, VENTRICULAR, seen
-from .wishes import NORMAL, checked_findings, may_show
+from .wishes import ARMS_EXCHANGED, NORMAL, checked_findings, may_show
 
 CHUNK = 128  # records drawn and rendered at once: small enough for the cache, large enough for numpy
 _MIN_DURATION = 5.0  # seconds; a premature beat must fit at any rate
@@ -72,6 +72,7 @@ def simulate_ecgs(
     heart_rate: float | None = None,
     first: int = 0,
     reader_spread: float = 0.0,
+    exchanged_arms: float = 0.0,
 ) -> list[ECGRecord]:
     """Simulate `n` 12-lead ECGs; the same arguments give the same bytes.
 
@@ -85,6 +86,8 @@ def simulate_ecgs(
             `simulate_ecgs(128, 0, first=128)`.
         reader_spread: 0 to 1: how much the diagnostic criteria vary from record to record around the published ones
             (`criteria`). Signals are the same.
+        exchanged_arms: share of records, 0 to 1, whose electrodes of the arms are exchanged. They bear "suspected arm
+            lead reversal"; other findings are those of the heart, with only their chest leads, and there is no axis.
 
     Returns: records of float32 [12, duration * sampling_rate] in mV, each of its own patient, with all findings that
     hold, the leads of those that are local (`finding_leads`), an English report, age, sex, and measurements:
@@ -92,7 +95,8 @@ def simulate_ecgs(
     (degrees, from the net amplitudes in I and aVF).
     Raises: ValueError for unknown or contradictory findings, or a heart rate that they exclude.
     """
-    return list(stream_ecgs(n, seed, sampling_rate, duration, noise, findings, heart_rate, first, reader_spread))
+    settings = (sampling_rate, duration, noise, findings, heart_rate, first, reader_spread, exchanged_arms)
+    return list(stream_ecgs(n, seed, *settings))
 
 
 def stream_ecgs(n: int, seed: int, *settings: Any, **named: Any) -> Iterator[ECGRecord]:
@@ -179,6 +183,7 @@ class _Settings:
     heart_rate: float | None = None
     first: int = 0
     reader_spread: float = 0.0
+    exchanged_arms: float = 0.0
 
     def __post_init__(self) -> None:
         n, duration, rate, noise, first = self.n, self.duration, self.sampling_rate, self.noise, self.first
@@ -189,6 +194,8 @@ class _Settings:
             )
         if first < 0 or first % CHUNK:
             raise ECGError(f"first is {first}; expected a multiple of {CHUNK}, as records are drawn by so many.")
+        if not 0 <= self.exchanged_arms <= 1:
+            raise ECGError(f"exchanged_arms is {self.exchanged_arms}; expected a share of records, 0 to 1.")
         noises = self.noises or ()  # which looks at the findings
         if self.heart_rate is not None and not 30 <= self.heart_rate <= 180:
             raise ECGError(f"heart_rate is {self.heart_rate}; the simulator makes 30 to 180 beats per minute.")
@@ -266,12 +273,19 @@ def _records(rng: np.random.Generator, hearts: Hearts, labels: Labels, settings:
     if settings.noise > 0 and n:
         added, spoilt = draw_noise(rng, n, times, settings.noise, settings.noises, hearts.smoothing)
         eight += added
+    exchanged = np.random.default_rng(hearts.seeds).random(n) < settings.exchanged_arms
+    eight[exchanged, 1] -= eight[exchanged, 0]  # II becomes III, and I is upside down; chest leads stay
+    eight[exchanged, 0] *= -1
     signal = twelve_leads(eight)
     records = []
     for i in range(n):
         findings, leads = labels.findings(i), labels.finding_leads(i) | spoilt[i]
         findings = (*findings, *(kind for kind in NOISES if kind in spoilt[i]))
         values = {name: float(labels.measurements[name][i]) for name in _MEASUREMENTS}
+        if exchanged[i]:
+            findings, values["axis"] = (*findings, ARMS_EXCHANGED), np.nan
+            chest = {name: tuple(lead for lead in own if lead in LEADS[6:]) for name, own in leads.items()}
+            leads = {name: own for name, own in chest.items() if own}
         records.append(
             {
                 "signal": signal[i],

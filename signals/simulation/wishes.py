@@ -15,6 +15,7 @@ NORMAL, SINUS, BRADYCARDIA, TACHYCARDIA = "normal ecg", "sinus rhythm", "sinus b
 FIBRILLATION, FIRST_DEGREE = "atrial fibrillation", "first degree av block"
 RBBB, LBBB = "complete right bundle branch block", "complete left bundle branch block"
 PVC, PAC = "premature ventricular complexes", "premature atrial complexes"
+ARMS_EXCHANGED = "suspected arm lead reversal"  # no finding of a heart: not to be asked for, but let happen
 LEFT_AXIS, RIGHT_AXIS = "left axis deviation", "right axis deviation"
 TERRITORIES = ("anteroseptal", "anterior", "anterolateral", "lateral", "inferior", "inferolateral")
 

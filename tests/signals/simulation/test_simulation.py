@@ -17,6 +17,7 @@ from ecgllm.signals.simulation import (
 from ecgllm.signals.simulation.plan import draw_plan
 from ecgllm.signals.simulation.rhythm import draw_rhythm
 from ecgllm.signals.simulation.wishes import (
+    ARMS_EXCHANGED,
     FIBRILLATION,
     LBBB,
     LEFT_AXIS,
@@ -201,3 +202,22 @@ def test_a_third_degree_block_with_its_own_beats_or_paced():
     both = ("ventricular pacing", "third degree av block")
     assert all({*both} <= set(ecg.findings) for ecg in simulate_ecgs(16, seed=5, findings=both))
     assert not any(both[0] in ecg.findings for ecg in simulate_ecgs(16, seed=5, findings=both[1:]))
+
+
+def test_exchanged_arms_turn_lead_i_and_swap_ii_with_iii_and_are_named():
+    usual, exchanged = (simulate_ecgs(40, 3, exchanged_arms=share) for share in (0.0, 0.5))
+    named = [ARMS_EXCHANGED in ecg.findings for ecg in exchanged]
+    assert 8 < sum(named) < 32 and not any(ARMS_EXCHANGED in ecg.findings for ecg in usual)
+    for one, two, wrong in zip(usual, exchanged, named, strict=True):
+        order = [0, 2, 1, 4, 3, 5, *range(6, 12)] if wrong else list(range(12))
+        sign = np.where(np.arange(12)[:, None] == 0, -1 if wrong else 1, 1)
+        np.testing.assert_allclose(two.signal, sign * one.signal[order], atol=1e-5)
+        assert set(two.findings) - {ARMS_EXCHANGED} == set(one.findings)
+        assert ("axis" in two.measurements) != wrong
+        if wrong:
+            assert not {"I", "II", "III", "aVR", "aVL", "aVF"} & {
+                lead for own in two.finding_leads.values() for lead in own
+            }
+    for share in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="exchanged_arms is"):
+            simulate_ecgs(1, 0, exchanged_arms=share)
