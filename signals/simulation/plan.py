@@ -240,8 +240,7 @@ def _draw_rate(rng: np.random.Generator, rhythm: np.ndarray, pace: np.ndarray) -
         return rng.uniform(low, high, n)
 
     sinus = np.where(pace == "slow", u(36, 59.5), np.where(pace == "fast", u(100.5, 158), 0))
-    usual, instead = rng.normal(72, 10.5, n), u(60.5, 99.5)  # no heap at the limits
-    sinus = np.where(pace == "usual", np.where((usual > 60.5) & (usual < 99.5), usual, instead), sinus)
+    sinus = np.where(pace == "usual", 60.5 + 39 * rng.beta(1.2, 2.6, n), sinus)  # no heap at the limits
     rates = {
         "fibrillation": np.clip(rng.lognormal(np.log(92), 0.30, n), 42, 175),
         "flutter": u(70, 165), "supraventricular tachycardia": u(145, 212), "junctional": u(36, 92),

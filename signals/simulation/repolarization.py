@@ -166,7 +166,7 @@ def draw_p_waves(rng: np.random.Generator, plan: Plan) -> tuple[Waves, np.ndarra
         return rng.uniform(low, high, (n, 1))
 
     width = np.where(left, u(0.112, 0.150), np.clip(rng.normal(0.099, 0.010, (n, 1)), 0.076, 0.119))
-    size = np.clip(rng.lognormal(np.log(0.155), 0.30, (n, 1)), 0.06, 0.28)
+    size = np.clip(rng.lognormal(np.log(0.152), 0.27, (n, 1)), 0.07, 0.28)
     # Large atria differ from usual ones by degrees, in each respect for itself: a shape that only they had would be
     # learned in place of height, length and the force in V1, by which they are called.
     axis = np.where(right, np.clip(rng.normal(66, 12, (n, 1)), 30, 88), np.clip(rng.normal(52, 17, (n, 1)), 8, 82))
