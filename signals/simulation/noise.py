@@ -170,7 +170,7 @@ def _static(
     """Noise of skin, muscle and amplifier, and powerline interference where the device lets it pass and the rate can
     show it."""
     n = len(spoilt)
-    size = np.clip(rng.lognormal(np.log(0.0054), 0.4, (n, 1)), 0.0018, 0.020) * rng.lognormal(0, 0.45, (n, 9))
+    size = np.clip(rng.lognormal(np.log(0.0062), 0.4, (n, 1)), 0.0018, 0.020) * rng.lognormal(0, 0.45, (n, 9))
     size += spoilt[:, None] * _log_uniform(rng, 0.02, 0.08, (n, 1)) * where
     slope = np.where(spoilt[:, None], rng.uniform(0.0, 1.2, (n, 1)), rng.uniform(0.6, 1.9, (n, 1)))
     noise = _coloured(rng, slope, smoothing, len(times), rate)

@@ -248,7 +248,7 @@ def _draw_chest(rng: np.random.Generator, kind: SimpleNamespace) -> tuple[np.nda
     q_left, s_left = np.where(u(0, 1) < 0.4, 0.05, -0.20) * q, np.where(u(0, 1) < 0.3, 0.0, -0.40) * s
     x = _slots(q_left, u(0.06, 0.46), u(0.95, 1.30), s_left, zero, *(rng.normal(0, 0.035, (2, n)) * rough), zero, zero)
     z = _slots(
-        -0.24 * q, -u(0.08, 0.62), u(0.54, 0.94) * back, u(0.35, 0.95) * s, zero,
+        -0.24 * q, -u(0.08, 0.62), u(0.48, 0.88) * back, u(0.32, 0.90) * s, zero,
         *(rng.normal(0, 0.035, (2, n)) * rough), zero, zero,
     )  # fmt: skip
     last = partial(rng.normal, 0, 0.09, n)

@@ -78,7 +78,7 @@ def _resting(rng: np.random.Generator, plan: Plan) -> tuple[np.ndarray, np.ndarr
     t = np.stack([x, y, size * u(0.62, 1.20), 0.7 * y, -size * u(0.2, 1.5), size * u(0.2, 1.6)], axis=1)
     # At rest ST is not quite at the baseline: a little forwards, and any way at random.
     x, y = rng.normal(-0.004, 0.020, (n, 2)).T
-    st = [x, y, rng.normal(-0.004, 0.020, n), 0.7 * y, rng.normal(-0.046, 0.028, n), rng.normal(0.035, 0.02, n)]
+    st = [x, y, rng.normal(-0.004, 0.020, n), 0.7 * y, rng.normal(-0.043, 0.023, n), rng.normal(0.035, 0.02, n)]
     return np.stack(st, axis=1), t
 
 
@@ -149,7 +149,7 @@ def _primary(
 def draw_pr(rng: np.random.Generator, plan: Plan) -> np.ndarray:
     """PR interval in seconds: usual ones up to 200 ms, and longer ones."""
     n, rr = len(plan.rate), 60 / plan.rate
-    normal = np.clip(rng.normal(0.157, 0.020, n) * rr**0.15, 0.121, 0.199)
+    normal = np.clip(rng.normal(0.162, 0.021, n) * rr**0.15, 0.121, 0.199)
     long = 0.202 + np.minimum(rng.random(n) ** 1.5 * 0.154, np.maximum(0.46 * rr - 0.202, 0.004))
     normal = np.where(plan.rhythm == "mobitz 1", np.clip(normal, 0.14, 0.19), normal)
     pr = np.where(plan.pr == "long", long, normal)
