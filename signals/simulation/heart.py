@@ -13,6 +13,7 @@ import numpy as np
 
 from .criteria import Limits
 from .labels import Labels, measured_labels
+from .noise import draw_low_pass
 from .plan import Plan
 from .qrs import LONGEST_FUSED, SLOTS, draw_qrs, draw_ventricular_beats
 from .repolarization import draw_p_waves, draw_pr, draw_qt, draw_repolarization
@@ -63,9 +64,7 @@ def draw_hearts(body: np.random.Generator, visit: np.random.Generator, plan: Pla
     early.rotate_frontal(body.uniform(50, 160, n) * body.choice([-1, 1], n))
     back = Waves(p.centers, p.widths, p.frontal * 0.9, p.chest * -0.6)
     back.rotate_frontal(180 + body.uniform(-25, 25, n))  # from below: negative in II, III and aVF
-    # Recorders pass up to 150 Hz, 100, or 40 Hz; a Gaussian of this width has lost 3 dB there.
-    cut = body.choice([150.0, 100.0, 40.0], (n, 1), p=[0.4, 0.25, 0.35]) * body.lognormal(0, 0.1, (n, 1))
-    smoothing = np.sqrt(np.log(2)) / (2 * np.pi * cut)
+    smoothing = draw_low_pass(body, n)
     # P ends before QRS begins, but in preexcitation.
     pr = draw_pr(body, plan)
     pr = np.where(plan.conduction == "preexcitation", pr, np.maximum(pr, p_length + 0.02))

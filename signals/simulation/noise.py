@@ -32,6 +32,13 @@ _FLAT_BELOW_HZ, _NORM_HZ = 2.5, np.arange(0.5, 150, 0.5)  # from where power fal
 _SHARES = {_DRIFT: 0.10, _STATIC: 0.08, _BURST: 0.08, _ELECTRODE: 0.04}  # of records that are spoilt on purpose
 
 
+def draw_low_pass(rng: np.random.Generator, n: int) -> np.ndarray:
+    """[n, 1] seconds: the standard deviation of each recorder's low-pass. They pass up to 150 Hz, 100, or 40 Hz, where
+    a Gaussian of this width has lost 3 dB."""
+    cut = rng.choice([150.0, 100.0, 40.0], (n, 1), p=[0.4, 0.25, 0.35]) * rng.lognormal(0, 0.1, (n, 1))
+    return np.sqrt(np.log(2)) / (2 * np.pi * cut)
+
+
 def draw_noise(
     rng: np.random.Generator,
     n: int,
@@ -43,8 +50,8 @@ def draw_noise(
     """Noise of a batch.
 
     Args: times [samples] seconds. level: scale of everything, 1 as in public ECGs. wanted: kinds that every record
-    shall show, others stay under their limits; None draws a mix. smoothing [n, 1] seconds: the standard deviation of
-    the recorder's low-pass.
+    shall show, others stay under their limits; None draws a mix. smoothing [n, 1]: as from
+    `draw_low_pass`.
     Returns: (float32 [n, 8, samples] mV in I, II, V1-V6; for each record: kind -> leads).
     """
     total = np.zeros((n, 8, len(times)), dtype=np.float32)

@@ -186,7 +186,7 @@ def _draw_times(
     centers = np.where(delta[:, None], 0.40 + 0.58 * centers, centers)
     widths = np.where(delta[:, None], widths * 0.80, widths)
     # A delta wave climbs into the QRS without a dip: two Gaussians, of which the second is higher.
-    centers[:, _DELTA], widths[:, _DELTA] = 0.30, 0.11
+    centers[:, _DELTA], widths[:, _DELTA] = 0.30, 0.10
     centers[:, _NOTCH1] = np.where(delta, 0.55, centers[:, _NOTCH1])
     widths[:, _NOTCH1] = np.where(delta, 0.10, widths[:, _NOTCH1])
     return centers, widths
@@ -232,7 +232,7 @@ def _draw_frontal(
     against = np.where(plan.fascicle == "anterior", 112 + u(-18, 18), -58 + u(-15, 15))
     angle[:, _Q] = np.where(kind.fascicular, against - plan.axis, angle[:, _Q])
     size[:, _R1] = np.where(kind.fascicular, u(0, 0.12), size[:, _R1])
-    size[:, _DELTA] = np.where(delta, u(0.16, 0.34), 0)
+    size[:, _DELTA] = np.where(delta, u(0.20, 0.36), 0)
     climb = u(1.2, 1.7)
     size[:, _NOTCH1] = np.where(delta, climb * size[:, _DELTA], size[:, _NOTCH1])
     angle[:, _NOTCH1] = np.where(delta, angle[:, _DELTA], angle[:, _NOTCH1])
@@ -282,8 +282,8 @@ def _turn_chest(
     for slot, strength, turn in ((_Q, 0.1, zero), (_R1, 0.5, u(-0.7, 0.7)), (_R2, 1.0, zero)):
         x[:, slot] = np.where(kind.ventricular, strength * np.cos(around + turn), x[:, slot])
         z[:, slot] = np.where(kind.ventricular, strength * np.sin(around + turn), z[:, slot])
-    z[:, _DELTA] = np.where(kind.delta, rng.choice([-1, 1], len(x)) * u(0.15, 0.35), 0)
-    x[:, _DELTA] = np.where(kind.delta, u(0.05, 0.3), 0)
+    z[:, _DELTA] = np.where(kind.delta, rng.choice([-1, 1], len(x)) * u(0.20, 0.38), 0)
+    x[:, _DELTA] = np.where(kind.delta, u(0.08, 0.3), 0)
     for part in (x, z):
         part[:, _NOTCH1] = np.where(kind.delta, climb * part[:, _DELTA], part[:, _NOTCH1])
 

@@ -15,7 +15,9 @@ from .qrs import LONGEST_FUSED, wall_vectors
 from .wave_model import Waves, frontal_vectors
 
 _LATE, _DELTA, _R2 = 4, 8, 2  # slots of the QRS that T turns away from
-_T_END = 2.6  # standard deviations of its fall after the peak of T
+# Standard deviations of its fall after the peak of T: where a sixth of its steepest fall is left, without a tail and
+# with one.
+_T_END, _FADING_T_END = 2.6, 2.5
 
 
 def draw_qt(rng: np.random.Generator, plan: Plan, qrs: np.ndarray) -> np.ndarray:
@@ -41,8 +43,8 @@ def draw_repolarization(rng: np.random.Generator, plan: Plan, qrs: Waves, length
     notch = np.where(early, u(0.08, 0.22), 0)[:, None]
     # T fades slowly, or U follows: a tenth of T or so.
     apart = early | (u(0, 1) < 0.25)
-    wave = u(0.05, 0.18)[:, None]
-    tilt, peak = u(0.7, 1.3)[:, None], qt - _T_END * fall
+    wave = np.where(apart, u(0.02, 0.11), u(0.04, 0.14))[:, None]
+    tilt, peak = u(0.7, 1.3)[:, None], qt - np.where(apart, _T_END, _FADING_T_END) * fall
     vectors = np.stack([st, tilt * st, notch * inner, 0.32 * t, 0.42 * t, 0.45 * t, wave * t], axis=1)
     centers = np.stack(
         [length + 0.030, length + 0.095, length + 0.010, peak - 1.55 * fall, peak - 0.5 * fall, peak,
@@ -70,7 +72,7 @@ def _resting(rng: np.random.Generator, plan: Plan) -> tuple[np.ndarray, np.ndarr
     """ST and T in health, and of hearts that are known by no more than the size of T."""
     n, kind = len(plan.rate), plan.repolarization
     u = partial(rng.uniform, size=n)
-    size = np.clip(rng.lognormal(np.log(0.235), 0.48, n), 0.06, 0.80) * np.where(plan.female, 0.9, 1.08)
+    size = np.clip(rng.lognormal(np.log(0.235), 0.45, n), 0.075, 0.80) * np.where(plan.female, 0.9, 1.08)
     size = np.select([kind == "flat t", kind == "early"], [u(0.015, 0.055), size * u(1.1, 1.6)], size)
     size = np.where((plan.voltage == "low") & (kind != "flat t"), size * u(0.5, 0.9), size)
     angle = rng.normal(30, 14, n) + 0.35 * np.clip(plan.axis, -30, 95)  # T follows QRS some of the way

@@ -21,7 +21,7 @@ from ...processing_ecgllm import ECGFeatureExtractor
 from ...signal_ecgllm import LEADS, remove_baseline, resample
 from ...signals import iter_ecgs
 from ...signals.electrodes import eight_leads, twelve_leads
-from ...signals.simulation.noise import draw_noise
+from ...signals.simulation.noise import draw_low_pass, draw_noise
 from ..recipe.parts import SIMULATION, AugmentRecipe
 
 _BANK = 96  # noises to choose from; a random stretch of each, with either sign
@@ -135,7 +135,7 @@ class Augmenter:
     def _noise_bank(self, rng: np.random.Generator) -> np.ndarray:
         times = self._times()
         if self.recipe.noise_source == SIMULATION:
-            return twelve_leads(draw_noise(rng, _BANK, times, 1.0, None)[0])
+            return twelve_leads(draw_noise(rng, _BANK, times, 1.0, None, draw_low_pass(rng, _BANK))[0])
         traces = _noise_traces(self.recipe.noise_source, self.feature_extractor.sampling_rate)
         electrodes = np.empty((_BANK, 9, len(times)), dtype=np.float32)
         for record in electrodes:
