@@ -61,11 +61,12 @@ def encoders_of(model: Any, seed: int = 0) -> Encoders:
     extractor = getattr(model, "extractor", None) or getattr(
         getattr(model, "processor", None), "feature_extractor", None
     )
-    try:
-        trained = as_encoder(model.model)
-    except (AttributeError, ECGError):  # any other kind of model
+    own = getattr(model, "model", None)
+    if extractor is None or not isinstance(own, torch.nn.Module):  # an endpoint's is a name
         return {}
-    if extractor is None:
+    try:
+        trained = as_encoder(own)
+    except ECGError:  # any other kind of model
         return {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -133,6 +133,11 @@ def test_a_model_gives_its_encoder_and_a_random_one_like_it(material: Material) 
     assert torch.equal(state, torch.get_rng_state())
     assert encoders_of(object()) == {}
 
+    class Named:
+        model, extractor = "a-model-of-a-server", ECGFeatureExtractor()
+
+    assert encoders_of(Named()) == {}
+
 
 def test_measurements_become_numbers_and_what_is_not_seen_is_nan(material: Material) -> None:
     ids = list(material.about)[:3]
