@@ -203,14 +203,15 @@ def _rhythm_labels(plan: Plan, rhythm: Rhythm, duration: float, limits: Limits) 
     with np.errstate(all="ignore"):
         last, first = np.where(waves, rhythm.p, -np.inf).max(axis=1), np.where(waves, rhythm.p, np.inf).min(axis=1)
         cycle = (last - first) / (waves.sum(axis=1) - 1)
-    unheard = paced & np.isnan(rhythm.pr).all(axis=1) & (waves.sum(axis=1) >= 3) & (cycle < 60 / rate)
+    period = np.divide(60.0, rate, out=np.full(len(rate), np.inf), where=rate > 0)  # s, of a beat
+    unheard = paced & np.isnan(rhythm.pr).all(axis=1) & (waves.sum(axis=1) >= 3) & (cycle < period)
     with np.errstate(all="ignore"):
         measurements["pr"] = constant * 1000 * _first(np.where(tracked, np.nan, conducted))
     holds = {
         SINUS: sinus,
         BRADYCARDIA: sinus & slow,
         TACHYCARDIA: sinus & (rate > limits["fast"]),
-        "sinus arrhythmia": sinus & (sway > limits["sinus arrhythmia"]) & (sway > 0.15 * 60 / rate),
+        "sinus arrhythmia": sinus & (sway > limits["sinus arrhythmia"]) & (sway > 0.15 * period),
         "bradycardia": ~sinus & slow & ~np.isin(kind, ("ventricular pacing", "atrial pacing")),
         FIBRILLATION: plan.fibrillating,
         "atrial flutter": kind == "flutter",
