@@ -21,6 +21,7 @@ from typing import Any
 from transformers.utils import cached_file
 
 from .errors_ecgllm import CheckpointError, ECGError, shorten
+from .weights_ecgllm import tensors_sha256
 
 FILE = "calibration.json"
 SURE_YES, SURE_NO, LIKELY_YES, LIKELY_NO = 0.9, 0.05, 0.6, 0.2
@@ -29,18 +30,21 @@ SAID = ("sure", "likely", "cannot tell")
 _PLAIN_WORDS = frozenset(
     re.findall(
         r"\w+",
-        "a an and any apparent are as at be by can cardiologist check contain contains could demonstrate demonstrated "
-        "demonstrates detect detected diagnose diagnosed did display displayed displays do does ecg ekg "
-        "electrocardiogram electrocardiographic electrocardiograms evidence evident exhibit exhibited exhibits exist "
-        "exists find findings found from had has have here i identify identified if in indicate indicates is it look "
-        "looking made me note noted notice noticed observe observed of on one patient pattern please present read "
-        "recognise recognised recognize recognized record recorded recording recordings report reported reveal "
-        "reveals see seen show showing shown shows sign signs spot strip suggest suggests tell that the there this to "
-        "trace tracing tracings visible was we were whether will with would you your ",
+        "a an and any apparent are as at be by can cardiologist check contain contains demonstrate demonstrated "
+        "demonstrates detect diagnose display displayed displays do does ecg ekg electrocardiogram "
+        "electrocardiographic electrocardiograms evidence evident exhibit exhibited exhibits exist exists find "
+        "findings found from has have here identify if in indicate indicates is it look looking me notice observe "
+        "of on one patient pattern please present read recognise recognize record recorded recording recordings "
+        "report reveal reveals see seen show showing shown shows sign signs spot strip suggest suggests tell that "
+        "the there this to trace tracing tracings visible we whether with would you your ",
     )
 )
 """What may stand around a finding's name in a plain question. Any other word may negate it, doubt it, compare it, or
 make another finding of it ("free of", "alternating", a name with a slip), so that it is not taken for a plain one."""
+# Signs that may negate, several sentences, and what an ECG can show at all.
+_NOT_PLAIN = re.compile(
+    r"[^\w\s?.,:;'\"()-]|\(\s*-?\s*\)|[.!?;]\s*\w|\ban? (?:ecg|ekg|electrocardiogram|tracing|recording)\b"
+)
 _WITHOUT_MEANING = re.compile(r"\b(?:12|twelve)[\s-]lead\b|[:,]\s*yes or no\s*\?*\s*$", re.IGNORECASE)
 
 
@@ -60,7 +64,7 @@ class FindingNames:
     def asked_about(self, question: str) -> str | None:
         """The one finding that a plain question asks about; None of any other question."""
         rest = _WITHOUT_MEANING.sub(" ", self._pattern.sub(" ", question)).lower()
-        if not _PLAIN_WORDS.issuperset(re.findall(r"[^\W_]+(?:'[^\W_]+)?", rest)):
+        if _NOT_PLAIN.search(rest) or not _PLAIN_WORDS.issuperset(re.findall(r"[^\W_]+(?:'[^\W_]+)?", rest)):
             return None
         found = {name for match in self._pattern.finditer(question) for name in self._finding[_plain(match[0])]}
         return found.pop() if len(found) == 1 else None
@@ -85,7 +89,7 @@ class FindingCalibration:
         """Args: p_yes: of the model, relative to its P(no). frequency: of the finding among those who are asked about;
         None: as fitted. Raises: ECGError for numbers that are no probabilities."""
         for name, value in (("p_yes", p_yes), ("the frequency", frequency)):
-            if value is not None and not 0 <= value <= 1:
+            if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
                 raise ECGError(f"{name} is {value}; expected a probability from 0 to 1.")
         if frequency in (0.0, 1.0):
             return float(frequency)
@@ -108,13 +112,15 @@ class CalibratedAnswer:
 @dataclass(frozen=True)
 class AnswerCalibration:
     """findings: by name. fitted_on: on which records, in words. other_names: of findings that are not calibrated, so
-    that none is taken for another that its name holds. measured: what sure and likely answers about other
+    that none is taken for another that its name holds. weights: of which model (`seeing_weights`); None: not known.
+    measured: what sure and likely answers about other
     patients' records of these were worth (`ecgllm calibrate`), as plain figures."""
 
     findings: Mapping[str, FindingCalibration]
     fitted_on: str
     other_names: tuple[str, ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | None = None
 
     def finding_of(self, question: str) -> str | None:
         """The one finding that a plain question asks about; None of any other question."""
@@ -156,18 +162,42 @@ class AnswerCalibration:
                 for number in (own.slope, own.intercept, own.frequency, own.positives, own.negatives)
             ]
             others = tuple(values.get("other_names") or ())
+            names = [own["names"] for own in values["findings"].values()]
+            measured = values.get("measured") or {}
             texts = [values["fitted_on"], *others, *(name for own in findings.values() for name in own.names)]
             right = all(isinstance(one, int | float) and math.isfinite(one) for one in numbers)
             right &= all(isinstance(one, str) and one.strip() for one in texts)
             right &= all(0 < own.frequency < 1 and own.slope >= 0 for own in findings.values())
+            right &= all(isinstance(own, list | tuple) for own in names) and isinstance(measured, Mapping)
+            right &= isinstance(values.get("weights"), str | None)
             if right:
-                return cls(findings, values["fitted_on"], others, values.get("measured") or {})
+                return cls(findings, values["fitted_on"], others, measured, values.get("weights"))
         except (TypeError, KeyError, AttributeError):
             pass
         raise CheckpointError(
             f"{where} is no calibration: {shorten(repr(values), 120)}; expected what `ecgllm calibrate` writes. Make "
             "it again, or remove the file."
         )
+
+
+def seeing_weights(model: Any) -> str:
+    """16 hex digits of the encoder and the projector of a model, in single precision: adapters of its language model
+    may be merged or not."""
+    parts = {"encoder": model.ecg_encoder, "projector": model.projector}
+    tensors = [
+        (f"{part}.{name}", tensor) for part, own in parts.items() for name, tensor in sorted(own.state_dict().items())
+    ]
+    return tensors_sha256(tensors)[:16]
+
+
+def fits(calibration: AnswerCalibration, model: Any) -> bool:
+    """Whether it was fitted to this model's answers, as far as that can be told: not of weights in half precision."""
+    parameter = next(model.projector.parameters())
+    return (
+        calibration.weights is None
+        or str(parameter.dtype) != "torch.float32"
+        or (calibration.weights == seeing_weights(model))
+    )
 
 
 def said(probability: float) -> tuple[str, str | None]:
@@ -215,7 +245,9 @@ __all__ = [
     "CalibratedAnswer",
     "FindingCalibration",
     "FindingNames",
+    "fits",
     "read_calibration",
     "said",
+    "seeing_weights",
     "write_calibration",
 ]

@@ -151,9 +151,11 @@ def answer_question(
     Where the model writes yes or no, the answer is the likelier of the two: what is written token by token follows
     the likeliest beginning, which need not begin the likelier answer.
 
-    Returns: JSON-ready mapping: answer; candidates {answer: probability relative to the others} (None unless
-    candidates are given or the model wrote yes or no, when they are yes and no); the answer's probability, relative to
-    the candidates where there are some; generated {text, probability}, what the model wrote freely (None where
+    Returns: JSON-ready mapping: answer, that of the model or, where it is calibrated, what it makes likely (None where
+    nobody can tell); own {answer, probability}, the model's; candidates {answer: probability relative to the others}
+    (None unless candidates are given or the model wrote yes or no, when they are yes and no); probability of the
+    answer, as calibrated, or relative to the candidates where there are some; generated {text, probability}, what the
+    model wrote freely (None where
     candidates are given); calibrated: what a yes or no is worth, as the pipeline gives it, None where that is not
     known; prevalence: see there; contradicted: what is measured otherwise than the answer says, in sentences;
     refused: why the question is not asked of the model, which would answer all the same (`findings.question_scope`):
@@ -165,16 +167,16 @@ def answer_question(
     trained_on.
     """
     from .findings.question_scope import why_not_answered
-    from .measured_answers import contradictions, number_answer, number_asked_for
+    from .measured_answers import contradictions, number_answers, number_asked_for
     from .signals import measure
 
     measured = [measure(record) for record in records]
     trained_on = getattr(answerer.model.config, "trained_on", None)
-    if candidates is None and len(records) == 1 and (name := number_asked_for(question)) is not None:
-        answer = number_answer(name, measured[0])
-        return _NOT_OF_THE_MODEL | {"answer": answer, "measured": answer, "trained_on": trained_on}
     if check and candidates is None and (reason := why_not_answered(question, len(records))) is not None:
         return _NOT_OF_THE_MODEL | {"refused": reason, "trained_on": trained_on}
+    if candidates is None and records and (name := number_asked_for(question)) is not None:
+        answer = number_answers(name, measured)
+        return _NOT_OF_THE_MODEL | {"answer": answer, "measured": answer, "trained_on": trained_on}
     chosen = {} if candidates is None else {"candidates": candidates}
     if prevalence is not None:
         ecg_options["prevalence"] = prevalence
@@ -194,23 +196,30 @@ def answer_question(
         known = min(1.0, probability / max(scores[answer.lower()], 1e-12))
         answer, probability = max(scores.items(), key=lambda pair: pair[1])
         undecided = probability < UNDECIDED_BELOW
+    own = {"answer": answer, "probability": probability}
+    unsure = None if generated is None else known < UNSURE_BELOW or undecided
+    if calibrated is not None:  # what an answer is worth decides it
+        answer, likely = calibrated["answer"], calibrated["probability"]
+        probability = {"yes": likely, "no": 1 - likely}.get(answer)
+        unsure = answer is None
     return {
         "answer": answer,
         "probability": probability,
+        "own": own,
         "candidates": scores,
         "generated": generated,
         "calibrated": calibrated,
-        "contradicted": contradictions(question, answer, measured[0]) if len(measured) == 1 else [],
+        "contradicted": contradictions(question, answer or "", measured[0]) if len(measured) == 1 else [],
         "measured": None,
         "refused": None,
-        "unsure": None if generated is None else known < UNSURE_BELOW or undecided,
+        "unsure": unsure,
         "trained_on": trained_on,
     }
 
 
 _NOT_OF_THE_MODEL = {
     **dict.fromkeys(
-        ("answer", "probability", "candidates", "generated", "calibrated", "measured", "refused", "unsure")
+        ("answer", "probability", "own", "candidates", "generated", "calibrated", "measured", "refused", "unsure")
     ),
     "contradicted": [],
 }

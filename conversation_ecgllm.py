@@ -55,6 +55,8 @@ def build_conversation(
         raise ECGError(f"The question is {shorten(repr(question))}; expected words.")
     ecgs = list(ecgs) if is_list(ecgs) else [ecgs]
     content = ecg_prompt(question, len(ecgs))
+    if measured is not None and not isinstance(measured, Mapping | Sequence):
+        raise ECGError(f"Measured is {shorten(repr(measured))}; expected figures by name, or a list of them.")
     each = [measured] if isinstance(measured, Mapping) else [None] * len(ecgs) if measured is None else list(measured)
     if len(each) != len(ecgs):
         raise ECGError(

@@ -379,7 +379,11 @@ def _p_of_limits(value: float, limits: Callable[[float], tuple[float, float]]) -
 def _ratio_limits(one: Estimate, two: Estimate, mean: Estimate) -> tuple[float, float]:
     """Limits of one over two, shares in different questions, whose correlation the error of their mean says."""
     product = one.error * two.error
+    if np.isnan([one.low, one.high, two.low, two.high]).any():
+        return nan, nan
     tied = np.clip((4 * mean.error**2 - one.error**2 - two.error**2) / (2 * product), -1, 1) if product else 0.0
+    # Of shares that rise together and hardly known, the formula cancels: then as if they did not.
+    tied = min(tied, 0.0) if _too_tied(one, two, tied) else tied
     a, b = one.value, two.value
     most = a * b - tied * (a - one.low) * (two.high - b)
     below, above = one.low * (2 * a - one.low), two.high * (2 * b - two.high)
@@ -388,6 +392,13 @@ def _ratio_limits(one: Estimate, two: Estimate, mean: Estimate) -> tuple[float, 
     below, above = two.low * (2 * b - two.low), one.high * (2 * a - one.high)
     high = (most + np.sqrt(most**2 - below * above)) / below if below else np.inf
     return float(low), float(high)
+
+
+def _too_tied(one: Estimate, two: Estimate, tied: float) -> bool:
+    a, b = one.value, two.value
+    return (
+        min(a * b - tied * (a - one.low) * (two.high - b), a * b - tied * (one.high - a) * (b - two.low)) <= 0 < tied
+    )
 
 
 def _of_unseen_negatives(

@@ -18,25 +18,29 @@ from .findings.asked_names import asked_names
 from .signals.analysis.measurements import Measurements
 
 _ASKS = re.compile(
-    r"^\W*(?:please\s+)?(?:what(?:'s| is| was)|how (?:fast|long|wide|high|many)|give|measure|tell me|state)\b",
+    r"^\W*(?:please\s+)?(?:(?P<how>how (?:fast|long|wide|many))|what(?:'s| is| was)|give|measure|tell me|state)?\b",
     re.IGNORECASE,
 )
 # The longest names first, and each taken out of the question, so that a corrected QT is no QT.
 _OF = {
-    "heart_rate": r"(?:heart|ventricular|pulse) rate|pulse|heart beating",
-    "qtc_bazett": r"qtc(?: interval)?|corrected qt(?: interval)?",
+    "heart_rate": r"(?:heart|ventricular|pulse) rate|pulse|hr|heart beating|(?:heart ?)?beats per minute|bpm",
+    "qtc_fridericia": r"(?:qtc|corrected qt)(?: interval)? \(?(?:by |after )?fridericia\)?",
+    "qtc_bazett": r"(?:qtc|corrected qt)(?: interval)?(?: \(?(?:by |after )?bazett\)?)?",
+    "rr": r"rr(?: interval)?",
+    "p": r"p wave(?: duration)?|p duration",
     "pr": r"(?:pr|pq)(?: (?:interval|duration|time))?",
-    "qrs": r"qrs(?: (?:duration|width|interval|complex))?",
+    "qrs": r"qrs (?:duration|width|interval|complex)|qrs",
     "qt": r"qt(?: (?:interval|duration))?",
+    "axis": r"(?:qrs |electrical |heart )?axis(?= (?:of .* )?in degrees)",
 }
-_CALLED = {"heart_rate": "heart rate", "pr": "PR", "qrs": "QRS", "qtc_bazett": "QTc (Bazett)", "qt": "QT"}
-_CALLED |= {"qtc_fridericia": "QTc (Fridericia)", "axis": "axis"}
+_CALLED = {"heart_rate": "heart rate", "rr": "RR", "p": "P", "pr": "PR", "qrs": "QRS", "qt": "QT", "axis": "axis"}
+_CALLED |= {"qtc_bazett": "QTc (Bazett)", "qtc_fridericia": "QTc (Fridericia)"}
 _UNITS = {"heart_rate": "bpm", "axis": "degrees"}  # all else is in ms
 # What may stand beside the measurement in a question for its number.
 _BESIDE = re.compile(
-    r"^(?:\W|\b(?:the|a|an|of|on|in|this|that|here|is|does|do|take|takes|last|me|ecg|ekg|electrocardiogram|tracing|recording|"
-    r"patient|patient's|heart|value|number|exact|current|measured|it|its|his|her|duration|interval|per|minute|in|ms|"
-    r"milliseconds|bpm|beats|please|many|there|are|rate|fast|long|wide)\b)*$",
+    r"^(?:\W|\b(?:the|of|on|in|this|that|here|is|does|do|take|takes|last|me|ecg|ekg|electrocardiogram|tracing|recording|"
+    r"patient|patient's|heart|value|number|exact|current|measured|it|its|his|her|ms|milliseconds|degrees|per|minute|"
+    r"please|there|are|first|second|both)\b)*$",
     re.IGNORECASE,
 )
 
@@ -44,13 +48,24 @@ _BESIDE = re.compile(
 def number_asked_for(question: str) -> str | None:
     """Which measurement a question asks for as a number; None of any other question, such as one for its range."""
     start = _ASKS.match(question)
-    if start is None:
-        return None
-    rest, found = question[start.end() :], []
+    rest, found = question[start.end() :] if start else question, []
     for name, words in _OF.items():
-        rest, times = re.subn(rf"\b(?:{words})\b", " ", rest, flags=re.IGNORECASE)
+        rest, times = re.subn(rf"\b(?:{words})(?!\w)", " ", rest, flags=re.IGNORECASE)
         found += [name] * bool(times)
-    return found[0] if len(found) == 1 and _BESIDE.match(rest) else None
+    if len(found) != 1 or not _BESIDE.match(rest):
+        return None
+    how = (start["how"] or "").lower() if start else ""
+    if found[0] == "p" and not how and not re.search(r"\b(?:duration|ms|milliseconds)\b", question, re.IGNORECASE):
+        return None  # perhaps whether there is any
+    # How fast, how many: a rate; how long, how wide: an interval.
+    fits = not how or ((found[0] == "heart_rate") is (how in ("how fast", "how many")) and found[0] != "axis")
+    return found[0] if fits else None
+
+
+def number_answers(name: str, found: Sequence[Measurements]) -> str:
+    """The measurement of each ECG in words."""
+    each = [number_answer(name, one) for one in found]
+    return each[0] if len(each) == 1 else "; ".join(f"ECG {place}: {text}" for place, text in enumerate(each, start=1))
 
 
 def number_answer(name: str, found: Measurements) -> str:

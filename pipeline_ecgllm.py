@@ -12,12 +12,16 @@ from types import GeneratorType
 from typing import Any
 
 import torch
+from transformers.utils import logging
 
-from .conversation_ecgllm import flatten_content
+from .answer_calibration_ecgllm import fits
+from .conversation_ecgllm import ecg_prompt, flatten_content
 from .errors_ecgllm import ECGError
 from .pipeline_base_ecgllm import ECG_SETTINGS, ECGPipeline, one_or_many
 from .prefix_scoring_ecgllm import AnswerScorer
 from .scoring_ecgllm import encode_answers, write_answers
+
+logger = logging.get_logger(__name__)
 
 
 class ECGTextToTextPipeline(ECGPipeline):
@@ -42,6 +46,9 @@ class ECGTextToTextPipeline(ECGPipeline):
         self.processor.check_model(self.model)
         if self.processor.max_positions is None:  # saved before processors knew
             self.processor.max_positions = self.model.config.max_positions
+        if self.processor.calibration is not None and not fits(self.processor.calibration, self.model):
+            logger.warning("calibration.json beside this checkpoint was fitted to other weights; it is not used.")
+            self.processor.calibration = None
         self._scorer = AnswerScorer(self.model, self.processor)
 
     def _sanitize_parameters(
@@ -66,7 +73,7 @@ class ECGTextToTextPipeline(ECGPipeline):
             generation["streamer"] = streamer
         preprocess = {"question": question, "candidates": candidates, **ecg_settings}
         forward = {"candidates": candidates, "generate_kwargs": generation or None}
-        if prevalence is not None and not 0 < prevalence < 1:
+        if prevalence is not None and not (isinstance(prevalence, int | float) and 0 < prevalence < 1):
             raise ECGError(f"prevalence is {prevalence}; expected a share between 0 and 1.")
         every = (preprocess, forward, {"prevalence": prevalence})
         return tuple({name: value for name, value in each.items() if value is not None} for each in every)
@@ -201,19 +208,23 @@ class ECGTextToTextPipeline(ECGPipeline):
         """What a yes or no is worth; {} where that is not known."""
         p_yes = {answer.lower(): score for answer, score in scores.items()}
         question, ecgs = asked[0] if isinstance(asked, list) else asked
-        if self.processor.calibration is None or set(p_yes) != {"yes", "no"} or question is None:
+        plain = len(scores) == 2 and set(p_yes) == {"yes", "no"}
+        if self.processor.calibration is None or not plain or question is None:
             return {}
         found = self.processor.calibration.of(question, p_yes["yes"], ecgs, prevalence)
         return {} if found is None else {"calibrated": asdict(found)}
 
 
 def _words_of(conversation: list[dict[str, Any]]) -> str | None:
-    """What is asked in a conversation of one turn; None of others, whose meaning hangs on what was said before."""
-    if sum(turn["role"] != "system" for turn in conversation) != 1:
+    """What is asked in a conversation that holds nothing but a question in the words that stand around every ECG; None
+    of others, whose meaning hangs on what is said besides."""
+    content = conversation[0]["content"]
+    if len(conversation) != 1 or isinstance(content, str):
         return None
-    content = conversation[-1]["content"]
-    parts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
-    return parts[-1]
+    texts = [part["text"] for part in content if part["type"] == "text"]
+    words = texts[-1].removeprefix("\n") if texts else ""
+    expected = [part.get("text") for part in ecg_prompt(words, len(content) - len(texts))]
+    return words if [part.get("text") for part in content] == expected else None
 
 
 def _checked_candidates(candidates: Sequence[str]) -> list[str]:

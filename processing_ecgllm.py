@@ -109,12 +109,14 @@ class ECGProcessor(ECGProcessorParts):
         super().__init__(feature_extractor, tokenizer, chat_template=template)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, *args: Any, **kwargs: Any) -> ECGProcessor | tuple[Any, ...]:
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, cache_dir: str | Path | None = None, *args: Any, **kwargs: Any
+    ) -> ECGProcessor | tuple[Any, ...]:
         """As in transformers, with the calibration that lies there. Raises: CheckpointError for a broken one."""
-        found = super().from_pretrained(source, *args, **kwargs)
+        found = super().from_pretrained(pretrained_model_name_or_path, cache_dir, *args, **kwargs)
         processor = found[0] if isinstance(found, tuple) else found
-        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
-        processor.calibration = read_calibration(source, **hub)
+        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs} | {"cache_dir": cache_dir}
+        processor.calibration = read_calibration(pretrained_model_name_or_path, **hub)
         return found
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> list[str]:

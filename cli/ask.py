@@ -107,6 +107,7 @@ def ask(
         "question": question,
         **answer,
         "model": model,
+        "prevalence": prevalence,
         "recorded": _recorded(paths, records),
         "measurements": dict(zip(paths, measurements, strict=False)),
         "doubts": doubts,
@@ -166,7 +167,9 @@ def _as_answer(result: dict[str, Any]) -> str:
     elif result["measured"] is not None:
         lines = [f"{result['measured']}  (measured, not asked of the model)"]
     elif calibrated is not None:
-        lines = [_calibrated_line(calibrated), f"the model's own answer: {answer}, {shown} of yes and no"]
+        own = result["own"]
+        lines = [_calibrated_line(calibrated)]
+        lines.append(f"the model's own answer: {own['answer']}, {own['probability']:.3g} of yes and no")
     elif not scores:
         lines = [f"{answer or '(no answer)'}  (probability {shown})"]
     else:
@@ -175,7 +178,7 @@ def _as_answer(result: dict[str, Any]) -> str:
         lines = [f"{answer}  ({shown} of {among})"]
         relative = ", ".join(f"{each} {score:.3g}" for each, score in scores.items())
         lines.append(f"relative to each other: {relative}")
-    if generated is not None and generated["text"].lower() != answer.lower():
+    if calibrated is None and generated is not None and generated["text"].lower() != answer.lower():
         lines.append(f"note: token by token the model wrote {generated['text']!r}, the less likely answer as a whole")
     if calibrated is not None:
         pass  # it says how sure an answer is
@@ -188,6 +191,8 @@ def _as_answer(result: dict[str, Any]) -> str:
             "among all that it could write"
         )
     lines += [f"note: {sentence}" for sentence in result["contradicted"]]
+    if result["prevalence"] is not None and calibrated is None and not result["refused"]:
+        lines.append("note: --prevalence changes nothing here: it is of plain questions about calibrated findings")
     for path, doubts in result["doubts"].items():
         lines += [f"note on {path}: {doubt}" for doubt in doubts]
     if recorded := result["recorded"]:
@@ -221,7 +226,8 @@ def _calibrated_line(found: dict[str, Any]) -> str:
     if (measured := found["measured"]) is None:
         return line
     value, low, high = (f"{100 * measured['right'][key]:.0f}" for key in ("value", "low", "high"))
-    return f"{line}\nof such answers {value} % [{low}, {high}] were right, of {measured['fitted_on']}"
+    right = f"{value} % [{low}, {high}] were right"
+    return f"{line}\nof such answers, of all findings together, {right}, of {measured['fitted_on']}"
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def calibrate(
     Two numbers a finding go into calibration.json beside the checkpoint, nothing of any record. `ask` and the pipeline
     then say how likely a finding is and how sure an answer, at the frequency of these records or at --prevalence.
     """
-    from ..answer_calibration_ecgllm import FILE, write_calibration
+    from ..answer_calibration_ecgllm import FILE, seeing_weights, write_calibration
     from ..atomic_writing import new_folder
     from ..evaluation.calibrating import calibrated, sentences
     from ..evaluation.material import Settings
@@ -53,6 +53,8 @@ def calibrate(
 
     if not checkpoint.is_dir():
         raise ECGError(f"{checkpoint} is no folder; expected that of a checkpoint, to lay {FILE} beside it.")
+    if output is not None and output.exists():
+        raise ECGError(f"{output} exists; name a new folder, or leave -o out to lay {FILE} into {checkpoint} itself.")
     with quiet():
         model = model_of(str(checkpoint), trust_remote_code=trust_remote_code, language_model=language_model)
         if not isinstance(model, CheckpointModel):
@@ -63,7 +65,9 @@ def calibrate(
         sources = ", ".join(dict.fromkeys(material.corpus["source"][:]))
         fitted_on = f"{len(material.corpus):,} records of {sources} ({records_hash(material.corpus)})"
         with tempfile.TemporaryDirectory() as answers:
-            found, figures = calibrated(model, material, Path(answers), model.name, fitted_on)
+            found, figures = calibrated(
+                model, material, Path(answers), model.name, fitted_on, seeing_weights(model.model)
+            )
         if output is None:
             file = write_calibration(found, checkpoint)
         else:

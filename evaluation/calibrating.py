@@ -62,12 +62,17 @@ def calibration_rows(material: Material) -> pd.DataFrame:
 
 
 def calibrated(
-    model: Model | Callable[[], Model], material: Material, folder: Path, identity: str, fitted_on: str
+    model: Model | Callable[[], Model],
+    material: Material,
+    folder: Path,
+    identity: str,
+    fitted_on: str,
+    weights: str | None = None,
 ) -> tuple[AnswerCalibration, dict[str, Any]]:
     """Ask a model, and fit.
 
     Args: folder: where answers are kept while they are gathered. identity: what tells this model from others.
-        fitted_on: which records these are, in words.
+        fitted_on: which records these are, in words. weights: see `AnswerCalibration`.
     Returns: the calibration, and figures: "raw" and "calibrated" (`Calibration`), "said" (see `worth`).
     Raises: ECGError as `calibration_rows`, and for a model that gives no P(yes).
     """
@@ -107,7 +112,7 @@ def calibrated(
         for name, one in fitted.items()
     }
     others = tuple(each for name in VOCABULARY if name not in numbers for each in asked_names(name))
-    return AnswerCalibration(numbers, fitted_on, others, _stored(figures)), figures
+    return AnswerCalibration(numbers, fitted_on, others, _stored(figures), weights), figures
 
 
 def worth(

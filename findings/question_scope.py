@@ -26,7 +26,20 @@ _TERMS = (
     *("hypertrophy", "enlargement", "ischemia", "infarction", "infarct", "repolarization", "ectopy", "ectopic"),
     *("extrasystole", "extra beat", "premature beat", "pacing", "paced", "pacemaker", "noise", "artifact", "artefact"),
     *("baseline", "drift", "voltage", "new", "newly", "developed", "changed", "change", "resolved", "differ"),
-    *("difference", "different", "compare", "both", "gone", "disappeared"),
+    *("difference", "different", "compare", "both", "gone", "disappeared", "pathological", "regular", "regularly"),
+    *(
+        "irregular",
+        "irregularly",
+        "heart beating",
+        "beats per minute",
+        "hr",
+        "nsr",
+        "disturb",
+        "disturbs",
+        "premature",
+    ),
+    *("wolff parkinson white", "bundle", "hypertrophied", "interpret", "interpretation", "describe", "wrong"),
+    *("this ecg show", "the ecg show", "this tracing show", "see in this ecg", "see on this ecg"),
 )
 _ORDINALS = {
     "first": 1,
@@ -42,25 +55,33 @@ _ORDINALS = {
 _OTHER_ECG = re.compile(
     rf"\b({'|'.join(_ORDINALS)})\s+(?:ecg|ekg|electrocardiogram|tracing|recording|trace)\b", re.IGNORECASE
 )
-_LEAD = re.compile(r"\b(?:lead\s+([a-z]*\d+[a-z]*)|(v\d+[a-z]*))\b", re.IGNORECASE)
-_LEADS = re.compile(r"(?:i{1,3}|av[rlf]|v[1-9]r?|[123])", re.IGNORECASE)
+_LEAD = re.compile(r"\b(?:lead\s+([a-z]*\d+[a-z]*|[ivx]{1,4}|av[a-z]+|[a-z])|(v\d+[a-z]*))\b(?!')", re.IGNORECASE)
+_LEADS = re.compile(r"(?:i{1,3}|av[rlf]|v[1-6]|[123])", re.IGNORECASE)
 _OF_A_LEAD = re.compile(rf"\bleads?\s+{_LEADS.pattern}\b", re.IGNORECASE)
+_AN_EARLIER_ECG = re.compile(
+    r"\b(?:since|compared (?:with|to)|than|from) (?:the |his |her |my )?(?:last|previous|earlier|prior|old) "
+    r"(?:ecg|ekg|electrocardiogram|tracing|recording|one|visit)\b",
+    re.IGNORECASE,
+)
 _NOT_OF_THE_ECG = {
     "what to do": (
-        r"should (?:i|we|this|the|he|she)|(?:which|what|how much) (?:drug|beta blocker)",
+        r"should (?:i|we|he|she)|should (?:this|the) patient|(?:which|what|how much) (?:drug|beta blocker)",
         r"doses?|milligrams?|mg|treat(?:ed|ment)?|therap(?:y|ies)|medications?|prescri\w+|administer\w*|thrombol\w+",
         r"anticoag\w+|antiarrhythmics?|surgery|operat(?:e|ed|ion)|ablat\w+|implant\w*|cardiover\w+|defibrillat(?:e|ed)",
         r"discharged?|admit(?:ted)?|hospital|safe to|aspirin|statins?|stent\w*|catheteri[sz]\w*|refer(?:red)?",
-        r"recommend\w*|advi[sc]e",
+        r"recommend\w*|advice",
     ),
     "the future": (
-        r"will (?:the|this|he|she|it|they)|prognosis|surviv\w+|life expectancy|mortality|die|dying|alive|when will",
+        r"will (?:the|this|he|she|it|they|there)|will \w+ (?:come|recur|return)",
+        r"prognosis|surviv\w+|life expectancy|mortality|die|dying|alive|when will",
         r"next (?:week|month|year)|in \w+ years|risk of|likely to (?:die|develop)",
     ),
     "something about the person": (
-        r"patient's (?:name|age|sex|gender|weight|height|blood|job|address|religion)|name of the patient|who is|whose",
-        r"how old|married|smok\w+|occupation|profession|left-handed|pregnan\w+|blood group|ate|eat|eaten|symptoms?",
-        r"pain|male or female|man or (?:a )?woman|insurance",
+        r"patient's (?:name|age|sex|gender|weight|height|blood|job|address|religion)|name of the patient|whose",
+        r"how old (?:is|are) (?:the|this|that|he|she|they|you)\b(?! [a-z ]*infarct)",
+        r"married|smok\w+|occupation|profession|left-handed|pregnan\w+|blood group|ate|eat|eaten|symptoms?",
+        r"is (?:he|she|the patient|this) (?:a )?(?:male|female|man|woman)|male or female|man or (?:a )?woman",
+        r"insurance",
     ),
     "something else": (
         r"blood pressure|temperature|cholesterol|troponin\w*|ha?emoglobin|glucose|potassium level|creatinine|x-?ray",
@@ -79,6 +100,8 @@ def why_not_answered(question: str, ecgs: int = 1) -> str | None:
         if _ORDINALS[match[1].lower()] > max(ecgs, 1):
             given = "one ECG was given" if ecgs == 1 else f"{ecgs} ECGs were given"
             return f"It asks about the {match[1].lower()} ECG, and {given}."
+    if ecgs == 1 and (match := _AN_EARLIER_ECG.search(question)):
+        return f"It asks about two ECGs ({match[0].lower()}), and one ECG was given."
     for match in _LEAD.finditer(question):
         if not _LEADS.fullmatch(lead := match[1] or match[2]):
             return f"It asks about lead {lead.upper()}, and there is no such lead."

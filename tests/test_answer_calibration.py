@@ -49,6 +49,13 @@ OWN = AnswerCalibration(
         ("Is there new AF?", None),
         ("Is there no abnormality?", "normal ecg"),
         ("Are there grafts of AFRICA?", None),
+        ("Is there AF in I?", None),
+        ("Will there be atrial fibrillation?", None),
+        ("Had the patient atrial fibrillation?", None),
+        ("The cardiologist reported AF. Do you see it?", None),
+        ("Can an ECG show atrial fibrillation?", None),
+        ("AF (-)?", None),
+        ("Please check this ECG: is there AF?", "atrial fibrillation"),
         ("What is the rhythm?", None),
         ("", None),
     ],
@@ -101,6 +108,9 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
         lambda values: values["findings"]["normal ecg"].update(more=1),
         lambda values: values.update(other_names=[" "]),
         lambda values: values.update(findings=[1]),
+        lambda values: values["findings"]["normal ecg"].update(names="AF"),
+        lambda values: values.update(measured="abc"),
+        lambda values: values.update(weights=3),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, change) -> None:

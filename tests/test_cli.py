@@ -306,8 +306,9 @@ def test_ask_as_json(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFi
     assert (code, err) == (0, "")
     result = json.loads(out)
     assert set(result) == {
-        "files", "question", "answer", "probability", "candidates", "generated", "calibrated", "contradicted",
+        "files", "question", "answer", "probability", "own", "candidates", "generated", "calibrated", "contradicted",
         "measured", "refused", "unsure", "model", "trained_on", "recorded", "measurements", "doubts", "notice",
+        "prevalence",
     }  # fmt: skip
     assert result["files"] == [str(wfdb_file)] * 2
     assert (result["question"], result["answer"], result["model"]) == (question, "yes", str(checkpoint))
@@ -380,7 +381,7 @@ def test_ask_shows_what_was_measured_of_each_file(
     assert "measured" not in out
 
 
-BARE = {"recorded": [], "measurements": {}, "doubts": {}, "notice": ""}
+BARE = {"prevalence": None, "recorded": [], "measurements": {}, "doubts": {}, "notice": ""}
 
 
 class Answerer:

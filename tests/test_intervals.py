@@ -256,6 +256,20 @@ def test_a_predictive_value_of_a_handful_is_not_certain() -> None:
     assert apart.value == alike.value and (apart.low, apart.high) != (alike.low, alike.high)
 
 
+def test_limits_of_a_predictive_value_lie_on_either_side() -> None:
+    """Of a few patients with questions of unlike weight, too."""
+    own = predictive_value([0, 1, 0, 1, 1, 0], [1, 0, 0, 0, 1, 1], "abebbf", weights=[10, 10, 10, 1, 10, 10])
+    assert own.low <= own.value <= own.high
+    rng = np.random.default_rng(8)
+    for _ in range(300):
+        number = int(rng.integers(4, 12))
+        called, true = rng.random(number) < 0.5, rng.random(number) < 0.5
+        weights = rng.choice([1.0, 10.0], number)
+        found = predictive_value(called, true, rng.integers(0, 6, number).tolist(), weights=weights)
+        assert np.isnan(found.low) == np.isnan(found.high)
+        assert np.isnan(found.low) or found.low <= found.value + 1e-9 and found.value <= found.high + 1e-9
+
+
 def test_p_values_and_intervals_of_a_difference_agree() -> None:
     """A difference of which 95 % says that it may be none has a p-value of 5 % and more."""
     rng = np.random.default_rng(3)

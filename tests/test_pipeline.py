@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ecgllm import (
     ECGProcessor,
     ECGTextToTextPipeline,
 )
-from ecgllm.answer_calibration_ecgllm import AnswerCalibration, FindingCalibration
+from ecgllm.answer_calibration_ecgllm import AnswerCalibration, FindingCalibration, fits, seeing_weights
 
 pytestmark = pytest.mark.smoke
 
@@ -217,6 +217,16 @@ def test_a_calibrated_checkpoint_says_what_a_yes_is_worth(
     turns = pipe.processor.build_conversation(QUESTION, one, answer="yes")
     turns.append({"role": "user", "content": "Is there AF?"})
     assert "calibrated" not in pipe(turns, **choose)
+    ecg, asks = {"type": "ecg", "ecg": one}, {"type": "text", "text": f"\n{QUESTION}"}
+    before = {"type": "text", "text": "Here is an electrocardiogram: "}
+    assert "calibrated" in pipe([{"role": "user", "content": [before, ecg, asks]}], **choose)
+    for content in ([ecg, {"type": "text", "text": "Is it wrong that there is "}, asks], [ecg, before, asks]):
+        assert "calibrated" not in pipe([{"role": "user", "content": content}], **choose)
+    told = {"role": "system", "content": "Answer yes where the finding is absent."}
+    assert "calibrated" not in pipe([told, {"role": "user", "content": [before, ecg, asks]}], **choose)
+    assert "calibrated" not in pipe(QUESTION, ecgs=one, candidates=["yes", "Yes", "no"])
+    assert not fits(replace(own, weights="0" * 16), pipe.model)
+    assert fits(replace(own, weights=seeing_weights(pipe.model)), pipe.model) and fits(own, pipe.model)
     assert "calibrated" not in pipe(QUESTION, ecgs=one, candidates=["yes", "perhaps"])
     for wrong in (0, 1, 30):
         with pytest.raises(ECGError, match="expected a share between 0 and 1"):

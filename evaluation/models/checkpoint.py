@@ -68,6 +68,16 @@ class CheckpointModel(WithWeights):
         """As of the weights, and apart where questions are checked."""
         return super().identity + ("-checked" if self.check_questions else "")
 
+    @property
+    def remark(self) -> str | None:
+        """What a report opens with, of a model that is told more than the signal."""
+        if not self.processor.reads_measured:
+            return None
+        return (
+            "The model is told what is measured on every ECG that it is shown (rate, intervals, axis), as ecgllm ask "
+            "tells it: what it gains over another ECG may come from these numbers, too."
+        )
+
     def answer(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord]) -> list[Answer]:
         """One answer to each question: of candidates the likeliest with the probabilities of all, else what is
         written, and how likely it is."""

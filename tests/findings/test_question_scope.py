@@ -1,6 +1,7 @@
 """Which questions are asked of a model at all: what names nothing known, and what no ECG answers, is refused."""
 
 import itertools
+from string import Formatter
 
 import pytest
 
@@ -23,6 +24,10 @@ from ecgllm.findings.statement_texts import also_called
         ("What is new in the second ECG?", 1, "the second ECG, and one ECG was given"),
         ("Is there ST elevation in lead V15?", 1, "lead V15, and there is no such lead"),
         ("Does it show a florbic zandulation?", 1, "It names nothing that is known"),
+        ("Is there T wave inversion in lead V9?", 1, "lead V9, and there is no such lead"),
+        ("Is there ST elevation in lead aVX?", 1, "lead AVX"),
+        ("Is there anything new since the last ECG?", 1, "two ECGs (since the last ecg)"),
+        ("Will there be atrial fibrillation?", 1, "the future"),
         ("Hello", 1, "It names nothing that is known"),
         ("", 1, "It names nothing that is known"),
         ("What is the meaning of life?", 1, "It names nothing that is known"),
@@ -46,6 +51,11 @@ def test_what_is_refused_and_why(question: str, ecgs: int, words: str) -> None:
         ("How long is the PR interval?", 1),
         ("What does lead aVR show?", 1),
         ("Is there an old infarct of the inferior wall?", 1),
+        ("How old is the myocardial infarction in this ECG?", 1),
+        ("Is the heart beating irregularly?", 1),
+        ("What does this ECG show?", 1),
+        ("Should the report say that there is AF?", 1),
+        ("HR?", 1),
         ("Rule out right bundle branch block.", 1),
         ("What are the abnormalities?", 1),
     ],
@@ -62,3 +72,22 @@ def test_every_finding_in_every_paraphrase_is_asked() -> None:
             assert why_not_answered(question) is None, question
         for called in also_called(name):
             assert why_not_answered(f"Is there {called}?") is None, called
+
+
+def test_every_training_paraphrase_and_register_is_asked() -> None:
+    filled = {"a": "atrial fibrillation", "b": "sinus rhythm", "group": "arrhythmia", "lead": "V2", "leads": "V2"}
+    filled |= {
+        "feature": "PR interval",
+        "side": "above",
+        "limit": "200 ms",
+        "kind": "rhythm",
+        "stage": "old",
+        "range": "normal",
+    }
+    filled |= {**in_a_sentence("atrial fibrillation"), "name": "AF", "Does": "Does", "noise": "static noise"}
+    for template, sets in PARAPHRASES.items():
+        ecgs = 2 if template.startswith("compare") else 1
+        for words in itertools.chain(sets["train"], sets["test"]):
+            names = {name for _, name, _, _ in Formatter().parse(words) if name}
+            if names <= set(filled):
+                assert why_not_answered(words.format(**filled), ecgs) is None, words

@@ -34,9 +34,8 @@ def test_a_later_stage_keeps_what_is_not_answered_by_yes_or_no(
     answers = Counter((row["question"], *row["answers"]) for row in balanced if row["type"] == "verify")
     assert answers and all(answers[question, "yes"] == answers[question, "no"] for question, _ in answers)
     # The stage debias is made of yes/no questions, whatever it is given.
-    assert set(balanced_questions(recipe, "debias", questions, records)[0]["type"]) == {
-        kind for kind in questions["type"] if kind.endswith("verify")
-    }
+    kinds = set(balanced_questions(recipe, "debias", questions, records)[0]["type"])
+    assert "verify" in kinds and all(kind.endswith("verify") for kind in kinds)
 
 
 def test_a_stage_in_more_words_trains_on_refusals_and_validates_in_test_paraphrases(
