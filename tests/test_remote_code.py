@@ -86,7 +86,7 @@ PROCESSOR_FILES = {
     "conversation_ecgllm.py", "errors_ecgllm.py", "feature_extraction_ecgllm.py", "heart_ecgllm.py",
     "preprocessor_config.json", "processing_ecgllm.py", "processor_config.json", "saving_ecgllm.py",
     "processor_parts_ecgllm.py", "signal_ecgllm.py", "tokenizer.json", "tokenizer_config.json",
-    "trained_words_ecgllm.py",
+    "trained_words_ecgllm.py", "weights_ecgllm.py",
 }  # fmt: skip
 QUESTION = "Is there atrial fibrillation?"
 LEADS = ["I", "II", "V1", "V5"]
