@@ -158,6 +158,7 @@ def answer_question(
     model wrote freely (None where
     candidates are given); calibrated: what a yes or no is worth, as the pipeline gives it, None where that is not
     known; prevalence: see there; contradicted: what is measured otherwise than the answer says, in sentences;
+    negated: whether a question of yes or no asks for what is absent, which models miss;
     refused: why the question is not asked of the model, which would answer all the same (`findings.question_scope`):
     it asks for treatment, say, or for what nobody here knows; None where it is asked, as it is without `check`, and
     with candidates;
@@ -166,7 +167,7 @@ def answer_question(
     below `UNSURE_BELOW`, or the likelier of yes and no one below `UNDECIDED_BELOW` (None where candidates are given);
     trained_on.
     """
-    from .findings.question_scope import why_not_answered
+    from .findings.question_scope import negates, why_not_answered
     from .measured_answers import contradictions, number_answers, number_asked_for
     from .signals import measure
 
@@ -210,6 +211,7 @@ def answer_question(
         "generated": generated,
         "calibrated": calibrated,
         "contradicted": contradictions(question, answer or "", measured[0]) if len(measured) == 1 else [],
+        "negated": scores is not None and negates(question),
         "measured": None,
         "refused": None,
         "unsure": unsure,
@@ -222,6 +224,7 @@ _NOT_OF_THE_MODEL = {
         ("answer", "probability", "own", "candidates", "generated", "calibrated", "measured", "refused", "unsure")
     ),
     "contradicted": [],
+    "negated": False,
 }
 
 

@@ -191,6 +191,10 @@ def _as_answer(result: dict[str, Any]) -> str:
             "among all that it could write"
         )
     lines += [f"note: {sentence}" for sentence in result["contradicted"]]
+    if result["negated"]:
+        lines.append(
+            "note: the question negates, and a model may answer as if it did not; ask it without the negation"
+        )
     if result["prevalence"] is not None and calibrated is None and not result["refused"]:
         lines.append("note: --prevalence changes nothing here: it is of plain questions about calibrated findings")
     for path, doubts in result["doubts"].items():

@@ -117,6 +117,19 @@ def why_not_answered(question: str, ecgs: int = 1) -> str | None:
     return None
 
 
+def negates(question: str) -> bool:
+    """Whether a question asks for what is absent, or denies it."""
+    return _NEGATION.search(_YES_OR_NO.sub("", question)) is not None
+
+
+_YES_OR_NO = re.compile(r"\byes or no\b", re.IGNORECASE)
+_NEGATION = re.compile(
+    r"\b(?:no|not|none|nor|neither|never|nowhere|without|free of|absen(?:t|ce)|lacks?|lacking|exclude[sd]?)\b|"
+    r"\bruled? out\b|n['’]t\b",
+    re.IGNORECASE,
+)
+
+
 def _named(question: str) -> bool:
     words = re.findall(r"[a-z0-9]+", question.lower())
     if _OF_A_LEAD.search(question):

@@ -308,7 +308,7 @@ def test_ask_as_json(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFi
     assert set(result) == {
         "files", "question", "answer", "probability", "own", "candidates", "generated", "calibrated", "contradicted",
         "measured", "refused", "unsure", "model", "trained_on", "recorded", "measurements", "doubts", "notice",
-        "prevalence",
+        "prevalence", "negated",
     }  # fmt: skip
     assert result["files"] == [str(wfdb_file)] * 2
     assert (result["question"], result["answer"], result["model"]) == (question, "yes", str(checkpoint))

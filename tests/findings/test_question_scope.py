@@ -8,7 +8,7 @@ import pytest
 from ecgllm.corpora.questions.paraphrases import PARAPHRASES
 from ecgllm.corpora.questions.sampling import in_a_sentence
 from ecgllm.findings import VOCABULARY
-from ecgllm.findings.question_scope import why_not_answered
+from ecgllm.findings.question_scope import negates, why_not_answered
 from ecgllm.findings.statement_texts import also_called
 
 
@@ -62,6 +62,22 @@ def test_what_is_refused_and_why(question: str, ecgs: int, words: str) -> None:
 )
 def test_what_is_asked(question: str, ecgs: int) -> None:
     assert why_not_answered(question, ecgs) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "negated"),
+    [
+        ("Is there no atrial fibrillation?", True),
+        ("Is this ECG free of atrial fibrillation?", True),
+        ("Isn't there AF?", True),
+        ("Is AF absent?", True),
+        ("AF: yes or no?", False),
+        ("Is there nonspecific repolarization abnormality?", False),
+        ("Is noise seen on this normal ECG?", False),
+    ],
+)
+def test_a_negation_is_seen(question: str, negated: bool) -> None:
+    assert negates(question) is negated
 
 
 def test_every_finding_in_every_paraphrase_is_asked() -> None:
