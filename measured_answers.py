@@ -15,6 +15,7 @@ from .answer_calibration_ecgllm import FindingNames
 from .evaluation.contradictions import CRITERIA
 from .findings import VOCABULARY
 from .findings.asked_names import asked_names
+from .measured_figures_ecgllm import SURE
 from .signals.analysis.measurements import Measurements
 
 _ASKS = re.compile(
@@ -70,9 +71,10 @@ def number_answers(name: str, found: Sequence[Measurements]) -> str:
 
 def number_answer(name: str, found: Measurements) -> str:
     """The measurement in words, or why there is none."""
-    if getattr(found, name).value is None:
+    one = getattr(found, name)
+    if one.value is None:
         return f"{_CALLED[name]}: not measured ({'; '.join(found.notes) or 'it could not be told'})"
-    return _measured((name,), found, "")
+    return _measured((name,), found, "" if one.confidence >= SURE else "about ")
 
 
 def contradictions(question: str, answer: str, found: Measurements) -> list[str]:

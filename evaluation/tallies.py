@@ -132,22 +132,20 @@ def right_share(rows: pd.DataFrame) -> Estimate | None:
     return share_of(rows, is_right(rows))
 
 
-def beside(
-    rows: pd.DataFrame, reference: pd.DataFrame, key: str = "group", keep: Callable = read
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows that `keep` keeps and, in the same order, the row of `reference` with the same key that it keeps, too.
+def beside(rows: pd.DataFrame, reference: pd.DataFrame, keep: Callable = read) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows that `keep` keeps and, in the same order, the row of `reference` of the same group that it keeps, too.
 
-    reference: one row a key.
+    reference: one row a group.
     """
-    others = keep(reference).set_index(key)
+    others = keep(reference).set_index("group")
     rows = keep(rows)
-    rows = rows[rows[key].isin(others.index)]
-    return rows, others.loc[rows[key]].reset_index()
+    rows = rows[rows["group"].isin(others.index)]
+    return rows, others.loc[rows["group"]].reset_index()
 
 
-def right_difference(rows: pd.DataFrame, reference: pd.DataFrame, key: str = "group") -> Estimate | None:
+def right_difference(rows: pd.DataFrame, reference: pd.DataFrame) -> Estimate | None:
     """Accuracy of `rows` minus that of `reference`, over the questions that have an answer in both (paired)."""
-    ours, theirs = beside(rows, reference, key, judged)
+    ours, theirs = beside(rows, reference, judged)
     if not len(ours):
         return None
     patients = [tuple({*one, *two}) for one, two in zip(patients_of(ours), patients_of(theirs), strict=True)]

@@ -123,7 +123,9 @@ def test_a_yes_that_is_right_three_times_in_four_is_rarely_right_at_natural_freq
     for name in ("sensitivity", "specificity", "balanced_accuracy", "accuracy"):
         assert getattr(natural, name).value == pytest.approx(0.75), name
     assert sampled.sensitivity == share(says[true], range(100))
-    json.dumps(asdict(natural))
+    plain = asdict(natural)
+    assert all(np.isnan(plain[name].pop("p_value")) for name in ("ppv", "npv"))  # of no stated value
+    json.dumps(plain, allow_nan=False)
 
 
 def test_figures_of_yes_and_no_are_scikit_learn_s() -> None:

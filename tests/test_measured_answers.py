@@ -64,6 +64,7 @@ def test_questions_for_a_number(question: str, name: str | None) -> None:
 
 def test_a_number_and_why_there_is_none() -> None:
     assert number_answer("pr", USUAL) == "PR 160 ms" and number_answer("heart_rate", USUAL) == "heart rate 72 bpm"
+    assert number_answer("pr", replace(USUAL, pr=Measurement(148, 0.26))) == "PR about 148 ms"
     without = replace(USUAL, pr=Measurement(None, 0), notes=("no P wave is tied to the QRS complexes",))
     assert number_answer("pr", without) == "PR: not measured (no P wave is tied to the QRS complexes)"
 

@@ -233,6 +233,8 @@ def test_a_calibrated_checkpoint_says_what_a_yes_is_worth(
             pipe(QUESTION, ecgs=one, prevalence=wrong, **choose)
     pipe.processor.save_pretrained(tmp_path)
     assert ECGProcessor.from_pretrained(tmp_path).calibration == own
+    pipe.processor.save_pretrained(tmp_path / "part")
+    assert ECGProcessor.from_pretrained(tmp_path, subfolder="part").calibration == own
     monkeypatch.setattr(pipe.processor, "calibration", None)
     pipe.processor.save_pretrained(tmp_path)
     assert ECGProcessor.from_pretrained(tmp_path).calibration is None

@@ -9,10 +9,12 @@ import pytest
 from ecgllm.answer_calibration_ecgllm import FILE, read_calibration
 from ecgllm.cli import main
 from ecgllm.errors_ecgllm import ECGError
+from ecgllm.evaluation import calibrating
 from ecgllm.evaluation.calibrating import WORDINGS, calibrated, calibration_rows, sentences
 from ecgllm.evaluation.material import Material, Settings
 from ecgllm.evaluation.protocol import Answer
 from ecgllm.findings import VOCABULARY
+from ecgllm.platt import fit
 from ecgllm.shipped import shipped_checkpoint, shipped_dual_encoder
 from ecgllm.signals.simulation import simulate_ecgs
 
@@ -52,6 +54,15 @@ def test_a_model_that_is_too_sure_is_told_so(material: Material, tmp_path: Path)
     assert not any(record_id in text for record_id in material.about)
     assert own.measured["said"]["sure no"]["right"]["value"] > 0.9 and "patients" in own.measured["raw"]["brier"]
     assert all(isinstance(line, str) and line for line in sentences(figures))
+
+
+def test_all_ways_to_ask_about_a_record_count_as_one(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weighed = []
+    monkeypatch.setattr(calibrating, "fit", lambda *given: weighed.append(given[3]) or fit(*given))
+    calibrated(TooSure(material), material, tmp_path, "too sure", "these")
+    assert np.allclose(weighed[0], 1 / WORDINGS)
 
 
 def test_every_record_is_asked_in_words_of_training(material: Material) -> None:

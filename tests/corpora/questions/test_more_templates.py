@@ -153,6 +153,16 @@ def test_the_wrong_one_is_of_the_right_ones_category(corpus, known, stated) -> N
     assert commoner < 0.7 * (alike + others), "the commoner of two is not nearly always right"
 
 
+def test_no_choice_is_between_a_finding_and_what_it_implies(corpus) -> None:
+    """Both would hold, or neither could be told from the other."""
+    rows = build_questions(corpus, types=["choose"], per_record=8).filter(lambda name: name == "choose-finding",
+                                                                           input_columns="template")  # fmt: skip
+    pairs = [attribute.split(" or ") for attribute in rows["attribute"]]
+    pairs = [pair for pair in pairs if len(pair) == 2 and set(pair) <= set(VOCABULARY)]
+    assert len(pairs) > 20
+    assert not [pair for pair in pairs if pair[0] in implied([pair[1]]) or pair[1] in implied([pair[0]])]
+
+
 def test_what_a_lead_shows(questions, known) -> None:
     seen, elsewhere = Counter(), Counter()
     for row in of(questions, "verify-noise-lead", "query-noise-lead", "query-waveform-lead"):
