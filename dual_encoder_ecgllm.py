@@ -140,19 +140,21 @@ class ECGTextDualEncoder(ECGPreTrainedModel):
         encoded = self.text_encoder(
             input_ids=input_ids, attention_mask=attention_mask, **kwargs | {"return_dict": True}
         )
-        # A text encoder may have another dtype than the projection after it, whose dtype the mean takes.
-        hidden = encoded.last_hidden_state.to(self.text_projection.weight.dtype)
-        if attention_mask is None:
-            pooled = hidden.mean(dim=1)
-        else:
-            weight = attention_mask[..., None].to(hidden.dtype)
-            pooled = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
         return BaseModelOutputWithPooling(
             last_hidden_state=encoded.last_hidden_state,
-            pooler_output=self.text_projection(pooled),
+            pooler_output=self.text_projection(self._mean(encoded.last_hidden_state, attention_mask)),
             hidden_states=encoded.get("hidden_states"),
             attentions=encoded.get("attentions"),
         )
+
+    def _mean(self, hidden: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """The mean of a text's own tokens, [texts, size]."""
+        # A text encoder may have another dtype than the projection after it, whose dtype the mean takes.
+        hidden = hidden.to(self.text_projection.weight.dtype)
+        if attention_mask is None:
+            return hidden.mean(dim=1)
+        weight = attention_mask[..., None].to(hidden.dtype)
+        return (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
 
     def get_ecg_embeds(
         self,

@@ -33,6 +33,30 @@ class ECGProjector(nn.Module):
         padded = nn.functional.pad(patches, (0, 0, 0, tokens * self.patches_per_token - patches.shape[1]))
         return self.layers(padded.unflatten(1, (tokens, self.patches_per_token)).flatten(2))
 
+    @torch.no_grad()
+    def start_at_norm(self, norm: float, patches: torch.Tensor, num_patches: torch.Tensor) -> None:
+        """Shift and scale what comes out: the tokens of these ECGs have a mean of zero, and the mean norm `norm`.
+
+        As it is initialised, a linear layer makes tokens whose norm has nothing to do with that of word embeddings,
+        around a mean that is the same for all ECGs: a frozen language model hardly tells one from another then.
+
+        Args: patches [ecgs, patches, size], num_patches int [ecgs], as for `forward`.
+        """
+        tokens = self(patches, num_patches)
+        counts = (num_patches + self.patches_per_token - 1) // self.patches_per_token
+        own = torch.arange(tokens.shape[1], device=tokens.device) < counts.to(tokens.device)[:, None]
+        tokens = tokens[own].double()
+        mean = tokens.mean(dim=0)
+        factor = norm / (tokens - mean).norm(dim=1).mean()
+        last = self.layers[-1]
+        last.bias.copy_((last.bias - mean) * factor)
+        for weight in self._last_weights():
+            weight.mul_(factor)
+
+    def _last_weights(self) -> list[torch.Tensor]:
+        """Weights that what comes out is linear in."""
+        return [self.layers[-1].weight]
+
 
 class ECGSummaryProjector(ECGProjector):
     """A projector whose tokens also get the mean of all patches, by a linear layer of its own."""
@@ -49,6 +73,9 @@ class ECGSummaryProjector(ECGProjector):
             own = torch.arange(patches.shape[1], device=patches.device) < num_patches[:, None]
             mean = (patches * own[..., None]).sum(dim=1) / num_patches[:, None].clamp(min=1).to(patches.dtype)
         return super().forward(patches) + self.summary(mean)[:, None]
+
+    def _last_weights(self) -> list[torch.Tensor]:
+        return [*super()._last_weights(), self.summary.weight]
 
 
 def new_projector(config: ECGLLMConfig, text_size: int) -> ECGProjector:

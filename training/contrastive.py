@@ -123,6 +123,7 @@ class ContrastiveModel(ECGTextDualEncoder):
         # A parameter that no loss uses would stop distributed training.
         for name in ("statement_scale", "statement_bias", "statement_prototypes"):
             self.register_parameter(name, None)
+        self._encoded: dict[tuple[int, ...], torch.Tensor] = {}  # token ids -> a statement's mean, of a frozen encoder
 
     def learn_statements(self, names: Sequence[str]) -> None:
         """Add the learned parameters of statements, in the order of their targets."""
@@ -154,6 +155,23 @@ class ContrastiveModel(ECGTextDualEncoder):
     def statement_logits(self, ecg_embeds: torch.Tensor, statement_embeds: torch.Tensor) -> torch.Tensor:
         """Logits [ecgs, statements] that a statement holds of an ECG, from unit vectors [.., projection_dim]."""
         return self.temperature(self.statement_scale) * ecg_embeds @ statement_embeds.T + self.statement_bias
+
+    def _statement_embeds(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Unit vectors [statements, projection_dim]. They are a few hundred sentences that come again and again: what
+        a frozen text encoder makes of them is kept. Reports, of which there is no end, are not."""
+        if any(parameter.requires_grad for parameter in self.text_encoder.parameters()):
+            return self.get_text_embeds(input_ids, attention_mask)
+        texts = [
+            tuple(ids[mask.bool()].tolist()) for ids, mask in zip(input_ids.cpu(), attention_mask.cpu(), strict=True)
+        ]
+        new = [place for place, text in enumerate(texts) if text not in self._encoded]
+        if new:
+            with torch.no_grad():
+                encoded = self.text_encoder(input_ids=input_ids[new], attention_mask=attention_mask[new])
+                means = self._mean(encoded.last_hidden_state, attention_mask[new])
+            self._encoded |= {texts[place]: mean for place, mean in zip(new, means, strict=True)}
+        means = torch.stack([self._encoded[text] for text in texts])
+        return nn.functional.normalize(self.text_projection(means), dim=-1)
 
     def loss_of_embeds(
         self,
@@ -208,7 +226,7 @@ class ContrastiveModel(ECGTextDualEncoder):
         texts = None if input_ids is None else self.get_text_embeds(input_ids, attention_mask)
         statements = None
         if statement_input_ids is not None:
-            statements = self.get_text_embeds(statement_input_ids, statement_attention_mask)
+            statements = self._statement_embeds(statement_input_ids, statement_attention_mask)
         loss = self.loss_of_embeds(ecgs, texts, report_ids, statements, **targets)
         return ContrastiveOutput(loss=loss, ecg_embeds=ecgs, text_embeds=texts, statement_embeds=statements)
 

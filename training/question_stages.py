@@ -32,6 +32,7 @@ from .data.measured_records import MeasuredRecords, MeasuredSignals, measure_rec
 from .data.prepared_signals import PreparedSignals
 from .data.question_examples import QuestionCollator, QuestionExamples
 from .data.shared_ecgs import sharing_is_exact, why_not_shared
+from .projector_start import start_at_word_scale
 from .recipe import STAGES, QuestionStage, Recipe, RecipeError
 from .stage_training import (
     StageContext,
@@ -267,6 +268,8 @@ def _starting_model(context: StageContext, name: str, goes_on: bool) -> _Begun:
         tokenizer=tokenizer,
         **recipe.projector.fields(),
     )
+    if recipe.projector.start == "words":
+        start_at_word_scale(model, feature_extractor, context.signals, context.split("train")["id"][:])
     context.describe(model)
     processor = ECGProcessor.for_model(model, tokenizer, feature_extractor)
     by_name = recipe.language_model.name is not None and bool(weight_files(recipe.language_model.name))

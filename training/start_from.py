@@ -257,6 +257,9 @@ def with_start(values: Any, where: str) -> Any:
         wrong.append(f"encoder has fields of ECGEncoder ({', '.join(fields)}) and there is an {encoder.model_type!r}")
     if start.has_language_model:
         parts["projector"] = {key: getattr(start.config, field) for key, field in PROJECTOR_FIELDS.items()}
+        stated = values.get("projector")
+        if isinstance(stated, dict) and stated.get("start", "words") != "words":
+            wrong.append(f"projector.start is {stated['start']!r}, of a new projector, and there is one")
         wrong += _language_model_differences(values.get("language_model"), start.config)
     if (adapter := start.adapter()) is not None and start.has_language_model:
         own = LoraConfig.from_pretrained(str(adapter))

@@ -169,6 +169,30 @@ def test_reports_and_statements_are_learned_from_alone_or_beside_each_other(tiny
     assert alone.text_embeds is None and beside.statement_embeds is None and both.statement_embeds.shape[0] == 4
 
 
+def test_a_frozen_text_encoder_reads_each_statement_once(tiny_encoder_config, text_encoder):
+    given, held = make_inputs(), statement_inputs()
+    learning = learner(tiny_encoder_config, text_encoder)
+    frozen = learner(learning.ecg_encoder, learning.text_encoder)
+    frozen.load_state_dict(learning.state_dict())
+    expected = learning(**given, **held)
+    frozen.text_encoder.requires_grad_(False)
+    read = []
+    frozen.text_encoder.register_forward_hook(lambda *_: read.append(_[-1]))
+    # As another batch would have them: in another order, and with other padding.
+    order = torch.tensor([2, 0, 3, 1])
+    more = {
+        name: torch.nn.functional.pad(held[name], (0, 2))[order]
+        for name in ("statement_input_ids", "statement_attention_mask")
+    }
+    for again in (False, True):
+        torch.testing.assert_close(frozen(**given, **held).statement_embeds, expected.statement_embeds)
+        found = frozen(**given, **held | more).statement_embeds
+        torch.testing.assert_close(found, expected.statement_embeds[order])
+        assert len(read) == (5 if again else 3)  # the statements once; reports, of which there is no end, each time
+    frozen(**given, **held).loss.backward()
+    assert frozen.text_projection.weight.grad is not None and expected.loss.isfinite()
+
+
 def test_vectors_of_statements_add_their_loss_and_learn(tiny_encoder_config, text_encoder):
     torch.manual_seed(0)
     model = learner(tiny_encoder_config, text_encoder, STATEMENTS[:3], projection_dim=16)

@@ -33,7 +33,9 @@ def share_beginning(encoded: Sequence[Mapping[str, list[int]]]) -> dict[str, lis
     shared = _shared_length(encoded)
     first, last = [], []
     for number, one in enumerate(encoded, start=1):
-        length = len(one["input_ids"])
+        # What follows the last token that is learned foretells nothing, as ChatML's newline.
+        length = max((place for place, label in enumerate(one["labels"]) if label != -100), default=-1) + 1
+        length = length or len(one["input_ids"])
         # From the token that predicts the first one with a label.
         start = next((place for place, label in enumerate(one["labels"]) if label != -100), length) - 1
         start = max(start, shared)

@@ -129,12 +129,17 @@ class LoraRecipe(Part):
 
 
 class ProjectorRecipe(Part):
-    """Projector; see `ECGLLMConfig`."""
+    """Projector; see `ECGLLMConfig`.
+
+    start: of a new one; "words": its tokens have the scale of the language model's word embeddings
+    (`projector_start`), or "random": that of the initialisation.
+    """
 
     type: Literal["linear", "mlp"] = "linear"
     hidden_size: Count | None = None
     patches_per_token: Count = 1
     summary: bool = False
+    start: Literal["words", "random"] = "words"
 
     def fields(self) -> dict[str, Any]:
         """Those of `ECGLLMConfig`."""

@@ -131,6 +131,13 @@ def test_a_row_keeps_every_token_once_and_its_place() -> None:
     assert row["segments"] == [1, 1, 1, 2, 2, 2, 0, 0, 2]
 
 
+def test_what_follows_the_answer_is_left_out() -> None:
+    """ChatML writes a newline after the end of an answer, which foretells nothing."""
+    rows = [{"input_ids": [1, 2, own, 9, 8], "labels": [-100, -100, own, 9, -100]} for own in (5, 6)]
+    assert 8 not in share_beginning(rows)["input_ids"]
+    assert [label for label in share_beginning(rows)["labels"] if label != -100] == [5, 9, 6, 9]
+
+
 def test_the_same_question_twice_is_still_learned_twice() -> None:
     one = {"input_ids": [1, 2, 3, 4], "labels": [-100, -100, 3, 4]}
     row = share_beginning([one, one])
