@@ -160,8 +160,10 @@ def answer_question(
     known; prevalence: see there; contradicted: what is measured otherwise than the answer says, in sentences;
     negated: whether a question of yes or no asks for what is absent, which models miss;
     refused: why the question is not asked of the model, which would answer all the same (`findings.question_scope`):
-    it asks for treatment, say, or for what nobody here knows; None where it is asked, as it is without `check`, and
-    with candidates;
+    it asks for treatment, say, or for what nobody here knows; or the model's own refusal, which stands in own, too;
+    None where it is answered. Without `check`, and with candidates, every question is asked;
+    refusal: the model's probability of refusing, relative to the candidates or to yes and no, where it learned to
+    refuse and these were compared;
     measured: the measurement that answers a question about a number, which is not asked of the model (else None);
     unsure: whether the model gives what it wrote, or yes and no together, a probability
     below `UNSURE_BELOW`, or the likelier of yes and no one below `UNDECIDED_BELOW` (None where candidates are given);
@@ -179,26 +181,34 @@ def answer_question(
         answer = number_answers(name, measured)
         return _NOT_OF_THE_MODEL | {"answer": answer, "measured": answer, "trained_on": trained_on}
     chosen = {} if candidates is None else {"candidates": candidates}
+    processor = answerer.processor
     if prevalence is not None:
         ecg_options["prevalence"] = prevalence
-    if answerer.processor.reads_measured:
+    if processor.reads_measured:
         ecg_options["measured"] = [one.figures() for one in measured]
     found = answerer(question, ecgs=records, **chosen, **ecg_options)
     scores = found.get("candidates")
     answer, probability, calibrated = found["generated_text"], found["probability"], found.get("calibrated")
     generated = None if candidates is not None else {"text": answer, "probability": probability}
+    refused, refusal = None, found.get("refusal")
+    if candidates is None and processor.refusal is not None and answer.startswith(processor.refusal):
+        refused = answer
     known, undecided = probability, False  # known: of all the answers that are compared
     if candidates is None and answer.lower() in ("yes", "no"):
         # In the spelling of the answer: a model that says "Yes" gives "yes" a low probability.
         asked = [word.capitalize() if answer[0].isupper() else word for word in ("yes", "no")]
         compared = answerer(question, ecgs=records, candidates=asked, **ecg_options)
-        scored, calibrated = compared["candidates"], compared.get("calibrated")
+        scored, calibrated, refusal = compared["candidates"], compared.get("calibrated"), compared.get("refusal")
         scores = {word.lower(): score for word, score in scored.items()}  # likeliest first
         known = min(1.0, probability / max(scores[answer.lower()], 1e-12))
         answer, probability = max(scores.items(), key=lambda pair: pair[1])
         undecided = probability < UNDECIDED_BELOW
+        if refusal is not None and refusal > 0.5:
+            refused, answer, probability = processor.refusal, processor.refusal, refusal
     own = {"answer": answer, "probability": probability}
     unsure = None if generated is None else known < UNSURE_BELOW or undecided
+    if refused is not None:
+        answer, probability, calibrated = None, None, None
     if calibrated is not None:  # what an answer is worth decides it
         answer, likely = calibrated["answer"], calibrated["probability"]
         probability = {"yes": likely, "no": 1 - likely}.get(answer)
@@ -213,7 +223,8 @@ def answer_question(
         "contradicted": contradictions(question, answer or "", measured[0]) if len(measured) == 1 else [],
         "negated": scores is not None and negates(question),
         "measured": None,
-        "refused": None,
+        "refused": refused,
+        "refusal": refusal,
         "unsure": unsure,
         "trained_on": trained_on,
     }
@@ -221,7 +232,18 @@ def answer_question(
 
 _NOT_OF_THE_MODEL = {
     **dict.fromkeys(
-        ("answer", "probability", "own", "candidates", "generated", "calibrated", "measured", "refused", "unsure")
+        (
+            "answer",
+            "probability",
+            "own",
+            "candidates",
+            "generated",
+            "calibrated",
+            "measured",
+            "refused",
+            "refusal",
+            "unsure",
+        )
     ),
     "contradicted": [],
     "negated": False,

@@ -97,10 +97,12 @@ class ECGTextToTextPipeline(ECGPipeline):
             require_heart: False to ask about an ECG in which no heart beats, which is refused otherwise.
         Returns: a mapping (with num_return_sequences above 1 a list of them), or one for each input, as a list for a
             list and else as an iterator: generated_text; probability, of the whole answer (the product over its
-            tokens), or with candidates relative to these; candidates {answer: probability}; with the candidates yes
-            and no, where a checkpoint is calibrated (`processor.calibration`) and a plain question asks about a known
-            finding of one ECG: calibrated, a mapping of finding, probability (that it is there), frequency (where so
-            many show it), said ("sure", "likely" or "cannot tell") and answer.
+            tokens), or with candidates relative to these; candidates {answer: probability}; refusal, of a model that
+            was trained to refuse (`processor.refusal`), the probability that it would rather say that there is no
+            answer, relative to the candidates; with the candidates yes and no, where a checkpoint is calibrated
+            (`processor.calibration`) and a plain question asks about a known finding of one ECG: calibrated, a mapping
+            of finding, probability (that it is there), frequency (where so many show it), said ("sure", "likely" or
+            "cannot tell") and answer.
         Raises: ValueError for other keys, for a question without ECGs, and (ECGInputError) for an ECG that is flat or
         noise alone; asystole and ventricular fibrillation look the same.
         """
@@ -145,7 +147,7 @@ class ECGTextToTextPipeline(ECGPipeline):
         if candidates is None:
             encoded = processor.encode_conversation(conversation, lengths, add_generation_prompt=True)
         else:
-            encoded = encode_answers(processor, conversation, lengths, candidates)
+            encoded = encode_answers(processor, conversation, lengths, candidates, processor.refusal)
         return {"encoded": [encoded], "ecgs": [ecgs], "asked": [(_words_of(conversation), len(ecgs))]}
 
     def _as_conversation(self, inputs: Any) -> list[dict[str, Any]]:
@@ -191,9 +193,11 @@ class ECGTextToTextPipeline(ECGPipeline):
         log_probabilities = model_outputs["log_probabilities"][0]
         if "candidates" in model_outputs:
             candidates = _only(model_outputs["candidates"])
-            probabilities = log_probabilities.softmax(dim=0).tolist()
+            probabilities = log_probabilities[: len(candidates)].softmax(dim=0).tolist()
             ranked = sorted(zip(candidates, probabilities, strict=True), key=lambda pair: -pair[1])
             found = {"generated_text": ranked[0][0], "probability": ranked[0][1], "candidates": dict(ranked)}
+            if len(log_probabilities) > len(candidates):
+                found["refusal"] = log_probabilities.softmax(dim=0)[-1].item()
             return found | self._calibrated(dict(ranked), model_outputs["asked"], prevalence)
         texts = self.processor.batch_decode(model_outputs["answers"][0], skip_special_tokens=True)
         answers = [

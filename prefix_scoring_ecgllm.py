@@ -112,14 +112,20 @@ class AnswerScorer:
         return encoded
 
     def score(
-        self, questions: Sequence[str], ecgs: Sequence[ECGs], candidates: Sequence[Sequence[str]]
+        self,
+        questions: Sequence[str],
+        ecgs: Sequence[ECGs],
+        candidates: Sequence[Sequence[str]],
+        beginning: str | None = None,
     ) -> list[torch.Tensor]:
         """Log-probabilities of possible answers: for each question float [its candidates], on the CPU.
 
         That of a candidate is of the whole answer with its end token.
 
         Args: questions: what is asked. ecgs: for each its ECGs, [] for none; one that several questions are about, as
-            the same object, is encoded once. candidates: for each its possible answers, one or more.
+            the same object, is encoded once. candidates: for each its possible answers, one or more. beginning: what
+            further answers begin with, such as refusals (`ECGProcessor.refusal`): the last log-probability of each
+            question is that of all of these.
         Raises: ECGError for lists of unequal length, a question without candidates, and more tokens than the model has
             positions for.
         """
@@ -129,7 +135,9 @@ class AnswerScorer:
                 raise ECGError(f"The candidates of {question!r} are {own!r}; expected a list of one or more answers.")
         own, encoded = self._different(ecgs)
         asked = [
-            replace(self._in_tokens(question, [encoded[one] for one in numbers], tuple(answers)), ecgs=numbers)
+            replace(
+                self._in_tokens(question, [encoded[one] for one in numbers], tuple(answers), beginning), ecgs=numbers
+            )
             for question, numbers, answers in zip(questions, own, candidates, strict=True)
         ]
         return self._scores(asked, encoded)
@@ -179,10 +187,12 @@ class AnswerScorer:
         number = {key: place for place, key in enumerate(different)}
         return [tuple(number[id(ecg)] for ecg in own) for own in ecgs], self.encode(list(different.values()))
 
-    def _in_tokens(self, question: str, ecgs: ECGs, answers: tuple[str, ...] | None = None) -> _Asked:
+    def _in_tokens(
+        self, question: str, ecgs: ECGs, answers: tuple[str, ...] | None = None, beginning: str | None = None
+    ) -> _Asked:
         lengths, measured = tuple(ecg["ecg_length"] for ecg in ecgs), [ecg.get("measured") for ecg in ecgs]
         said = tuple(None if figures is None else measured_text(figures) for figures in measured)
-        key = question, lengths, said, answers
+        key = question, lengths, said, answers, beginning
         if key not in self._tokens:
             if len(self._tokens) >= _REMEMBERED:
                 self._tokens.clear()
@@ -192,7 +202,8 @@ class AnswerScorer:
                 row = self.processor.encode_conversation(conversation, lengths, add_generation_prompt=True)
                 self._tokens[key] = _Asked(row["input_ids"], [], [], [row])
             else:
-                self._tokens[key] = _split(encode_answers(self.processor, conversation, lengths, answers))
+                rows = encode_answers(self.processor, conversation, lengths, answers, beginning)
+                self._tokens[key] = _split(rows)
         return self._tokens[key]
 
     def _scores(self, asked: list[_Asked], encoded: Sequence[Mapping[str, Any]]) -> list[torch.Tensor]:

@@ -66,6 +66,8 @@ class ECGProcessor(ECGProcessorParts):
             text is translated into them, and what is decoded is translated back.
         reads_measured: whether the model was trained with what was measured beside its ECGs; else a conversation that
             says it ("measured" of an ECG part) is refused.
+        refusal: what every answer begins with that says why there is none ("cannot tell"), of a model that was trained
+            on such answers; None of others. Where answers are compared, it is one more.
 
     `calibration`: what a yes is worth (`answer_calibration_ecgllm`), where a file beside the checkpoint says it, else
     None; it is saved with the processor.
@@ -83,10 +85,11 @@ class ECGProcessor(ECGProcessorParts):
         max_positions: int | None = None,
         trained_words: Mapping[str, str] | None = None,
         reads_measured: bool = False,
+        refusal: str | None = None,
     ):
         if feature_extractor is None or tokenizer is None:
             raise ECGError("ECGProcessor needs a feature_extractor and a tokenizer; at least one of them is None.")
-        self.samples_per_token, self.reads_measured = samples_per_token, reads_measured
+        self.samples_per_token, self.reads_measured, self.refusal = samples_per_token, reads_measured, refusal
         self.max_positions = max_positions
         self._words = TrainedWords({} if trained_words is None else trained_words)
         self.trained_words = None if trained_words is None else dict(trained_words)

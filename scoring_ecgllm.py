@@ -23,19 +23,38 @@ Row = Mapping[str, list[int]]
 
 
 def encode_answers(
-    processor: ECGProcessor, conversation: list[dict[str, Any]], ecg_lengths: Sequence[int], answers: Sequence[str]
+    processor: ECGProcessor,
+    conversation: list[dict[str, Any]],
+    ecg_lengths: Sequence[int],
+    answers: Sequence[str],
+    beginning: str | None = None,
 ) -> list[Row]:
-    """A conversation followed by each of the answers. Only the answer has labels, not earlier turns."""
+    """A conversation followed by each of the answers. Only the answer has labels, not earlier turns.
+
+    beginning: what further answers begin with; one row more, whose labels are these tokens alone. Its probability is
+    that of all answers that begin so.
+    """
+    whole = [*answers] if beginning is None else [*answers, beginning, f"{beginning}: so"]
     rows = [
         processor.encode_conversation([*conversation, {"role": "assistant", "content": answer}], ecg_lengths)
-        for answer in answers
+        for answer in whole
     ]
+    if beginning is not None:
+        rows = [*rows[:-2], _common_labels(*rows[-2:])]
     if all(turn["role"] != "assistant" for turn in conversation):
         return rows
     prompt = processor.encode_conversation(conversation, ecg_lengths, add_generation_prompt=True)
     # The answer's first letters may be joined with the prompt's last ones in a token.
     start = max(len(prompt["input_ids"]) - 1, 0)
     return [row | {"labels": [-100] * start + row["labels"][start:]} for row in rows]
+
+
+def _common_labels(row: Row, longer: Row) -> Row:
+    """A row with the labels that it has in common with another: without its end, and without what a tokenizer joins
+    with what follows."""
+    pairs = zip(row["input_ids"], longer["input_ids"], strict=False)
+    alike = next((place for place, (own, other) in enumerate(pairs) if own != other), len(row["input_ids"]))
+    return {**row, "labels": row["labels"][:alike] + [-100] * (len(row["labels"]) - alike)}
 
 
 @torch.no_grad()

@@ -162,7 +162,9 @@ def _as_answer(result: dict[str, Any]) -> str:
     answer, scores, generated = result["answer"], result["candidates"], result["generated"]
     calibrated = result["calibrated"]
     shown = None if result["probability"] is None else f"{result['probability']:.3g}"
-    if result["refused"] is not None:
+    if result["refused"] is not None and (own := result["own"]) is not None:
+        lines = [f"{result['refused']}  (the model's own answer, probability {own['probability']:.3g})"]
+    elif result["refused"] is not None:
         lines = [f"not answered: {result['refused']}", "note: --no-check asks the model all the same"]
     elif result["measured"] is not None:
         lines = [f"{result['measured']}  (measured, not asked of the model)"]
@@ -178,9 +180,10 @@ def _as_answer(result: dict[str, Any]) -> str:
         lines = [f"{answer}  ({shown} of {among})"]
         relative = ", ".join(f"{each} {score:.3g}" for each, score in scores.items())
         lines.append(f"relative to each other: {relative}")
-    if calibrated is None and generated is not None and generated["text"].lower() != answer.lower():
+    answered = result["refused"] is None
+    if answered and calibrated is None and generated is not None and generated["text"].lower() != answer.lower():
         lines.append(f"note: token by token the model wrote {generated['text']!r}, the less likely answer as a whole")
-    if calibrated is not None:
+    if calibrated is not None or not answered:
         pass  # it says how sure an answer is
     elif result["unsure"] and scores and result["probability"] < UNDECIDED_BELOW:
         lines.append("note: the model is undecided between yes and no; take this for no answer")
@@ -189,6 +192,10 @@ def _as_answer(result: dict[str, Any]) -> str:
         lines.append(
             f"note: the model is not sure of any answer; {doubted} a probability below {UNSURE_BELOW:g} "
             "among all that it could write"
+        )
+    if answered and (result["refusal"] or 0) > 0.5:
+        lines.append(
+            f"note: the model would rather say that there is no answer ({result['refusal']:.3g} beside the candidates)"
         )
     lines += [f"note: {sentence}" for sentence in result["contradicted"]]
     if result["negated"]:

@@ -308,7 +308,7 @@ def test_ask_as_json(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFi
     assert set(result) == {
         "files", "question", "answer", "probability", "own", "candidates", "generated", "calibrated", "contradicted",
         "measured", "refused", "unsure", "model", "trained_on", "recorded", "measurements", "doubts", "notice",
-        "prevalence", "negated",
+        "prevalence", "negated", "refusal",
     }  # fmt: skip
     assert result["files"] == [str(wfdb_file)] * 2
     assert (result["question"], result["answer"], result["model"]) == (question, "yes", str(checkpoint))
@@ -387,7 +387,7 @@ BARE = {"prevalence": None, "recorded": [], "measurements": {}, "doubts": {}, "n
 class Answerer:
     """Writes `text` with `probability`, and scores candidates by `scores`; stands for a loaded pipeline."""
 
-    processor = SimpleNamespace(reads_measured=False, calibration=None)
+    processor = SimpleNamespace(reads_measured=False, calibration=None, refusal=None)
     model = SimpleNamespace(config=SimpleNamespace(trained_on="nothing"))
 
     def __init__(self, text: str, probability: float, scores: dict[str, float]):
@@ -426,6 +426,38 @@ def test_an_answer_between_yes_and_no_is_marked() -> None:
             Answerer("yes", yes, {"yes": yes, "no": 1 - yes}), [], "Is it atrial fibrillation?", ["yes", "no"]
         )
         assert chosen["unsure"] is None and "undecided" not in _as_answer({**chosen, **BARE})
+
+
+class Refuser(Answerer):
+    """Of a model that learned to refuse; relative to yes and no it does so with the probability `refusal`."""
+
+    processor = SimpleNamespace(reads_measured=False, calibration=None, refusal="cannot tell")
+
+    def __init__(self, text: str, refusal: float):
+        super().__init__(text, 0.9, {"yes": 0.6, "no": 0.4})
+        self.refusal = refusal
+
+    def __call__(self, question: str, ecgs: object, candidates: list[str] | None = None) -> dict[str, Any]:
+        found = super().__call__(question, ecgs, candidates)
+        return found if candidates is None else {**found, "refusal": self.refusal}
+
+
+def test_what_a_model_refuses_is_not_answered() -> None:
+    question, written = "Is it atrial fibrillation?", "cannot tell: this question makes no sense"
+    free = answer_question(Refuser(written, 0.8), [], question)
+    assert (free["refused"], free["answer"], free["probability"]) == (written, None, None)
+    assert free["own"] == {"answer": written, "probability": 0.9} and free["unsure"] is False
+    assert _as_answer({**free, **BARE}).splitlines()[0] == f"{written}  (the model's own answer, probability 0.9)"
+    # What it writes token by token begins with yes; as a whole, a refusal is likelier.
+    compared = answer_question(Refuser("yes", 0.8), [], question)
+    assert (compared["refused"], compared["answer"], compared["refusal"]) == ("cannot tell", None, 0.8)
+    assert _as_answer({**compared, **BARE}).startswith("cannot tell  (the model's own answer, probability 0.8)\n")
+    answered = answer_question(Refuser("yes", 0.2), [], question)
+    assert (answered["refused"], answered["answer"], answered["refusal"]) == (None, "yes", 0.2)
+    assert "rather" not in _as_answer({**answered, **BARE})
+    chosen = answer_question(Refuser("yes", 0.8), [], question, ["yes", "no"])  # one of these was asked for
+    assert (chosen["refused"], chosen["answer"], chosen["refusal"]) == (None, "yes", 0.8)
+    assert "would rather say that there is no answer (0.8 beside" in _as_answer({**chosen, **BARE})
 
 
 def test_an_answer_of_vanishing_probability_is_marked() -> None:

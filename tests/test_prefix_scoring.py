@@ -223,6 +223,23 @@ def test_what_was_measured_is_read_with_its_ecg(
 
 
 @of("llama")
+def test_a_beginning_comes_last_and_changes_nothing_else(built: tuple[Any, Any], make_ecg: Callable) -> None:
+    model, processor = built
+    ecgs = prepared(processor, make_ecg)
+    scorer, plain = AnswerScorer(model, processor), AnswerScorer(model, processor)
+    plain.reads_on = False
+    found = scorer.score(*asked_of(ecgs), beginning="no")
+    assert scorer.reads_on
+    assert_same(plain.score(*asked_of(ecgs), beginning="no"), found)
+    assert_same([one[:-1] for one in found], scorer.score(*asked_of(ecgs)))
+    candidates = asked_of(ecgs)[2]
+    for own, scores in zip(candidates, found, strict=True):
+        begun = [score for answer, score in zip(own, scores[:-1], strict=True) if answer.startswith("no")]
+        assert all(scores[-1] > score for score in begun)
+    assert any(answer.startswith("no") for own in candidates for answer in own)
+
+
+@of("llama")
 def test_encoded_ecgs_are_not_encoded_again(built: tuple[Any, Any], make_ecg: Callable) -> None:
     model, processor = built
     scorer = AnswerScorer(model, processor)

@@ -55,6 +55,25 @@ def test_scores_of_a_batch_are_those_of_each_alone_and_an_ecg_is_encoded_once(
     assert found.flatten().tolist() == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_beginning_has_the_probability_of_all_that_begins_so(tiny_llm: Callable, make_ecg: Callable) -> None:
+    model, processor = tiny_llm()
+    conversations, lengths, ecgs = asked(processor, make_ecg)
+    given = [conversations[0], lengths[0]]
+    rows = encode_answers(processor, *given, ["no", "none of them"], beginning="none")
+    assert len(rows) == 3
+    learned = [token for token in rows[2]["labels"] if token != -100]
+    assert processor.tokenizer.decode(learned).strip() == "none"  # without the end of the answer
+    no, none, beginning = score_answers(model, processor, [rows], ecgs[:1])[0]
+    inputs = processor.collate([rows[1]], ecgs[:1])
+    with torch.no_grad():
+        each = model(**inputs).logits[0, :-1].log_softmax(-1)
+    labels = inputs["labels"][0, 1:]
+    first = (labels != -100).nonzero().flatten()[: len(learned)]
+    assert labels[first].tolist() == learned
+    assert beginning.item() == pytest.approx(each[first, labels[first]].sum().item(), abs=1e-4)
+    assert beginning > none
+
+
 def test_earlier_turns_count_for_nothing(tiny_llm: Callable) -> None:
     _, processor = tiny_llm()
     turns = [*processor.build_conversation("Is it?", answer="yes"), *processor.build_conversation("And now?")]

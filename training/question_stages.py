@@ -20,6 +20,8 @@ from peft import PeftModel
 from transformers import PreTrainedModel, set_seed
 
 from ..atomic_writing import written_whole
+from ..corpora.questions.refusals import CANNOT_TELL
+from ..corpora.questions.sampling import UNANSWERABLE
 from ..encoder_adapter_ecgllm import build_encoder
 from ..language_model_base_ecgllm import commit_of, weight_files
 from ..measured_figures_ecgllm import Figures
@@ -85,6 +87,8 @@ def run_questions(context: StageContext, name: str, stage: QuestionStage, questi
     figures = _measured(context) if stage.measured else {}
     if stage.measured:
         processor.reads_measured = True
+    if UNANSWERABLE in questions["train"].unique("type"):
+        processor.refusal = CANNOT_TELL
     said = {
         split: MeasuredRecords(figures, share, recipe.seed) if stage.measured else None
         for split, share in (("train", stage.measured), ("validation", 1.0))

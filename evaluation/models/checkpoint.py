@@ -1,7 +1,8 @@
 """A checkpoint of ours behind the protocol: an ECG language model, a dual encoder or a classifier.
 
 In: a folder or Hub id, or model and processor. Out: a `Model`. Decided here: a closed question is answered by
-comparing its candidates, an open one by the likeliest words; an ECG that the tool refuses (no heart in it, broken
+comparing its candidates, and with them the refusal of a model that learned one; an open one by the likeliest words; an
+ECG that the tool refuses (no heart in it, broken
 amplitudes) is refused here, too, and what the model would have said is given beside the reason.
 """
 
@@ -131,11 +132,12 @@ class CheckpointModel(WithWeights):
 
     def _score(self, shown: list[_Shown]) -> list[Answer]:
         questions, candidates = [one.asked.question for one in shown], [one.asked.candidates for one in shown]
-        return _compared(shown, self._scorer.score(questions, [one.ecgs for one in shown], candidates))
+        ecgs, refusal = [one.ecgs for one in shown], self.processor.refusal
+        return _compared(shown, self._scorer.score(questions, ecgs, candidates, refusal), refusal)
 
     def _score_prompts(self, shown: list[_Shown]) -> list[Answer]:
         rows = [self._rows(one) for one in shown]
-        return _compared(shown, self._scorer.score_rows(rows, [one.ecgs for one in shown]))
+        return _compared(shown, self._scorer.score_rows(rows, [one.ecgs for one in shown]), self.processor.refusal)
 
     def _write(self, shown: list[_Shown]) -> list[Answer]:
         texts, logs = self._scorer.write([one.asked.question for one in shown], [one.ecgs for one in shown])
@@ -159,7 +161,9 @@ class CheckpointModel(WithWeights):
         conversation = [{"role": "user", "content": content}]
         lengths = [ecg["ecg_length"] for ecg in shown.ecgs]
         if shown.asked.candidates:
-            return encode_answers(self.processor, conversation, lengths, shown.asked.candidates)
+            return encode_answers(
+                self.processor, conversation, lengths, shown.asked.candidates, self.processor.refusal
+            )
         return [self.processor.encode_conversation(conversation, lengths, add_generation_prompt=True)]
 
 
@@ -171,13 +175,15 @@ class _Shown(NamedTuple):
     refused: str | None
 
 
-def _compared(shown: Sequence[_Shown], logs: Sequence[torch.Tensor]) -> list[Answer]:
+def _compared(shown: Sequence[_Shown], logs: Sequence[torch.Tensor], refusal: str | None) -> list[Answer]:
+    """The likeliest candidate, or the refusal where that is likelier than each; scores are of the candidates alone."""
     answers = []
     for one, log in zip(shown, logs, strict=True):
         candidates, log = one.asked.candidates, log.double()
-        best, shares = int(log.argmax()), log.softmax(dim=0).tolist()
+        said = candidates if refusal is None else (*candidates, refusal)
+        best, shares = int(log.argmax()), log[: len(candidates)].softmax(dim=0).tolist()
         scores = dict(zip(candidates, shares, strict=True))
-        answers.append(Answer(candidates[best], scores, float(log[best].exp()), one.refused))
+        answers.append(Answer(said[best], scores, float(log[best].exp()), one.refused))
     return answers
 
 

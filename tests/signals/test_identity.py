@@ -251,7 +251,7 @@ def test_nothing_is_drawn_or_answered_that_names_the_patient(telling, tmp_path, 
 
     class Answerer:
         model = SimpleNamespace(config=SimpleNamespace(trained_on="nothing"))
-        processor = SimpleNamespace(reads_measured=False, calibration=None)
+        processor = SimpleNamespace(reads_measured=False, calibration=None, refusal=None)
 
         def __call__(self, question, ecgs, candidates=None, **options):
             logging.getLogger("answerer").info("asked about %s", ecgs)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ecgllm import (
     ECGError,
@@ -53,6 +54,26 @@ def test_what_ask_would_not_ask_is_refused_where_it_is_checked(shipped: Any, ecg
     for one, other in zip(own, told, strict=True):  # what the model says of it stands beside
         assert one.text == other.text
     assert checked.identity == f"{plain.identity}-checked"
+
+
+def test_a_refusal_that_was_learned_is_one_more_answer(
+    shipped: Any, ecgs: dict[ShownECG, ECGRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In questions of yes and no as well; how likely the two are beside each other stays what it was."""
+    plain, ask = shipped
+    monkeypatch.setattr(ask.processor, "refusal", "cannot tell")
+    model = CheckpointModel(ask.model, ask.processor)
+    asked = [Asked("Is there atrial fibrillation?", (A,), YES_NO)]
+    asked += [Asked("Is it new?", (A, B), YES_NO, prompt="{ecg} {ecg} {question}")]
+    own, told = plain.answer(asked, ecgs), model.answer(asked, ecgs)
+    for one, other in zip(own, told, strict=True):
+        assert one.text == other.text and other.scores == pytest.approx(one.scores, abs=1e-5)  # it never refuses
+    score = model._scorer.score
+    likely = torch.tensor([0.0, 0.0, 1.0])
+    monkeypatch.setattr(model._scorer, "score", lambda *given: [one + likely * 100 for one in score(*given)])
+    (refused,) = model.answer(asked[:1], ecgs)
+    assert refused.text == "cannot tell" and refused.refused is None
+    assert refused.scores == pytest.approx(own[0].scores, abs=1e-5)
 
 
 def test_a_model_that_reads_what_is_measured_is_told(
