@@ -170,7 +170,13 @@ def answer_question(
     trained_on.
     """
     from .findings.question_scope import negates, why_not_answered
-    from .measured_answers import contradictions, number_answers, number_asked_for
+    from .measured_answers import (
+        contradictions,
+        limits_answers,
+        limits_asked_for,
+        number_answers,
+        number_asked_for,
+    )
     from .signals import measure
 
     measured = [measure(record) for record in records]
@@ -180,6 +186,9 @@ def answer_question(
     if candidates is None and records and (name := number_asked_for(question)) is not None:
         answer = number_answers(name, measured)
         return _NOT_OF_THE_MODEL | {"answer": answer, "measured": answer, "trained_on": trained_on}
+    if candidates is None and records and (limits := limits_asked_for(question)) is not None:
+        answer, words = limits_answers(limits, measured)
+        return _NOT_OF_THE_MODEL | {"answer": answer, "measured": words, "trained_on": trained_on}
     chosen = {} if candidates is None else {"candidates": candidates}
     processor = answerer.processor
     if prevalence is not None:

@@ -1,14 +1,17 @@
 """What is measured on an ECG beside what a model says: answers to questions about numbers, and contradictions.
 
 In: a question, an answer, what was measured. Out: an answer from the measurement, or what measures otherwise than the
-answer says. Decided here: a number is never asked of a model that writes words; a finding is contradicted by the
+answer says. Decided here: a number, and whether it is above or below a limit, is never asked of a model that writes
+words; a finding is contradicted by the
 limits and margins of `evaluation.contradictions`; the answer stands, and both are shown.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 from .answer_calibration_ecgllm import FindingNames
@@ -61,6 +64,101 @@ def number_asked_for(question: str) -> str | None:
     # How fast, how many: a rate; how long, how wide: an interval.
     fits = not how or ((found[0] == "heart_rate") is (how in ("how fast", "how many")) and found[0] != "axis")
     return found[0] if fits else None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Whether a measurement lies between two numbers, which may be infinite; closed: whether they belong to it."""
+
+    name: str
+    low: float = -math.inf
+    high: float = math.inf
+    closed: bool = False
+
+    def hold(self, value: float) -> bool:
+        return self.low <= value <= self.high if self.closed else self.low < value < self.high
+
+
+_NUMBER = r"(?P<{}>(?:-|−|minus )?\d+(?:\.\d+)?)"
+_UNIT = r"(?:\s*(?P<{}>ms|msec|milliseconds?|s|secs?|seconds?|°|degrees|bpm|beats per minute|/ ?min(?:ute)?)(?!\w))?"
+_AT_LEAST, _AT_MOST = r"at least|no less than|>=|≥", r"at most|no more than|<=|≤"
+_ABOVE = r"(?:greater|more|higher|longer|wider|larger|bigger|faster) than|above|over|exceed(?:s|ing)?|>"
+_BELOW = r"(?:less|lower|shorter|narrower|smaller|slower|fewer) than|below|under|<"
+_FIRST, _FIRST_UNIT = _NUMBER.format("first"), _UNIT.format("unit")
+_WITHIN = re.compile(
+    rf"(?:between|from)\s+{_FIRST}{_FIRST_UNIT}\s+(?:and|to)\s+{_NUMBER.format('second')}{_UNIT.format('unit_2')}",
+    re.I,
+)
+_BEYOND = re.compile(
+    rf"(?:(?P<at_least>{_AT_LEAST})|(?P<at_most>{_AT_MOST})|(?P<above>{_ABOVE})|(?P<below>{_BELOW}))\s*"
+    rf"{_FIRST}{_FIRST_UNIT}", re.I
+)  # fmt: skip
+_OR_MORE = re.compile(
+    rf"{_FIRST}{_FIRST_UNIT}\s+or\s+(?:(?P<at_least>more|higher|longer|wider|above|greater|faster)|"
+    r"(?P<at_most>less|lower|shorter|narrower|below|fewer|slower))", re.I
+)  # fmt: skip
+_AXIS = r"(?:qrs |electrical |heart |mean )?axis"
+
+
+def limits_asked_for(question: str) -> Limits | None:
+    """Which measurement is asked to lie above, below or between which numbers, in bpm, ms or degrees; None of any
+    other question."""
+    if (match := _WITHIN.search(question)) is None:
+        match = _OR_MORE.search(question) or _BEYOND.search(question)
+    if match is None:
+        return None
+    rest, found = question[: match.start()] + " " + question[match.end() :], []
+    for name, words in (_OF | {"axis": _AXIS}).items():
+        rest, times = re.subn(rf"\b(?:{words})(?!\w)", " ", rest, flags=re.IGNORECASE)
+        found += [name] * bool(times)
+    if len(found) != 1 or not _BESIDE.match(rest):
+        return None
+    given = match.groupdict()
+    numbers = [_as_measured(given.get(place), given.get(unit), found[0]) for place, unit in _PLACES]
+    if numbers[0] is None or (given.get("second") is not None and numbers[1] is None):
+        return None
+    if given.get("second") is not None:
+        return Limits(found[0], *sorted(numbers), closed=True)
+    low = given.get("at_least") or given.get("above")
+    closed = bool(given.get("at_least") or given.get("at_most"))
+    return Limits(found[0], **{"low" if low else "high": numbers[0]}, closed=closed)
+
+
+_LEAST_MS = 10
+_PLACES = (("first", "unit"), ("second", "unit_2"))
+
+
+def _as_measured(number: str | None, unit: str | None, name: str) -> float | None:
+    """A number in the unit of a measurement; None where it is in one that does not fit."""
+    if number is None:
+        return None
+    value = float(number.replace("−", "-").replace("minus ", "-"))
+    kind = (
+        {"m": "ms", "s": "s", "b": "bpm", "/": "bpm", "°": "degrees", "d": "degrees"}[unit[0].lower()]
+        if unit
+        else None
+    )
+    own = _UNITS.get(name, "ms")
+    if kind is None and own == "ms" and abs(value) < _LEAST_MS:
+        return None  # of seconds, perhaps
+    if kind in (None, own):
+        return value
+    return 1000 * value if (kind, own) == ("s", "ms") else None
+
+
+def limits_answers(limits: Limits, found: Sequence[Measurements]) -> tuple[str, str]:
+    """(yes or no where all ECGs have the same answer, else the words; the measurements in words)."""
+    values = [getattr(one, limits.name).value for one in found]
+    # As it is shown: a QRS of "120 ms" is one of at least 120.
+    said = [None if value is None else "yes" if limits.hold(round(value)) else "no" for value in values]
+    each = [
+        number_answer(limits.name, one) if own is None else f"{own}: {number_answer(limits.name, one)}"
+        for own, one in zip(said, found, strict=True)
+    ]
+    words = (
+        each[0] if len(each) == 1 else "; ".join(f"ECG {place}: {text}" for place, text in enumerate(each, start=1))
+    )
+    return said[0] if len(set(said)) == 1 and said[0] is not None else words, words
 
 
 def number_answers(name: str, found: Sequence[Measurements]) -> str:

@@ -9,7 +9,15 @@ import pytest
 from ecgllm.asking import answer_question, load_answerer
 from ecgllm.cli import main
 from ecgllm.evaluation.contradictions import CRITERIA
-from ecgllm.measured_answers import contradictions, finding_names, number_answer, number_asked_for
+from ecgllm.measured_answers import (
+    Limits,
+    contradictions,
+    finding_names,
+    limits_answers,
+    limits_asked_for,
+    number_answer,
+    number_asked_for,
+)
 from ecgllm.shipped import shipped_checkpoint
 from ecgllm.signals import measure
 from ecgllm.signals.analysis.measurements import Measurement, Measurements
@@ -116,3 +124,55 @@ def test_ask_shows_both(tmp_path, capsys: pytest.CaptureFixture[str], monkeypatc
         and "note: the model says first degree av block, and PR is" in text
     )
     assert answer_question(answerer, [record, record], "Is there first degree AV block?")["contradicted"] == []
+
+
+@pytest.mark.parametrize(
+    ("question", "limits"),
+    [
+        ("Is the QTc greater than 500 ms?", Limits("qtc_bazett", low=500)),
+        ("Is the QTc (Fridericia) > 460 ms?", Limits("qtc_fridericia", low=460)),
+        ("hr<40", Limits("heart_rate", high=40)),
+        ("Is the heart rate below 50 beats per minute?", Limits("heart_rate", high=50)),
+        ("Is the PR interval more than 0.2 s in this ECG?", Limits("pr", low=200)),
+        ("Is the heart rate between 60 and 100 bpm?", Limits("heart_rate", 60, 100, closed=True)),
+        ("Is the axis between -30° and 90°?", Limits("axis", -30, 90, closed=True)),
+        ("Is the axis below minus 30 degrees?", Limits("axis", high=-30)),
+        ("Is the QRS 120 ms or wider?", Limits("qrs", low=120, closed=True)),
+        ("Is the QRS duration at most 110 ms?", Limits("qrs", high=110, closed=True)),
+        ("Does the QTc exceed 450 ms?", Limits("qtc_bazett", low=450)),
+        ("Is the PR longer than 0.2?", None),  # 0.2 of what?
+        ("Is the QTc above 1 bpm?", None),
+        ("Is the heart rate above 1 s?", None),
+        ("Is the QTc not above 500?", None),
+        ("Is ST elevation over 2 mm in V2?", None),
+        ("Is the patient over 50?", None),
+        ("Are there more than 5 premature complexes?", None),
+        ("Is there atrial fibrillation with a heart rate above 100?", None),
+        ("Is the QRS above 120 ms and the PR above 200 ms?", None),
+        ("Is the QTc prolonged?", None),
+        ("What is the QTc?", None),
+    ],
+)
+def test_which_limits_a_question_asks_for(question, limits):
+    assert limits_asked_for(question) == limits
+
+
+def test_limits_are_held_against_the_number_as_it_is_shown():
+    wide = replace(USUAL, qrs=Measurement(119.6, 0.9))
+    assert limits_answers(Limits("qrs", low=120, closed=True), [wide]) == ("yes", "yes: QRS 120 ms")
+    assert limits_answers(Limits("qrs", low=120), [wide]) == ("no", "no: QRS 120 ms")
+    assert limits_answers(Limits("qtc_bazett", low=500), [USUAL]) == ("no", "no: QTc (Bazett) 416 ms")
+    unknown = replace(USUAL, pr=Measurement(None, 0))
+    answer, words = limits_answers(Limits("pr", low=200), [unknown])
+    assert answer == words and words.startswith("PR: not measured")
+    both = limits_answers(Limits("heart_rate", low=80), [USUAL, replace(USUAL, heart_rate=Measurement(90, 0.3))])
+    assert both == ("ECG 1: no: heart rate 72 bpm; ECG 2: yes: heart rate about 90 bpm",) * 2
+
+
+def test_a_limit_is_answered_by_what_is_measured():
+    answerer = load_answerer(shipped_checkpoint())
+    record = simulate_ecg(["sinus bradycardia"], heart_rate=45, seed=3)
+    found = answer_question(answerer, [record], "Is the heart rate above 100 bpm?")
+    assert found["answer"] == "no" and found["measured"].startswith("no: heart rate 4") and found["own"] is None
+    asked = answer_question(answerer, [record], "Is the heart rate above 100 bpm?", ["yes", "no"])
+    assert asked["measured"] is None and asked["own"] is not None  # one of these was asked of the model

@@ -52,14 +52,16 @@ def test_records_are_measured_once_and_as_they_are(tmp_path: Path, monkeypatch: 
 
 
 def test_a_stage_that_says_it_makes_a_checkpoint_that_is_told(write_recipe: Callable[..., Path]) -> None:
-    stage = {"batch_size": 8, "measured": 0.5, "questions_per_row": 8, "questions": {"per_record": 1}, "evaluate": 4}
+    stage = {"batch_size": 8, "measured": 0.5, "questions_per_row": 8, "evaluate": 4}
+    stage |= {"questions": {"per_record": 1, "words": {"unanswerable": 0.3}}}
     recipe = write_recipe(stages={"finetune": stage | {"training": {"max_steps": 2, "save_steps": 10}}}, limit=30)
     run_recipe(load_recipe(recipe))
     folder = recipe.parent / "run"
     figures = json.loads((folder / "measured.json").read_text())
     assert len(figures) == 30
     model = folder / "finetune" / "model"
-    assert ECGProcessor.from_pretrained(model).reads_measured
+    processor = ECGProcessor.from_pretrained(model)
+    assert processor.reads_measured and processor.refusal == "cannot tell"  # which some of its questions were answered
     answerer = load_answerer(model)
     seen = []
     build = answerer.processor.build_conversation
