@@ -88,7 +88,7 @@ def asked_of(rows: pd.DataFrame) -> list[Asked]:
     return [
         Asked(
             row.question,
-            tuple(ShownECG(record_id, row.change) for record_id in row.shown_ids),
+            tuple(ShownECG(record_id, row.change, row.told) for record_id in row.shown_ids),
             None if row.candidates is None else tuple(row.candidates),
             row.prompt,
             row.finding,

@@ -54,12 +54,13 @@ class Settings:
 class Material:
     """corpus: records, as `prepare` makes them, of one source or several. questions: with `QUESTION_FEATURES`, about
     these records; a yes or no about one record has "yes" or "no" as its only answer. encoders: of the model that is
-    evaluated, for baselines on what they give."""
+    evaluated, for baselines on what they give. told: whether that model is told what is measured."""
 
     corpus: Dataset
     questions: Dataset
     settings: Settings = field(default_factory=Settings)
     encoders: Encoders = field(default_factory=dict, hash=False, compare=False, repr=False)
+    told: bool = field(default=False, hash=False, compare=False, repr=False)
 
     @cached_property
     def ecgs(self) -> ShownECGs:

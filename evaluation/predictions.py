@@ -12,6 +12,7 @@ rows with the columns of `PLANNED`; `answered` adds those of `ANSWERED`.
 | question_id, template, attribute, type, question | as of `build_questions` |
 | record_ids | the records that the expected answers are about |
 | shown_ids, change | the records that were shown instead or also, in this order, and what was done to them |
+| told | whose figures a model was told that reads them: a record, "" for none, null for what was shown |
 | patients | whose ECGs are asked about, or shown and not drawn at random: what intervals are clustered by |
 | expected | right answers, sorted, lower case; null where there is no right one |
 | candidates, prompt | as of `Asked` |
@@ -44,6 +45,7 @@ PLANNED = pa.schema(
         ("record_ids", _TEXTS),
         ("shown_ids", _TEXTS),
         ("change", pa.string()),
+        ("told", pa.string()),
         ("patients", _TEXTS),
         ("expected", _TEXTS),
         ("candidates", _TEXTS),

@@ -16,10 +16,19 @@ from ..signals import ECGRecord
 
 
 class ShownECG(NamedTuple):
-    """An ECG as it is shown: a record, and what was done to it ("" for nothing; names of `changes.CHANGES`)."""
+    """An ECG as it is shown: a record, and what was done to it ("" for nothing; names of `changes.CHANGES`).
+
+    told: which record's figures a model is told that reads what is measured; None: those of this ECG, "": none.
+    """
 
     record_id: str
     change: str = ""
+    told: str | None = None
+
+    @property
+    def signal(self) -> ShownECG:
+        """The ECG itself, whatever is told with it."""
+        return ShownECG(self.record_id, self.change)
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,8 @@ class Model(Protocol):
     """A model that answers questions about ECGs.
 
     It may have `identity`, what tells it from others of its name, `trained_on`, what it says that it learned from, and
-    `remark`, a sentence that a report opens with; all of them texts.
+    `remark`, a sentence that a report opens with; all of them texts. And `reads_measured`, true of a model that is
+    told what is measured on the ECGs.
     """
 
     name: str

@@ -87,6 +87,7 @@ def evaluate_to_folder(
         other = None if against is None else _reported(Path(against), planned_rows(material, options.sections))
         model = load(name) if model is None else model
         identity = getattr(model, "identity", None) or model.name
+        material = replace(material, told=getattr(model, "reads_measured", False))
         _begin(folder, {"model": identity, "material": material_hash(material)})
         if options.baselines:
             material = replace(material, encoders=encoders_of(model, material.settings.seed))

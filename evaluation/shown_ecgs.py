@@ -36,12 +36,13 @@ class ShownECGs(Mapping[ShownECG, ECGRecord]):
 
     def __getitem__(self, shown: ShownECG) -> ECGRecord:
         """Raises: KeyError for a record that the corpus does not hold; ECGError for an unknown change."""
+        shown = shown.signal
         record = self._record(shown.record_id)
         if not shown.change:
             return record
         if shown.change not in CHANGES:
             raise ECGError(f"no change is called {shown.change!r}; there are {', '.join(CHANGES)}")
-        key = hashlib.blake2b("\n".join(shown).encode(), digest_size=8).digest()
+        key = hashlib.blake2b("\n".join(shown[:2]).encode(), digest_size=8).digest()
         return CHANGES[shown.change](record, np.random.default_rng([self._seed, int.from_bytes(key, "big")]))
 
     def __iter__(self) -> Iterator[ShownECG]:

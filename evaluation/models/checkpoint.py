@@ -70,13 +70,19 @@ class CheckpointModel(WithWeights):
         return super().identity + ("-checked" if self.check_questions else "")
 
     @property
+    def reads_measured(self) -> bool:
+        """Whether it is told what is measured on the ECGs that it is shown."""
+        return self.processor.reads_measured
+
+    @property
     def remark(self) -> str | None:
         """What a report opens with, of a model that is told more than the signal."""
-        if not self.processor.reads_measured:
+        if not self.reads_measured:
             return None
         return (
             "The model is told what is measured on every ECG that it is shown (rate, intervals, axis), as ecgllm ask "
-            "tells it: what it gains over another ECG may come from these numbers, too."
+            "tells it: what it gains over another ECG may come from these numbers, too. How much does stands under "
+            "reliance."
         )
 
     def answer(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord]) -> list[Answer]:

@@ -65,9 +65,10 @@ class EncodedECGs:
         prepared, refused = {}, {}
         for one in wanted:
             if one not in self._kept:
-                prepared[one], refused[one] = self._prepared(record := ecgs[one])
-                if self._measuring and prepared[one] is not None:
-                    prepared[one] = {**prepared[one], "measured": measure(record).figures()}
+                prepared[one], refused[one] = self._prepared(ecgs[one.signal])
+                if self._measuring and prepared[one] is not None and one.told != "":
+                    measured = ecgs[one.signal if one.told is None else ShownECG(one.told)]
+                    prepared[one] = {**prepared[one], "measured": measure(measured).figures()}
         usable = [one for one, ecg in prepared.items() if ecg is not None]
         encoded = dict(zip(usable, self._encode([prepared[one] for one in usable]), strict=True)) if usable else {}
         for one in prepared:

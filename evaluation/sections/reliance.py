@@ -3,10 +3,11 @@
 Asks: yes-or-no questions about one record, in pairs with the same words, one to be answered yes and one no, and 2 x 2
 groups, two questions about two records with opposite answers; the pairs under all `CONDITIONS`. Says: accuracy, P(yes)
 and share of yes under each, and the verdict by the rule of the module `reliance`. Decided here: right is what is right
-of the true record, so that without it accuracy falls to one half; the opposite ECG is that of the pair's other
-question; random patients' ECGs are those of `DRAWN` patients, of which the mean counts, for the gain over one alone
-depends on who was drawn. They are no clusters of an interval: whether yes is the right answer has nothing to do with
-who was drawn, so that questions are not right together for having drawn the same.
+of the true record, so that without it accuracy falls to one half; a model that is told what is measured is asked twice
+more (`TOLD`), for what it owes to the numbers and what to the ECG, and the verdict is of both together; the opposite
+ECG is that of the pair's other question; random patients' ECGs are those of `DRAWN` patients, and the mean counts, for
+the gain over one alone depends on who was drawn. They are no clusters of an interval: whether yes is the right
+answer has nothing to do with who was drawn, so that questions are not right together for having drawn the same.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from ..verdict import verdict
 
 NAME, TITLE = "reliance", "Does the answer come from the ECG?"
 CONDITIONS = ("true", "opposite", "random", "phase-shuffled", "noise", "flat", "none")
+FIGURES, SIGNAL = TOLD = ("figures of the true ECG", "nothing told")
+"""With a random patient's ECG and the figures of the true one; with the true ECG and no figures."""
 DRAWN = 5
 """Random patients whose ECGs are shown with each question."""
 _PER_PAIR = 2 * len(CONDITIONS)
@@ -60,6 +63,8 @@ def plan(material: Material) -> pd.DataFrame:
             for record_id in others_than(material, own["ecg_ids"][0], DRAWN, rng):
                 rows.append(_row(material, own, other, "random", f"pair {number}", record_id))
             rows += [_row(material, own, other, condition, f"pair {number}") for condition in CONDITIONS[3:]]
+            if material.told:
+                rows += _told_rows(material, own, other, f"pair {number}", rows[-len(CONDITIONS[3:]) - 1]["shown_ids"])
     return planned(rows + _groups(material, most // 2, rng))
 
 
@@ -100,6 +105,16 @@ def _row(
         "candidates": list(YES_NO),
         "finding": material.finding_of(own),
     }
+
+
+def _told_rows(material: Material, own: dict, other: dict, group: str, drawn: list[str]) -> list[dict[str, Any]]:
+    """drawn: the record of the random patient who was drawn last."""
+    true = _row(material, own, other, "true", group)
+    (record_id,) = own["ecg_ids"]
+    return [
+        true | {"condition": FIGURES, "shown_ids": drawn, "told": record_id},
+        true | {"condition": SIGNAL, "told": ""},
+    ]
 
 
 def others_than(material: Material, record_id: str, number: int, rng: np.random.Generator) -> list[str]:
@@ -176,9 +191,11 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
         "groups": _all_right(model[model["wording"] == _GROUPED]),
     }
     sentences = [
-        *_without_the_ecg(values["conditions"]), f"The rule of the verdict: {found.rule}",
+        *_without_the_ecg(values["conditions"]),
+        *_by_what(values["conditions"]),
+        f"The rule of the verdict: {found.rule}",
         *missing_sentence(MODEL, model),
-    ]  # fmt: skip
+    ]
     return SectionFigures(
         NAME, TITLE, sentences, [_table(values), _pair_table(values)], [_chart(values)], values, _headlines(values)
     )
@@ -212,6 +229,19 @@ def _without_the_ecg(conditions: dict[str, dict[str, Any]]) -> list[str]:
     if moves is not None:
         parts.append(f"with a random patient's ECG P(yes) moves by {percent(moves)}")
     return [sentence(f"in the place of the ECG, of right answers: {'; '.join(parts)}.")] if parts else []
+
+
+def _by_what(conditions: dict[str, dict[str, Any]]) -> list[str]:
+    """How much is owed to the figures that the model is told, and how much to the ECG."""
+    if any(name not in conditions or conditions[name]["accuracy"] is None for name in TOLD):
+        return []
+    figures, signal = (percent(conditions[name]["accuracy"]) for name in TOLD)
+    return [
+        sentence(
+            f"told the figures of the true ECG and shown a random patient's, it is right in {figures}; shown the true "
+            f"ECG and told no figures, in {signal}."
+        )
+    ]
 
 
 class _Condition:
@@ -313,4 +343,6 @@ _SHOWN = {
     "noise": "noise",
     "flat": "a flat line",
     "none": "no ECG",
+    FIGURES: "a random patient's, told the true one's figures",
+    SIGNAL: "the true ECG, told nothing",
 }

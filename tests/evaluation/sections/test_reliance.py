@@ -1,6 +1,7 @@
 """Too few questions are not too few records; who was drawn at random decides little."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,3 +63,29 @@ def test_without_another_patient_nothing_is_drawn(material):
     rng, whose = np.random.default_rng(0), next(iter(material.about))
     everybody = reliance.others_than(material, whose, 10**6, rng)
     assert len(everybody) == len(set(material.all_patients)) - 1
+
+
+def test_a_model_that_is_told_what_is_measured_is_asked_by_what_it_answers(material, answer):
+    material = Material(material.corpus, asked_of(material))
+    assert set(reliance.plan(material)["condition"]) == {*reliance.CONDITIONS}
+    assert reliance.plan(material)["told"].isna().all()
+    planned = reliance.plan(replace(material, told=True))
+    pairs = planned[planned["group"].str.startswith("pair")]
+    others = pairs[pairs["condition"] == reliance.FIGURES]
+    assert len(others) == (pairs["condition"] == reliance.SIGNAL).sum() == (pairs["condition"] == "true").sum()
+    assert all(one.told == one.record_ids[0] != one.shown_ids[0] for one in others.itertuples())
+    untold = pairs[pairs["condition"] == reliance.SIGNAL]
+    assert (untold["told"] == "").all() and (untold["shown_ids"] == untold["record_ids"]).all()
+    # Who goes by the figures alone is right with them, and says no where there are none.
+    has = dict(zip(material.about, material.labels.column("sinus rhythm"), strict=True))
+
+    def by_figures(row):
+        known = row["told"] if isinstance(row["told"], str) else next(iter(row["shown_ids"]), "")
+        return "yes" if known and has[known] == 1 and not row["change"] else "no"
+
+    found = reliance.figures(answer(pairs, by_figures), material)
+    values = found.values["conditions"]
+    assert values[reliance.FIGURES]["accuracy"].value == 1 and values[reliance.SIGNAL]["accuracy"].value == 0.5
+    assert any("figures of the true ECG" in one and "100.0 %" in one and "50.0 %" in one for one in found.sentences)
+    plain = pairs[~pairs["condition"].isin(reliance.TOLD)]
+    assert reliance.figures(answer(plain, by_figures), material).values["verdict"] == found.values["verdict"]
