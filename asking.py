@@ -59,10 +59,25 @@ def load_answerer(
             processor=ECGProcessor.from_pretrained(model, trust_remote_code=trust_remote_code),
             task=TASK,
         )
+    except CheckpointError as error:
+        way = None if language_model else _way_to_language_model(model)
+        if way is None:
+            raise
+        raise CheckpointError(f"{error} {way}.") from error
     except (ECGError, MemoryError):
         raise
     except Exception as error:  # a damaged or incomplete folder fails in as many ways as there are files in it
         raise CheckpointError(f"{model} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _way_to_language_model(model: str | Path) -> str | None:
+    """How to fetch the language model that a trained-only checkpoint in a folder names, where that is known."""
+    from .loading_ecgllm import read_json
+    from .training.fetch import way_to
+
+    file = Path(model) / "config.json"
+    named = read_json(file).get("language_model_base") if file.is_file() else None
+    return None if named is None else way_to(named["name"])
 
 
 def check_checkpoint(

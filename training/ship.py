@@ -3,8 +3,9 @@
 In: a run folder, and the folder to write, such as checkpoints/ecgllm-tiny. The run may end in questions, or in
 `pretrain`, whose dual encoder ships then. Out: that folder, complete as remote code.
 Decided here: which files of a run a user needs (no optimizer, log, corpus or question); code inside the package is
-linked to the package's own, so that the two cannot differ; and what may not ship: more than 20 MB of weights, other
-types than float32, an unfinished run, and a model that does not say what it learned from.
+linked to the package's own, so that the two cannot differ; an adapter is stored in half precision, in half the bytes
+(it is float32 again where it is loaded); and what may not ship: more than 25 MB of weights, other types than float32,
+an unfinished run, and a model that does not say what it learned from.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ import shutil
 from pathlib import Path
 
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from ..atomic_writing import new_folder
+from ..composition_ecgllm import ADAPTER_FOLDER
 from ..errors_ecgllm import ECGError
 from ..loading_ecgllm import check_files
 from ..saving_ecgllm import code_files, copy_code
 
-MOST_BYTES = 20_000_000
+MOST_BYTES = 25_000_000
 """Of weights: they are in the repository, of which everyone downloads every version."""
 CARD = "README.md"
 _WEIGHTS = "model.safetensors"
+_ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _NEEDED = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", _WEIGHTS, CARD)
 _WHERE_THERE = ("generation_config.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 _ROOT = Path(__file__).resolve().parent.parent
@@ -43,11 +47,28 @@ def ship(run: str | Path, folder: str | Path) -> None:
         for name in (*_NEEDED, *_WHERE_THERE):
             if (run / name).is_file():
                 shutil.copyfile(run / name, partial / name)
+        if (run / ADAPTER_FOLDER).is_dir():
+            _copy_adapter(run / ADAPTER_FOLDER, partial / ADAPTER_FOLDER)
         if _ROOT in folder.resolve().parents:
             for name in code_files(_code_module(run)):
                 (partial / name).symlink_to(os.path.relpath(_ROOT / name, folder.resolve()))
         else:
             copy_code(partial, _code_module(run))
+
+
+def _copy_adapter(source: Path, target: Path) -> None:
+    target.mkdir()
+    shutil.copyfile(source / "adapter_config.json", target / "adapter_config.json")
+    tensors = {name: tensor.half() for name, tensor in load_file(source / _ADAPTER_WEIGHTS).items()}
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise ECGError(f"{source / _ADAPTER_WEIGHTS} holds numbers beyond half precision (65,504); it cannot ship")
+    save_file(tensors, target / _ADAPTER_WEIGHTS, metadata={"format": "pt"})
+
+
+def weights_bytes(folder: Path) -> int:
+    """How much the weights of a shipped checkpoint take."""
+    files = [folder / _WEIGHTS, folder / ADAPTER_FOLDER / _ADAPTER_WEIGHTS]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _code_module(run: Path) -> str:
@@ -67,10 +88,11 @@ def _check(run: Path) -> None:
             f"{run} lacks {', '.join(missing)}; expected a run that ends in questions or pretrain, weights in one file"
         )
     check_files(run)
-    size = (run / _WEIGHTS).stat().st_size
+    adapter = run / ADAPTER_FOLDER / _ADAPTER_WEIGHTS
+    size = (run / _WEIGHTS).stat().st_size + (adapter.stat().st_size // 2 if adapter.is_file() else 0)
     if size > MOST_BYTES:
         raise ECGError(
-            f"{run / _WEIGHTS} holds {size:,} bytes; at most {MOST_BYTES:,} may ship. Train a smaller model"
+            f"the weights of {run} take {size:,} bytes; at most {MOST_BYTES:,} may ship. Train a smaller model"
         )
     with safe_open(run / _WEIGHTS, framework="np") as weights:
         types = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118 (it is no mapping)
@@ -92,8 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
         ship(given.run, given.folder)
     except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from None
-    size = (given.folder / _WEIGHTS).stat().st_size
-    print(f"{given.folder}: {size / 1e6:.1f} MB of weights")
+    print(f"{given.folder}: {weights_bytes(given.folder) / 1e6:.1f} MB of weights")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from transformers import BertModel, PreTrainedTokenizerBase
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, BertModel, LlamaConfig, PreTrainedTokenizerBase
 
-from ecgllm import ECGEncoder, ECGTextDualEncoder, ECGTextDualEncoderProcessor
+from ecgllm import (
+    ECGEncoder,
+    ECGLLMForConditionalGeneration,
+    ECGProcessor,
+    ECGTextDualEncoder,
+    ECGTextDualEncoderProcessor,
+)
+from ecgllm.asking import load_answerer
+from ecgllm.errors_ecgllm import CheckpointError
 from ecgllm.saving_ecgllm import code_files
 from ecgllm.training import ship
 
@@ -93,7 +103,7 @@ def test_what_may_not_ship_is_refused(run: Path, tmp_path: Path, monkeypatch: py
     size = (run / "model.safetensors").stat().st_size
     with monkeypatch.context() as patch:
         patch.setattr(ship, "MOST_BYTES", size - 1)
-        refused(ValueError, f"holds {size:,} bytes; at most {size - 1:,} may ship")
+        refused(ValueError, f"take {size:,} bytes; at most {size - 1:,} may ship")
         patch.setattr(ship, "MOST_BYTES", size)
         ship.ship(run, tmp_path / "fits")
     config = json.loads((run / "config.json").read_text())
@@ -111,6 +121,55 @@ def test_only_float32_ships(run: Path, tmp_path: Path, tiny_llm: Callable) -> No
     tiny_llm(trained_on="three simulated ECGs")[0].bfloat16().save_pretrained(run)
     with pytest.raises(ValueError, match="weights of type BF16; expected F32 alone"):
         ship.ship(run, tmp_path / "shipped")
+
+
+def test_an_adapter_ships_in_half_the_bytes_and_without_its_language_model(
+    run: Path,
+    tmp_path: Path,
+    tiny_encoder_config,
+    tiny_tokenizer: PreTrainedTokenizerBase,
+    make_ecg: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a checkout may have fetched the real one
+    base = tmp_path / "smollm2-135m-instruct"
+    config = LlamaConfig(
+        vocab_size=300, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(base)
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        tiny_encoder_config, base, tokenizer=tiny_tokenizer, patches_per_token=5, trained_on="three simulated ECGs"
+    )
+    processor = ECGProcessor.for_model(model, tiny_tokenizer)
+    lora = LoraConfig(
+        r=4,
+        target_modules="all-linear",
+        exclude_modules=r".*(ecg_encoder|projector).*",
+        modules_to_save=["projector"],
+        init_lora_weights=False,
+    )
+    for name in ("model.safetensors", "config.json"):
+        (run / name).unlink()
+    get_peft_model(model, lora).get_base_model().save_pretrained(run, trained_only=True)
+    processor.save_pretrained(run)
+    (run / "README.md").write_text("# A model\n\n## Limits\n\nMany.\n")
+    shipped = tmp_path / "shipped"
+    ship.ship(run, shipped)
+    whole, half = (folder / "adapter" / "adapter_model.safetensors" for folder in (run, shipped))
+    assert half.stat().st_size < 0.7 * whole.stat().st_size  # of a large one half
+    assert ship.weights_bytes(shipped) == half.stat().st_size + (shipped / "model.safetensors").stat().st_size
+
+    asked = {"ecgs": make_ecg(2.0), "candidates": ["yes", "no"], "require_heart": False}
+    found = [
+        load_answerer(folder, language_model=str(base))("Is there atrial fibrillation?", **asked)["candidates"]["yes"]
+        for folder in (run, shipped)
+    ]
+    assert found[1] == pytest.approx(found[0], abs=1e-3)
+    kept = ECGLLMForConditionalGeneration.from_pretrained(shipped, language_model=str(base))
+    assert {parameter.dtype for parameter in kept.parameters()} == {torch.float32}
+    base.rename(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match=r"Fetch it, or say where .*ecgllm fetch \S* fetches it, once"):
+        load_answerer(shipped)
 
 
 def test_a_dual_encoder_ships_with_the_code_of_its_own(
