@@ -1,19 +1,25 @@
 """The first run of a newcomer: a small model is asked about simulated ECGs and, on request, about a file.
 
 In: the checkpoint that ships, or one that is first trained; optionally a real file. Out: answers on the screen, each
-with the label where there is one, and the measurements of the file. Nothing is downloaded and no patient's data is
-used. No recipe trains on its paraphrases.
+with the label where there is one; of the file a lead in characters, what is measured, and the findings with how likely
+they are. Nothing is downloaded and no patient's data is used. No recipe trains on its paraphrases.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..answer_calibration_ecgllm import LIKELY_NO
 from ..shipped import shipped_checkpoint
-from ..signals import ECGRecord, read_ecg
+from ..signals import ECGRecord, measure, read_ecg
+from ..signals.plotting.terminal import braille_lines
 from ..signals.simulation import simulate_ecg
 from ..signals.summary import measured, measured_line
 from .trainers.progress import quiet_libraries
@@ -50,6 +56,8 @@ _OF_A_FILE = (
     "Does this tracing exhibit st elevation?",
 )
 _FREELY = "How would you classify the rhythm on this tracing?"
+_DRAWN_S = 5.0
+_MOST = 12  # findings of a file
 _FIRST_SEED = 900_000  # far from the seeds of the training corpus
 
 
@@ -99,17 +107,57 @@ def _train(folder: Path) -> None:
 
 
 def _answer(pipe: Any, ecgs: list[ECGRecord], question: str) -> str:
-    answer = pipe(question, ecgs=ecgs, candidates=["yes", "no"])
+    answer = pipe(question, ecgs=ecgs, candidates=["yes", "no"], **_told(pipe, ecgs))
     return f"{answer['generated_text']:<3} ({answer['probability']:.0%})"
+
+
+def _told(pipe: Any, ecgs: list[ECGRecord]) -> dict[str, Any]:
+    """What is measured, for a model that was trained with it."""
+    return {"measured": [measure(ecg).figures() for ecg in ecgs]} if pipe.processor.reads_measured else {}
 
 
 def _ask_about_file(pipe: Any, record: ECGRecord, path: Path) -> None:
     print(f"\nAbout {path} ({len(record.leads)} leads, {record.duration:g} s at {record.sampling_rate:g} Hz):")
+    _draw(record)
+    print(f"  measured, not by the model: {measured_line(measured(record))}")
+    _print_findings(pipe, record)
     for question in _OF_A_FILE:
         print(f"  {question:<80} {_answer(pipe, [record], question)}")
-    freely = pipe(_FREELY, ecgs=[record])
+    freely = pipe(_FREELY, ecgs=[record], **_told(pipe, [record]))
     print(f"  {_FREELY:<80} {freely['generated_text']} ({freely['probability']:.0%})")
-    print(f"  measured, not by the model: {measured_line(measured(record))}")
+
+
+def _draw(record: ECGRecord) -> None:
+    try:
+        braille_lines(np.zeros(2), 1, 1)[0].encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return  # a terminal without these characters
+    lead = record.leads.index("II") if "II" in record.leads else 0
+    samples = record.signal[lead, : round(_DRAWN_S * record.sampling_rate)]
+    print(f"  lead {record.leads[lead]}, {min(_DRAWN_S, record.duration):g} s:")
+    columns = min(100, max(40, shutil.get_terminal_size().columns - 4))
+    for line in braille_lines(samples, columns):
+        print(f"  {line}")
+
+
+def _print_findings(pipe: Any, record: ECGRecord) -> None:
+    """Those that are not unlikely, the likeliest first."""
+    from ..finding_overview import ask_findings
+
+    found = ask_findings(pipe, record)
+    if found[0].calibrated is None:
+        shown = [f"{one.finding} {one.p_yes:.2f}" for one in found if one.p_yes > 0.5][:_MOST]
+        print(
+            f"  findings, by P(yes) beside P(no), of {len(found)} asked about: {', '.join(shown) or 'none above .5'}"
+        )
+        return
+    shown = [one for one in found if one.probability > LIKELY_NO][:_MOST]
+    frequent = f"where they are as frequent as in {pipe.processor.calibration.fitted_on}"
+    print(f"  findings, of {len(found)} asked about, {frequent}:")
+    for one in shown:
+        said = one.calibrated.said if one.calibrated.answer != "no" else "likely not"
+        print(f"    {one.probability:4.0%}  {'#' * round(20 * one.probability):<20}  {one.finding} ({said})")
+    print(f"    all others: {LIKELY_NO:.0%} and less" if len(shown) < _MOST else "    ...")
 
 
 def _print_figures(folder: Path) -> None:

@@ -78,6 +78,8 @@ def test_the_model_that_ships_is_asked_and_nothing_trained(
     about = said[said.index(f"About {file}") :]
     assert len(re.findall(r"\?  +(?:yes|no) +\(\d+%\)", about)) == 8
     assert "  measured, not by the model: " in about
+    assert re.search(r"lead II, 5 s:\n(  [\u2800-\u28ff]+\n){6}", about)
+    assert re.search(r"  findings, by P\(yes\) beside P\(no\), of \d+ asked about: ", about)
     assert "--model" not in said
     assert not (tmp_path / "runs").exists()
 
