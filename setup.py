@@ -78,6 +78,7 @@ setup(
             "recipes/accelerate/*.yaml",
             "recipes/experiments/*.yaml",
             "checkpoints/*/*",
+            "checkpoints/*/adapter/*",
             "metrics/*/*",
             "evaluation/report/*.jinja",
         ]
