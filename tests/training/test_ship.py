@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from transformers import AutoModelForCausalLM, BertModel, LlamaConfig, PreTrainedTokenizerBase
 
 from ecgllm import (
@@ -23,6 +23,8 @@ from ecgllm.asking import load_answerer
 from ecgllm.errors_ecgllm import CheckpointError
 from ecgllm.saving_ecgllm import code_files
 from ecgllm.training import ship
+
+from ..test_composition import LORA
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE_FILES = code_files("modeling_ecgllm")
@@ -141,16 +143,9 @@ def test_an_adapter_ships_in_half_the_bytes_and_without_its_language_model(
         tiny_encoder_config, base, tokenizer=tiny_tokenizer, patches_per_token=5, trained_on="three simulated ECGs"
     )
     processor = ECGProcessor.for_model(model, tiny_tokenizer)
-    lora = LoraConfig(
-        r=4,
-        target_modules="all-linear",
-        exclude_modules=r".*(ecg_encoder|projector).*",
-        modules_to_save=["projector"],
-        init_lora_weights=False,
-    )
     for name in ("model.safetensors", "config.json"):
         (run / name).unlink()
-    get_peft_model(model, lora).get_base_model().save_pretrained(run, trained_only=True)
+    get_peft_model(model, LORA).get_base_model().save_pretrained(run, trained_only=True)
     processor.save_pretrained(run)
     (run / "README.md").write_text("# A model\n\n## Limits\n\nMany.\n")
     shipped = tmp_path / "shipped"
