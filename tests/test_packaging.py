@@ -139,7 +139,8 @@ def test_wheel_holds_the_package_its_recipes_checkpoints_and_metrics_and_nothing
     archive = zipfile.ZipFile(wheel)
     names = {name for name in archive.namelist() if ".dist-info/" not in name}
     recipes = {path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.yaml")}
-    folders = [path for name in ("checkpoints", "metrics") for path in (ROOT / name).glob("*/*") if path.is_file()]
+    patterns = ("checkpoints/*/*", "checkpoints/*/adapter/*", "metrics/*/*")
+    folders = [path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()]
     linked = {path.relative_to(ROOT).as_posix() for path in folders}
     templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "evaluation").rglob("*.jinja")}
     assert names == {f"ecgllm/{name}" for name in {*package_files(), *recipes, *linked, *templates}}
