@@ -25,6 +25,10 @@ class ShownECG(NamedTuple):
     change: str = ""
     told: str | None = None
 
+    def __lt__(self, other: tuple) -> bool:
+        # What is told may be None, which has no order among texts.
+        return tuple(map(str, self)) < tuple(map(str, other))
+
     @property
     def signal(self) -> ShownECG:
         """The ECG itself, whatever is told with it."""
