@@ -18,6 +18,12 @@ _NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "e
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
+def behind_ecg(measured: Figures | None) -> str:
+    """What stands behind an ECG in a prompt: what was measured on it; "" where that is nothing."""
+    found = "" if measured is None else measured_text(measured)
+    return f" (measured: {found})" if found else ""
+
+
 def ecg_prompt(question: str, num_ecgs: int) -> list[dict[str, Any]]:
     """The parts of a user's turn that introduces `num_ecgs` ECGs and asks a question (text: arXiv 2411.14795).
 
@@ -115,8 +121,7 @@ def flatten_content(
                     raise ECGError(
                         'A part {"type": "ecg"} has no "ecg"; expected a record, a mapping, an array or a path.'
                     )
-                found = measured_text(part["measured"]) if part.get("measured") is not None else ""
-                pieces.append(f"{ecg_token} (measured: {found})" if found else ecg_token)
+                pieces.append(ecg_token + behind_ecg(part.get("measured")))
                 ecgs.append(part.get("ecg"))
             else:
                 raise ECGError(f"A {turn['role']} turn holds a part of type {kind!r}; expected 'text' or 'ecg'.")
@@ -130,4 +135,4 @@ def says_measured(turns: Sequence[Mapping[str, Any]]) -> bool:
     return any(part.get("measured") is not None for part in parts)
 
 
-__all__ = ["build_conversation", "ecg_prompt", "flatten_content", "says_measured"]
+__all__ = ["behind_ecg", "build_conversation", "ecg_prompt", "flatten_content", "says_measured"]

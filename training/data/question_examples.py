@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
+from ...conversation_ecgllm import behind_ecg
 from ...measured_figures_ecgllm import Figures
 from ...processing_ecgllm import ECGProcessor
 from .augmentations import Augmenter
@@ -82,12 +83,26 @@ class QuestionExamples(torch.utils.data.Dataset):
 
     def lengths(self) -> torch.Tensor:
         """int [examples], tokens of every example with its ECGs and all that was measured, counted before an augmenter
-        cuts them."""
+        cuts them.
+
+        What was measured is another text for every record, beside which no question would be counted only once: it is
+        counted by itself, which may be off by the token in which the two meet.
+        """
         lengths = torch.empty(len(self), dtype=torch.int32)
+        of_records: dict[str, int] = {}
         for row, (question, answers, ids) in enumerate(_rows(self.questions, "question", "answers", "ecg_ids")):
-            measured = None if self.measured is None else _hashable(self.measured.whole(ids))
-            lengths[row] = len(self._encode(question, answer_text(answers), self._samples(ids), measured)["input_ids"])
+            length = len(self._encode(question, answer_text(answers), self._samples(ids), None)["input_ids"])
+            for own in ids if self.measured is not None else ():
+                if own not in of_records:
+                    of_records[own] = self._measured_length(own)
+                length += of_records[own]
+            lengths[row] = length
         return lengths
+
+    def _measured_length(self, record_id: str) -> int:
+        (figures,) = self.measured.whole([record_id])
+        text = behind_ecg(figures)
+        return len(self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
 
     def groups(self) -> np.ndarray:
         """int32 [examples], the same number for questions about the same ECGs in the same order."""
