@@ -1,6 +1,7 @@
 """The checkpoint in this checkout: complete, small, its code the package's own, honest about what it learned from."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_ask_answers_about_a_file_in_a_process_of_its_own(tiny: Path, tmp_path: 
     command = [sys.executable, "-m", "ecgllm.cli", "ask", str(tmp_path / "r.hea"), "Is there atrial fibrillation?"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[0] in ("yes", "no") and "Not a medical device" in done.stdout
+    assert re.match(r"((sure|likely) )?(yes|no)\b|cannot tell", done.stdout) and "Not a medical device" in done.stdout
     assert "Warning" not in done.stderr and "deprecated" not in done.stderr
 
 

@@ -117,14 +117,24 @@ def test_the_words_are_saved_and_a_checkpoint_without_any_is_as_before(asked: tu
     assert (tmp_path / "known" / "trained_words_ecgllm.py").is_file()  # which the remote code needs
 
 
+RENAMED = {
+    "a right superior axis": "an indeterminate axis",
+    "right superior axis": "indeterminate axis",
+    "wolff-parkinson-white pattern": "wolff-parkinson-white syndrome",
+}
+"""Findings that were called otherwise when earlier checkpoints were trained."""
+
+
 def test_a_copy_of_what_ships_is_asked_as_it_was_trained(tmp_path: Path) -> None:
     """By folder, as `--model`, and as remote code, as from the Hub: the answer is that to the old words."""
+    words = RENAMED
     shutil.copytree(shipped_checkpoint(), tmp_path / "copy")
     without = tmp_path / "without"
     shutil.copytree(tmp_path / "copy", without)
     config = json.loads((without / "processor_config.json").read_text())
-    words = config.pop("trained_words")
-    (without / "processor_config.json").write_text(json.dumps(config))
+    for folder, own in ((without, {}), (tmp_path / "copy", {"trained_words": words})):
+        stated = {key: value for key, value in config.items() if key != "trained_words"} | own
+        (folder / "processor_config.json").write_text(json.dumps(stated))
     assert {name.removeprefix("a ") for name in words} <= set(VOCABULARY)
 
     record = simulate_ecgs(1, seed=5)[0]
@@ -141,11 +151,10 @@ def test_a_copy_of_what_ships_is_asked_as_it_was_trained(tmp_path: Path) -> None
             assert log_odds(answerer, today) == pytest.approx(expected, abs=1e-3)
 
 
-def test_every_paraphrase_reaches_what_ships_as_it_was_trained() -> None:
+def test_every_paraphrase_reaches_a_checkpoint_as_it_was_trained() -> None:
     """A finding's old name in a paraphrase is what today's name becomes, the article before it included."""
-    words = json.loads((shipped_checkpoint() / "processor_config.json").read_text())["trained_words"]
-    translated = TrainedWords(words).to_trained
-    for today, trained in words.items():
+    translated = TrainedWords(RENAMED).to_trained
+    for today, trained in RENAMED.items():
         if today not in VOCABULARY:
             continue
         for paraphrases in PARAPHRASES.values():

@@ -36,14 +36,24 @@ def ecgs() -> dict[ShownECG, ECGRecord]:
     return {A: first, B: cut, FLAT: replace(second, signal=np.zeros_like(second.signal)), SHORT: first.segment(0, 0.4)}
 
 
+def plain_answerer() -> Any:
+    """The pipeline that ships, which is told nothing and refuses nothing, whatever it learned."""
+    answerer = load_answerer(shipped_checkpoint())
+    processor = answerer.processor
+    processor.reads_measured, processor.refusal, processor.calibration = False, None, None
+    return answerer
+
+
 @pytest.fixture(scope="module")
 def shipped() -> tuple[CheckpointModel, Any]:
-    return load_checkpoint(shipped_checkpoint(), batch_size=4), load_answerer(shipped_checkpoint())
+    answerer = plain_answerer()
+    return CheckpointModel(answerer.model, answerer.processor, batch_size=4), plain_answerer()
 
 
 def test_what_ask_would_not_ask_is_refused_where_it_is_checked(shipped: Any, ecgs: dict[ShownECG, ECGRecord]) -> None:
     plain, _ = shipped
-    checked = load_checkpoint(shipped_checkpoint(), check_questions=True)
+    assert load_checkpoint(shipped_checkpoint(), check_questions=True).check_questions
+    checked = CheckpointModel(plain.model, plain.processor, check_questions=True)
     asked = [Asked("Is there atrial fibrillation?", (A,), YES_NO), Asked("Should I give aspirin?", (A,), YES_NO)]
     asked.append(Asked("What is new in the second ECG?", (A,)))
     own, told = plain.answer(asked, ecgs), checked.answer(asked, ecgs)
