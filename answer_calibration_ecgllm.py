@@ -132,8 +132,11 @@ class AnswerCalibration:
     ) -> CalibratedAnswer | None:
         """What an answer is worth; None where the question is not about one known finding of one ECG."""
         name = self.finding_of(question) if ecgs == 1 else None
-        if name is None:
-            return None
+        return None if name is None else self.of_finding(name, p_yes, frequency)
+
+    def of_finding(self, name: str, p_yes: float, frequency: float | None = None) -> CalibratedAnswer:
+        """What the answer to a plain question about a finding is worth, whatever its words. Raises: KeyError for one
+        that is not calibrated."""
         own = self.findings[name]
         probability = own.probability(p_yes, frequency)
         return CalibratedAnswer(

@@ -54,9 +54,10 @@ def ask_findings(
     questions = [question_about(name) for name in names]
     scores = scorer.score(questions, [encoded] * len(questions), [_YES_NO] * len(questions))
     found = []
-    for name, question, log in zip(names, questions, scores, strict=True):
+    for name, log in zip(names, scores, strict=True):
         p_yes = log.double().softmax(dim=0)[0].item()
-        worth = None if calibration is None else calibration.of(question, p_yes, 1, prevalence)
+        known = calibration is not None and name in calibration.findings
+        worth = calibration.of_finding(name, p_yes, prevalence) if known else None
         found.append(FindingAnswer(name, p_yes, worth))
     return sorted(found, key=lambda one: (-one.probability, one.finding))
 

@@ -59,6 +59,11 @@ def test_what_a_yes_is_worth_orders_them_where_it_is_known(answerer: Any, calibr
     assert [one.finding for one in found] == ["atrial fibrillation", "sinus bradycardia"]
     assert found[0].probability == pytest.approx(0.881, abs=1e-3) == found[0].calibrated.probability
     assert found[0].calibrated.answer == "yes" and found[0].p_yes < 0.5  # its own answer is another
+    calibrated(normal_ecg=(1.0, 0.0, 0.5))  # whose question names no finding
+    assert ask_findings(answerer, record)[0].calibrated.finding == "normal ecg"
+    uncalibrated = ask_findings(answerer, record, ["normal ecg", "sinus rhythm"])
+    assert {one.finding: one.calibrated is None for one in uncalibrated} == {"normal ecg": False, "sinus rhythm": True}
+    calibrated(atrial_fibrillation=(0.0, 2.0, 0.5))
     rarer = ask_findings(answerer, record, prevalence=0.01)
     assert rarer[0].probability < 0.1
 

@@ -8,6 +8,7 @@ they are. Nothing is downloaded and no patient's data is used. No recipe trains 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -152,7 +153,8 @@ def _print_findings(pipe: Any, record: ECGRecord) -> None:
         )
         return
     shown = [one for one in found if one.probability > LIKELY_NO][:_MOST]
-    frequent = f"where they are as frequent as in {pipe.processor.calibration.fitted_on}"
+    fitted_on = re.sub(r"\s*\(\w+\)$", "", pipe.processor.calibration.fitted_on)  # without the hash of these
+    frequent = f"where they are as frequent as in {fitted_on}"
     print(f"  findings, of {len(found)} asked about, {frequent}:")
     for one in shown:
         said = one.calibrated.said if one.calibrated.answer != "no" else "likely not"

@@ -115,7 +115,8 @@ def test_the_command_and_what_is_said_then(tmp_path: Path, capsys: pytest.Captur
     assert "where 50.0% of ECGs show it" in out and "the model's own answer: " in out and "of such answers" not in out
     code, out, _ = run("ask", "-m", folder, ecg, f"Is this ECG free of {name}?", "--json")
     assert json.loads(out)["calibrated"] is None
-    code, _, err = run("ask", ecg, "Is there atrial fibrillation?", "--prevalence", 0.5)
+    (folder / FILE).unlink()
+    code, _, err = run("ask", "-m", folder, ecg, "Is there atrial fibrillation?", "--prevalence", 0.5)
     assert code == 2 and "not; see ecgllm calibrate" in err
     code, _, err = run("calibrate", shipped_dual_encoder(), "simulation=40")
     assert code == 2 and "is no ECG language model" in err
