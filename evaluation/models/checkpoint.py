@@ -2,8 +2,8 @@
 
 In: a folder or Hub id, or model and processor. Out: a `Model`. Decided here: a closed question is answered by
 comparing its candidates, and with them the refusal of a model that learned one; an open one by the likeliest words; an
-ECG that the tool refuses (no heart in it, broken
-amplitudes) is refused here, too, and what the model would have said is given beside the reason.
+ECG that the tool refuses (no heart in it, broken amplitudes) is refused here, too, and what the model would have said
+is given beside the reason.
 """
 
 from __future__ import annotations
