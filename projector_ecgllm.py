@@ -5,6 +5,7 @@ from torch import nn
 from transformers.activations import ACT2FN
 
 from .configuration_ecgllm import ECGLLMConfig, count_tokens
+from .errors_ecgllm import ECGError
 
 
 class ECGProjector(nn.Module):
@@ -41,13 +42,20 @@ class ECGProjector(nn.Module):
         around a mean that is the same for all ECGs: a frozen language model hardly tells one from another then.
 
         Args: patches [ecgs, patches, size], num_patches int [ecgs], as for `forward`.
+        Raises: ECGError where all tokens are alike, which no factor changes.
         """
         tokens = self(patches, num_patches)
         counts = (num_patches + self.patches_per_token - 1) // self.patches_per_token
         own = torch.arange(tokens.shape[1], device=tokens.device) < counts.to(tokens.device)[:, None]
         tokens = tokens[own].double()
         mean = tokens.mean(dim=0)
-        factor = norm / (tokens - mean).norm(dim=1).mean()
+        spread = (tokens - mean).norm(dim=1).mean()
+        if not spread > 0:
+            raise ECGError(
+                f"The {len(tokens)} tokens that the projector makes of these ECGs are all alike, so that they cannot "
+                "be scaled; take more ECGs, or leave the projector as it is initialised (projector.start: random)."
+            )
+        factor = norm / spread
         last = self.layers[-1]
         last.bias.copy_((last.bias - mean) * factor)
         for weight in self._last_weights():

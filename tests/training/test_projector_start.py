@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModel
 
 from ecgllm import ECGFeatureExtractor
+from ecgllm.errors_ecgllm import ECGError
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.projector_start import start_at_word_scale, word_norm
 
@@ -39,6 +40,13 @@ def test_tokens_have_the_norm_of_words_and_no_mean(fields, prepared, tiny_llm) -
     torch.testing.assert_close(tokens.norm(dim=1).mean(), words.norm(dim=1).mean(), rtol=1e-3, atol=0)
     assert tokens.mean(dim=0).norm() < 1e-3 * word_norm(model)
     assert tokens.std(dim=0).min() > 0
+
+
+def test_tokens_that_are_all_alike_are_refused(prepared, tiny_llm) -> None:
+    model, _ = tiny_llm(patches_per_token=100)
+    alone = {"0": prepared["0"]}  # one token
+    with pytest.raises(ECGError, match="all alike.*projector.start: random"):
+        start_at_word_scale(model, ECGFeatureExtractor(sampling_rate=100), alone, ["0"])
 
 
 @pytest.mark.slow
