@@ -90,8 +90,8 @@ def run_questions(context: StageContext, name: str, stage: QuestionStage, questi
     if UNANSWERABLE in questions["train"].unique("type"):
         processor.refusal = CANNOT_TELL
     said = {
-        split: MeasuredRecords(figures, share, recipe.seed) if stage.measured else None
-        for split, share in (("train", stage.measured), ("validation", 1.0))
+        split: MeasuredRecords(figures, share, recipe.seed, alone) if stage.measured else None
+        for split, share, alone in (("train", stage.measured, stage.measured_alone), ("validation", 1.0, 0.0))
     }
     train = QuestionExamples(questions["train"], signals["train"], processor, augmenter, said["train"])
     validation = QuestionExamples(
@@ -263,7 +263,7 @@ def _starting_model(context: StageContext, name: str, goes_on: bool) -> _Begun:
         raise RecipeError(
             f"start_from is {recipe.start_from}, an encoder without a language model; add a language_model."
         )
-    language_model, tokenizer = build_language_model(recipe.language_model, context.texts)
+    language_model, tokenizer = build_language_model(recipe.language_model, [*context.texts, *context.asked_texts])
     if encoder is None:
         encoder = build_encoder(context.encoder_config()) if start is None else start.encoder()
     model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(

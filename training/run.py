@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
@@ -25,14 +26,16 @@ from transformers import AutoConfig, TrainerCallback
 
 from ..atomic_writing import write_json, write_text, written_whole
 from ..chat_template_ecgllm import plain_text
-from ..conversation_ecgllm import ecg_prompt
+from ..conversation_ecgllm import behind_ecg, ecg_prompt
 from ..corpora import QUESTION_FEATURES
 from ..corpora.questions.paraphrases import PARAPHRASES
 from ..corpora.records.dataset_folders import save_rows, saved_rows
+from ..measured_figures_ecgllm import NUMBERS, Figures
 from ..processing_ecgllm import ECGFeatureExtractor
 from .classify_stage import run_classify
 from .data.corpus import load_corpus
 from .data.prepared_signals import PreparedSignals, load_signals, prepare_signals
+from .data.question_examples import answer_text
 from .data.questions import balanced_questions, stage_questions
 from .model_card import run_card
 from .pretrain_stage import run_pretrain
@@ -81,7 +84,8 @@ def _run_in(run: RunFolder, recipe: Recipe, callbacks: tuple[TrainerCallback, ..
     wait()
     corpus = saved_rows(run.folder / "corpus")
     signals = load_signals(run.folder / "signals")
-    context = StageContext(recipe, run, corpus, signals, _texts(corpus), wait, callbacks, start)
+    texts, asked = _texts(corpus), _asked_texts(recipe, run)
+    context = StageContext(recipe, run, corpus, signals, texts, asked, wait, callbacks, start)
     for number, (name, stage) in enumerate(recipe.stages.items(), start=1):
         title = f"[{number}/{len(recipe.stages)}] {name}"
         if run.is_done(name):
@@ -237,6 +241,28 @@ def _texts(corpus: Dataset) -> list[str]:
     # As many of these as of reports: a language model learns from questions alone, and few tokens are fast.
     asked = [*findings, *(f"{prompt} {text}" for prompt in prompts for text in paraphrases)]
     return [*reports, *asked * max(1, len(reports) // len(asked))]
+
+
+def _asked_texts(recipe: Recipe, run: RunFolder) -> list[str]:
+    """Further texts for the tokenizer of a new language model: what stages with words or measurements of their own ask
+    in train, behind figures as they could be measured."""
+    rng, found = np.random.default_rng([recipe.seed, 19]), []
+    for name, stage in recipe.stages.items():
+        if isinstance(stage, QuestionStage) and (stage.measured or stage.questions.get("words")):
+            asked = _load_questions(run, name, "train")
+            chosen = asked.select(np.sort(rng.permutation(len(asked))[:_ASKED]))
+            for question, answers in zip(chosen["question"], chosen["answers"], strict=True):
+                beside = behind_ecg(_any_figures(rng)) if rng.random() < stage.measured else ""
+                found.append(f"{beside}\n{question} {answer_text(answers)}")
+    return found
+
+
+_ASKED = 20_000  # questions a stage from which words and numbers are learned; more change few tokens
+
+
+def _any_figures(rng: np.random.Generator) -> Figures:
+    low, high = np.array([(40, 150), (110, 260), (70, 170), (340, 520), (-70, 120)]).T
+    return dict(zip(NUMBERS, rng.uniform(low, high).tolist(), strict=True)) | {"regular": bool(rng.random() < 0.7)}
 
 
 def _finish(context: StageContext) -> None:

@@ -37,7 +37,8 @@ from .tuning import (
 class StageContext:
     """What all stages of a run share.
 
-    wait: a barrier for all processes. callbacks: of every stage's Trainer. start: the checkpoint that the first stage
+    texts: on which new tokenizers are trained; asked_texts: further ones for that of the language model, which alone
+    reads them. wait: a barrier for all processes. callbacks: of every stage's Trainer. start: the checkpoint that the first stage
     starts from.
     """
 
@@ -46,6 +47,7 @@ class StageContext:
     corpus: Dataset
     signals: PreparedSignals
     texts: list[str] = field(repr=False)
+    asked_texts: list[str] = field(repr=False, default_factory=list)
     wait: Callable[[], None] = field(repr=False, default=lambda: None)
     callbacks: tuple[TrainerCallback, ...] = ()
     start: Start | None = None

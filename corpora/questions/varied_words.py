@@ -39,6 +39,7 @@ NAMES = ("names", "misspelt")
 SHARES: dict[str, float] = {
     "names": 0.35,
     "misspelt": 0.15,
+    "bare": 0.0,
     "terse": 0.1,
     "cardiologist": 0.1,
     "emergency": 0.1,

@@ -2,8 +2,10 @@
 
 In: records of a corpus. Out: `MeasuredRecords`, which says for an example what its prompt says was measured. Decided
 here: records are measured as they are, whatever an augmenter makes of them; of those that are said, each figure is
-left out one time in ten, so that a model learns to answer without any; all of it follows from seed, epoch and records,
-so that questions about the same ECGs have the same prompt, and a run can be repeated and resumed.
+left out one time in ten, so that a model learns to answer without any; in a share of these examples the ECG itself is
+blank (`alone`), since a model that sees in the ECG what was measured has no reason to read it; all of it follows from
+seed, epoch and records, so that questions about the same ECGs have the same prompt, and a run can be repeated and
+resumed.
 """
 
 from __future__ import annotations
@@ -30,10 +32,11 @@ _WORTH_A_PROCESS = 100  # records, some 30 ms each
 
 
 class MeasuredRecords:
-    """Args: figures: of each record, by id. said: in which share of examples. seed: of all drawing."""
+    """Args: figures: of each record, by id. said: in which share of examples. seed: of all drawing. alone: in which
+    share of those in which they are said the ECGs are blank."""
 
-    def __init__(self, figures: Mapping[str, Figures], said: float = 1.0, seed: int = 0):
-        self._figures, self._said, self._seed = figures, said, seed
+    def __init__(self, figures: Mapping[str, Figures], said: float = 1.0, seed: int = 0, alone: float = 0.0):
+        self._figures, self._said, self._seed, self._alone = figures, said, seed, alone
         # Shared memory, so that persistent workers learn of the next epoch.
         self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
 
@@ -47,11 +50,18 @@ class MeasuredRecords:
 
     def of(self, ids: Sequence[str]) -> tuple[Figures | None, ...]:
         """What an example about these records says of each, None where it says nothing of any."""
-        key = hashlib.blake2b("\n".join(ids).encode(), digest_size=8).digest()
-        rng = np.random.default_rng([self._seed, int(self._epoch), int.from_bytes(key, "big"), 17])
+        rng = self._rng(ids, 17)
         if rng.random() >= self._said:
             return (None,) * len(ids)
         return tuple(None if one is None else _some(one, rng) for one in self.whole(ids))
+
+    def alone(self, ids: Sequence[str]) -> bool:
+        """Whether an example about these records shows what was measured, and blank ECGs."""
+        return self._rng(ids, 18).random() < self._alone and any(self.of(ids))
+
+    def _rng(self, ids: Sequence[str], purpose: int) -> np.random.Generator:
+        key = hashlib.blake2b("\n".join(ids).encode(), digest_size=8).digest()
+        return np.random.default_rng([self._seed, int(self._epoch), int.from_bytes(key, "big"), purpose])
 
 
 def _some(figures: Figures, rng: np.random.Generator) -> Figures:

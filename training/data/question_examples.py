@@ -124,6 +124,8 @@ class QuestionExamples(torch.utils.data.Dataset):
             ecgs = self._vary(int(self._groups[index]), ids)
             lengths = tuple(self._whole_tokens(ecg["ecg_values"].shape[1]) for ecg in ecgs)
         measured = None if self.measured is None else _hashable(self.measured.of(ids))
+        if self.measured is not None and self.measured.alone(ids):
+            ecgs = [_blank(ecg) for ecg in ecgs]
         encoded = self._encode(question, answer_text(answers), lengths, measured)
         return {**encoded, "ecgs": ecgs, "records": tuple(ids), "example_id": index}
 
@@ -143,6 +145,11 @@ class QuestionExamples(torch.utils.data.Dataset):
         for one in (self.augmenter, self.measured):
             if one is not None:
                 one.set_epoch(epoch)
+
+
+def _blank(ecg: dict[str, Any]) -> dict[str, Any]:
+    """The same ECG, of the same length, without anything to be seen in it."""
+    return ecg | {name: np.zeros_like(ecg[name]) for name in ("ecg_values", "ecg_embeds") if name in ecg}
 
 
 def _rows(questions: Dataset, *columns: str) -> Iterator[tuple[Any, ...]]:

@@ -155,8 +155,9 @@ class QuestionStage(StageRecipe):
     `corpora.build_questions`, or {"path": folder of questions with their own splits}. balance: whether they are
     de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing matches, such as
     severity, age and sex. measured: in which share of the training examples what `signals.measure` finds stands beside
-    the ECG; above 0 the checkpoint takes it (`ECGProcessor.reads_measured`). evaluate: how many questions are answered
-    at the end, about records of evaluate_split.
+    the ECG; above 0 the checkpoint takes it (`ECGProcessor.reads_measured`). measured_alone: in which share of these the
+    ECG itself is blank, so that the figures have to be read. evaluate: how many questions are answered at the end, about
+    records of evaluate_split.
     """
 
     tune: Literal["frozen", "lora", "full"] | None = None
@@ -169,6 +170,7 @@ class QuestionStage(StageRecipe):
     balance: bool | None = None
     match_on: list[str] = Field(default_factory=list)
     measured: Share = 0.0
+    measured_alone: Share = 0.0
     evaluate: int = Field(200, ge=0)
     evaluate_split: Literal["validation", "test"] = "validation"
 
@@ -183,6 +185,8 @@ class QuestionStage(StageRecipe):
             yield f"match_on is {self.match_on}, but its questions are not de-biased; set balance: true."
         if self.cache_encoder and self.tune_encoder:
             yield "cache_encoder: true has no effect with tune_encoder: true: only a frozen encoder can be cached."
+        if self.measured_alone and not self.measured:
+            yield "measured_alone has no effect with measured: 0; set measured, or leave it out."
         if self.evaluate_split != "validation" and not self.evaluate:
             yield "evaluate_split has no effect with evaluate: 0; ask questions, or leave it out."
         metric = (self.training.get("metric_for_best_model") or "loss").removeprefix("eval_")
