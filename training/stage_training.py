@@ -38,8 +38,8 @@ class StageContext:
     """What all stages of a run share.
 
     texts: on which new tokenizers are trained; asked_texts: further ones for that of the language model, which alone
-    reads them. wait: a barrier for all processes. callbacks: of every stage's Trainer. start: the checkpoint that the first stage
-    starts from.
+    reads them. wait: a barrier for all processes. callbacks: of every stage's Trainer. start: the checkpoint that the
+    first stage starts from.
     """
 
     recipe: Recipe

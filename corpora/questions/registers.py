@@ -28,7 +28,6 @@ def _sentences(*texts: str, turned: bool = False, abnormal: bool = False) -> tup
 
 
 FORMS: dict[str, tuple[Sentence, ...]] = {
-    "bare": _sentences("{name}?"),  # the fewest tokens with which a model can learn what an ECG shows
     "terse": (
         *_sentences(
             "{name} present?",
@@ -194,10 +193,10 @@ FORMS: dict[str, tuple[Sentence, ...]] = {
             turned=True,
         ),
     ),
+    "bare": _sentences("{name}?"),  # the fewest tokens with which a model can learn what an ECG shows
 }
 
 _NORMAL: dict[str, tuple[Sentence, ...]] = {
-    "bare": _sentences("normal ecg?"),
     "terse": _sentences("normal?", "ECG normal y/n?", "normal ECG - yes or no", "all normal?", "normal (yes/no)?"),
     "cardiologist": _sentences(
         "Would you report this 12-lead ECG as normal?",
@@ -239,9 +238,9 @@ _NORMAL: dict[str, tuple[Sentence, ...]] = {
             turned=True,
         ),
     ),
+    "bare": _sentences("normal ecg?"),
 }
 _ABNORMALITY: dict[str, tuple[Sentence, ...]] = {
-    "bare": _sentences("abnormality?"),
     "terse": _sentences("anything abnormal?", "abnormal y/n?", "any abnormality?", "abnormal ECG - yes or no"),
     "cardiologist": _sentences(
         "Would you report any abnormality on this 12-lead ECG?",
@@ -280,6 +279,7 @@ _ABNORMALITY: dict[str, tuple[Sentence, ...]] = {
             turned=True,
         ),
     ),
+    "bare": _sentences("abnormality?"),
 }
 FORMS_OF = {
     "verify-finding": FORMS,

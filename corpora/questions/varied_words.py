@@ -39,7 +39,6 @@ NAMES = ("names", "misspelt")
 SHARES: dict[str, float] = {
     "names": 0.35,
     "misspelt": 0.15,
-    "bare": 0.0,
     "terse": 0.1,
     "cardiologist": 0.1,
     "emergency": 0.1,
@@ -47,6 +46,7 @@ SHARES: dict[str, float] = {
     "stated": 0.1,
     "negated": 0.2,
     "leading": 0.15,
+    "bare": 0.0,
     "unanswerable": 0.1,
 }
 """What "varied" stands for: of the questions that name one finding, how many name it otherwise (a synonym, an

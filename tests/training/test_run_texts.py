@@ -1,9 +1,16 @@
 """What a tokenizer that is made for a run is trained on: nothing that tests are made of."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
 from datasets import Dataset
 
 from ecgllm.corpora.questions.paraphrases import PARAPHRASES
-from ecgllm.training.run import _texts
+from ecgllm.training import load_recipe
+from ecgllm.training.run import _asked_texts, _prepare_data, _texts
+from ecgllm.training.run_folder import RunFolder
 
 
 def test_a_run_s_tokenizer_sees_no_test_paraphrase_and_no_report_of_another_split() -> None:
@@ -23,3 +30,19 @@ def test_a_run_s_tokenizer_sees_no_test_paraphrase_and_no_report_of_another_spli
     assert trained <= asked and tested and not tested & asked
     # The names of all findings, of whatever split: they are the vocabulary's, and asked about in every one.
     assert "atrial flutter" in texts
+
+
+@pytest.mark.parametrize("own", [{}, {"questions": {"words": {"misspelt": 0.5}}}, {"measured": 0.5}])
+def test_a_language_model_s_tokenizer_reads_what_its_stages_ask(
+    write_recipe: Callable[..., Path], own: dict[str, Any]
+) -> None:
+    recipe = load_recipe(write_recipe(stages={"finetune": {"batch_size": 8, "training": {"max_steps": 2}} | own}))
+    run = RunFolder(recipe.output)
+    run.open(recipe)
+    _prepare_data(recipe, run)
+    texts = _asked_texts(recipe, run)
+    assert texts == _asked_texts(recipe, run) and bool(texts) is bool(own)
+    if own:
+        asked = Dataset.load_from_disk(run.folder / "questions" / "finetune-train")
+        assert all(question in text for question, text in zip(asked["question"], texts, strict=True))
+        assert any("(measured: rate " in text for text in texts) is ("measured" in own)

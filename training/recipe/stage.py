@@ -155,9 +155,9 @@ class QuestionStage(StageRecipe):
     `corpora.build_questions`, or {"path": folder of questions with their own splits}. balance: whether they are
     de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing matches, such as
     severity, age and sex. measured: in which share of the training examples what `signals.measure` finds stands beside
-    the ECG; above 0 the checkpoint takes it (`ECGProcessor.reads_measured`). measured_alone: in which share of these the
-    ECG itself is blank, so that the figures have to be read. evaluate: how many questions are answered at the end, about
-    records of evaluate_split.
+    the ECG; above 0 the checkpoint takes it (`ECGProcessor.reads_measured`). measured_alone: in which share of these
+    the ECG itself is blank, so that the figures have to be read. evaluate: how many questions are answered at the end,
+    about records of evaluate_split.
     """
 
     tune: Literal["frozen", "lora", "full"] | None = None

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from datasets import Dataset
 
-from ecgllm import ECGProcessor
+from ecgllm import ECGFeatureExtractor, ECGProcessor
 from ecgllm.asking import answer_question, load_answerer
 from ecgllm.corpora import records_to_corpus
 from ecgllm.measured_figures_ecgllm import FLAGS, NUMBERS
@@ -14,6 +17,7 @@ from ecgllm.signals import measure
 from ecgllm.signals.simulation import simulate_ecgs
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.data.measured_records import MeasuredRecords, MeasuredSignals, measure_records
+from ecgllm.training.data.question_examples import QuestionExamples
 
 FIGURES = {f"r{number}": {"pr": (160.0 + number, 0.9), "qrs": (90.0, 0.8), "regular": True} for number in range(400)}
 
@@ -32,6 +36,37 @@ def test_said_as_often_as_asked_and_each_left_out_one_time_in_ten() -> None:
     assert records.whole(["r3", "unknown"]) == (FIGURES["r3"], None)
     both = [MeasuredRecords(FIGURES, 0.5).of(["r1", name]) for name in FIGURES]
     assert all((one is None) is (two is None) for one, two in both)
+
+
+def test_alone_are_some_of_those_that_are_said() -> None:
+    records = MeasuredRecords(FIGURES, 0.7, seed=1, alone=0.4)
+    said = [name for name in FIGURES if records.of([name]) != (None,)]
+    alone = [name for name in FIGURES if records.alone([name])]
+    assert set(alone) <= set(said) and len(alone) / len(said) == pytest.approx(0.4, abs=0.09)
+    assert alone == [name for name in FIGURES if records.alone([name])]
+    assert not records.alone(["unknown"]) and not any(MeasuredRecords(FIGURES, 0.7).alone([name]) for name in FIGURES)
+    records.set_epoch(1)
+    assert alone != [name for name in FIGURES if records.alone([name])]
+
+
+@pytest.mark.parametrize("field", ["ecg_values", "ecg_embeds"])
+def test_an_ecg_is_blank_where_its_figures_stand_alone(tiny_tokenizer: Any, field: str) -> None:
+    signals = {name: {field: np.ones((12, 400), np.float32), "lead_mask": np.ones(12, bool)} for name in FIGURES}
+
+    processor = ECGProcessor(ECGFeatureExtractor(), tiny_tokenizer, samples_per_token=40)
+    processor.reads_measured = True
+
+    class Signals(dict):
+        length = staticmethod(lambda _: 400)
+
+    rows = {"question": "Is it?", "answers": ["yes"]}
+    questions = Dataset.from_list([rows | {"question_id": name, "ecg_ids": [name]} for name in FIGURES])
+    said = MeasuredRecords(FIGURES, 0.7, seed=1, alone=0.4)
+    examples = QuestionExamples(questions, Signals(signals), processor, measured=said)
+    for example, name in zip(examples, FIGURES, strict=True):
+        blank = not example["ecgs"][0][field].any()
+        assert blank is said.alone([name]) and example["ecgs"][0][field].shape == (12, 400)
+        assert example["ecgs"][0]["lead_mask"].all() and signals[name][field].all()
 
 
 def test_records_are_measured_once_and_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

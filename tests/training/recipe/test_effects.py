@@ -43,6 +43,7 @@ NOT_DEFAULT: dict[str, Any] = {
     "balance": True,
     "match_on": ["severity"],
     "measured": 0.5,
+    "measured_alone": 0.5,
     "evaluate": 7,
     "evaluate_split": "test",
     "labels": "ptbxl-super",
