@@ -108,6 +108,10 @@ class CalibratedAnswer:
     said: str
     answer: str | None
 
+    def at(self, probability: float) -> CalibratedAnswer:
+        """The same finding where it is otherwise likely, as beside what else the ECG shows."""
+        return CalibratedAnswer(self.finding, probability, self.frequency, *said(probability))
+
 
 @dataclass(frozen=True)
 class AnswerCalibration:

@@ -2,7 +2,8 @@
 
 In: a loaded pipeline (`asking.load_answerer`) and a record. Out: a `FindingAnswer` for each finding, the likeliest
 first. Decided here: each finding is asked about in the one plain question that evaluation and calibration ask, and the
-ECG is encoded once for all of them; what the model was calibrated for is asked about, else what the simulator knows.
+ECG is encoded once for all of them; what the model was calibrated for is asked about, else what the simulator knows;
+calibrated probabilities are made coherent (`coherence`), since each finding was calibrated by itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .answer_calibration_ecgllm import CalibratedAnswer
+from .evaluation.contradictions import without_contradictions
 from .evaluation.labels_of_records import question_about
 from .findings.labels import implied
 from .prefix_scoring_ecgllm import AnswerScorer
@@ -59,7 +61,19 @@ def ask_findings(
         known = calibration is not None and name in calibration.findings
         worth = calibration.of_finding(name, p_yes, prevalence) if known else None
         found.append(FindingAnswer(name, p_yes, worth))
-    return sorted(found, key=lambda one: (-one.probability, one.finding))
+    return sorted(_coherent(found), key=lambda one: (-one.probability, one.finding))
+
+
+def _coherent(found: list[FindingAnswer]) -> list[FindingAnswer]:
+    """The same findings; none that is calibrated contradicts another."""
+    calibrated = {one.finding: one.calibrated for one in found if one.calibrated is not None}
+    probabilities = without_contradictions({name: one.probability for name, one in calibrated.items()})
+    return [
+        one._replace(calibrated=calibrated[one.finding].at(probabilities[one.finding]))
+        if one.finding in calibrated
+        else one
+        for one in found
+    ]
 
 
 __all__ = ["FindingAnswer", "ask_findings"]

@@ -8,10 +8,11 @@ chosen on.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import combinations, product
 
+from ..coherence import coherent
 from ..findings.labels import VOCABULARY, implied
 from ..signals.analysis.measurements import Measurements
 
@@ -59,6 +60,12 @@ def implied_pairs(findings: Collection[str]) -> list[tuple[str, str]]:
     names = set(findings)
     return [(name, parent) for name in VOCABULARY if name in names for parent in VOCABULARY[name].broader
             if parent in names]  # fmt: skip
+
+
+def without_contradictions(probabilities: Mapping[str, float]) -> dict[str, float]:
+    """The nearest probabilities of one ECG's findings that contradict each other nowhere (`coherence`)."""
+    broader = [(name, parent) for name in probabilities for parent in implied([name]) if parent != name]
+    return coherent(probabilities, broader, exclusive_pairs(probabilities))
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,18 @@ def test_what_a_yes_is_worth_orders_them_where_it_is_known(answerer: Any, calibr
     assert rarer[0].probability < 0.1
 
 
+def test_findings_do_not_contradict_each_other(answerer: Any, calibrated: Callable[..., None]) -> None:
+    record = simulate_ecg(["sinus rhythm", "sinus bradycardia"], seed=5)
+    calibrated(
+        left_atrial_enlargement=(0.0, 2.0, 0.5), left_atrial_abnormality=(0.0, -2.0, 0.5), normal_ecg=(0.0, 1.0, 0.5)
+    )
+    found = {one.finding: one for one in ask_findings(answerer, record)}
+    names = ("left atrial enlargement", "left atrial abnormality", "normal ecg")
+    enlarged, abnormal, normal = (found[name].probability for name in names)
+    assert enlarged <= abnormal + 1e-9 and abnormal + normal <= 1 + 1e-9 and enlarged < 0.88
+    assert found["left atrial enlargement"].calibrated.said == "cannot tell"
+
+
 def test_no_heart_no_findings(answerer: Any) -> None:
     record = simulate_ecg(seed=5)
     with pytest.raises(ECGInputError):

@@ -3,7 +3,8 @@
 Asks nothing: it reads the model's answers of `findings`. Says: calibration error and Brier score of P(yes) as it is
 and as `ecgllm calibrate` would make it, and how right answers are that are then called sure or likely, and how many.
 Decided here: two numbers a finding (`platt`), fitted to these records without those of the patient that they are
-applied to (five folds), and once more without those of the whole source.
+applied to (five folds), and once more without those of the whole source; then the probabilities of one record's
+findings are made coherent, as `ask_findings` does.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ...calibration import Calibration, calibration
 from ...platt import cross_fitted
 from ..baselines.folds import held_out
 from ..calibrating import worth
+from ..contradictions import without_contradictions
 from ..figures import Cell, Headline, SectionFigures, Table
 from ..figures_in_words import percent, score
 from ..material import Material
@@ -26,6 +28,7 @@ from ..tallies import MODEL, patients_of, wants_yes
 NAME, TITLE = "calibrated", "Once calibrated: what an answer is worth"
 READ_SECTIONS = ("findings",)
 RAW, BY_PATIENT, BY_SOURCE = "as it is", "fitted to other patients' records", "fitted to other sources' records"
+COHERENT = "fitted to other patients' records, then coherent"
 
 
 def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
@@ -38,6 +41,7 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     made = {RAW: p_yes, BY_PATIENT: cross_fitted(p_yes, true, names, held_out(patients))}
     if len(set(sources)) > 1:
         made[BY_SOURCE] = cross_fitted(p_yes, true, names, _without_source(sources))
+    made[COHERENT] = _coherent(rows, made[BY_PATIENT])
     each = {how: _figures_of(probabilities, true, patients) for how, probabilities in made.items()}
     each = {how: own for how, own in each.items() if own is not None}
     if BY_PATIENT not in each:
@@ -45,6 +49,17 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
     return SectionFigures(
         NAME, TITLE, _sentences(each), [_table(each), _said_table(each)], [], each, _headlines(each[BY_PATIENT])
     )
+
+
+def _coherent(rows: pd.DataFrame, probabilities: np.ndarray) -> np.ndarray:
+    """Those of each record without contradictions; where there is none, none."""
+    found = probabilities.copy()
+    for own in rows.reset_index(drop=True).groupby(rows["record_ids"].map(tuple).to_numpy()).indices.values():
+        there = own[~np.isnan(probabilities[own])]
+        names = rows["attribute"].to_numpy(str)[there]
+        if len(set(names)) == len(names):  # asked once each, not in several sentences
+            found[there] = list(without_contradictions(dict(zip(names, probabilities[there], strict=True))).values())
+    return found
 
 
 def _without_source(sources: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
