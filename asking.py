@@ -8,7 +8,7 @@ only where a person says that it is trusted: it is no better known than a downlo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,10 @@ from .errors_ecgllm import CheckpointError, ECGError
 
 if TYPE_CHECKING:
     from .pipeline_ecgllm import ECGTextToTextPipeline
-    from .signals import ECGRecord
+    from .signals import ECGRecord, Measurements
 
 TASK = "ecg-text-to-text"
+NOTICE = "Not a medical device: no answer may guide the care of a person."
 _NAMES_CODE = ("auto_map", "custom_pipelines")
 
 # The probability of the whole answer: a model trained by cross-entropy gives it as the chance that this is the
@@ -158,10 +159,11 @@ def answer_question(
     candidates: list[str] | None = None,
     prevalence: float | None = None,
     check: bool = True,
+    measurements: Sequence[Measurements] | None = None,
     **ecg_options: Any,
 ) -> dict[str, Any]:
     """Ask a loaded pipeline about records; ecg_options: for `ECGFeatureExtractor`. They are measured for a model that
-    was trained with what is measured.
+    was trained with what is measured; measurements: of each, where that was done before.
 
     Where the model writes yes or no, the answer is the likelier of the two: what is written token by token follows
     the likeliest beginning, which need not begin the likelier answer.
@@ -194,7 +196,7 @@ def answer_question(
     )
     from .signals import measure
 
-    measured = [measure(record) for record in records]
+    measured = [measure(record) for record in records] if measurements is None else list(measurements)
     trained_on = getattr(answerer.model.config, "trained_on", None)
     if check and candidates is None and (reason := why_not_answered(question, len(records))) is not None:
         return _NOT_OF_THE_MODEL | {"refused": reason, "trained_on": trained_on}
@@ -274,4 +276,12 @@ _NOT_OF_THE_MODEL = {
 }
 
 
-__all__ = ["UNDECIDED_BELOW", "UNSURE_BELOW", "answer_question", "check_checkpoint", "check_code", "load_answerer"]
+__all__ = [
+    "NOTICE",
+    "UNDECIDED_BELOW",
+    "UNSURE_BELOW",
+    "answer_question",
+    "check_checkpoint",
+    "check_code",
+    "load_answerer",
+]

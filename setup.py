@@ -54,7 +54,7 @@ EXTRAS = {
     "export": ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"],
     "explain": ["captum>=0.8"],
     "app": ["gradio>=6.0"],
-    "serve": ["fastapi>=0.115", "uvicorn>=0.30"],
+    "serve": ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20"],
     "scale": ["ray[data]>=2.40"],
     "dev": [
         "pytest>=8.0",
@@ -64,6 +64,8 @@ EXTRAS = {
         "build>=1.2",
         "h5py>=3.11",
         "pyedflib>=0.1.40",
+        "httpx>=0.27",
+        "openai>=1.60",  # its client asks the server
         "playwright>=1.50",  # opens reports in a Chromium of the system; it downloads none
     ],
 }

@@ -24,6 +24,7 @@ from .evaluate import evaluate
 from .export import export
 from .files import info, plot
 from .questions import audit, confound, debias, questions
+from .serve import serve
 from .training import demo, fetch, merge, train
 
 app = typer.Typer(
@@ -52,6 +53,7 @@ _COMMANDS = (
     evaluate,
     calibrate,
     export,
+    serve,
     demo,
 )
 for _command in _COMMANDS:

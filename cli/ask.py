@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..asking import UNDECIDED_BELOW, UNSURE_BELOW
+from ..asking import NOTICE, UNDECIDED_BELOW, UNSURE_BELOW
 from ..errors_ecgllm import ECGError
 from .options import (
     DropUnknownLeads,
@@ -26,9 +26,6 @@ from .options import (
 if TYPE_CHECKING:
     from ..answer_calibration_ecgllm import AnswerCalibration
     from ..signals import ECGRecord
-
-NOTICE = "Not a medical device: no answer may guide the care of a person."
-
 
 Model = Annotated[
     str | None,
