@@ -21,6 +21,7 @@ from .corpora import prepare, share, simulate
 from .embed import embed
 from .errors import is_the_users, message_of
 from .evaluate import evaluate
+from .explain import explain
 from .export import export
 from .files import info, plot
 from .questions import audit, confound, debias, questions
@@ -53,6 +54,7 @@ _COMMANDS = (
     evaluate,
     calibrate,
     export,
+    explain,
     serve,
     demo,
 )

@@ -26,6 +26,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 ALONE = (
     "baselines",
     "corpora",
+    "explain",
     "measurements",
     "plotting",
     "questions",

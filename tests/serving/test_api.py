@@ -261,3 +261,16 @@ def test_a_client_that_goes_leaves_nothing_behind(serve: Callable[..., Running],
             httpx.post(f"{running.url}/v1/chat/completions", json=body, timeout=timeout)
     assert httpx.post(f"{running.url}/v1/chat/completions", json=body, timeout=30).status_code == 200
     assert threading.active_count() < 60
+
+
+def test_the_guide_s_example_runs(
+    server: Running, csv_files: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```", guide, re.M | re.S)
+    assert "http://127.0.0.1:8000" in program and '"ecg.xml"' in program
+    monkeypatch.chdir(tmp_path)
+    Path("ecg.xml").write_bytes(csv_files[1])  # whatever it is called
+    names: dict[str, Any] = {}
+    exec(compile(program.replace("http://127.0.0.1:8000", server.url), "serve.md", "exec"), names)
+    assert names["answer"].model_extra["ecgllm"]["notice"]
