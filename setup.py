@@ -53,7 +53,7 @@ EXTRAS = {
     "evaluate": ["matplotlib>=3.8"],
     "export": ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"],
     "explain": ["captum>=0.8"],
-    "app": ["gradio>=6.0"],
+    "app": ["gradio>=6.31"],
     "serve": ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20"],
     "scale": ["ray[data]>=2.40"],
     "dev": [
@@ -83,6 +83,9 @@ setup(
             "checkpoints/*/adapter/*",
             "metrics/*/*",
             "evaluation/report/*.jinja",
+            "serving/app/*.js",
+            "serving/app/*.css",
+            "serving/app/*.html",
         ]
     },
     include_package_data=False,

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .app import app as open_app
 from .ask import ask
 from .calibrate import calibrate
 from .corpora import prepare, share, simulate
@@ -56,6 +57,7 @@ _COMMANDS = (
     export,
     explain,
     serve,
+    open_app,
     demo,
 )
 for _command in _COMMANDS:

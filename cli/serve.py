@@ -44,14 +44,12 @@ def serve(
 ) -> None:
     """Answer questions about ECGs over HTTP, in the form of OpenAI's API: POST /v1/chat/completions with ECG files.
 
-    Needs the extra `serve` (pip install "ecgllm[serve]"). Files are read into memory and written nowhere, but for a
+    Needs the extra `serve`. Files are read into memory and written nowhere, but for a
     WFDB record, which needs a folder for a moment. Logs hold no words and no file names.
     """
-    keys = _keys(key_file)
-    if not keys and not _only_this_machine(host):
-        raise ECGError(
-            f"--host is {host}, which others can reach, and there is no key; give --key-file, or set {KEYS}"
-        )
+    keys = keys_of(key_file)
+    if not keys and not only_this_machine(host):
+        raise ECGError(f"--host is {host}, which others can reach, without a key; give --key-file, or set {KEYS}")
     try:
         import uvicorn
 
@@ -84,7 +82,7 @@ def serve(
     server.run(sockets=sockets)
 
 
-def _keys(file: Path | None) -> tuple[str, ...]:
+def keys_of(file: Path | None) -> tuple[str, ...]:
     """Raises: ECGError for a key that is easily guessed, and for a file without one."""
     lines = os.environ.get(KEYS, "").split(",") if file is None else file.read_text(encoding="utf-8").splitlines()
     keys = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
@@ -98,7 +96,7 @@ def _keys(file: Path | None) -> tuple[str, ...]:
     return keys
 
 
-def _only_this_machine(host: str) -> bool:
+def only_this_machine(host: str) -> bool:
     if host == "localhost":
         return True
     try:

@@ -10,8 +10,10 @@ request, and can be given up.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+import secrets
 import tempfile
 import threading
 import time
@@ -19,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as NotYet  # another than the built-in one before Python 3.11
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -55,7 +57,8 @@ class ServedECG:
     """One ECG that was read.
 
     measurements: of `signals.measure`. doubts: what readers and the check of its quality say, in sentences. encoded:
-    what the model sees, as `AnswerScorer.encode` gives it. size: bytes in memory.
+    what the model sees, as `AnswerScorer.encode` gives it. size: bytes in memory. patient: a hash of who it is, by
+    which two can be told apart in this process; None where the file does not say. The record itself does not say it.
     """
 
     record: ECGRecord
@@ -63,6 +66,7 @@ class ServedECG:
     doubts: list[str]
     encoded: Mapping[str, Any]
     size: int
+    patient: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,11 @@ class _Tokens:
     top: int
 
 
+@dataclass(frozen=True)
+class _Call:
+    work: Callable[[Any], Any]
+
+
 class Engine:
     """Args:
         model: a checkpoint, as `load_answerer` takes it, with its further arguments in `loading`.
@@ -111,6 +120,7 @@ class Engine:
         **loading: Any,
     ):
         self.name, self.max_bytes = str(model), max_bytes
+        self._secret = secrets.token_bytes(32)
         self.pipe = load_answerer(model, **loading)
         self.processor, self.model = self.pipe.processor, self.pipe.model
         self._scorer = AnswerScorer(self.model, self.processor)
@@ -122,6 +132,10 @@ class Engine:
     def close(self) -> None:
         """Answer what waits, and end."""
         self.batcher.close()
+
+    def hash_of(self, text: str) -> str:
+        """Another one in each process, so that nobody can look a number up."""
+        return hashlib.blake2b(text.encode(), key=self._secret, digest_size=16).hexdigest()
 
     def asking(self, seconds: float = 60.0, owner: str = NOBODY) -> Asking:
         """One request: it has so many seconds, and sees the ECGs of its owner alone."""
@@ -135,7 +149,7 @@ class Engine:
         for number, job in enumerate(jobs):
             streams = isinstance(job, _Write) and job.on_text is not None
             length = job.max_new_tokens if isinstance(job, _Write) else None
-            alone = number if streams or isinstance(job, _Tokens) else None
+            alone = number if streams or isinstance(job, _Tokens | _Call) else None
             alike[type(job), length, alone].append(number)
         for (kind, *_), numbers in alike.items():
             own = [jobs[number] for number in numbers]
@@ -169,6 +183,9 @@ class Engine:
         )
         return list(zip(tokens, likely, strict=True))
 
+    def _call(self, jobs: Sequence[_Call]) -> list[Any]:
+        return [job.work(self.pipe) for job in jobs]
+
     @torch.no_grad()
     def _token_scores(self, jobs: Sequence[_Tokens]) -> list[Any]:
         (job,) = jobs
@@ -186,6 +203,7 @@ _WORK: dict[type, Callable[[Engine, Sequence[Any]], Sequence[Any]]] = {
     _Score: Engine._score,
     _Write: Engine._write,
     _Tokens: Engine._token_scores,
+    _Call: Engine._call,
 }
 
 
@@ -292,6 +310,10 @@ class Asking:
         """float32 [encoder size]: the mean of the encoder's patches, as `ecgllm embed` of this checkpoint."""
         return ecg.encoded["ecg_embeds"].mean(axis=0)
 
+    def call(self, work: Callable[[Any], Any]) -> Any:
+        """What a function makes of the pipeline, in the thread that asks the model; others wait for it."""
+        return self._done(_Call(work))
+
     # How it is done
 
     def _said(
@@ -362,14 +384,17 @@ class Asking:
 
     def _read(self, files: Mapping[str, bytes], options: Mapping[str, Any]) -> ServedECG:
         self._check()
-        record = _record_of(files, options, self.engine.max_bytes)
+        record = _record_of(files, {"keep_identity": True} | options, self.engine.max_bytes)
+        patient = None if record.patient_id is None else self.engine.hash_of(record.patient_id)
+        record = replace(record, id=None, patient_id=None, report=None, statements=())
         quality = assess_quality(record)
         if not quality.heart.found and record.duration >= SHORT_BELOW_S:  # shorter ones the model refuses as such
             raise ECGError(f"{NO_HEART.format(found=quality.heart.missing)}. Nothing can be asked about it.")
         (prepared,) = self.processor.feature_extractor.prepare(record, require_heart=True)
         encoded = self._done(_Encode(prepared))
         size = record.signal.nbytes + encoded["ecg_embeds"].nbytes
-        return ServedECG(record, measure(record), [*shown_notes(record), *quality.reasons], encoded, size)
+        doubts = [*shown_notes(record), *quality.reasons]
+        return ServedECG(record, measure(record), doubts, encoded, size, patient)
 
 
 class _Streamer(BaseStreamer):

@@ -10,14 +10,14 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors_ecgllm import ECGError, shorten
+from .ecg_files import ECGFiles, ecgs_of
 
 _DATA_URL = re.compile(r"^data:[^,]{0,200}?;base64,")
 MOST_ECGS, MOST_EMBEDDED = 16, 256
@@ -140,9 +140,6 @@ class EmbeddingsRequest(_Request):
     reading: Reading = Field(default_factory=Reading)
 
 
-ECGFiles = Mapping[str, bytes]
-
-
 @dataclass(frozen=True)
 class Chat:
     """turns: (role, words, how many ECGs it brings). ecgs: the files of each, in order."""
@@ -193,23 +190,12 @@ def input_of(request: EmbeddingsRequest) -> list[ECGFiles]:
 
 
 def _ecgs_of(files: Sequence[FileContent], where: str) -> list[ECGFiles]:
-    """The files of each ECG: those of a WFDB record together, any other alone."""
-    read: list[tuple[str, bytes]] = [(file.filename, _bytes_of(file, where)) for file in files]
-    headers = {PurePosixPath(name).stem for name, _ in read if PurePosixPath(name).suffix == ".hea"}
-    found: list[dict[str, bytes]] = []
-    of_record: dict[str, dict[str, bytes]] = {}
-    for name, data in read:
-        stem = PurePosixPath(name).stem
-        if stem not in headers:
-            found.append({name: data})
-        elif name in of_record.get(stem, ()):
-            raise RequestError(f"{where} has two files named {shorten(repr(name))}; give two ECGs two names.", where)
-        elif stem in of_record:
-            of_record[stem][name] = data
-        else:
-            of_record[stem] = {name: data}
-            found.append(of_record[stem])
-    return found
+    try:
+        return ecgs_of([(file.filename, _bytes_of(file, where)) for file in files])
+    except RequestError:
+        raise
+    except ECGError as error:
+        raise RequestError(f"{where}: {error}", where) from error
 
 
 def _bytes_of(file: FileContent, where: str) -> bytes:

@@ -21,7 +21,7 @@ from .conftest import asking, file_part
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--host", "0.0.0.0"], "others can reach, and there is no key"),
+        (["--host", "0.0.0.0"], "others can reach, without a key"),
         (["--host", "example.org"], "others can reach"),
         (["--key-file", "empty"], "holds no key"),
         (["--key-file", "short"], "1 of 2 keys will not do; expected 16 or more"),
