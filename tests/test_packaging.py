@@ -143,6 +143,8 @@ def test_wheel_holds_the_package_its_recipes_checkpoints_and_metrics_and_nothing
     folders = [path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()]
     linked = {path.relative_to(ROOT).as_posix() for path in folders}
     templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "evaluation").rglob("*.jinja")}
+    page = (ROOT / "serving" / "app").iterdir()
+    templates |= {path.relative_to(ROOT).as_posix() for path in page if path.suffix in (".js", ".css", ".html")}
     assert names == {f"ecgllm/{name}" for name in {*package_files(), *recipes, *linked, *templates}}
     # The code of a checkpoint, and of a metric, is links in the checkout, and files in the wheel.
     assert all(archive.read(f"ecgllm/{name}") == (ROOT / name).read_bytes() for name in linked)
