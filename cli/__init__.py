@@ -19,6 +19,7 @@ from .app import app as open_app
 from .ask import ask
 from .calibrate import calibrate
 from .corpora import prepare, share, simulate
+from .doctor import doctor
 from .embed import embed
 from .errors import is_the_users, message_of
 from .evaluate import evaluate
@@ -59,6 +60,7 @@ _COMMANDS = (
     serve,
     open_app,
     demo,
+    doctor,
 )
 for _command in _COMMANDS:
     app.command()(_command)
