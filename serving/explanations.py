@@ -76,6 +76,26 @@ class Explanation:
             if self.falls[row, column] > _NO_FALL
         ]
 
+    def bands(self) -> list[tuple[float, float, float]]:
+        """(Start, end, fall) of stretches of all leads without which the answer falls by half of the highest such fall
+        and more, in time; none where that is less than 0.1."""
+        least = max(0.5 * float(self.by_time.max()), _SMALLEST_FALL)
+        each = zip(self.bounds_s, self.bounds_s[1:], self.by_time.tolist(), strict=False)
+        return [(start, end, fall) for start, end, fall in each if fall >= least]
+
+    def shown(self) -> list[tuple[str | None, float, float, float]]:
+        """(Lead, or None for all; start, end, weight from 0 to 1) of what a picture marks: bands, and the marked
+        stretches that are worth a sixth of the highest and more. Nothing where it is meaningless."""
+        if self.meaningless is not None:
+            return []
+        marked, bands = self.marked(), self.bands()
+        highest = max((fall for *_, fall in marked), default=1.0)
+        most = max((fall for *_, fall in bands), default=1.0)
+        return [
+            *((None, start, end, 0.4 * fall / most) for start, end, fall in bands),
+            *((lead, start, end, fall / highest) for lead, start, end, fall in marked if fall > highest / 6),
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
@@ -242,19 +262,17 @@ def _tenth(number: int) -> int:
 
 
 def draw(explanation: Explanation, record: ECGRecord, **options: Any) -> Any:
-    """The ECG on paper with what is marked, the darker the more the answer rests on it; options: of `plot_ecg`."""
+    """The ECG on paper with what is marked (`Explanation.shown`), the darker the more; options: of `plot_ecg`."""
     from ..signals import Highlight, plot_ecg
 
-    marked = explanation.marked()
-    highest = max((fall for *_, fall in marked), default=1.0)
     highlights = [
-        Highlight(lead, start, end, color="#d62728", alpha=0.1 + 0.5 * fall / highest)
-        for lead, start, end, fall in marked
-        if lead in record.leads
+        Highlight(lead, start, end, color="#d62728", alpha=0.08 + 0.5 * weight)
+        for lead, start, end, weight in explanation.shown()
+        if lead is None or lead in record.leads
     ]
     title = f"{explanation.question} - {explanation.answer}"
     if explanation.meaningless is not None:
-        title += " (the marks mean nothing: see the text)"
+        title += " (no explanation: see the text)"
     return plot_ecg(record, highlights=highlights, title=title, **options)
 
 

@@ -23,9 +23,9 @@ _BEAT_S = (0.3, 0.5)  # before and behind the middle of QRS
 
 
 def drawn(
-    ecgs: Iterable[tuple[str, ServedECG]], marks: Iterable[tuple[str, float, float, float]] = ()
+    ecgs: Iterable[tuple[str, ServedECG]], marks: Iterable[tuple[str | None, float, float, float]] = ()
 ) -> dict[str, Any]:
-    """Args: ecgs: title and ECG, one or two. marks: (lead, start_s, end_s, weight 0 to 1) on the first."""
+    """Args: ecgs: title and ECG, one or two. marks: (lead or None for all, start_s, end_s, weight) on the first."""
     given = list(ecgs)
     found: dict[str, Any] = {
         "ecgs": [_ecg(title, one.record) for title, one in given],

@@ -141,12 +141,7 @@ def build_app(engine: Engine) -> gr.Blocks:
                 why = asking.call(lambda pipe: explain(pipe, found[0][1].record, text, answer))
             except (ECGError, ValueError) as error:
                 return [gr.update(), shown.message(str(error))]
-            marks = why.marked()
-            highest = max((fall for *_, fall in marks), default=1.0)
-            weighed = [(lead, start, end, fall / highest) for lead, start, end, fall in marks]
-            if why.meaningless is not None:
-                weighed = []
-            return [json.dumps(drawn(found, weighed)), shown.explanation(text, why)]
+            return [json.dumps(drawn(found, why.shown())), shown.explanation(text, why)]
 
         why.click(rests_on, [last, ecgs], [canvas, why_text], show_progress="minimal")
     return page

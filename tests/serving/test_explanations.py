@@ -103,8 +103,8 @@ def test_a_model_that_does_not_look_is_not_explained(
     monkeypatch.setattr(answerer.model, "get_ecg_features", blind)
     found = explain(answerer, record, PREMATURE, stretch_s=1.0)
     assert np.abs(found.falls).max() < 1e-3 and "the answer does not rest on what is marked" in found.meaningless
-    assert found.marked() == []
-    assert any("the marks mean nothing" in text.get_text() for text in draw(found, record).axes[0].texts)
+    assert found.marked() == found.bands() == found.shown() == []
+    assert any("no explanation" in text.get_text() for text in draw(found, record).axes[0].texts)
 
 
 def test_leads_that_are_missing_are_not_explained(answerer: Any, premature: Any) -> None:
@@ -135,7 +135,10 @@ def test_meaningless_is_what_deletion_says() -> None:
     assert Explanation(*given, 0.6, random).meaningless is None
     assert "random tenth" in Explanation(*given, 0.25, random).meaningless
     assert Explanation(*given, 0.05, random * 0).meaningless is not None  # nothing moved
-    assert Explanation(*given, 0.6, random).marked() == [("I", 0.0, 1.0, 0.5)]
+    fine = Explanation(*given, 0.6, random)
+    assert fine.marked() == [("I", 0.0, 1.0, 0.5)] and fine.bands() == [(0.0, 1.0, 0.5)]
+    assert fine.shown() == [(None, 0.0, 1.0, 0.4), ("I", 0.0, 1.0, 1.0)]
+    assert Explanation(*given, 0.05, random).shown() == []
     assert json.loads(json.dumps(Explanation(*given, 0.6, random).to_dict()))["marked"][0]["lead"] == "I"
 
 
