@@ -67,12 +67,12 @@ def build_app(engine: Engine) -> gr.Blocks:
         )
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=340):
-                gr.Markdown("### Measured")
+                gr.Markdown("## Measured")
                 figures = _html("figures")
-                gr.Markdown("### Findings by the model")
+                gr.Markdown("## Findings by the model")
                 findings = _html("findings")
             with gr.Column(scale=1, min_width=340):
-                gr.Markdown("### Ask")
+                gr.Markdown("## Ask")
                 question = gr.Textbox(
                     label="Question", placeholder="Is there atrial fibrillation?", lines=1, submit_btn="Ask",
                     elem_id="question", interactive=True,
@@ -84,7 +84,7 @@ def build_app(engine: Engine) -> gr.Blocks:
                 why_text = _html("why-text")
 
         def read(paths: Sequence[str] | None, request: gr.Request) -> list[Any]:
-            blank = [[], [], None, "", "", "", "", gr.update(interactive=False), ""]
+            blank = [[], [], None, "", "", "", "", gr.update(interactive=False), "", None]
             if not paths:
                 return [*blank, ""]
             try:
@@ -98,10 +98,11 @@ def build_app(engine: Engine) -> gr.Blocks:
             else:
                 measured = shown.differences(found[0][1], found[1][1])
                 listed = shown.hint("Findings are listed of one ECG alone; ask about both.")
-            return [found, [], None, state, measured, listed, "", gr.update(interactive=False), "", ""]
+            # The place is free for the next ones.
+            return [found, [], None, state, measured, listed, "", gr.update(interactive=False), "", None, ""]
 
-        outputs = [ecgs, said, last, canvas, figures, findings, answers, why, why_text, problem]
-        reading = files.change(read, files, outputs, show_progress="minimal")
+        outputs = [ecgs, said, last, canvas, figures, findings, answers, why, why_text, files, problem]
+        reading = files.upload(read, files, outputs, show_progress="minimal")
         reading.then(_suggested, ecgs, suggested, show_progress="hidden")
 
         def ask(text: str, found: Shown, before: list[str], request: gr.Request) -> list[Any]:
