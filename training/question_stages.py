@@ -50,6 +50,7 @@ from .trainers.progress import data_bars
 from .trainers.trainer import EXAMPLE_IDS, StageTrainer
 from .tuning import (
     AdapterCheck,
+    logits_in_float32,
     parameter_types,
     prepare_for_tuning,
     restore_types,
@@ -74,7 +75,8 @@ def run_questions(context: StageContext, name: str, stage: QuestionStage, questi
         if tune == "lora" and not apart:
             _keep_base(model, begun.processor, folder, save=PartialState().is_main_process)
         learning = {"encoder": stage.tune_encoder, "projector": stage.tune_projector, "adapter": begun.adapter}
-        return prepare_for_tuning(model, tune, recipe.lora, **learning), begun.processor, types, apart
+        tuned = logits_in_float32(prepare_for_tuning(model, tune, recipe.lora, **learning))
+        return tuned, begun.processor, types, apart
 
     model, processor, types, apart = build()
     processor.calibration = None  # that of the weights from which it starts, if any

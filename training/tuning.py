@@ -69,6 +69,25 @@ def learn_in_float32(model: torch.nn.Module) -> torch.nn.Module:
     return model
 
 
+def logits_in_float32(model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
+    """Let the language model's output layer compute in its weights' type under autocast, too. Returns: the model.
+
+    A bfloat16 logit of 16 to 32 is a multiple of 1/8, more than yes and no differ by while a model begins to learn.
+    SmolLM2 behind an encoder after 20 steps: loss .344 in float32, .363 so, .470 without (one run each).
+    """
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    head = base.language_model.get_output_embeddings()
+    if isinstance(head, torch.nn.Linear):
+        plain = head.forward
+
+        def forward(hidden_states: torch.Tensor) -> torch.Tensor:
+            with torch.autocast(hidden_states.device.type, enabled=False):
+                return plain(hidden_states.to(head.weight.dtype))
+
+        head.forward = forward
+    return model
+
+
 def parameter_types(model: torch.nn.Module) -> dict[str, torch.dtype]:
     """Name -> type of every parameter."""
     return {name: parameter.dtype for name, parameter in model.named_parameters()}

@@ -23,7 +23,13 @@ from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.data.encoded_signals import EncodedSignals, encode_signals
 from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, TextEncoderRecipe
 from ecgllm.training.text_models import build_language_model, build_text_encoder
-from ecgllm.training.tuning import learn_in_float32, parameter_types, prepare_for_tuning, restore_types
+from ecgllm.training.tuning import (
+    learn_in_float32,
+    logits_in_float32,
+    parameter_types,
+    prepare_for_tuning,
+    restore_types,
+)
 
 from .conftest import RECIPE
 
@@ -194,6 +200,33 @@ def test_what_learns_and_what_it_was_before() -> None:
     assert parameter_types(merged) != before
     restore_types(merged, before)
     assert parameter_types(merged) == before
+
+
+@pytest.mark.parametrize("tune", ["lora", "full"])
+def test_logits_are_those_of_single_precision_under_autocast(tune: str) -> None:
+    torch.manual_seed(0)
+    language_model, tokenizer = build_language_model(
+        LanguageModelRecipe(config=RECIPE["language_model"]["config"], vocab_size=300), SENTENCES
+    )
+    model = ECGLLMForConditionalGeneration.from_encoder_and_language_model(
+        ECGEncoderConfig(**ENCODER), language_model, tokenizer=tokenizer
+    )
+    tuned = prepare_for_tuning(model, tune, LoraRecipe())
+    head = model.language_model.get_output_embeddings()
+    before = set(tuned.state_dict())
+    hidden = 30 * torch.randn(4, head.in_features)
+    expected = torch.nn.functional.linear(hidden, head.weight)
+    with torch.autocast("cpu", dtype=HALF):
+        coarse = head(hidden)
+        logits_in_float32(tuned)
+        found = head(hidden)
+        ids = torch.tensor([tokenizer("Is it?")["input_ids"]])
+        output = tuned(input_ids=ids, labels=ids)
+    assert found.dtype == torch.float32 and torch.equal(found, expected)
+    assert coarse.dtype == HALF and not torch.allclose(coarse.float(), expected, atol=1e-2)
+    assert output.logits.dtype == torch.float32 and set(tuned.state_dict()) == before
+    output.loss.backward()
+    assert any(parameter.grad is not None for parameter in tuned.parameters())
 
 
 def test_what_is_frozen_stays_as_it_is() -> None:
