@@ -13,7 +13,7 @@ from ecgllm.cli import main
 from ecgllm.errors_ecgllm import ECGError, MissingExtraError
 from ecgllm.serving.explanations import Explanation, _bridged, draw, explain
 from ecgllm.shipped import shipped_checkpoint
-from ecgllm.signals import ECGRecord
+from ecgllm.signals import ECGRecord, measure
 from ecgllm.signals.simulation import simulate_ecg, simulate_with_waves
 
 from .conftest import as_csv
@@ -60,10 +60,11 @@ def test_falls_are_those_of_asking_again_without_it(answerer: Any, premature: An
     values = prepared["ecg_values"].copy()
     row, column = 6, 3  # V1 from 3 to 4 s
     values[row, 300:400] = np.linspace(values[row, 299], values[row, 400], 102)[1:-1]
+    told = {"measured": measure(record).figures()} if answerer.processor.reads_measured else {}
     before, after = (
         np.log(scores["yes"]) - np.log(scores["no"])
         for scores in (
-            answerer(PREMATURE, ecgs=one, candidates=["yes", "no"])["candidates"]
+            answerer(PREMATURE, ecgs=one, candidates=["yes", "no"], **told)["candidates"]
             for one in (prepared, prepared | {"ecg_values": values})
         )
     )
