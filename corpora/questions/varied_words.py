@@ -170,7 +170,8 @@ def _units(rows: Sequence[Row]) -> list[list[int]]:
 def _reworded(rows: Sequence[Row], form: str | None, how: str | None, rng: np.random.Generator) -> list[Row]:
     """The rows of a unit in one sentence with one name; themselves where there is none."""
     template, asked_for = rows[0]["template"], rows[0]["attribute"]
-    name, fields = _name(asked_for, how, rng)
+    # A bare abbreviation is what `ecgllm evaluate` asks.
+    name, fields = _name(asked_for, None if form == "bare" else how, rng)
     more: Mapping[str, str] = {}
     sentence = None
     if form is None and name is not None:

@@ -90,10 +90,14 @@ def test_its_projector_with_the_summary_is_what_is_planned_and_what_is_built() -
         assert own == shapes
 
 
-def test_weights_keep_the_words_that_they_were_trained_in_and_a_new_start_does_not() -> None:
-    shipped = str(ROOT / "checkpoints" / "ecgllm-tiny")
-    assert "right superior axis" in read_start(shipped).model()[1].trained_words
-    assert read_start(shipped, weights=False).model()[1].trained_words is None
+def test_weights_keep_the_words_that_they_were_trained_in_and_a_new_start_does_not(tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(ROOT / "checkpoints" / "ecgllm-tiny", older)
+    settings = json.loads((older / "processor_config.json").read_text())
+    settings["trained_words"] = {"right superior axis": "extreme axis"}
+    (older / "processor_config.json").write_text(json.dumps(settings))
+    assert read_start(str(older)).model()[1].trained_words == {"right superior axis": "extreme axis"}
+    assert read_start(str(older), weights=False).model()[1].trained_words is None
 
 
 def test_from_scratch_with_its_sizes(finished_run: Path, write_recipe: Callable[..., Path]) -> None:

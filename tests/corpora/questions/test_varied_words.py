@@ -133,6 +133,11 @@ def test_bare_questions_are_names_alone(corpus):
         answered[row["attribute"], row["question"]] |= set(row["answers"])
     bare = [row for row in rows if row["question"] == f"{row['attribute']}?"]
     # What nobody answers otherwise has no pair, and keeps its words.
+    renamed = build_questions(corpus, ["verify"], per_record=4, about=["findings"], words={"bare": 1, "names": 1})
+    # A bare abbreviation is what `ecgllm evaluate` asks.
+    asked = {row["attribute"] for row in rows} & set(VOCABULARY)
+    others = {f"{name.text}?" for finding in asked for name in synonyms_of(finding)}
+    assert others and others.isdisjoint(renamed["question"])
     assert len(bare) / len(rows) > 0.8 and Counter(row["answers"][0] for row in bare).keys() == {"yes", "no"}
 
 

@@ -77,7 +77,8 @@ def test_a_refusal_that_was_learned_is_one_more_answer(
     asked += [Asked("Is it new?", (A, B), YES_NO, prompt="{ecg} {ecg} {question}")]
     own, told = plain.answer(asked, ecgs), model.answer(asked, ecgs)
     for one, other in zip(own, told, strict=True):
-        assert one.text == other.text and other.scores == pytest.approx(one.scores, abs=1e-5)  # it never refuses
+        # What ships may have learned to refuse, and then does.
+        assert other.text in (one.text, "cannot tell") and other.scores == pytest.approx(one.scores, abs=1e-5)
     score = model._scorer.score
     likely = torch.tensor([0.0, 0.0, 1.0])
     monkeypatch.setattr(model._scorer, "score", lambda *given: [one + likely * 100 for one in score(*given)])
