@@ -24,7 +24,7 @@ def app(
     ),
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="By default a free one from 7860 on.")] = None,
     key_file: Annotated[
-        Path | None, typer.Option(help=f"File with the password, which is asked for with the name ecgllm; or {KEYS}.")
+        Path | None, typer.Option(help=f"File with passwords, a line each, asked for with the name ecgllm; or {KEYS}.")
     ] = None,
     open_browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
     trust_remote_code: TrustRemoteCode = False,
@@ -57,7 +57,7 @@ def app(
         )
         held.callback(engine.close)
         page = build_app(engine)
-        _, url, _ = launch_app(page, host, port, keys[0] if keys else None, prevent_thread_lock=True)
+        _, url, _ = launch_app(page, host, port, keys, prevent_thread_lock=True)
         typer.echo(f"ecgllm shows {Path(engine.name).name} at {url} (Ctrl+C ends it)", err=True)
         if open_browser and only_this_machine(host):
             webbrowser.open(url)

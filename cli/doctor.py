@@ -21,7 +21,7 @@ _LEAST_FREE = 2 << 30  # bytes on disk
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """what: was looked at. fine: None for what is no fault, as a missing extra. says: in words, with the way out."""
 
     what: str
@@ -45,14 +45,14 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         raise typer.Exit(1)
 
 
-def _machine() -> list[Finding]:
+def _machine() -> list[Check]:
     free = shutil.disk_usage(Path.cwd()).free
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
-        Finding(
+        Check(
             "ecgllm", True, f"{__version__}, Python {platform.python_version()}, {platform.system()}, {cores} cores"
         ),
-        Finding(
+        Check(
             "disk",
             free > _LEAST_FREE,
             f"{free / 2**30:.0f} GiB free here" + ("" if free > _LEAST_FREE else "; training and caches need more"),
@@ -60,7 +60,7 @@ def _machine() -> list[Finding]:
     ]
 
 
-def _libraries() -> list[Finding]:
+def _libraries() -> list[Check]:
     """The dependencies, each beside what is asked for."""
     found = []
     for name, needs in _required(None):
@@ -68,25 +68,25 @@ def _libraries() -> list[Finding]:
     return found
 
 
-def _library(name: str, needs: Any) -> Finding:
+def _library(name: str, needs: Any) -> Check:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return Finding(name, False, f'is missing; pip install "{needs}"')
+        return Check(name, False, f'is missing; pip install "{needs}"')
     if not needs.specifier.contains(version, prereleases=True):
-        return Finding(name, False, f'{version}, and {needs.specifier} is needed; pip install "{needs}"')
-    return Finding(name, True, version)
+        return Check(name, False, f'{version}, and {needs.specifier} is needed; pip install "{needs}"')
+    return Check(name, True, version)
 
 
-def _extras() -> list[Finding]:
+def _extras() -> list[Check]:
     found = []
     for extra in sorted(set(metadata.metadata("ecgllm").get_all("Provides-Extra") or ()) - {"all", "dev", "measure"}):
         missing = [name for name, needs in _required(extra) if _library(name, needs).fine is False]
         if missing:
             says = f'needs {", ".join(missing)}: pip install "ecgllm[{extra}]"'
-            found.append(Finding(f"extra {extra}", None, says))
+            found.append(Check(f"extra {extra}", None, says))
         else:
-            found.append(Finding(f"extra {extra}", True, "installed"))
+            found.append(Check(f"extra {extra}", True, "installed"))
     return found
 
 
@@ -103,7 +103,7 @@ def _required(extra: str | None) -> list[tuple[str, Any]]:
     return found
 
 
-def _models() -> list[Finding]:
+def _models() -> list[Check]:
     from ..errors_ecgllm import ECGError
 
     found = []
@@ -112,7 +112,7 @@ def _models() -> list[Finding]:
 
         threads = f"{torch.get_num_threads()} threads"
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else threads
-        found.append(Finding("torch runs on", True, device))
+        found.append(Check("torch runs on", True, device))
         from ..asking import answer_question, load_answerer
         from ..shipped import shipped_checkpoint
         from ..signals.simulation import simulate_ecg
@@ -128,13 +128,13 @@ def _models() -> list[Finding]:
             f"{1000 * (time.perf_counter() - loaded):.0f} ms"
         )
         right = answer["candidates"]["yes"] > 0.5
-        found.append(Finding("checkpoint", right, says if right else f"{says}, and wrongly about a simulated ECG"))
+        found.append(Check("checkpoint", right, says if right else f"{says}, and wrongly about a simulated ECG"))
     except (ECGError, OSError, ImportError, RuntimeError) as error:  # torchvision of another torch is a RuntimeError
         says = " ".join(f"{type(error).__name__}: {error}".split())
-        found.append(Finding("checkpoint", False, says))
+        found.append(Check("checkpoint", False, says))
     from ..training.fetch import way_to
 
     for name in ("pretrained/smollm2-135m-instruct", "pretrained/all-minilm-l6-v2"):
         way = way_to(name)
-        found.append(Finding(Path(name).name, None if way else True, f"not here; {way}" if way else "is here"))
+        found.append(Check(Path(name).name, None if way else True, f"not here; {way}" if way else "is here"))
     return found

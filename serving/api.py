@@ -175,7 +175,7 @@ class _Served:
         """(Content of the answer, all that is said beside it)."""
         ecgs = [self.read(asking, files, form) for files in chat.ecgs]
         shared = {"candidates": form.candidates, "max_new_tokens": form.most_tokens, "on_text": on_text}
-        if chat.question is not None and (ecgs or form.candidates is not None or form.check_questions):
+        if chat.question is not None:
             found = asking.answer(
                 ecgs, chat.question, prevalence=form.prevalence, check=form.check_questions, **shared
             )
@@ -335,8 +335,9 @@ def _answer_errors(app: FastAPI) -> None:
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
         # Of what fits none of several forms that of the form which it fits furthest.
         worst = max(error.errors(), key=lambda one: len(one["loc"]))
-        place = ".".join(str(step) for step in worst["loc"][1:]) or None
-        what = "The request is no JSON" if worst["type"] == "json_invalid" else f"{place or 'The request'}"
+        no_json = worst["type"] == "json_invalid"
+        place = None if no_json else ".".join(str(step) for step in worst["loc"][1:]) or None
+        what = "The request is no JSON" if no_json else f"{place or 'The request'}"
         return respond(RequestError(f"{what}: {worst['msg']}.", place, worst["type"]))
 
     @app.exception_handler(HTTPException)
@@ -344,7 +345,8 @@ def _answer_errors(app: FastAPI) -> None:
         if isinstance(error.__cause__, RequestError):  # which came up while the body was read
             return respond(error.__cause__)
         text = f"{http.method} {http.url.path}: {error.detail}."
-        return respond(RequestError(text, code="not_found", status=error.status_code))
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+        return respond(RequestError(text, code=code, status=error.status_code))
 
     for kind in (ECGError, ValueError, Exception):
         app.add_exception_handler(kind, lambda _, error: respond(_as_request_error(error)))

@@ -30,7 +30,7 @@ import torch
 from transformers.generation.streamers import BaseStreamer
 
 from ..asking import answer_question, load_answerer
-from ..errors_ecgllm import ECGError
+from ..errors_ecgllm import ECGError, shorten
 from ..heart_ecgllm import NO_HEART
 from ..prefix_scoring_ecgllm import AnswerScorer
 from ..scoring_ecgllm import Row, encode_answers, write_answers
@@ -42,6 +42,7 @@ from .kept_ecgs import KeptECGs, digest_of
 NOBODY = ""
 """The owner of what is read where there are no keys."""
 _POLL_S = 0.25
+_LONGEST_NAME = 255  # bytes, of most file systems
 
 
 class GivenUp(ECGError):
@@ -443,6 +444,8 @@ def _record_of(files: Mapping[str, bytes], options: Mapping[str, Any], max_bytes
         )
     if wrong := [name for name in files if name in ("", ".", "..") or set(name) & set("/\\\0")]:
         raise ECGReadError(f"Found the file name {wrong[0]!r}; expected names without a folder.")
+    if long := [name for name in files if len(name.encode()) > _LONGEST_NAME]:
+        raise ECGReadError(f"Found the file name {shorten(long[0])}; expected {_LONGEST_NAME} bytes at most.")
     with tempfile.TemporaryDirectory(prefix="ecgllm-") as folder:
         os.chmod(folder, 0o700)
         for name, data in files.items():

@@ -199,19 +199,19 @@ class _Asked:
         self._measured = {"measured": measure(record).figures()} if processor.reads_measured else {}
         self._scorer, self._question = AnswerScorer(answerer.model, processor, _AT_ONCE), question
         (encoded,) = self._scorer.encode([self._prepared | self._measured])
+        written = answer
         if candidates is None and answer is None:
-            (answer,), _ = self._scorer.write([question], [[encoded]])
-        if candidates is None and answer.lower() in YES_NO:
-            capital = answer[0].isupper()
-            candidates = [word.capitalize() if capital else word for word in YES_NO]
-            given = answer.lower() if answer is not None else None
-            answer = None if given is None else candidates[YES_NO.index(given)]
-        self._answers = [answer] if candidates is None else list(candidates)
-        if answer is None or (candidates is not None and answer not in self._answers):
-            if answer is not None:
-                raise ECGError(f"The answer {answer!r} is not among the candidates {', '.join(self._answers)}.")
+            (written,), _ = self._scorer.write([question], [[encoded]])
+        if candidates is None and written.lower() in YES_NO:  # the likelier of the two, as `answer_question`
+            candidates = [word.capitalize() if written[0].isupper() else word for word in YES_NO]
+        elif candidates is None:
+            candidates = [written]
+        self._answers = list(candidates)
+        if answer is None:
             (scores,) = self._scorer.score([question], [[encoded]], [self._answers])
             answer = self._answers[int(scores.argmax())]
+        if answer not in self._answers:
+            raise ECGError(f"The answer {answer!r} is not among the candidates {', '.join(self._answers)}.")
         self.answer = answer
 
     def log_odds(self, values: torch.Tensor) -> torch.Tensor:

@@ -43,20 +43,23 @@ class KeptECGs(Generic[Kept]):
         return len(self._kept)
 
     def get(self, owner: str, digest: str, make: Callable[[], Kept]) -> Kept:
-        """What is kept, or is made now; of several who ask at once one makes it, and all get its error, if any."""
+        """What is kept, or is made now. Of several who ask at once one makes it, and the others get the same; where
+        it could not, which may be its own affair (it was given up), the next one tries."""
         key = owner, digest
-        with self._lock:
-            self._forget()
-            if key in self._kept:
-                found, _ = self._kept.pop(key)
-                self._kept[key] = found, self._clock()
-                return found
-            theirs = self._making.get(key)
-            if theirs is None:
-                own: Future[Kept] = Future()
-                self._making[key] = own
-        if theirs is not None:
-            return theirs.result()
+        while True:
+            with self._lock:
+                self._forget()
+                if key in self._kept:
+                    found, _ = self._kept.pop(key)
+                    self._kept[key] = found, self._clock()
+                    return found
+                theirs = self._making.get(key)
+                if theirs is None:
+                    own: Future[Kept] = Future()
+                    self._making[key] = own
+                    break
+            if theirs.exception() is None:
+                return theirs.result()
         try:
             found = make()
         except BaseException as error:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..errors_ecgllm import ECGError, shorten
 from .ecg_files import ECGFiles, ecgs_of
@@ -39,6 +39,18 @@ class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _can_be_said(text: str) -> str:
+    """Half of a surrogate pair is no character, and no tokenizer takes it. Raises: ECGError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ECGError(f"character {error.start} is half of a surrogate pair; expected text") from None
+    return text
+
+
+Words = Annotated[str, AfterValidator(_can_be_said)]
+
+
 class FileContent(_Form):
     """filename: decides nothing but which files of a WFDB record belong together. file_data: base64, or a data URL."""
 
@@ -48,7 +60,7 @@ class FileContent(_Form):
 
 class TextPart(_Form):
     type: Literal["text"]
-    text: str
+    text: Words
 
 
 class FilePart(_Form):
@@ -58,7 +70,7 @@ class FilePart(_Form):
 
 class Message(_Form):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Annotated[TextPart | FilePart, Field(discriminator="type")]]
+    content: Words | list[Annotated[TextPart | FilePart, Field(discriminator="type")]]
     name: str | None = None
 
 
@@ -104,7 +116,7 @@ class ChatRequest(_Request):
     top_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    candidates: list[str] | None = Field(None, min_length=1, max_length=256)
+    candidates: list[Words] | None = Field(None, min_length=1, max_length=256)
     prevalence: float | None = Field(None, gt=0, lt=1)
     check_questions: bool = True
     reading: Reading = Field(default_factory=Reading)

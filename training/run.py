@@ -247,6 +247,8 @@ def _asked_texts(recipe: Recipe, run: RunFolder) -> list[str]:
     """Further texts for the tokenizer of a new language model: what stages with words or measurements of their own ask
     in train, behind figures as they could be measured."""
     rng, found = np.random.default_rng([recipe.seed, 19]), []
+    if recipe.language_model.config is None:  # a pretrained one has its tokenizer
+        return found
     for name, stage in recipe.stages.items():
         if isinstance(stage, QuestionStage) and (stage.measured or stage.questions.get("words")):
             asked = _load_questions(run, name, "train")

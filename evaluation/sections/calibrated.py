@@ -53,10 +53,10 @@ def figures(answered: pd.DataFrame, material: Material) -> SectionFigures:
 
 def _coherent(rows: pd.DataFrame, probabilities: np.ndarray) -> np.ndarray:
     """Those of each record without contradictions; where there is none, none."""
-    found = probabilities.copy()
+    found, attributes = probabilities.copy(), rows["attribute"].to_numpy(str)
     for own in rows.reset_index(drop=True).groupby(rows["record_ids"].map(tuple).to_numpy()).indices.values():
         there = own[~np.isnan(probabilities[own])]
-        names = rows["attribute"].to_numpy(str)[there]
+        names = attributes[there]
         if len(set(names)) == len(names):  # asked once each, not in several sentences
             found[there] = list(without_contradictions(dict(zip(names, probabilities[there], strict=True))).values())
     return found

@@ -7,6 +7,7 @@ newest first; nothing is loaded from the network.
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 from collections.abc import Sequence
@@ -89,15 +90,15 @@ def build_app(engine: Engine) -> gr.Blocks:
                 return [*blank, ""]
             try:
                 found = _read(engine, paths, request.session_hash or "")
+                if len(found) == 1:
+                    measured = shown.figures(found[0][1])
+                    listed = _findings(engine, found[0][1], request.session_hash or "")
+                else:
+                    measured = shown.differences(found[0][1], found[1][1])
+                    listed = shown.hint("Findings are listed of one ECG alone; ask about both.")
             except (ECGError, ValueError, OSError) as error:
                 return [*blank, shown.message(str(error))]
             state = json.dumps(drawn(found))
-            if len(found) == 1:
-                measured = shown.figures(found[0][1])
-                listed = _findings(engine, found[0][1], request.session_hash or "")
-            else:
-                measured = shown.differences(found[0][1], found[1][1])
-                listed = shown.hint("Findings are listed of one ECG alone; ask about both.")
             # The place is free for the next ones.
             return [found, [], None, state, measured, listed, "", gr.update(interactive=False), "", None, ""]
 
@@ -152,8 +153,13 @@ def _html(elem_id: str) -> gr.HTML:
     return gr.HTML(css_template=_text("shown.css"), apply_default_css=False, elem_id=elem_id)
 
 
-def launch_app(page: gr.Blocks, host: str, port: int | None, key: str | None, **options: Any) -> Any:
-    """Serve the page; key: a password, asked for with the name "ecgllm"."""
+def launch_app(page: gr.Blocks, host: str, port: int | None, keys: Sequence[str] = (), **options: Any) -> Any:
+    """Serve the page; keys: passwords, one of which is asked for with the name "ecgllm"."""
+
+    def known(name: str, password: str) -> bool:
+        right = [hmac.compare_digest(key.encode(), password.encode()) for key in keys]
+        return name == "ecgllm" and any(right)
+
     theme = gr.themes.Base(
         primary_hue="blue",
         neutral_hue="slate",
@@ -163,7 +169,7 @@ def launch_app(page: gr.Blocks, host: str, port: int | None, key: str | None, **
     return page.launch(
         server_name=host,
         server_port=port,
-        auth=None if key is None else ("ecgllm", key),
+        auth=known if keys else None,
         share=False,
         quiet=True,
         footer_links=[],

@@ -52,9 +52,9 @@ def tested() -> set[str]:
 def test_no_sentence_of_training_is_one_that_is_tested(tested):
     trained = set()
     for finding in FINDINGS:
+        trained |= {alike(one.text.format(name=finding)) for one in FORMS["bare"]}  # by this name alone
         own = [in_a_sentence(finding) | {"name": finding, "Does": "Does"}]
         for fields in [*own, *(name.in_a_sentence() for name in (*names_of(finding), *synonyms_of(finding)))]:
-            # Bare questions are asked by the finding's own name alone, which is a paraphrase of training.
             trained |= {
                 alike(one.text.format(**fields)) for form, those in FORMS.items() if form != "bare" for one in those
             }

@@ -48,7 +48,27 @@ def test_what_is_old_or_too_much_is_forgotten_and_the_last_used_stays() -> None:
     assert len(kept) == 0 == kept.size
 
 
-def test_an_error_is_that_of_all_who_wait_and_nothing_is_kept() -> None:
+def test_one_that_gave_up_does_not_end_who_waits_for_the_same() -> None:
+    kept, begun, end = KeptECGs(), threading.Event(), threading.Event()
+
+    def give_up() -> Thing:
+        begun.set()
+        end.wait(5)
+        raise RuntimeError("given up")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(kept.get, "a", "x", give_up)
+        begun.wait(5)
+        second = pool.submit(kept.get, "a", "x", Thing)
+        time.sleep(0.1)
+        assert not second.done()
+        end.set()
+        assert isinstance(second.result(5), Thing) and len(kept) == 1
+        with pytest.raises(RuntimeError):
+            first.result(5)
+
+
+def test_what_cannot_be_read_is_an_error_for_all_who_ask_and_is_not_kept() -> None:
     kept, begin = KeptECGs(), threading.Event()
 
     def fail() -> Thing:

@@ -75,16 +75,19 @@ def test_a_refusal_that_was_learned_is_one_more_answer(
     model = CheckpointModel(ask.model, ask.processor)
     asked = [Asked("Is there atrial fibrillation?", (A,), YES_NO)]
     asked += [Asked("Is it new?", (A, B), YES_NO, prompt="{ecg} {ecg} {question}")]
-    own, told = plain.answer(asked, ecgs), model.answer(asked, ecgs)
-    for one, other in zip(own, told, strict=True):
-        # What ships may have learned to refuse, and then does.
-        assert other.text in (one.text, "cannot tell") and other.scores == pytest.approx(one.scores, abs=1e-5)
-    score = model._scorer.score
-    likely = torch.tensor([0.0, 0.0, 1.0])
-    monkeypatch.setattr(model._scorer, "score", lambda *given: [one + likely * 100 for one in score(*given)])
-    (refused,) = model.answer(asked[:1], ecgs)
-    assert refused.text == "cannot tell" and refused.refused is None
-    assert refused.scores == pytest.approx(own[0].scores, abs=1e-5)
+    own, refuses = plain.answer(asked, ecgs), torch.tensor([0.0, 0.0, 100.0])
+    # Whatever it learned, it refuses nothing, and then everything: the last log-probability is that of refusing.
+    by_question, by_prompt = model._scorer.score, model._scorer.score_rows
+    for sign, said in ((-1, None), (1, "cannot tell")):
+        for name, plainly in (("score", by_question), ("score_rows", by_prompt)):
+
+            def changed(*given: Any, plainly: Any = plainly, sign: int = sign) -> list[torch.Tensor]:
+                return [one + sign * refuses for one in plainly(*given)]
+
+            monkeypatch.setattr(model._scorer, name, changed)
+        for one, other in zip(own, model.answer(asked, ecgs), strict=True):
+            assert other.text == (said or one.text) and other.refused is None
+            assert other.scores == pytest.approx(one.scores, abs=1e-5)
 
 
 def test_a_model_that_reads_what_is_measured_is_told(
