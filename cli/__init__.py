@@ -18,7 +18,7 @@ from .. import __version__
 from .app import app as open_app
 from .ask import ask
 from .calibrate import calibrate
-from .corpora import prepare, share, simulate
+from .corpora import join, prepare, share, simulate
 from .doctor import doctor
 from .embed import embed
 from .errors import is_the_users, message_of
@@ -44,6 +44,7 @@ _COMMANDS = (
     ask,
     embed,
     prepare,
+    join,
     questions,
     debias,
     confound,

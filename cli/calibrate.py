@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from ..errors_ecgllm import ECGError
 from .ask import quiet
 from .evaluate import Data, KeepTrained, Limit, Split, TrainedRecords, material_of, without_trained
 from .options import LanguageModel, Seed, TrustRemoteCode
+
+if TYPE_CHECKING:
+    from ..evaluation.models.folds import FoldsModel
 
 Checkpoint = Annotated[Path, typer.Argument(help="Folder of the checkpoint of an ECG language model.")]
 Output = Annotated[
@@ -23,6 +26,13 @@ Output = Annotated[
     ),
 ]
 Least = Annotated[int, typer.Option(min=1, help="Patients of either label that a finding needs to be calibrated.")]
+Asking = Annotated[
+    str | None,
+    typer.Option(
+        help="folds:FOLDER of the cross-validation of a checkpoint that learned from these records: its answers about "
+        "records that it left out are fitted to, in place of the checkpoint's own about what it knows."
+    ),
+]
 
 
 def calibrate(
@@ -36,6 +46,7 @@ def calibrate(
     keep_trained: KeepTrained = False,
     trust_remote_code: TrustRemoteCode = False,
     language_model: LanguageModel = None,
+    asking: Asking = None,
     seed: Seed = 0,
 ) -> None:
     """Find out what a checkpoint's yes about each finding is worth, on records with labels.
@@ -60,13 +71,14 @@ def calibrate(
         if not isinstance(model, CheckpointModel):
             raise ECGError(f"{checkpoint} is no ECG language model; only its answers of yes and no are calibrated.")
         model.processor.calibration = None
-        unseen = partial(without_trained, str(checkpoint), trained_records, keep_trained, False)
+        asked = model if asking is None else _folds(asking, trust_remote_code, language_model)
+        unseen = partial(without_trained, asking or str(checkpoint), trained_records, keep_trained, False)
         material, _ = material_of(data, None, limit, split, Settings(least=least, seed=seed), unseen)
         sources = ", ".join(dict.fromkeys(material.corpus["source"][:]))
         fitted_on = f"{len(material.corpus):,} records of {sources} ({records_hash(material.corpus)})"
         with tempfile.TemporaryDirectory() as answers:
             found, figures = calibrated(
-                model, material, Path(answers), model.name, fitted_on, seeing_weights(model.model)
+                asked, material, Path(answers), asked.name, fitted_on, seeing_weights(model.model)
             )
         if output is None:
             file = write_calibration(found, checkpoint)
@@ -79,3 +91,13 @@ def calibrate(
     for line in sentences(figures):
         typer.echo(line)
     typer.echo(f"calibration in {file}")
+
+
+def _folds(asking: str, trust_remote_code: bool, language_model: str | None) -> FoldsModel:
+    from ..evaluation.left_out import KIND
+    from ..evaluation.models.folds import load_folds
+
+    kind, _, folder = asking.partition(":")
+    if kind != KIND:
+        raise ECGError(f"--asking is {asking}; expected {KIND}:FOLDER, the runs of a cross-validation.")
+    return load_folds(folder, trust_remote_code=trust_remote_code, language_model=language_model)

@@ -9,7 +9,7 @@ import typer
 
 from ..atomic_writing import new_folder
 from ..errors_ecgllm import ECGError
-from .folders import save
+from .folders import load_corpora, save
 from .options import AllStatements, OutputFolder, Parquet, Seed, names
 
 
@@ -80,6 +80,35 @@ def _prepare_ecg_qa(
         save(found.questions, folder, output, "questions", found, all_statements, parquet)
         if found.records is not None:
             save(found.records, folder / "records", output / "records", "records", parquet=parquet)
+
+
+def join(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CORPUS...",
+            help="Folders of `ecgllm prepare`, or SOURCE=FOLDER of a public corpus as it was unpacked, such as "
+            "ludb=path.",
+        ),
+    ],
+    output: OutputFolder,
+    ids: Annotated[
+        Path | None,
+        typer.Option(help="File with a record's id, NAME/ID, in each line: take these alone."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take so many records of each corpus.")] = None,
+    parquet: Parquet = False,
+) -> None:
+    """Make one corpus of several: to train on, to cross-validate, to compare.
+
+    Records and patients get the name of their corpus: record 1 of ludb is ludb/1.
+    """
+    with new_folder(output) as folder:
+        from ..corpora.records.joining import only_records, read_ids
+
+        wanted = None if ids is None else read_ids(ids)
+        corpus = load_corpora(data, limit)
+        save(corpus if wanted is None else only_records(corpus, wanted), folder, output, "records", parquet=parquet)
 
 
 def simulate(

@@ -14,7 +14,7 @@ import typer
 
 from ..errors_ecgllm import ECGError
 from .ask import quiet
-from .folders import load_corpus, load_questions
+from .folders import load_corpora, load_questions
 from .options import LanguageModel, Seed, TrustRemoteCode, names
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 EvaluatedModel = Annotated[
     str,
     typer.Argument(
-        help="Folder or Hub id of a checkpoint; pipeline:FOLDER; file.py:function; program:COMMAND; "
-        "https://host/v1#model of a server. docs/evaluate.md has an example of each."
+        help="Folder or Hub id of a checkpoint; folds:FOLDER of a cross-validation; pipeline:FOLDER; "
+        "file.py:function; program:COMMAND; https://host/v1#model of a server. docs/evaluate.md has examples."
     ),
 ]
 Data = Annotated[
@@ -139,6 +139,7 @@ def evaluate(
             split,
             settings,
             partial(without_trained, model, trained_records, keep_trained, chosen_on),
+            model,
         )
         command = shlex.join(["ecgllm", *sys.argv[1:]])
         options = Options(chosen, baselines, processes, card, date.today().isoformat(), command)
@@ -177,18 +178,17 @@ def material_of(
     split: str | None,
     settings: Settings,
     unseen: Callable[[Dataset], tuple[Dataset, Seen]],
+    model: str = "",
 ) -> tuple[Material, Seen]:
-    from ..evaluation.building import build_material, joined
+    from ..evaluation.building import build_material
+    from ..evaluation.seen import groups_of
 
     questions, records = None, list(data)
     if corpora:
         if len(data) != 1:
             raise ECGError(f"with --corpus, one folder or file of questions is expected; found {', '.join(data)}")
         questions, records = _questions(Path(data[0])), list(corpora)
-    loaded = {_name(each): _corpus(each) for each in records}
-    if len(loaded) < len(records):
-        raise ECGError(f"two of {', '.join(records)} have one name; expected folders of different names")
-    corpus = joined(loaded, limit)
+    corpus = load_corpora(records, limit)
     whole = len(corpus)
     if split is not None:
         present = sorted(set(corpus["split"]))
@@ -200,7 +200,7 @@ def material_of(
         asked = len(questions)
         questions = questions.filter(set(corpus["id"]).issuperset, input_columns="ecg_ids")
         typer.echo(f"{len(questions)} of {asked} questions are about the records that remain", err=True)
-    return build_material(corpus, questions, settings), seen
+    return build_material(corpus, questions, settings, groups_of(corpus, model)), seen
 
 
 def _questions(path: Path) -> Dataset:
@@ -212,31 +212,3 @@ def _questions(path: Path) -> Dataset:
         return read_questions(path)
     found = load_questions(path)
     return found if set(QUESTION_FEATURES) <= set(found.column_names) else question_set(found.to_list(), str(path))
-
-
-def _name(given: str) -> str:
-    source, found, _ = given.partition("=")
-    return source if found else Path(given).resolve().name
-
-
-def _corpus(given: str) -> Dataset:
-    """A folder that holds a corpus, or SOURCE=FOLDER."""
-    from ..corpora.records.prepare import CORPORA, prepare_with_report
-
-    source, found, folder = given.partition("=")
-    if not found:
-        path = Path(given)
-        if path.is_dir() and not (path / "dataset_info.json").exists() and not list(path.glob("*.parquet")):
-            raise ECGError(
-                f"{given} is no corpus of `ecgllm prepare`; of a public corpus as it was unpacked say whose it is, "
-                f"SOURCE={given}, with one of {', '.join(name for name in CORPORA if name != 'simulation')}."
-            )
-        return load_corpus(path)
-    if source not in CORPORA:
-        raise ECGError(f"{source!r} is no corpus; known are {', '.join(CORPORA)}")
-    if source == "simulation" and not folder.isdecimal():
-        raise ECGError(f"{given} names no number of simulated ECGs; expected one, such as simulation=100")
-    options: dict[str, Any] = {"limit": int(folder)} if source == "simulation" else {"src": folder}
-    corpus, report = prepare_with_report(source, **options)
-    typer.echo(str(report).splitlines()[-1], err=True)
-    return corpus

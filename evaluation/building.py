@@ -1,6 +1,6 @@
-"""From corpora to what an evaluation asks: corpora joined under names of their own, and questions about them.
+"""From a corpus to what an evaluation asks about it.
 
-In: corpora by name, or a corpus and questions. Out: `Material`. Decided here: without a question set, half of the
+In: a corpus, and perhaps questions. Out: `Material`. Decided here: without a question set, half of the
 questions are of yes or no, each asked of as many ECGs that answer yes as no, in test paraphrases that no recipe trains
 on; the others ask which of two, for a list, and about two ECGs.
 """
@@ -8,7 +8,8 @@ on; the others ask which of two, for a list, and about two ECGs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
@@ -20,26 +21,16 @@ from .material import Material, Settings
 _SHARES = {"verify": 0.5, "comparison": 0.25, "choose": 0.1, "query": 0.15}
 
 
-def joined(corpora: Mapping[str, Dataset], limit: int | None = None) -> Dataset:
-    """One corpus. Of several, records and patients are named after their corpus, so that none is taken for another's.
-
-    Args: limit: take so many records of each, spread over all of it.
-    """
-    parts = []
-    for name, corpus in corpora.items():
-        if limit is not None and limit < len(corpus):
-            corpus = corpus.select(np.linspace(0, len(corpus) - 1, limit).astype(int))
-        for column in ("id", "patient_id") if len(corpora) > 1 else ():
-            values = [None if value is None else f"{name}/{value}" for value in corpus[column]]
-            corpus = corpus.remove_columns(column).add_column(column, values)
-        parts.append(corpus)
-    return concatenate_datasets(parts) if len(parts) > 1 else parts[0]
-
-
-def build_material(corpus: Dataset, questions: Dataset | None = None, settings: Settings | None = None) -> Material:
+def build_material(
+    corpus: Dataset,
+    questions: Dataset | None = None,
+    settings: Settings | None = None,
+    groups: Sequence[Hashable] | None = None,
+) -> Material:
     """Records and questions about them.
 
-    Args: questions: with `QUESTION_FEATURES`; None: they are built.
+    Args: questions: with `QUESTION_FEATURES`; None: they are built. groups: of each record; questions are built about
+        two records of one group alone, such as those that one model of a cross-validation may be asked about.
     Raises: ECGError for questions about records that the corpus lacks, and for a record or a question that is there
         twice.
     """
@@ -51,7 +42,7 @@ def build_material(corpus: Dataset, questions: Dataset | None = None, settings: 
         twice = next(record_id for record_id in ids if ids.count(record_id) > 1)
         raise ECGError(f"the record {twice} stands in the corpus more than once; expected each id once.")
     if questions is None:
-        return Material(corpus, built_questions(corpus, settings), settings)
+        return Material(corpus, _built(corpus, settings, groups), settings)
     known = set(ids)
     lacking = dict.fromkeys(record_id for own in questions["ecg_ids"] for record_id in own if record_id not in known)
     if lacking:
@@ -67,6 +58,22 @@ def build_material(corpus: Dataset, questions: Dataset | None = None, settings: 
     if times > 1:
         raise ECGError(f"the question {often} stands in the set {times} times; expected each question_id once.")
     return Material(corpus, questions, settings)
+
+
+def _built(corpus: Dataset, settings: Settings, groups: Sequence[Hashable] | None) -> Dataset:
+    if groups is None:
+        return built_questions(corpus, settings)
+    whole = built_questions(corpus, settings)
+    one = whole.select(np.flatnonzero([len(own) == 1 for own in whole["ecg_ids"]]))
+    members = [np.flatnonzero([group == own for group in groups]) for own in dict.fromkeys(groups)]
+    pairs = [
+        found.select(np.flatnonzero([len(own) == 2 for own in found["ecg_ids"]]))
+        for rows in members
+        if len(rows) > 1
+        for share in [max(1, round(settings.questions * len(rows) / len(corpus)))]
+        for found in [built_questions(corpus.select(rows), replace(settings, questions=share))]
+    ]
+    return concatenate_datasets([one, *pairs])
 
 
 def built_questions(corpus: Dataset, settings: Settings) -> Dataset:

@@ -13,6 +13,8 @@ from datasets import Dataset
 
 from ..corpora.records.recognition import CHOSEN, TRAINED, SeenRecords, find_seen_records
 from ..errors_ecgllm import ECGError
+from .left_out import KIND as FOLDS
+from .left_out import LeftOut
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Seen:
     missing: tuple[str, ...] = ()
     declared: bool = False
     """Whether the caller says that settings were chosen on these records."""
+    folds: int = 0
+    """Of a cross-validation: how many models; a record is asked of one that did not learn from it."""
 
     @property
     def never(self) -> bool:
@@ -59,9 +63,15 @@ class Seen:
             warnings.append(
                 f"Of {self.untold} records it cannot be told whether they were trained on (leads I, II, V2)."
             )
+        if self.folds:
+            protocol.append(
+                f"Cross-validation: {self.folds} models were trained, and each record is asked of one that did not "
+                "learn from it, known by its signal; a question about two ECGs of which no model left out both is not "
+                "asked."
+            )
         if self.missing:
             warnings.append(f"Not all that the model saw is noted; missing: {'; '.join(self.missing)}.")
-        if self.never:
+        if self.never and not self.folds:
             protocol.append("The model never saw these records: none is among the signals that it was trained on.")
         return protocol, warnings
 
@@ -75,6 +85,9 @@ def without_seen(
         file: that file, where it lies elsewhere. keep: leave none out. declared: see `Seen`.
     Raises: ECGError where nothing would be left.
     """
+    kind, _, runs = model.partition(":")
+    if kind == FOLDS:
+        return _left_out_by_some(corpus, LeftOut(runs), declared)
     if file is not None and not file.is_file():
         raise ECGError(f"{file} is no file; expected the trained_records.parquet that a run of `ecgllm train` leaves.")
     found = file or find_seen_records(model)
@@ -93,3 +106,27 @@ def without_seen(
     return corpus, Seen(
         True, len(told), trained, told.count(CHOSEN), told.count(None), not keep, seen.missing, declared
     )
+
+
+def _left_out_by_some(corpus: Dataset, left_out: LeftOut, declared: bool) -> tuple[Dataset, Seen]:
+    rows = [row for row, run in enumerate(left_out.of(corpus)) if run is not None]
+    if not rows:
+        raise ECGError(f"every run of {left_out.folder} was trained on all {len(corpus)} records; take others.")
+    trained = len(corpus) - len(rows)
+    seen = Seen(
+        True,
+        len(corpus),
+        trained,
+        left_out=True,
+        missing=left_out.missing,
+        declared=declared,
+        folds=len(left_out.runs),
+    )
+    return corpus.select(rows), seen
+
+
+def groups_of(corpus: Dataset, model: str) -> list[str | None] | None:
+    """Of a cross-validation the run that is asked about each record: two ECGs of one group can be asked about; None of
+    any other model, which can be asked about all."""
+    kind, _, runs = model.partition(":")
+    return LeftOut(runs).of(corpus) if kind == FOLDS else None

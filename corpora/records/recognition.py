@@ -10,7 +10,9 @@ which there is no fingerprint (no leads I, II, V2, or flat) is not known to be n
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -31,17 +33,19 @@ _ROWS = 256  # compared at once with all that is known
 
 def signatures(corpus: Dataset) -> list[bytes | None]:
     """16 bytes a record; None where a record has no fingerprint."""
-    directions: np.ndarray | None = None
-    found: list[bytes | None] = []
-    for row in corpus.select_columns(["ecg"]):
-        own = fingerprint(row["ecg"]["signal"], row["ecg"]["sampling_rate"], row["ecg"]["leads"])
-        if own is None:
-            found.append(None)
-            continue
-        if directions is None:
-            directions = np.random.default_rng(128).standard_normal((len(own), BITS)).astype(np.float32)
-        found.append(np.packbits(own @ directions > 0).tobytes())
-    return found
+    ecgs = (row["ecg"] for row in corpus.select_columns(["ecg"]))
+    return [signature(ecg["signal"], ecg["sampling_rate"], ecg["leads"]) for ecg in ecgs]
+
+
+def signature(signal: np.ndarray, sampling_rate: float, leads: Sequence[str]) -> bytes | None:
+    """16 bytes; None where there is no `fingerprint`, of which see the arguments."""
+    own = fingerprint(signal, sampling_rate, leads)
+    return None if own is None else np.packbits(own @ _directions(len(own)) > 0).tobytes()
+
+
+@lru_cache(maxsize=1)
+def _directions(size: int) -> np.ndarray:
+    return np.random.default_rng(128).standard_normal((size, BITS)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,14 @@ class SeenRecords:
         for row, first, second in zip(known, trained, chosen, strict=True):
             told[row] = TRAINED if first else CHOSEN if second else "new"
         return told
+
+    def is_new(self, own: Sequence[bytes | None]) -> list[bool]:
+        """For each of these signatures whether weights were surely not trained on the record."""
+        known = [row for row, one in enumerate(own) if one is not None]
+        new = [False] * len(own)
+        for row, trained in zip(known, _is_among(_packed([own[row] for row in known]), self.trained), strict=True):
+            new[row] = not trained
+        return new
 
     def joined(self, other: SeenRecords) -> SeenRecords:
         return SeenRecords(

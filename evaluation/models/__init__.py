@@ -16,10 +16,12 @@ from typing import Any, get_args
 import yaml
 
 from ...errors_ecgllm import ECGError
+from ..left_out import KIND as FOLDS
 from ..protocol import Model
 
 KINDS = (
     "FOLDER, or org/name on the Hub with trust_remote_code (a checkpoint of ecgllm)",
+    "folds:FOLDER (the runs of a cross-validation, each record asked of the one that left it out)",
     "pipeline:FOLDER or pipeline:org/name (a model of transformers that reads pictures or text)",
     "file.py:function or module:function (a function answer(records, questions))",
     "program:COMMAND (a program that reads and writes JSON lines)",
@@ -44,6 +46,11 @@ def model_of(spec: str | Path, **options: Any) -> Model:
         from .program import ProgramModel
 
         return _made(ProgramModel, (rest,), options)
+    if kind == FOLDS and rest:
+        from .checkpoint import load_checkpoint
+        from .folds import load_folds
+
+        return _made(load_folds, (rest,), options, load_checkpoint)
     if kind in ("http", "https"):
         from .endpoint import EndpointModel
 

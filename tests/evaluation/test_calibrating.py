@@ -1,6 +1,7 @@
 """`calibrate`: what a model's yes is worth, found on records with labels, and what the file holds."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,9 @@ import pytest
 
 from ecgllm.answer_calibration_ecgllm import FILE, read_calibration
 from ecgllm.cli import main
+from ecgllm.corpora import records_to_corpus, save_corpus
+from ecgllm.corpora.records.recognition import FILE as SEEN
+from ecgllm.corpora.records.recognition import seen_records
 from ecgllm.errors_ecgllm import ECGError
 from ecgllm.evaluation import calibrating
 from ecgllm.evaluation.calibrating import WORDINGS, calibrated, calibration_rows, sentences
@@ -120,3 +124,26 @@ def test_the_command_and_what_is_said_then(tmp_path: Path, capsys: pytest.Captur
     assert code == 2 and "not; see ecgllm calibrate" in err
     code, _, err = run("calibrate", shipped_dual_encoder(), "simulation=40")
     assert code == 2 and "is no ECG language model" in err
+
+
+def test_a_cross_validation_is_asked_in_the_checkpoints_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus, least = records_to_corpus(simulate_ecgs(30, seed=8), source="simulation"), ("--least", "8")
+    save_corpus(corpus, tmp_path / "records")
+    for fold in range(2):  # the same weights, so that the answers must be the checkpoint's own
+        run = shutil.copytree(shipped_checkpoint(), tmp_path / "folds" / str(fold))
+        splits = ["test" if row % 2 == fold else "train" for row in range(len(corpus))]
+        seen_records(corpus.remove_columns("split").add_column("split", splits)).save(run / SEEN)
+    found = []
+    for name, asking in (("own", ()), ("folds", ("--asking", f"folds:{tmp_path / 'folds'}"))):
+        given = (shipped_checkpoint(), tmp_path / "records", "-o", tmp_path / f"{name}-out", *least, *asking)
+        with pytest.raises(SystemExit) as ended:
+            main(["calibrate", *map(str, given)])
+        assert ended.value.code == 0
+        found.append(read_calibration(tmp_path / f"{name}-out").findings)
+    assert found[0] == found[1] and found[0]
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["calibrate", str(shipped_checkpoint()), "simulation=20", "--asking", str(tmp_path / "folds")])
+    assert ended.value.code == 2 and "expected folds:FOLDER" in capsys.readouterr().err

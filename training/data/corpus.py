@@ -1,14 +1,18 @@
 """The corpus of a run: published, prepared or simulated, in the splits that the recipe asks for.
 
 In: a recipe. Out: the corpus, and a report on what was left out. Decided here: a recipe may split the patients anew
-(`split`); a patient is always in one split.
+(`split`, `hold_out`); a patient is always in one split.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from datasets import Dataset
 
 from ...corpora import prepare_with_report, split_of
+from ...corpora.debiasing.cross_fitting import folds_of
 from ...corpora.records.arrow_datasets import with_column
 from ...corpora.records.dataset_folders import is_saved, saved_rows
 from ...corpora.records.duplicates import check_duplicates
@@ -40,11 +44,44 @@ def load_corpus(recipe: Recipe) -> tuple[Dataset, str]:
 
 
 def resplit(corpus: Dataset, recipe: Recipe) -> Dataset:
-    """The corpus in the recipe's own split, where it has one."""
+    """The corpus in the recipe's own split, where it has one.
+
+    Raises: RecipeError for a source to hold out that the corpus lacks, where a patient stands in it and in others, and
+        where nothing is held out, or all.
+    """
+    if recipe.hold_out is not None:
+        return with_column(corpus, "split", _held_out(corpus, recipe))
     if not recipe.split:
         return corpus
     splits = [split_by(recipe, patient) for patient in corpus["patient_id"]]
     return with_column(corpus, "split", splits)
+
+
+def _held_out(corpus: Dataset, recipe: Recipe) -> list[str]:
+    """The split of each record: what is held out is the test split, a share of the other patients validation."""
+    held, patients = recipe.hold_out, corpus["patient_id"][:]
+    out = folds_of(patients, held.of) == held.fold if held.sources is None else _of_sources(corpus, held.sources)
+    if out.all() or not out.any():
+        raise RecipeError(f"hold_out {held.stated()} is {out.sum()} of {len(out)} records; expected some of them.")
+    share = recipe.split.get("validation", 0.0)
+    return [
+        "test" if own else split_of(patient, recipe.seed, share, 0.0)
+        for own, patient in zip(out, patients, strict=True)
+    ]
+
+
+def _of_sources(corpus: Dataset, wanted: Sequence[str]) -> np.ndarray:
+    sources, patients = np.array(sources_of(corpus), dtype=object), np.array(corpus["patient_id"][:], dtype=object)
+    there = sorted({str(one) for one in sources})
+    if unknown := sorted(set(wanted).difference(there)):
+        raise RecipeError(f"hold_out.sources names {', '.join(unknown)}; the corpus holds {', '.join(there)}.")
+    out = np.isin(sources, list(wanted))
+    if both := set(patients[out]) & set(patients[~out]):
+        raise RecipeError(
+            f"{len(both)} patients stand in {', '.join(wanted)} and in other sources, such as {min(both)}; hold both "
+            "sources out, or neither."
+        )
+    return out
 
 
 def split_by(recipe: Recipe, patient_id: str) -> str:

@@ -21,6 +21,7 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
+NotNegativeCount = Annotated[int, Field(ge=0)]
 # "encoder:" with nothing behind it is how YAML writes a mapping that is left at its defaults.
 EMPTY = BeforeValidator(lambda values: {} if values is None else values)
 SIMULATION = "simulation"
@@ -75,6 +76,25 @@ class TextModelRecipe(Part):
             yield f"config sets {', '.join(own)}, which the run's own tokenizer decides; leave it out{instead}."
         if self.sizes is not None and self.name is None:
             yield "sizes is for a model by name; config says the sizes already."
+
+
+class HoldOut(Part):
+    """Records that a run does not learn from, so that it can be asked about them: one run of a cross-validation.
+
+    fold, of: the patients of fold `fold` (0 to `of` - 1) are the test split. sources: the records of these are.
+    """
+
+    fold: NotNegativeCount | None = None
+    of: Annotated[int, Field(ge=2)] = 5
+    sources: Annotated[list[str], Field(min_length=1)] | None = None
+
+    def problems(self) -> Iterator[str]:
+        if (self.fold is None) == (self.sources is None):
+            yield "expected either fold or sources: what is held out of the training."
+        if self.fold is not None and self.fold >= self.of:
+            yield f"fold is {self.fold}; expected 0 to {self.of - 1}, since there are {self.of}."
+        if self.sources is not None and "of" in self.stated():
+            yield "of has no effect with sources; leave it out."
 
 
 def _problems_of_config(key: str, config: dict[str, Any] | None) -> Iterator[str]:

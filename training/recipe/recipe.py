@@ -9,6 +9,7 @@ the checkpoint that it starts from is filled in before (`training/recipe_loading
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -22,6 +23,7 @@ from .forwarded_arguments import Encoder, FeatureExtractor, encoder_fields, refu
 from .parts import (
     EMPTY,
     Count,
+    HoldOut,
     LanguageModelRecipe,
     LoraRecipe,
     NotNegative,
@@ -39,11 +41,12 @@ class Recipe(Part):
     corpus: name for `corpora.prepare`. data: its folder, or the folder of a prepared corpus. limit: records at most.
     reader_spread: 0 to 1: how far the limits by which simulated ECGs are read differ (`signals.simulate_ecgs`), in the
     corpus and, where a stage does not say otherwise, in its stream.
-    split: shares of patients for "validation" and "test", in place of the corpus' own split. start_from: run folder
-    whose checkpoint the first stage starts from (`training/start_from.py`). start_weights: false for its sizes and
-    tokenizer alone. output: the run folder. encoder: fields of `ECGEncoderConfig`. feature_extractor: of
-    `ECGFeatureExtractor`. trained_on: one line for answers and the model card; written from the corpus where it is
-    None. card: what the model card states beside what is known, in the Hub's words (license, datasets, tags, ...).
+    split: shares of patients for "validation" and "test", in place of the corpus' own split. hold_out: what is the
+    test split in one run of a cross-validation (`HoldOut`). start_from: run folder whose checkpoint the first stage
+    starts from (`training/start_from.py`). start_weights: false for its sizes and tokenizer alone. output: the run
+    folder. encoder: fields of `ECGEncoderConfig`. feature_extractor: of `ECGFeatureExtractor`. trained_on: one line
+    for answers and the model card; written from the corpus where it is None. card: what the model card states beside
+    what is known, in the Hub's words (license, datasets, tags, ...).
     """
 
     corpus: str
@@ -52,6 +55,7 @@ class Recipe(Part):
     limit: Count | None = None
     reader_spread: Share = 0.0
     split: Annotated[dict[Literal["validation", "test"], NotNegative], EMPTY] = Field(default_factory=dict)
+    hold_out: HoldOut | None = None
     start_from: str | None = None
     start_weights: bool = True
     description: str = ""
@@ -98,6 +102,12 @@ class Recipe(Part):
     def problems(self) -> Iterator[str]:
         if sum(self.split.get(name, 0.1) for name in ("validation", "test")) >= 1:
             yield f"split is {self.split}; expected shares of patients from 0 whose sum is below 1."
+        if self.hold_out is not None and "test" in self.split:
+            yield "split.test and hold_out both say what the test split is; leave one out."
+        if self.hold_out is not None and self.limit is not None:
+            yield "hold_out divides the whole corpus, and limit takes a part of it; leave one out."
+        if self.hold_out is not None and not (is_saved(self.data) or is_saved(Path(self.output) / "corpus")):
+            yield "hold_out divides a prepared corpus; `ecgllm prepare` or `ecgllm join` writes one, for data=FOLDER."
         yield from self._problems_of_data()
         yield from self._problems_of_models()
         if self.start_from is None and "from" not in self.encoder:  # else the keys are the checkpoint's, used or not
