@@ -2,17 +2,70 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+
 from ..errors_ecgllm import ECGError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Of errors that libraries (torch, safetensors) raise in place of the system's own.
+_FULL_WORDS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large (os error",
+    "PytorchStreamWriter failed writing",
+    ". unexpected pos ",  # torch.save, whose writer found fewer bytes on the disk than it had written
+)
+_MEMORY_WORDS = ("can't allocate memory", "out of memory", "Unable to allocate", "malloc of size")
 
 
 def is_the_users(error: Exception) -> bool:
-    """Whether an error says what its reader can put right: a refusal of ours, or the system's about a file.
+    """Whether an error says what its reader can put right: a refusal of ours, the system's about a file, or that disk
+    or memory do not suffice.
 
     By name, because the code that a checkpoint brings has a class `ECGError` of its own.
     """
-    return isinstance(error, OSError) or any(kind.__name__ == ECGError.__name__ for kind in type(error).__mro__)
+    ours = isinstance(error, OSError) or any(kind.__name__ == ECGError.__name__ for kind in type(error).__mro__)
+    return ours or _disk_is_full(error) or _memory_is_short(error)
 
 
 def message_of(error: Exception) -> str:
     """What an error says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    if _disk_is_full(error):
+        where = next((f" ({one.filename})" for one in _chain(error) if getattr(one, "filename", None)), "")
+        return (
+            f"the disk is full, or may hold no more of yours{where}; free some space or name another folder. What was "
+            "finished is kept: the same command of train and evaluate goes on from there"
+        )
+    said = " ".join(str(error).split()) or type(error).__name__
+    if _memory_is_short(error):
+        return (
+            f"there is not enough memory ({said[:200]}); end other programs, or take less at once: a smaller "
+            "batch_size, fewer processes, a part of the records (--limit)"
+        )
+    return said
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    return any(
+        (isinstance(one, OSError) and one.errno in _FULL) or any(words in str(one) for words in _FULL_WORDS)
+        for one in _chain(error)
+    )
+
+
+def _memory_is_short(error: BaseException) -> bool:
+    return any(
+        isinstance(one, MemoryError)
+        or (isinstance(one, RuntimeError | OSError) and any(words in str(one) for words in _MEMORY_WORDS))
+        or (isinstance(one, OSError) and one.errno == errno.ENOMEM)
+        for one in _chain(error)
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and what it was raised from."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -78,6 +78,13 @@ Card = Annotated[
         "--card", help="Sum the report up in the card of the checkpoint's folder, and lay it beside the card."
     ),
 ]
+CardOf = Annotated[
+    Path | None,
+    typer.Option(
+        help="The same for the card of this checkpoint: of what learned from all records, by folds:FOLDER of its "
+        "cross-validation."
+    ),
+]
 Processes = Annotated[int, typer.Option(min=1, help="Processes that ask; each loads the model.")]
 SettingsOfModel = Annotated[
     list[str] | None,
@@ -107,6 +114,7 @@ def evaluate(
     keep_trained: KeepTrained = False,
     baselines: Baselines = True,
     card: Card = False,
+    card_of: CardOf = None,
     processes: Processes = 1,
     settings_of_model: SettingsOfModel = None,
     trust_remote_code: TrustRemoteCode = False,
@@ -126,7 +134,10 @@ def evaluate(
     if words == KEPT_BACK and chosen is None:
         chosen = list(IN_KEPT_BACK_WORDS)
     chosen_sections(chosen)
-    check_before(output, model, card)
+    if card and card_of is not None:
+        raise ECGError("--card and --card-of both say whose card is written; leave one out")
+    card_folder = Path(model) if card else card_of
+    check_before(output, card_folder)
     stated = stated_options(settings_of_model or ())
     settings = Settings(questions=number, seed=seed, least=least, margin=margin, words=words)
     load = partial(_load, model, stated, {"trust_remote_code": trust_remote_code, "language_model": language_model})
@@ -142,7 +153,7 @@ def evaluate(
             model,
         )
         command = shlex.join(["ecgllm", *sys.argv[1:]])
-        options = Options(chosen, baselines, processes, card, date.today().isoformat(), command)
+        options = Options(chosen, baselines, processes, card_folder, date.today().isoformat(), command)
         try:
             done = evaluate_to_folder(load, model, material, output, seen, options, against, loaded)
         except KeyboardInterrupt:

@@ -52,13 +52,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Options:
-    """sections: names; None: all. baselines: whether to hold them beside the model. processes: that ask. card: whether
-    the model is a folder whose card gets the report's section. date, command: for the report."""
+    """sections: names; None: all. baselines: whether to hold them beside the model. processes: that ask. card: folder
+    of the checkpoint whose card gets the report's section; None: none. date, command: for the report."""
 
     sections: Sequence[str] | None = None
     baselines: bool = True
     processes: int = 1
-    card: bool = False
+    card: Path | None = None
     date: str = ""
     command: str = ""
 
@@ -81,7 +81,7 @@ def evaluate_to_folder(
         questions, and as `evaluate`.
     """
     options = options or Options()
-    check_before(folder, name, options.card)
+    check_before(folder, options.card)
     started = time.monotonic()
     with owned(folder):
         other = None if against is None else _reported(Path(against), planned_rows(material, options.sections))
@@ -107,21 +107,21 @@ def evaluate_to_folder(
         write_predictions(found.predictions, folder / PREDICTIONS_FILE)
         about = _about(model, name, material, found, seen, options, identity)
         write_report(folder, found.sections, about, examples(found.predictions, material))
-        if options.card:
-            write_card(name, found.sections, about)
+        if options.card is not None:
+            write_card(options.card, found.sections, about)
         shutil.rmtree(folder / ANSWERS, ignore_errors=True)
     return Done(about.verdict, time.monotonic() - started, found)
 
 
-def check_before(folder: Path, name: str, card: bool = False) -> None:
+def check_before(folder: Path, card: Path | None = None) -> None:
     """What can be known to go wrong before records are read and anything is asked.
 
     Raises: MissingExtraError where charts cannot be drawn; ECGError for a folder that holds a finished report or
         something else, or is a file, and where there is no card to write into.
     """
     check_drawing()
-    if card and not (Path(name) / "README.md").is_file():
-        raise ECGError(f"{name} is no folder with a README.md, which --card writes into; leave --card out.")
+    if card is not None and not (card / "README.md").is_file():
+        raise ECGError(f"{card} is no folder with a README.md, which --card writes into; leave --card out.")
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -7,6 +7,7 @@ where a person watches. The figures themselves are kept in the stage's `metrics.
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +35,10 @@ class StageProgress(TrainerCallback):
 
     def __init__(self) -> None:
         self.bar: tqdm | None = None
+        self._began: tuple[float, int] | None = None  # when, and after how many steps
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._began = time.monotonic(), state.global_step
         if state.is_world_process_zero:
             # None: no bar where stderr is no terminal, so that a log file holds lines only
             disable = True if args.disable_tqdm else None
@@ -54,7 +57,16 @@ class StageProgress(TrainerCallback):
         figures = [
             f"{key.removeprefix('eval_')} {float(logs[key]):{form}}" for key, form in _SHOWN.items() if key in logs
         ]
+        if left := self._left(state):
+            figures.append(f"left {left}")
         tqdm.write(f"  step {state.global_step:>5}/{state.max_steps}  {name:<10}  {'  '.join(figures)}")
+
+    def _left(self, state: Any) -> str | None:
+        """How long the stage still takes, by the mean step until now, checkpoints and validation included."""
+        if self._began is None or state.global_step <= self._began[1]:
+            return None
+        each = (time.monotonic() - self._began[0]) / (state.global_step - self._began[1])
+        return tqdm.format_interval(each * (state.max_steps - state.global_step))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.bar is not None:
