@@ -66,6 +66,8 @@ EXTRAS = {
         "pyedflib>=0.1.40",
         "httpx>=0.27",
         "openai>=1.60",  # its client asks the server
+        "nbclient>=0.10",  # runs docs/tour.ipynb
+        "ipykernel>=6.29",
         "playwright>=1.50",  # opens reports in a Chromium of the system; it downloads none
     ],
 }
