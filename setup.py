@@ -80,6 +80,7 @@ setup(
         "ecgllm": [
             "recipes/*.yaml",
             "recipes/accelerate/*.yaml",
+            "recipes/records/*.txt",
             "recipes/experiments/*.yaml",
             "checkpoints/*/*",
             "checkpoints/*/adapter/*",

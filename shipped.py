@@ -1,6 +1,7 @@
 """The checkpoints that come with the package: where they are, in a checkout as in an installed package.
 
-In: nothing. Out: the folder of the checkpoint that is asked where a person names none, and that of the dual encoder.
+In: nothing. Out: the folder of the checkpoint that is asked where a person names none, and that of the dual encoder;
+that of the one with real labels is `TINY_REAL`.
 Decided here: that a package without one says so, and names the way out, before anything is loaded.
 """
 
@@ -11,6 +12,8 @@ from pathlib import Path
 _CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 TINY = _CHECKPOINTS / "ecgllm-tiny"
 """Answers questions. Small enough to travel with the code; learned from simulated ECGs alone."""
+TINY_REAL = _CHECKPOINTS / "ecgllm-tiny-real"
+"""The same, trained on with labels of public records (NOTICE): better about records of these corpora."""
 TINY_DUAL_ENCODER = _CHECKPOINTS / "ecgllm-tiny-dual"
 """ECGs and texts in one space, of the same kind."""
 

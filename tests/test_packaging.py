@@ -154,7 +154,7 @@ def test_wheel_carries_version_license_and_command(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     by_name = {name.split(".dist-info/")[1]: name for name in archive.namelist() if ".dist-info/" in name}
     assert wheel.name == f"ecgllm-{ecgllm.__version__}-py3-none-any.whl"
-    assert "licenses/LICENSE" in by_name
+    assert {"licenses/LICENSE", "licenses/NOTICE"} <= set(by_name)
     assert "ecgllm = ecgllm.cli:main" in archive.read(by_name["entry_points.txt"]).decode()
     metadata = archive.read(by_name["METADATA"]).decode()
     required = {

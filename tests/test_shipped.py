@@ -27,11 +27,11 @@ def tiny() -> Path:
     return shipped.shipped_checkpoint()
 
 
-@pytest.fixture(params=["modeling_ecgllm", "dual_encoder_ecgllm"])
+@pytest.fixture(params=["ecgllm-tiny", "ecgllm-tiny-real", "ecgllm-tiny-dual"])
 def shipped_with_code(request: pytest.FixtureRequest) -> tuple[Path, str]:
     """A checkpoint, and the file of its class."""
-    language_model = request.param == "modeling_ecgllm"
-    return shipped.shipped_checkpoint() if language_model else shipped.shipped_dual_encoder(), request.param
+    folder = {one.name: one for one in (shipped.TINY, shipped.TINY_REAL, shipped.TINY_DUAL_ENCODER)}[request.param]
+    return folder, "dual_encoder_ecgllm" if request.param.endswith("dual") else "modeling_ecgllm"
 
 
 def test_its_code_is_the_package_s_own(shipped_with_code: tuple[Path, str]) -> None:
@@ -46,8 +46,17 @@ def test_it_is_small_and_says_what_it_learned_from(shipped_with_code: tuple[Path
     assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= MOST_BYTES
     trained_on = json.loads((folder / "config.json").read_text(encoding="utf-8"))["trained_on"]
     assert "simulated ECGs" in trained_on and "no patient" in trained_on
+    assert ("ECGs of " in trained_on) is (folder == shipped.TINY_REAL)
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert trained_on in card and LIMITS in card
+
+
+def test_what_real_labels_are_whose_is_said() -> None:
+    """The corpora's licences ask for it, in the repository and wherever the checkpoint goes alone."""
+    notice, card = (ROOT / "NOTICE").read_text("utf-8"), (shipped.TINY_REAL / "README.md").read_text("utf-8")
+    for corpus in ("LUDB", "Challenge 2021", "PTB-XL"):
+        assert corpus in notice and corpus in card
+    assert "license: cc-by-4.0" in card
 
 
 def test_zero_shot_tells_simulated_ecgs_apart_in_words_that_it_never_saw() -> None:
