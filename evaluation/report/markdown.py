@@ -72,7 +72,8 @@ def paragraph(text: Any) -> str:
 
 def without_folders(command: str) -> str:
     """A command line on one line, paths that only this machine has by their last part."""
-    return re.sub(r"(?:(?<=[\s='\"])|^)(?:/|~|\.\./)(?:[^\s'\"]*/)?(?=[^\s'\"/])", "", " ".join(command.split()))
+    before = r"(?:(?<=[\s='\"])|(?<=folds:)|(?<=pipeline:)|^)"
+    return re.sub(before + r"(?:/|~|\.\./)(?:[^\s'\"]*/)?(?=[^\s'\"/])", "", " ".join(command.split()))
 
 
 def _shortened(command: str) -> str:

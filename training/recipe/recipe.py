@@ -102,7 +102,7 @@ class Recipe(Part):
     def problems(self) -> Iterator[str]:
         if sum(self.split.get(name, 0.1) for name in ("validation", "test")) >= 1:
             yield f"split is {self.split}; expected shares of patients from 0 whose sum is below 1."
-        if self.hold_out is not None and "test" in self.split:
+        if self.hold_out is not None and self.split.get("test"):
             yield "split.test and hold_out both say what the test split is; leave one out."
         if self.hold_out is not None and self.limit is not None:
             yield "hold_out divides the whole corpus, and limit takes a part of it; leave one out."

@@ -64,7 +64,7 @@ def test_a_source_is_held_out_whole(folder: Path) -> None:
 
 
 def test_the_others_may_give_a_validation_split(folder: Path) -> None:
-    corpus, _ = load_corpus(recipe(folder, hold_out={"sources": ["b"]}, split={"validation": 0.7}))
+    corpus, _ = load_corpus(recipe(folder, hold_out={"sources": ["b"]}, split={"validation": 0.7, "test": 0}))
     own = dict(zip(corpus["id"], corpus["split"], strict=True))
     assert {name for record_id, name in own.items() if record_id[0] == "b"} == {"test"}
     assert "validation" in {name for record_id, name in own.items() if record_id[0] == "a"}
