@@ -43,8 +43,8 @@ def test_a_long_table_is_folded_and_complete() -> None:
 
 def test_folders_of_this_machine_stay_here() -> None:
     command = "ecgllm evaluate /home/me/my-run ludb=/data/of/ludb 'x=/a b/c' ~/y ../z checkpoints/tiny "
-    command += "https://h/v1#m\n -o /tmp/r"
-    shortened = "ecgllm evaluate my-run ludb=ludb 'x=a b/c' y z checkpoints/tiny https://h/v1#m -o r"
+    command += "https://h/v1#m\n folds:/home/me/folds -o /tmp/r"
+    shortened = "ecgllm evaluate my-run ludb=ludb 'x=a b/c' y z checkpoints/tiny https://h/v1#m folds:folds -o r"
     assert without_folders(command) == shortened
     assert shortened in markdown([], about(command=command)) and "/home/me" not in markdown([], about(command=command))
 

@@ -1,0 +1,1 @@
+../../answer_calibration_ecgllm.py

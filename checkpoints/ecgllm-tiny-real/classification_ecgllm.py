@@ -1,0 +1,1 @@
+../../classification_ecgllm.py

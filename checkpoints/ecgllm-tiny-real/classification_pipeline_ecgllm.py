@@ -1,0 +1,1 @@
+../../classification_pipeline_ecgllm.py

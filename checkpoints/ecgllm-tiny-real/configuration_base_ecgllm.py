@@ -1,0 +1,1 @@
+../../configuration_base_ecgllm.py

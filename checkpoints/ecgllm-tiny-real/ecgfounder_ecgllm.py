@@ -1,0 +1,1 @@
+../../ecgfounder_ecgllm.py

@@ -1,0 +1,1 @@
+../../embedding_pipeline_ecgllm.py

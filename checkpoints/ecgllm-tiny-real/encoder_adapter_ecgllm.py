@@ -1,0 +1,1 @@
+../../encoder_adapter_ecgllm.py

@@ -1,0 +1,1 @@
+../../encoder_configuration_ecgllm.py

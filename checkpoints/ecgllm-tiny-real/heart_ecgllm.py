@@ -1,0 +1,1 @@
+../../heart_ecgllm.py

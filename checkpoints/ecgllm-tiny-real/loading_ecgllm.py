@@ -1,0 +1,1 @@
+../../loading_ecgllm.py

@@ -1,0 +1,1 @@
+../../merl_ecgllm.py

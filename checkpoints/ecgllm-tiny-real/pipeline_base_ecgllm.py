@@ -1,0 +1,1 @@
+../../pipeline_base_ecgllm.py

@@ -1,0 +1,1 @@
+../../prefix_scoring_ecgllm.py

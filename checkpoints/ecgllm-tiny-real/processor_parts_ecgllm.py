@@ -1,0 +1,1 @@
+../../processor_parts_ecgllm.py

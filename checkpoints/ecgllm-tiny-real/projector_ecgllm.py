@@ -1,0 +1,1 @@
+../../projector_ecgllm.py

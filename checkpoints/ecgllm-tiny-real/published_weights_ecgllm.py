@@ -1,0 +1,1 @@
+../../published_weights_ecgllm.py

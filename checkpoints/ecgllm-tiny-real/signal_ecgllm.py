@@ -1,0 +1,1 @@
+../../signal_ecgllm.py

@@ -1,0 +1,1 @@
+../../trained_words_ecgllm.py

@@ -1,0 +1,1 @@
+../../zero_shot_pipeline_ecgllm.py
