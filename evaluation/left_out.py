@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import yaml
 from datasets import Dataset
 
 from ..corpora.records.recognition import FILE, SeenRecords, signature, signatures
@@ -24,7 +26,7 @@ class LeftOut:
     """Runs by name, and the signatures of what each was trained on."""
 
     def __init__(self, folder: str | Path):
-        """Raises: ECGError for a folder without two finished runs."""
+        """Raises: ECGError for a folder without two finished runs, and for runs of different recipes."""
         self.folder = Path(folder)
         below = sorted(one for one in self.folder.iterdir() if one.is_dir()) if self.folder.is_dir() else []
         self.runs = {one.name: one for one in below if (one / FILE).is_file() and (one / "config.json").is_file()}
@@ -35,6 +37,15 @@ class LeftOut:
                 + (f", and {', '.join(unfinished)} is not finished" if unfinished else "")
                 + "; expected two or more, one for each part that is held out: "
                 "ecgllm train RECIPE hold_out.fold=0 output=FOLDER/fold-0, and so on."
+            )
+        recipes = {name: _recipe(run) for name, run in self.runs.items()}
+        first = next(iter(recipes))
+        if other := next((name for name, recipe in recipes.items() if recipe != recipes[first]), None):
+            differing = sorted(key for key in {*recipes[first], *recipes[other]}
+                               if recipes[first].get(key) != recipes[other].get(key))  # fmt: skip
+            raise ECGError(
+                f"{first} and {other} in {folder} are runs of different recipes ({', '.join(differing)}); a "
+                "cross-validation is of one, which differs in hold_out alone."
             )
         self._seen = {name: SeenRecords.load(run / FILE) for name, run in self.runs.items()}
 
@@ -54,6 +65,13 @@ class LeftOut:
     def _runs_of(self, own: Sequence[bytes | None]) -> list[str | None]:
         new = {name: seen.is_new(own) for name, seen in self._seen.items()}
         return [_first(name for name in new if new[name][row]) for row in range(len(own))]
+
+
+def _recipe(run: Path) -> dict[str, Any]:
+    """What a run was, beside what it held out and where it lies; empty where that is not known."""
+    file = run / "recipe.yaml"
+    found = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {key: value for key, value in found.items() if key not in ("hold_out", "output", "data")}
 
 
 def _first(names: Iterable[str]) -> str | None:

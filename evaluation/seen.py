@@ -87,6 +87,11 @@ def without_seen(
     """
     kind, _, runs = model.partition(":")
     if kind == FOLDS:
+        if file is not None or keep:
+            raise ECGError(
+                "of a cross-validation each run says what it was trained on; leave --trained-records and "
+                "--keep-trained out."
+            )
         return _left_out_by_some(corpus, LeftOut(runs), declared)
     if file is not None and not file.is_file():
         raise ECGError(f"{file} is no file; expected the trained_records.parquet that a run of `ecgllm train` leaves.")

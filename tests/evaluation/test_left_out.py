@@ -1,5 +1,6 @@
 """A cross-validation as one model: nobody is asked about what they learned from."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -98,3 +99,19 @@ def test_a_folder_without_finished_runs_is_refused(runs: Path, tmp_path: Path) -
     (tmp_path / "a" / "config.json").write_text("{}")
     with pytest.raises(ECGError, match="holds 1 finished runs, and b is not finished"):
         LeftOut(tmp_path)
+
+
+def test_runs_of_different_recipes_are_no_cross_validation(runs: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(runs, tmp_path / "runs"))
+    for fold in range(FOLDS):
+        recipe = f"seed: 0\noutput: {fold}\nhold_out: {{fold: {fold}}}\n"
+        (folder / f"fold-{fold}" / "recipe.yaml").write_text(recipe)
+    assert len(LeftOut(folder).runs) == FOLDS
+    (folder / "fold-2" / "recipe.yaml").write_text("seed: 1\noutput: 2\nhold_out: {fold: 2}\n")
+    with pytest.raises(ECGError, match=r"fold-0 and fold-2 in .* different recipes \(seed\)"):
+        LeftOut(folder)
+
+
+def test_what_a_run_saw_is_its_own_to_say(few: Material, runs: Path) -> None:
+    with pytest.raises(ECGError, match="leave --trained-records and --keep-trained out"):
+        without_seen(few.corpus, f"folds:{runs}", keep=True)
