@@ -31,6 +31,7 @@ MARKED = 0.1
 """Share of all stretches, the highest, that deletion takes away, and that are drawn."""
 _RANDOM = 40  # deletions of as many at random
 _AT_ONCE = 64
+_MARKED = "#6a3fb5"  # violet: no grid of ECG paper, and no second ECG beside it, has it
 _NO_FALL = 1e-3  # of rounding
 _SMALLEST_FALL = 0.1  # of log-odds, below which an answer has not moved
 
@@ -85,15 +86,16 @@ class Explanation:
 
     def shown(self) -> list[tuple[str | None, float, float, float]]:
         """(Lead, or None for all; start, end, weight from 0 to 1) of what a picture marks: bands, and the marked
-        stretches that are worth a sixth of the highest and more. Nothing where it is meaningless."""
+        stretches that are worth a third of the highest and more. Nothing where it is meaningless."""
         if self.meaningless is not None:
             return []
         marked, bands = self.marked(), self.bands()
-        highest = max((fall for *_, fall in marked), default=1.0)
-        most = max((fall for *_, fall in bands), default=1.0)
+        highest = max((fall for *_, fall in marked), default=0.0)
+        # One scale for both: without a stretch of all leads an answer may fall ten times as far as without one lead's.
+        most = max([highest, *(fall for *_, fall in bands)])
         return [
-            *((None, start, end, 0.4 * fall / most) for start, end, fall in bands),
-            *((lead, start, end, fall / highest) for lead, start, end, fall in marked if fall > highest / 6),
+            *((None, start, end, 0.6 * fall / most) for start, end, fall in bands),
+            *((lead, start, end, fall / most) for lead, start, end, fall in marked if fall > highest / 3),
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -266,7 +268,7 @@ def draw(explanation: Explanation, record: ECGRecord, **options: Any) -> Any:
     from ..signals import Highlight, plot_ecg
 
     highlights = [
-        Highlight(lead, start, end, color="#d62728", alpha=0.08 + 0.5 * weight)
+        Highlight(lead, start, end, color=_MARKED, alpha=0.08 + 0.5 * weight)
         for lead, start, end, weight in explanation.shown()
         if lead is None or lead in record.leads
     ]

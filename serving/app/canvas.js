@@ -3,7 +3,7 @@
 const SPEED = 25, GAIN = 10, PULSE = 8, MISSING = -32768;
 const root = element.querySelector(".ecg-view"), canvas = root.querySelector("canvas"), readout = root.querySelector(".readout");
 const pen = canvas.getContext("2d");
-const COLORS = { paper: "#fffaf8", small: "#f6d9d5", large: "#e9aaa3", trace: "#16181d", second: "#0b57d0", mark: "#d62728", caliper: "#0b57d0" };
+const COLORS = { paper: "#fffaf8", small: "#f6d9d5", large: "#e9aaa3", trace: "#16181d", second: "#0b57d0", mark: "#6a3fb5", caliper: "#0b57d0" };
 let data = null, strips = [], size = { width: 250, height: 100 }, view = { scale: 3, x: 0, y: 0 };
 let layout = "auto", calipers = false, box = null, pointers = new Map(), pinch = null, queued = false, beatsOnly = false;
 

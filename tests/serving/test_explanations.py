@@ -138,7 +138,9 @@ def test_meaningless_is_what_deletion_says() -> None:
     assert Explanation(*given, 0.05, random * 0).meaningless is not None  # nothing moved
     fine = Explanation(*given, 0.6, random)
     assert fine.marked() == [("I", 0.0, 1.0, 0.5)] and fine.bands() == [(0.0, 1.0, 0.5)]
-    assert fine.shown() == [(None, 0.0, 1.0, 0.4), ("I", 0.0, 1.0, 1.0)]
+    assert fine.shown() == [(None, 0.0, 1.0, 0.6), ("I", 0.0, 1.0, 1.0)]
+    together = Explanation(*given[:7], np.array([5.0, 0.0]), 0.6, random)  # ten times as much in all leads
+    assert together.shown() == [(None, 0.0, 1.0, 0.6), ("I", 0.0, 1.0, 0.1)]
     assert Explanation(*given, 0.05, random).shown() == []
     assert json.loads(json.dumps(Explanation(*given, 0.6, random).to_dict()))["marked"][0]["lead"] == "I"
 
