@@ -71,11 +71,13 @@ def calibrate(
         if not isinstance(model, CheckpointModel):
             raise ECGError(f"{checkpoint} is no ECG language model; only its answers of yes and no are calibrated.")
         model.processor.calibration = None
-        asked = model if asking is None else _folds(asking, trust_remote_code, language_model)
+        asked = model if asking is None else _folds(asking, checkpoint, trust_remote_code, language_model)
         unseen = partial(without_trained, asking or str(checkpoint), trained_records, keep_trained, False)
         material, _ = material_of(data, None, limit, split, Settings(least=least, seed=seed), unseen)
         sources = ", ".join(dict.fromkeys(material.corpus["source"][:]))
         fitted_on = f"{len(material.corpus):,} records of {sources} ({records_hash(material.corpus)})"
+        if asking is not None:
+            fitted_on += ", answered by the models of a cross-validation"
         with tempfile.TemporaryDirectory() as answers:
             found, figures = calibrated(
                 asked, material, Path(answers), asked.name, fitted_on, seeing_weights(model.model)
@@ -93,11 +95,12 @@ def calibrate(
     typer.echo(f"calibration in {file}")
 
 
-def _folds(asking: str, trust_remote_code: bool, language_model: str | None) -> FoldsModel:
-    from ..evaluation.left_out import KIND
+def _folds(asking: str, checkpoint: Path, trust_remote_code: bool, language_model: str | None) -> FoldsModel:
+    from ..evaluation.left_out import KIND, LeftOut, check_same_model
     from ..evaluation.models.folds import load_folds
 
     kind, _, folder = asking.partition(":")
     if kind != KIND:
         raise ECGError(f"--asking is {asking}; expected {KIND}:FOLDER, the runs of a cross-validation.")
+    check_same_model(LeftOut(folder), checkpoint)
     return load_folds(folder, trust_remote_code=trust_remote_code, language_model=language_model)

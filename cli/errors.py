@@ -16,6 +16,7 @@ _FULL_WORDS = (
     "PytorchStreamWriter failed writing",
     ". unexpected pos ",  # torch.save, whose writer found fewer bytes on the disk than it had written
 )
+_SHARED_MEMORY_WORDS = ("/torch_", "/dev/shm", "/psm_")
 _MEMORY_WORDS = ("can't allocate memory", "out of memory", "Unable to allocate", "malloc of size")
 
 
@@ -25,19 +26,24 @@ def is_the_users(error: Exception) -> bool:
 
     By name, because the code that a checkpoint brings has a class `ECGError` of its own.
     """
-    ours = isinstance(error, OSError) or any(kind.__name__ == ECGError.__name__ for kind in type(error).__mro__)
-    return ours or _disk_is_full(error) or _memory_is_short(error)
+    return isinstance(error, OSError) or _is_ours(error) or _disk_is_full(error) or _memory_is_short(error)
 
 
 def message_of(error: Exception) -> str:
     """What an error says, on one line."""
-    if _disk_is_full(error):
-        where = next((f" ({one.filename})" for one in _chain(error) if getattr(one, "filename", None)), "")
-        return (
-            f"the disk is full, or may hold no more of yours{where}; free some space or name another folder. What was "
-            "finished is kept: the same command of train and evaluate goes on from there"
-        )
     said = " ".join(str(error).split()) or type(error).__name__
+    if _is_ours(error):
+        return said
+    if _disk_is_full(error):
+        if any(words in said for words in _SHARED_MEMORY_WORDS):
+            return (
+                f"there is not enough shared memory, /dev/shm ({said[:200]}); set dataloader_num_workers=0, or give "
+                "the container more of it"
+            )
+        return (
+            f"the disk is full, or may hold no more of yours ({said[:200]}); free some space or name another folder. "
+            "What was finished is kept: the same command of train and evaluate goes on from there"
+        )
     if _memory_is_short(error):
         return (
             f"there is not enough memory ({said[:200]}); end other programs, or take less at once: a smaller "
@@ -46,9 +52,14 @@ def message_of(error: Exception) -> str:
     return said
 
 
+def _is_ours(error: BaseException) -> bool:
+    return any(kind.__name__ == ECGError.__name__ for kind in type(error).__mro__)
+
+
 def _disk_is_full(error: BaseException) -> bool:
     return any(
-        (isinstance(one, OSError) and one.errno in _FULL) or any(words in str(one) for words in _FULL_WORDS)
+        (isinstance(one, OSError) and one.errno in _FULL)
+        or (not _is_ours(one) and any(words in str(one) for words in _FULL_WORDS))
         for one in _chain(error)
     )
 

@@ -136,6 +136,8 @@ def evaluate(
     chosen_sections(chosen)
     if card and card_of is not None:
         raise ECGError("--card and --card-of both say whose card is written; leave one out")
+    if card_of is not None:
+        _check_cross_validation(model, card_of)
     card_folder = Path(model) if card else card_of
     check_before(output, card_folder)
     stated = stated_options(settings_of_model or ())
@@ -169,6 +171,16 @@ def _load(model: str, stated: dict[str, Any], common: dict[str, Any], name: str)
     from ..evaluation.models import model_of
 
     return model_of(name, **common, **(stated if name == model else {}))
+
+
+def _check_cross_validation(model: str, checkpoint: Path) -> None:
+    """Raises: ECGError where a card would get another model's figures."""
+    from ..evaluation.left_out import KIND, LeftOut, check_same_model
+
+    kind, _, runs = model.partition(":")
+    if kind != KIND:
+        raise ECGError(f"--card-of is for {KIND}:FOLDER, the cross-validation of a checkpoint; the model is {model}.")
+    check_same_model(LeftOut(runs), checkpoint)
 
 
 def without_trained(
@@ -211,7 +223,12 @@ def material_of(
         asked = len(questions)
         questions = questions.filter(set(corpus["id"]).issuperset, input_columns="ecg_ids")
         typer.echo(f"{len(questions)} of {asked} questions are about the records that remain", err=True)
-    return build_material(corpus, questions, settings, groups_of(corpus, model)), seen
+    groups = groups_of(corpus, model)
+    if questions is not None and groups is not None:
+        run, asked = dict(zip(corpus["id"], groups, strict=True)), len(questions)
+        questions = questions.filter(lambda ids: len({run.get(one) for one in ids}) < 2, input_columns="ecg_ids")
+        typer.echo(f"{len(questions)} of {asked} questions are about ECGs that one run left out", err=True)
+    return build_material(corpus, questions, settings, groups), seen
 
 
 def _questions(path: Path) -> Dataset:

@@ -61,19 +61,19 @@ def build_material(
 
 
 def _built(corpus: Dataset, settings: Settings, groups: Sequence[Hashable] | None) -> Dataset:
-    if groups is None:
-        return built_questions(corpus, settings)
     whole = built_questions(corpus, settings)
-    one = whole.select(np.flatnonzero([len(own) == 1 for own in whole["ecg_ids"]]))
-    members = [np.flatnonzero([group == own for group in groups]) for own in dict.fromkeys(groups)]
-    pairs = [
-        found.select(np.flatnonzero([len(own) == 2 for own in found["ecg_ids"]]))
-        for rows in members
-        if len(rows) > 1
-        for share in [max(1, round(settings.questions * len(rows) / len(corpus)))]
-        for found in [built_questions(corpus.select(rows), replace(settings, questions=share))]
-    ]
-    return concatenate_datasets([one, *pairs])
+    if groups is None:
+        return whole
+    parts = [whole.select(np.flatnonzero([len(own) == 1 for own in whole["ecg_ids"]]))]
+    for group in dict.fromkeys(groups):
+        rows = np.flatnonzero([own == group for own in groups])
+        share = max(1, round(settings.questions * len(rows) / len(corpus)))
+        try:
+            found = built_questions(corpus.select(rows), replace(settings, questions=share))
+        except ECGError:  # so few records that nothing about them can be asked with either answer
+            continue
+        parts.append(found.select(np.flatnonzero([len(own) == 2 for own in found["ecg_ids"]])))
+    return concatenate_datasets([part for part in parts if len(part)] or parts[:1])
 
 
 def built_questions(corpus: Dataset, settings: Settings) -> Dataset:
@@ -86,4 +86,4 @@ def built_questions(corpus: Dataset, settings: Settings) -> Dataset:
     parts = [built.select(np.flatnonzero(~np.array(yes_no)))]
     if any(yes_no):
         parts.append(debias(built.select(np.flatnonzero(yes_no)), settings.seed, by_split=False))
-    return concatenate_datasets([part for part in parts if len(part)])
+    return concatenate_datasets([part for part in parts if len(part)] or parts[:1])

@@ -6,6 +6,7 @@ the report. Decided here: "never saw" is said only where all that was seen is no
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from datasets import Dataset
 from ..corpora.records.recognition import CHOSEN, TRAINED, SeenRecords, find_seen_records
 from ..errors_ecgllm import ECGError
 from .left_out import KIND as FOLDS
-from .left_out import LeftOut
+from .left_out import LEARNED, STRANGE, UNTOLD, LeftOut
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Seen:
     """Whether the caller says that settings were chosen on these records."""
     folds: int = 0
     """Of a cross-validation: how many models; a record is asked of one that did not learn from it."""
+    strange: int = 0
+    """Of a cross-validation: records that no run learned from, and that are left out."""
 
     @property
     def never(self) -> bool:
@@ -60,14 +63,20 @@ class Seen:
         if self.chosen:
             warnings.append(f"Chosen on these: settings were chosen on {self.chosen} of {self.records} records.")
         if self.untold:
+            done = "; they are left out" if self.folds else ""
             warnings.append(
-                f"Of {self.untold} records it cannot be told whether they were trained on (leads I, II, V2)."
+                f"Of {self.untold} records it cannot be told whether they were trained on (leads I, II, V2){done}."
             )
         if self.folds:
             protocol.append(
                 f"Cross-validation: {self.folds} models were trained, and each record is asked of one that did not "
                 "learn from it, known by its signal; a question about two ECGs of which no model left out both is not "
                 "asked."
+            )
+        if self.strange:
+            warnings.append(
+                f"{self.strange} of {self.records} records are no part of the cross-validation, since no model "
+                "learned from them; they are left out."
             )
         if self.missing:
             warnings.append(f"Not all that the model saw is noted; missing: {'; '.join(self.missing)}.")
@@ -114,18 +123,25 @@ def without_seen(
 
 
 def _left_out_by_some(corpus: Dataset, left_out: LeftOut, declared: bool) -> tuple[Dataset, Seen]:
-    rows = [row for row, run in enumerate(left_out.of(corpus)) if run is not None]
+    askings = left_out.of(corpus)
+    rows = [row for row, one in enumerate(askings) if one.runs]
+    why = Counter(one.why for one in askings if not one.runs)
     if not rows:
-        raise ECGError(f"every run of {left_out.folder} was trained on all {len(corpus)} records; take others.")
-    trained = len(corpus) - len(rows)
+        raise ECGError(
+            f"of {len(corpus)} records none is part of the cross-validation in {left_out.folder}: {why[LEARNED]} were "
+            f"learned from, or chosen on, by all runs, {why[STRANGE]} by none, and of {why[UNTOLD]} it cannot be told "
+            "(leads I, II, V2); take the records that the runs were divided from."
+        )
     seen = Seen(
         True,
         len(corpus),
-        trained,
+        why[LEARNED],
+        untold=why[UNTOLD],
         left_out=True,
         missing=left_out.missing,
         declared=declared,
         folds=len(left_out.runs),
+        strange=why[STRANGE],
     )
     return corpus.select(rows), seen
 
@@ -134,4 +150,4 @@ def groups_of(corpus: Dataset, model: str) -> list[str | None] | None:
     """Of a cross-validation the run that is asked about each record: two ECGs of one group can be asked about; None of
     any other model, which can be asked about all."""
     kind, _, runs = model.partition(":")
-    return LeftOut(runs).of(corpus) if kind == FOLDS else None
+    return [next(iter(one.runs), None) for one in LeftOut(runs).of(corpus)] if kind == FOLDS else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ecgllm import ECGError
 from ecgllm.cli.errors import is_the_users, message_of
 
 # No file may grow beyond 20 kB: writing ends as it does on a full disk.
@@ -65,6 +66,17 @@ def test_too_little_memory(error: Exception) -> None:
     around = RuntimeError("a worker ended")
     around.__cause__ = error
     assert is_the_users(around) and "batch_size" in message_of(around)
+
+
+def test_shared_memory_is_no_disk_and_what_was_said_is_kept() -> None:
+    error = RuntimeError("unable to write to file </torch_42_1>: No space left on device (28)")
+    assert is_the_users(error)
+    assert "shared memory" in message_of(error) and "dataloader_num_workers=0" in message_of(error)
+    full = OSError(errno.ENOSPC, "No space left on device", "/data/out.bin")
+    assert message_of(full).startswith("the disk is full") and "/data/out.bin" in message_of(full)
+    ours = ECGError("the file says: No space left on device")
+    ours.__cause__ = MemoryError()
+    assert message_of(ours) == "the file says: No space left on device"
 
 
 def test_any_other_error_is_a_defect() -> None:

@@ -26,7 +26,7 @@ from .duplicates import fingerprint
 
 FILE = "trained_records.parquet"
 BITS, MOST = 128, 8
-TRAINED, CHOSEN = "trained", "chosen"
+TRAINED, CHOSEN, NEW = "trained", "chosen", "new"
 _METADATA = b"ecgllm"
 _ROWS = 256  # compared at once with all that is known
 
@@ -58,23 +58,18 @@ class SeenRecords:
     missing: tuple[str, ...] = ()
 
     def of(self, corpus: Dataset) -> list[str | None]:
-        """For each record "trained", "chosen", "new", or None where it cannot be told."""
-        own = signatures(corpus)
+        """`uses` of the records of a corpus."""
+        return self.uses(signatures(corpus))
+
+    def uses(self, own: Sequence[bytes | None]) -> list[str | None]:
+        """For each of these signatures "trained", "chosen", "new", or None where it cannot be told."""
         known = [row for row, one in enumerate(own) if one is not None]
         packed = _packed([own[row] for row in known])
         trained, chosen = _is_among(packed, self.trained), _is_among(packed, self.chosen)
         told: list[str | None] = [None] * len(own)
         for row, first, second in zip(known, trained, chosen, strict=True):
-            told[row] = TRAINED if first else CHOSEN if second else "new"
+            told[row] = TRAINED if first else CHOSEN if second else NEW
         return told
-
-    def is_new(self, own: Sequence[bytes | None]) -> list[bool]:
-        """For each of these signatures whether weights were surely not trained on the record."""
-        known = [row for row, one in enumerate(own) if one is not None]
-        new = [False] * len(own)
-        for row, trained in zip(known, _is_among(_packed([own[row] for row in known]), self.trained), strict=True):
-            new[row] = not trained
-        return new
 
     def joined(self, other: SeenRecords) -> SeenRecords:
         return SeenRecords(

@@ -1,7 +1,8 @@
 """The models of a cross-validation as one model: every ECG is shown to the one that did not learn from it.
 
 In: a folder of runs (`left_out`). Out: a `Model`. Decided here: a question about ECGs that no single run left out is
-refused, not asked of a model that knows one of them.
+refused, not asked of a model that knows one of them; where a model is told another record's figures, it is one that
+left that record out, too, or else that one alone, since the answer is judged by it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class FoldsModel:
             raise ECGError(f"{left_out.folder} holds models that are told measurements and models that are not.")
         self.name, self._left_out, self._models = left_out.folder.resolve().name, left_out, dict(models)
         self.reads_measured = told.pop()
-        self._runs: dict[str, str | None] = {}
+        self._runs: dict[str, frozenset[str]] = {}
+        self._of: Mapping[ShownECG, ECGRecord] | None = None
 
     @property
     def identity(self) -> str:
@@ -49,13 +51,14 @@ class FoldsModel:
         return getattr(next(iter(self._models.values())), "remark", None)
 
     def answer(self, asked: Sequence[Asked], ecgs: Mapping[ShownECG, ECGRecord]) -> list[Answer]:
-        """One answer to each question, of the run that left its ECGs out; without an ECG the first is asked."""
+        """One answer to each question, of the first run that left its ECGs out; without an ECG the first is asked."""
+        if ecgs is not self._of:  # others, whose ids may be the same
+            self._runs, self._of = {}, ecgs
         answers: list[Answer] = [Answer(None, refused=_NO_RUN)] * len(asked)
         by_run: dict[str, list[int]] = defaultdict(list)
         for number, one in enumerate(asked):
-            runs = {self._run_of(shown.record_id, ecgs) for shown in one.ecgs} or {next(iter(self._models))}
-            if len(runs) == 1 and None not in runs:
-                by_run[runs.pop()].append(number)
+            if runs := self._runs_for(one):
+                by_run[min(runs)].append(number)
         for run, numbers in by_run.items():
             for number, answer in zip(
                 numbers, self._models[run].answer([asked[each] for each in numbers], ecgs), strict=True
@@ -63,9 +66,19 @@ class FoldsModel:
                 answers[number] = answer
         return answers
 
-    def _run_of(self, record_id: str, ecgs: Mapping[ShownECG, ECGRecord]) -> str | None:
+    def _runs_for(self, asked: Asked) -> frozenset[str]:
+        if not asked.ecgs:
+            return frozenset(self._models)
+        shown = frozenset.intersection(*(self._runs_of(one.record_id) for one in asked.ecgs))
+        told = [self._runs_of(one.told) for one in asked.ecgs if one.told]
+        if not told:
+            return shown
+        judged_by = frozenset.intersection(*told)
+        return shown & judged_by or judged_by
+
+    def _runs_of(self, record_id: str) -> frozenset[str]:
         if record_id not in self._runs:
-            self._runs[record_id] = self._left_out.of_record(ecgs[ShownECG(record_id)])
+            self._runs[record_id] = frozenset(self._left_out.of_record(self._of[ShownECG(record_id)]).runs)
         return self._runs[record_id]
 
 

@@ -133,16 +133,23 @@ def test_a_cross_validation_is_asked_in_the_checkpoints_place(
     save_corpus(corpus, tmp_path / "records")
     for fold in range(2):  # the same weights, so that the answers must be the checkpoint's own
         run = shutil.copytree(shipped_checkpoint(), tmp_path / "folds" / str(fold))
-        splits = ["test" if row % 2 == fold else "train" for row in range(len(corpus))]
+        # The first record was learned from by both, and may not be asked about.
+        splits = ["test" if row % 2 == fold and row else "train" for row in range(len(corpus))]
         seen_records(corpus.remove_columns("split").add_column("split", splits)).save(run / SEEN)
     found = []
-    for name, asking in (("own", ()), ("folds", ("--asking", f"folds:{tmp_path / 'folds'}"))):
-        given = (shipped_checkpoint(), tmp_path / "records", "-o", tmp_path / f"{name}-out", *least, *asking)
+    save_corpus(corpus.select(range(1, 30)), tmp_path / "others")
+    for name, records, asking in (
+        ("own", "others", ()),
+        ("folds", "records", ("--asking", f"folds:{tmp_path / 'folds'}")),
+    ):
+        given = (shipped_checkpoint(), tmp_path / records, "-o", tmp_path / f"{name}-out", *least, *asking)
         with pytest.raises(SystemExit) as ended:
             main(["calibrate", *map(str, given)])
         assert ended.value.code == 0
-        found.append(read_calibration(tmp_path / f"{name}-out").findings)
-    assert found[0] == found[1] and found[0]
+        found.append(read_calibration(tmp_path / f"{name}-out"))
+    assert found[0].findings == found[1].findings and found[0].findings
+    assert found[1].fitted_on.startswith("29 records of simulation (")
+    assert found[1].fitted_on.endswith(", answered by the models of a cross-validation")
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         main(["calibrate", str(shipped_checkpoint()), "simulation=20", "--asking", str(tmp_path / "folds")])

@@ -138,7 +138,7 @@ def test_questions_of_ones_own_are_asked(folder: Path, tmp_path: Path, capsys: p
         (("model.py:answer", "corpus", "--split", "holdout"), "no record is of the split 'holdout'"),
         (("model.py:answer", "questions"), "no corpus"),
         (("model.py:answer", "corpus", "--card"), r"no folder with a README\.md"),
-        (("model.py:answer", "corpus", "--card-of", "nowhere"), r"nowhere is no folder with a README\.md"),
+        (("model.py:answer", "corpus", "--card-of", "nowhere"), "--card-of is for folds:FOLDER"),
         (("model.py:answer", "corpus", "--card", "--card-of", "nowhere"), "leave one out"),
         (("folds:corpus", "corpus"), "holds 0 finished runs"),
         (("model.py:other", "elsewhere"), r"model\.py has no 'other'"),  # before any record is looked for

@@ -46,8 +46,9 @@ def test_it_runs_swapped_for_tiny_models_and_data(file: Path, finished_run: Path
     )
     metrics = json.loads((run / "metrics.json").read_text())
     assert list(metrics) == list(own.stages)
+    validated = own.split.get("validation", 0.1) > 0
     for stage in metrics.values():
-        assert stage["steps"] == 4 and stage["validation"]["eval_loss"] > 0
+        assert stage["steps"] == 4 and (not validated or stage["validation"]["eval_loss"] > 0)
 
 
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)

@@ -15,7 +15,7 @@ from ...corpora import prepare_with_report, split_of
 from ...corpora.debiasing.cross_fitting import folds_of
 from ...corpora.records.arrow_datasets import with_column
 from ...corpora.records.dataset_folders import is_saved, saved_rows
-from ...corpora.records.duplicates import check_duplicates
+from ...corpora.records.duplicates import check_duplicates, duplicate_rows, with_one_split_each
 from ...corpora.records.prepared_findings import check_prepared_findings
 from ...corpora.records.silence import sources_of
 from ..recipe import Recipe, RecipeError
@@ -50,7 +50,8 @@ def resplit(corpus: Dataset, recipe: Recipe) -> Dataset:
         where nothing is held out, or all.
     """
     if recipe.hold_out is not None:
-        return with_column(corpus, "split", _held_out(corpus, recipe))
+        # One recording under two names, in two sources, is learned from or held out as one.
+        return with_one_split_each(with_column(corpus, "split", _held_out(corpus, recipe)), duplicate_rows(corpus))
     if not recipe.split:
         return corpus
     splits = [split_by(recipe, patient) for patient in corpus["patient_id"]]

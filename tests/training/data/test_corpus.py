@@ -95,6 +95,15 @@ def test_a_patient_of_two_sources_is_not_divided(corpus: Dataset, tmp_path: Path
         load_corpus(recipe(tmp_path / "shared", hold_out={"sources": ["b"]}))
 
 
+def test_one_recording_under_two_names_is_held_out_as_one(corpus: Dataset, tmp_path: Path) -> None:
+    copy = corpus.select([0]).remove_columns(["id", "patient_id", "source"])
+    copy = copy.add_column("id", ["c-0"]).add_column("patient_id", ["c0"]).add_column("source", ["c"])
+    save_corpus(concatenate_datasets([corpus, copy]), tmp_path / "copied")
+    for hold_out in ({"sources": ["a"]}, {"sources": ["b"]}):
+        own = split(tmp_path / "copied", **hold_out)
+        assert own["c-0"] == own["a-0"] == ("test" if hold_out["sources"] == ["a"] else "train")
+
+
 def test_only_a_prepared_corpus_is_divided() -> None:
     with pytest.raises(RecipeError, match="ecgllm join"):
         recipe(None, corpus="simulation", hold_out={"fold": 0})
