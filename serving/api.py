@@ -138,7 +138,10 @@ class _Served:
     def check_model(self, name: str) -> None:
         if name not in (self.name, "ecgllm"):
             raise RequestError(
-                f"There is no model {name[:80]!r} here; expected {self.name!r}.", "model", "model_not_found", 404
+                f"There is no model {name[:80]!r} here; expected {self.name!r}, or 'ecgllm'.",
+                "model",
+                "model_not_found",
+                404,
             )
 
     def asking(self, http: Request) -> Asking:

@@ -42,6 +42,7 @@ from .kept_ecgs import KeptECGs, digest_of
 NOBODY = ""
 """The owner of what is read where there are no keys."""
 _POLL_S = 0.25
+_OF_WFDB = (".hea", ".dat", ".mat")
 _LONGEST_NAME = 255  # bytes, of most file systems
 
 
@@ -435,6 +436,12 @@ def _record_of(files: Mapping[str, bytes], options: Mapping[str, Any], max_bytes
         try:
             return read_ecg(data, max_bytes=max_bytes, **options)
         except ECGReadError as error:
+            if (suffix := PurePosixPath(name).suffix) in _OF_WFDB:
+                other = "the files that it names" if suffix == ".hea" else "its .hea"
+                raise ECGReadError(
+                    f"{name}: one file of a WFDB record; send {other} in the same turn, as a file of its own, under "
+                    f"the same name up to the suffix. Read alone: {error}"
+                ) from error
             raise ECGReadError(f"{name}: {error}") from error
     headers = [name for name in files if PurePosixPath(name).suffix == ".hea"]
     if len(headers) != 1:

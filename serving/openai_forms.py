@@ -182,6 +182,12 @@ def chat_of(request: ChatRequest) -> Chat:
         ecgs += own
     if turns[-1][0] != "user":
         raise RequestError("The last message is not the user's; expected the question there.", "messages")
+    if not ecgs:  # the model would answer all the same, and a client that lost its file would believe it
+        raise RequestError(
+            'There is no ECG in this chat; expected one as a content part {"type": "file", ...} of the user.',
+            "messages",
+            "no_ecg",
+        )
     if len(ecgs) > MOST_ECGS:
         raise RequestError(f"Found {len(ecgs)} ECGs; expected {MOST_ECGS} at most.", "messages")
     return Chat(turns, ecgs)
