@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .errors_ecgllm import CheckpointError, ECGError
 
 if TYPE_CHECKING:
+    from .answer_calibration_ecgllm import AnswerCalibration
     from .pipeline_ecgllm import ECGTextToTextPipeline
     from .signals import ECGRecord, Measurements
 
@@ -172,9 +173,10 @@ def answer_question(
     nobody can tell); own {answer, probability}, the model's; candidates {answer: probability relative to the others}
     (None unless candidates are given or the model wrote yes or no, when they are yes and no); probability of the
     answer, as calibrated, or relative to the candidates where there are some; generated {text, probability}, what the
-    model wrote freely (None where
-    candidates are given); calibrated: what a yes or no is worth, as the pipeline gives it, None where that is not
-    known; prevalence: see there; contradicted: what is measured otherwise than the answer says, in sentences;
+    model wrote freely (None where candidates are given); calibrated: what a yes or no is worth, as the pipeline gives
+    it, and in `measured` how right such answers were, and of which records (None at another prevalence); None where
+    that is not known; prevalence: see there; contradicted: what is measured otherwise than the answer says, in
+    sentences;
     negated: whether a question of yes or no asks for what is absent, which models miss;
     refused: why the question is not asked of the model, which would answer all the same (`findings.question_scope`):
     it asks for treatment, say, or for what nobody here knows; or the model's own refusal, which stands in own, too;
@@ -236,6 +238,8 @@ def answer_question(
     if refused is not None:
         answer, probability, calibrated = None, None, None
     if calibrated is not None:  # what an answer is worth decides it
+        as_fitted = answerer.processor.calibration if prevalence is None else None
+        calibrated = {**calibrated, "measured": _worth(as_fitted, calibrated)}
         answer, likely = calibrated["answer"], calibrated["probability"]
         probability = {"yes": likely, "no": 1 - likely}.get(answer)
         unsure = answer is None
@@ -254,6 +258,16 @@ def answer_question(
         "unsure": unsure,
         "trained_on": trained_on,
     }
+
+
+def _worth(calibration: AnswerCalibration | None, found: dict[str, Any]) -> dict[str, Any] | None:
+    """What such answers were worth on records with labels: {"right", "fitted_on"}; None where it is not known, as at
+    another frequency."""
+    if calibration is None:
+        return None
+    name = f"{found['said']} {found['answer']}"
+    right = calibration.measured.get("said", {}).get(name, {}).get("right")
+    return None if right is None else {"right": right, "fitted_on": calibration.fitted_on}
 
 
 _NOT_OF_THE_MODEL = {

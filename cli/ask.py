@@ -24,7 +24,6 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..answer_calibration_ecgllm import AnswerCalibration
     from ..signals import ECGRecord
 
 Model = Annotated[
@@ -95,9 +94,6 @@ def ask(
         if prevalence is not None and answerer.processor.calibration is None:
             raise ECGError(f"--prevalence is for a calibrated checkpoint, and {model} is not; see ecgllm calibrate")
         answer = answer_question(answerer, records, question, choices, prevalence, check, **ecg_options)
-        if answer["calibrated"] is not None:
-            as_fitted = answerer.processor.calibration if prevalence is None else None
-            answer["calibrated"] |= {"measured": _worth(as_fitted, answer["calibrated"])}
         measurements = [measured(record) for record in records] if measuring else []
     result = {
         "files": paths,
@@ -213,16 +209,6 @@ def _as_answer(result: dict[str, Any]) -> str:
         lines.append(f"measured{where}, not by the model: {measured_line(found)}")
     trained_on = " ".join((result["trained_on"] or "not stated by its checkpoint").split())
     return "\n".join([*lines, f"The model was trained on: {trained_on}", result["notice"]])
-
-
-def _worth(calibration: AnswerCalibration | None, found: dict[str, Any]) -> dict[str, Any] | None:
-    """What such answers were worth on records with labels: {"right", "fitted_on"}; None where it is not known, as at
-    another frequency."""
-    if calibration is None:
-        return None
-    name = f"{found['said']} {found['answer']}"
-    right = calibration.measured.get("said", {}).get(name, {}).get("right")
-    return None if right is None else {"right": right, "fitted_on": calibration.fitted_on}
 
 
 def _calibrated_line(found: dict[str, Any]) -> str:

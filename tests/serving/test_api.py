@@ -45,6 +45,9 @@ def test_openai_s_client_asks_and_gets_what_ask_says(client: openai.OpenAI, csv_
             assert choice.message.content == (expected["answer"] or "cannot tell")
             beside = found.model_extra["ecgllm"]
             assert beside["probability"] == pytest.approx(expected["probability"], abs=1e-4)
+            if expected["calibrated"] is not None:  # how right such answers were, too
+                own, found_worth = expected["calibrated"]["measured"], beside["calibrated"]["measured"]
+                assert found_worth == own and (own is None or "fitted_on" in own)
             assert "Not a medical device" in beside["notice"] and choice.finish_reason == "stop"
             assert beside["ecgs"][0]["measurements"]["heart_rate"]["value"] > 20
             assert (found.usage.prompt_tokens > 0) is (expected["measured"] is None)
