@@ -138,7 +138,9 @@ def run_installed(installed: Path, cwd: Path, *arguments: str) -> str:
 def test_wheel_holds_the_package_its_recipes_checkpoints_and_metrics_and_nothing_else(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    recipes = {path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.yaml")}
+    recipes = {
+        path.relative_to(ROOT).as_posix() for end in ("*.yaml", "*.txt") for path in (ROOT / "recipes").rglob(end)
+    }
     patterns = ("checkpoints/*/*", "checkpoints/*/adapter/*", "metrics/*/*")
     folders = [path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()]
     linked = {path.relative_to(ROOT).as_posix() for path in folders}

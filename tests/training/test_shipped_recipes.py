@@ -34,8 +34,8 @@ def test_it_runs_swapped_for_tiny_models_and_data(file: Path, finished_run: Path
     # What the function leaves alone is what ships.
     for name, stage in recipe.stages.items():
         if isinstance(stage, QuestionStage):
-            stated = own.stages[name].questions.items() - {("path", own.stages[name].questions.get("path"))}
-            assert stage.questions.items() >= stated
+            stated = {key: value for key, value in own.stages[name].questions.items() if key != "path"}
+            assert {key: stage.questions[key] for key in stated} == stated
     assert recipe.feature_extractor.items() >= own.feature_extractor.items() and recipe.lora == own.lora
     run = run_recipe(recipe)
     config = json.loads((run / "config.json").read_text())
@@ -46,7 +46,7 @@ def test_it_runs_swapped_for_tiny_models_and_data(file: Path, finished_run: Path
     )
     metrics = json.loads((run / "metrics.json").read_text())
     assert list(metrics) == list(own.stages)
-    validated = own.split.get("validation", 0.1) > 0
+    validated = own.split.get("validation", 0.1) >= 0.1  # of a hundred records a smaller share may be none
     for stage in metrics.values():
         assert stage["steps"] == 4 and (not validated or stage["validation"]["eval_loss"] > 0)
 
