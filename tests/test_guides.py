@@ -130,8 +130,8 @@ def test_training_runs_where_the_records_are(
     for name in ("ludb", "ptbxl"):
         (tmp_path / "path" / "to" / name).symlink_to(shared_data / name)
     names = _run("training", records=simulate_ecgs(4, seed=1))
-    count = sum(map(len, names["parts"]))
-    assert len(load_corpus("mine")) == 4 and len(load_corpus("real")) == count > 100
+    count = len(names["both"])
+    assert len(load_corpus("mine")) == 4 and len(load_corpus("shards")) == count > 100
     windows = ParquetWindows("shards", "report", [], seed=0)
     assert windows.usable + windows.left_out == count
     program = """
