@@ -81,8 +81,8 @@ def test_its_end_under_load(tmp_path: Path, csv_files: list[bytes]) -> None:
             body = {"model": "ecgllm", "messages": asking(file_part(csv_files[number % 3]), "Is the ECG normal?")}
             try:
                 return httpx.post(url, json=body, headers=headers, timeout=60).status_code
-            except httpx.ConnectError:
-                return "not taken"
+            except (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+                return "not taken"  # or closed before its request was read, which the log tells apart
 
         with ThreadPoolExecutor(12) as pool:
             asked = [pool.submit(ask, number) for number in range(36)]
@@ -97,4 +97,5 @@ def test_its_end_under_load(tmp_path: Path, csv_files: list[bytes]) -> None:
     lines = (tmp_path / "log").read_text().splitlines()
     assert key not in "".join(lines) and "Traceback" not in "".join(lines)
     answered = [json.loads(line) for line in lines if line.startswith("{")]
-    assert sum(line["status"] == 200 for line in answered) >= found.count(200)
+    begun = [line["status"] for line in answered if line["route"].endswith("/chat/completions")]
+    assert set(begun) == {200} and len(begun) == found.count(200), (begun, found)  # all that it began was received
