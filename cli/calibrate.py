@@ -96,11 +96,11 @@ def calibrate(
 
 
 def _folds(asking: str, checkpoint: Path, trust_remote_code: bool, language_model: str | None) -> FoldsModel:
-    from ..evaluation.left_out import KIND, LeftOut, check_same_model
+    from ..evaluation.left_out import KIND, check_same_model, cross_validation
     from ..evaluation.models.folds import load_folds
 
-    kind, _, folder = asking.partition(":")
-    if kind != KIND:
+    left_out = cross_validation(asking)
+    if left_out is None:
         raise ECGError(f"--asking is {asking}; expected {KIND}:FOLDER, the runs of a cross-validation.")
-    check_same_model(LeftOut(folder), checkpoint)
-    return load_folds(folder, trust_remote_code=trust_remote_code, language_model=language_model)
+    check_same_model(left_out, checkpoint)
+    return load_folds(left_out.folder, trust_remote_code=trust_remote_code, language_model=language_model)

@@ -175,12 +175,12 @@ def _load(model: str, stated: dict[str, Any], common: dict[str, Any], name: str)
 
 def _check_cross_validation(model: str, checkpoint: Path) -> None:
     """Raises: ECGError where a card would get another model's figures."""
-    from ..evaluation.left_out import KIND, LeftOut, check_same_model
+    from ..evaluation.left_out import KIND, check_same_model, cross_validation
 
-    kind, _, runs = model.partition(":")
-    if kind != KIND:
+    left_out = cross_validation(model)
+    if left_out is None:
         raise ECGError(f"--card-of is for {KIND}:FOLDER, the cross-validation of a checkpoint; the model is {model}.")
-    check_same_model(LeftOut(runs), checkpoint)
+    check_same_model(left_out, checkpoint)
 
 
 def without_trained(

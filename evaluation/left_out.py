@@ -24,6 +24,12 @@ from ..signals import ECGRecord
 KIND = "folds"
 
 
+def cross_validation(spec: str) -> LeftOut | None:
+    """The runs that "folds:FOLDER" names; None of any other model. Raises: ECGError as `LeftOut`."""
+    kind, _, folder = spec.partition(":")
+    return LeftOut(folder) if kind == KIND else None
+
+
 class LeftOut:
     """Runs by name, and the signatures of what each saw."""
 

@@ -14,8 +14,7 @@ from datasets import Dataset
 
 from ..corpora.records.recognition import CHOSEN, TRAINED, SeenRecords, find_seen_records
 from ..errors_ecgllm import ECGError
-from .left_out import KIND as FOLDS
-from .left_out import LEARNED, STRANGE, UNTOLD, LeftOut
+from .left_out import LEARNED, STRANGE, UNTOLD, LeftOut, cross_validation
 
 
 @dataclass(frozen=True)
@@ -94,14 +93,13 @@ def without_seen(
         file: that file, where it lies elsewhere. keep: leave none out. declared: see `Seen`.
     Raises: ECGError where nothing would be left.
     """
-    kind, _, runs = model.partition(":")
-    if kind == FOLDS:
+    if (left_out := cross_validation(model)) is not None:
         if file is not None or keep:
             raise ECGError(
                 "of a cross-validation each run says what it was trained on; leave --trained-records and "
                 "--keep-trained out."
             )
-        return _left_out_by_some(corpus, LeftOut(runs), declared)
+        return _left_out_by_some(corpus, left_out, declared)
     if file is not None and not file.is_file():
         raise ECGError(f"{file} is no file; expected the trained_records.parquet that a run of `ecgllm train` leaves.")
     found = file or find_seen_records(model)
@@ -149,5 +147,5 @@ def _left_out_by_some(corpus: Dataset, left_out: LeftOut, declared: bool) -> tup
 def groups_of(corpus: Dataset, model: str) -> list[str | None] | None:
     """Of a cross-validation the run that is asked about each record: two ECGs of one group can be asked about; None of
     any other model, which can be asked about all."""
-    kind, _, runs = model.partition(":")
-    return [next(iter(one.runs), None) for one in LeftOut(runs).of(corpus)] if kind == FOLDS else None
+    left_out = cross_validation(model)
+    return None if left_out is None else [next(iter(one.runs), None) for one in left_out.of(corpus)]
