@@ -1,9 +1,10 @@
 """The `ecgllm` command: one function per command, each a thin layer over a function of the package.
 
 In: the command line. Out: what was asked for on stdout (JSON with `--json`), progress and errors on stderr. A group of
-commands is a file, a command a line in `_COMMANDS`. Nothing heavy is imported before a command needs it, so that
-`ecgllm --help` answers at once. What the user can put right (a wrong file, name or value: an `ECGError` or `OSError`)
-ends in one line and exit code 2; anything else is a defect and shows its traceback, as everything does with `--debug`.
+commands is a file, a command a line in `_COMMANDS`, with the example of its `--help`. Nothing heavy is imported before
+a command needs it, so that `ecgllm --help` answers at once. What the user can put right (a wrong file, name or value:
+an `ECGError` or `OSError`) ends in one line and exit code 2; anything else is a defect and shows its traceback, as
+everything does with `--debug`.
 """
 
 from __future__ import annotations
@@ -38,33 +39,33 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_COMMANDS = (
-    info,
-    plot,
-    ask,
-    embed,
-    prepare,
-    join,
-    questions,
-    debias,
-    confound,
-    audit,
-    simulate,
-    share,
-    fetch,
-    train,
-    merge,
-    evaluate,
-    calibrate,
-    export,
-    explain,
-    serve,
-    open_app,
-    demo,
-    doctor,
-)
-for _command in _COMMANDS:
-    app.command()(_command)
+_COMMANDS = {
+    info: "info record.hea scan.dcm --json",
+    plot: "plot record.hea -o ecg.png",
+    ask: 'ask record.hea "Does this ECG show atrial fibrillation?"',
+    embed: "embed records/*.hea -o embeddings.parquet",
+    prepare: "prepare ludb path/to/ludb -o corpus",
+    join: "join ludb=path/to/ludb ptbxl=path/to/ptb-xl -o corpus",
+    questions: "questions corpus -o questions",
+    debias: "debias questions --match-on severity,age -o debiased",
+    confound: "confound corpus -o confounded",
+    audit: "audit questions",
+    simulate: "simulate -n 1000 --seed 1 -o corpus",
+    share: "share corpus someone/ecgs --license cc-by-4.0",
+    fetch: "fetch pretrained",
+    train: "train sim-tiny seed=1 output=runs/seed-1",
+    merge: "merge checkpoint -o whole",
+    evaluate: "evaluate checkpoint corpus -o report",
+    calibrate: "calibrate checkpoint corpus",
+    export: "export checkpoint -o graph",
+    explain: 'explain record.hea "Is there left axis deviation?" -o explained.png',
+    serve: "serve --port 8000",
+    open_app: "app",
+    demo: "demo --ecg record.hea",
+    doctor: "doctor",
+}
+for _command, _example in _COMMANDS.items():
+    app.command(epilog=f"Example: ecgllm {_example}")(_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import wfdb
+from typer.main import get_command
 
 from ecgllm import ECGError, __version__
 from ecgllm.asking import answer_question
-from ecgllm.cli import main
+from ecgllm.cli import app, main
 from ecgllm.cli.ask import _as_answer
 
 
@@ -60,6 +62,14 @@ def fake_module(monkeypatch: pytest.MonkeyPatch, name: str, function: str) -> li
     setattr(module, function, lambda *arguments: calls.append(arguments))
     monkeypatch.setitem(sys.modules, name, module)
     return calls
+
+
+@pytest.mark.parametrize("name", sorted(get_command(app).commands))
+def test_the_example_of_a_commands_help_is_one_that_it_takes(name: str) -> None:
+    command = get_command(app).commands[name]
+    program, called, *arguments = shlex.split(command.epilog.removeprefix("Example: "))
+    assert (program, called) == ("ecgllm", name)
+    command.make_context(name, arguments)  # raises on what the command does not know
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
