@@ -172,7 +172,8 @@ def number_answer(name: str, found: Measurements) -> str:
     one = getattr(found, name)
     if one.value is None:
         return f"{_CALLED[name]}: not measured ({'; '.join(found.notes) or 'it could not be told'})"
-    return _measured((name,), found, "" if one.confidence >= SURE else "about ")
+    said = _measured((name,), found, "" if one.confidence >= SURE else "about ")
+    return said if one.confidence >= SURE else f"{said} (confidence {one.confidence:.1f} of 1)"
 
 
 def contradictions(question: str, answer: str, found: Measurements) -> list[str]:

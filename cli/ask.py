@@ -87,7 +87,7 @@ def ask(
     check_checkpoint(model, trust_remote_code)
     from ..signals.summary import measured
 
-    records, doubts = _read(paths, reading)  # before the model, which takes longer to find out
+    records, notes, doubts = _read(paths, reading)  # before the model, which takes longer to find out
     ecg_options = {"drop_unknown_leads": drop_unknown_leads} | ({"nan_policy": nan_policy} if nan_policy else {})
     with quiet():
         answerer = load_answerer(model, trust_remote_code, language_model, allow_other_language_model)
@@ -103,6 +103,7 @@ def ask(
         "prevalence": prevalence,
         "recorded": _recorded(paths, records),
         "measurements": dict(zip(paths, measurements, strict=False)),
+        "notes": notes,
         "doubts": doubts,
         "notice": NOTICE,
     }
@@ -124,20 +125,26 @@ def _checked(files: list[str], candidates: str | None) -> tuple[list[str], str, 
     return paths, question, choices
 
 
-def _read(paths: list[str], reading: dict[str, Any]) -> tuple[list[ECGRecord], dict[str, list[str]]]:
-    """Records, and path -> what is doubtful about its record. Raises: ECGError where no heart beats."""
+def _read(
+    paths: list[str], reading: dict[str, Any]
+) -> tuple[list[ECGRecord], dict[str, list[str]], dict[str, list[str]]]:
+    """Records; path -> what its reader noticed; path -> what is doubtful about its record.
+
+    Raises: ECGError where no heart beats.
+    """
     from ..heart_ecgllm import NO_HEART
     from ..signals import assess_quality, read_ecg
     from ..signals.summary import SHORT_BELOW_S, shown_notes
 
     records = [read_ecg(path, **reading) for path in paths]
+    notes = {path: shown_notes(record) for path, record in zip(paths, records, strict=True)}
     doubts = {}
     for path, record in zip(paths, records, strict=True):
         quality = assess_quality(record)
         if not quality.heart.found and record.duration >= SHORT_BELOW_S:  # shorter ones the model refuses as such
             raise ECGError(f"{path}: {NO_HEART.format(found=quality.heart.missing)}. Nothing can be asked about it")
-        doubts[path] = [*shown_notes(record), *quality.reasons]
-    return records, doubts
+        doubts[path] = list(quality.reasons)
+    return records, notes, doubts
 
 
 def _recorded(paths: list[str], records: list[ECGRecord]) -> list[dict[str, Any]]:
@@ -198,7 +205,7 @@ def _as_answer(result: dict[str, Any]) -> str:
     if result["prevalence"] is not None and calibrated is None and not result["refused"]:
         lines.append("note: --prevalence changes nothing here: it is of plain questions about calibrated findings")
     for path, doubts in result["doubts"].items():
-        lines += [f"note on {path}: {doubt}" for doubt in doubts]
+        lines += [f"note on {path}: {said}" for said in (*result["notes"][path], *doubts)]
     if recorded := result["recorded"]:
         in_order = sorted(recorded, key=lambda each: each["order"] or 0)
         several = len(recorded) > 1 and recorded[0]["order"] is not None

@@ -34,7 +34,15 @@ from ..errors_ecgllm import ECGError
 from .batching import Busy, Closed
 from .engine import Asking, Engine, GivenUp, ServedECG, TooLate
 from .gate import Gate, Limits, error_of
-from .openai_forms import Chat, ChatRequest, EmbeddingsRequest, RequestError, chat_of, input_of
+from .openai_forms import (
+    Chat,
+    ChatRequest,
+    EmbeddingsRequest,
+    RequestError,
+    as_in_a_request,
+    chat_of,
+    input_of,
+)
 
 log = logging.getLogger("ecgllm.serving")
 _THREADS = 64  # that read ECGs and wait for the model
@@ -170,7 +178,7 @@ class _Served:
         except (GivenUp, TooLate, Busy, Closed):
             raise
         except ECGError as error:
-            raise RequestError(str(error), "messages", "ecg_not_readable") from error
+            raise RequestError(as_in_a_request(str(error)), "messages", "ecg_not_readable") from error
 
     def _asked(
         self, asking: Asking, form: ChatRequest, chat: Chat, on_text: Callable[[str], None] | None = None
@@ -185,7 +193,9 @@ class _Served:
         else:
             found = _of_conversation(asking.converse(_conversation(chat), ecgs, **shared))
         beside = found | {
-            "ecgs": [{"measurements": one.measurements.to_dict(), "doubts": one.doubts} for one in ecgs],
+            "ecgs": [
+                {"measurements": one.measurements.to_dict(), "notes": one.notes, "doubts": one.doubts} for one in ecgs
+            ],
             "notice": NOTICE,
         }
         return _content(found), beside

@@ -58,13 +58,14 @@ class TooLate(ECGError):
 class ServedECG:
     """One ECG that was read.
 
-    measurements: of `signals.measure`. doubts: what readers and the check of its quality say, in sentences. encoded:
-    what the model sees, as `AnswerScorer.encode` gives it. size: bytes in memory. patient: a hash of who it is, by
-    which two can be told apart in this process; None where the file does not say. The record itself does not say it.
+    measurements: of `signals.measure`. notes: what its reader noticed. doubts: what the check of its quality says.
+    encoded: what the model sees, as `AnswerScorer.encode` gives it. size: bytes in memory. patient: a hash of who it
+    is, by which two can be told apart in this process; None where the file does not say. The record itself does not.
     """
 
     record: ECGRecord
     measurements: Any
+    notes: list[str]
     doubts: list[str]
     encoded: Mapping[str, Any]
     size: int
@@ -395,8 +396,8 @@ class Asking:
         (prepared,) = self.processor.feature_extractor.prepare(record, require_heart=True)
         encoded = self._done(_Encode(prepared))
         size = record.signal.nbytes + encoded["ecg_embeds"].nbytes
-        doubts = [*shown_notes(record), *quality.reasons]
-        return ServedECG(record, measure(record), doubts, encoded, size, patient)
+        notes, doubts = shown_notes(record), list(quality.reasons)
+        return ServedECG(record, measure(record), notes, doubts, encoded, size, patient)
 
 
 class _Streamer(BaseStreamer):

@@ -98,6 +98,16 @@ class Reading(_Form):
     leads: list[str] | None = None
     format: str | None = None
     allow_truncated: bool = False
+    verify_checksum: bool = True
+
+
+_OF_READING = re.compile(rf"\b({'|'.join(Reading.model_fields)})=")
+
+
+def as_in_a_request(text: str) -> str:
+    """The message of a reader, which names the arguments of Python and the command line, with where they go here."""
+    named = ", ".join(f'"{name}": ...' for name in dict.fromkeys(_OF_READING.findall(text)))
+    return f'{text} In a request, beside its messages: "reading": {{{named}}}.' if named else text
 
 
 class ChatRequest(_Request):
@@ -231,4 +241,13 @@ def _bytes_of(file: FileContent, where: str) -> bytes:
     return data
 
 
-__all__ = ["Chat", "ChatRequest", "ECGFiles", "EmbeddingsRequest", "RequestError", "chat_of", "input_of"]
+__all__ = [
+    "Chat",
+    "ChatRequest",
+    "ECGFiles",
+    "EmbeddingsRequest",
+    "RequestError",
+    "as_in_a_request",
+    "chat_of",
+    "input_of",
+]

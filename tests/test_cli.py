@@ -317,8 +317,8 @@ def test_ask_as_json(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFi
     result = json.loads(out)
     assert set(result) == {
         "files", "question", "answer", "probability", "own", "candidates", "generated", "calibrated", "contradicted",
-        "measured", "refused", "unsure", "model", "trained_on", "recorded", "measurements", "doubts", "notice",
-        "prevalence", "negated", "refusal",
+        "measured", "refused", "unsure", "model", "trained_on", "recorded", "measurements", "notes", "doubts",
+        "prevalence", "negated", "refusal", "notice",
     }  # fmt: skip
     assert result["files"] == [str(wfdb_file)] * 2
     assert (result["question"], result["answer"], result["model"]) == (question, "yes", str(checkpoint))
@@ -391,7 +391,7 @@ def test_ask_shows_what_was_measured_of_each_file(
     assert "measured" not in out
 
 
-BARE = {"prevalence": None, "recorded": [], "measurements": {}, "doubts": {}, "notice": ""}
+BARE = {"prevalence": None, "recorded": [], "measurements": {}, "notes": {}, "doubts": {}, "notice": ""}
 
 
 class Answerer:

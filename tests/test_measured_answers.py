@@ -72,7 +72,7 @@ def test_questions_for_a_number(question: str, name: str | None) -> None:
 
 def test_a_number_and_why_there_is_none() -> None:
     assert number_answer("pr", USUAL) == "PR 160 ms" and number_answer("heart_rate", USUAL) == "heart rate 72 bpm"
-    assert number_answer("pr", replace(USUAL, pr=Measurement(148, 0.26))) == "PR about 148 ms"
+    assert number_answer("pr", replace(USUAL, pr=Measurement(148, 0.26))) == "PR about 148 ms (confidence 0.3 of 1)"
     without = replace(USUAL, pr=Measurement(None, 0), notes=("no P wave is tied to the QRS complexes",))
     assert number_answer("pr", without) == "PR: not measured (no P wave is tied to the QRS complexes)"
 
@@ -166,7 +166,7 @@ def test_limits_are_held_against_the_number_as_it_is_shown():
     answer, words = limits_answers(Limits("pr", low=200), [unknown])
     assert answer == words and words.startswith("PR: not measured")
     both = limits_answers(Limits("heart_rate", low=80), [USUAL, replace(USUAL, heart_rate=Measurement(90, 0.3))])
-    assert both == ("ECG 1: no: heart rate 72 bpm; ECG 2: yes: heart rate about 90 bpm",) * 2
+    assert both == ("ECG 1: no: heart rate 72 bpm; ECG 2: yes: heart rate about 90 bpm (confidence 0.3 of 1)",) * 2
 
 
 def test_a_limit_is_answered_by_what_is_measured():

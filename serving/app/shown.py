@@ -41,7 +41,7 @@ def figures(ecg: ServedECG) -> str:
                 usual,
             )
         )  # fmt: skip
-    notes = [*ecg.measurements.notes, *ecg.doubts]
+    notes = [*ecg.measurements.notes, *ecg.notes, *ecg.doubts]
     listed = Markup("").join(Markup("<li>{}</li>").format(note) for note in dict.fromkeys(notes))
     doubts = Markup('<ul class="doubts">{}</ul>').format(listed) if notes else ""
     return Markup('<div class="figs">{}</div>{}').format(Markup("").join(cells), doubts)

@@ -143,6 +143,7 @@ def test_embeddings(client: openai.OpenAI, csv_files: list[bytes]) -> None:
         ({"messages": asking(*(file_part(b"x", "é" * 200 + end) for end in (".hea", ".dat")), "?")}, 400, "255 bytes"),
         (b'{"model": "ecgllm", "messages": [], "max_tokens": ' + b"9" * 5000 + b"}", 400, "parsing the body"),
         ({"messages": asking(file_part(b"no ECG at all"), "Is it?")}, 400, r"ecg\.csv"),
+        ({"messages": asking(file_part(b"I,II,V1\n" + b"1,2,3\n" * 5000), "?")}, 400, '"reading": {"unit": ...}'),
         ({"messages": asking(file_part(b"x"))}, 400, "has no words"),
         ({"messages": asking("Is there atrial fibrillation?")}, 400, "no ECG in this chat"),
         ({"messages": asking(file_part(b"\x01\x02", "17.mat"), "Is it?")}, 400, "send its .hea in the same turn"),

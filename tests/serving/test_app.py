@@ -70,7 +70,7 @@ def test_two_ecgs_have_their_beats_and_differences(engine: Engine, csv_files: li
 
 
 def test_what_people_and_files_say_is_escaped(ecg: Any) -> None:
-    doubtful = replace(ecg, doubts=[SCRIPT])
+    doubtful = replace(ecg, notes=[SCRIPT], doubts=[SCRIPT])
     answered = dict.fromkeys(("calibrated", "own", "refused", "measured", "unsure"))
     answered |= {"answer": SCRIPT, "probability": 0.4, "contradicted": [SCRIPT], "negated": False}
     pages = [shown.figures(doubtful), shown.answer(SCRIPT, answered), shown.message(SCRIPT), shown.hint(SCRIPT)]

@@ -63,7 +63,7 @@ def test_in_nothing_that_is_kept_or_shown(engine: Engine, files: dict[str, bytes
         ecg = engine.asking().read({"a.bin": data})
         kept = {field.name: getattr(ecg.record, field.name) for field in fields(ecg.record) if field.name != "signal"}
         pages = [json.dumps(drawn.drawn([("ECG", ecg)])), shown.figures(ecg), shown.differences(ecg, ecg)]
-        for text in (*pages, repr(kept), repr(ecg.doubts), str(ecg.patient)):
+        for text in (*pages, repr(kept), repr(ecg.notes), repr(ecg.doubts), str(ecg.patient)):
             assert not any(secret in text for secret in SECRETS), text
 
 
