@@ -3,7 +3,7 @@
 On simulated ECGs whose findings have a place (a premature beat, the P wave, ST), of the answers yes: how often the one
 stretch of a lead, or of all leads, without which the answer falls most lies there, beside the share of stretches that
 lie there (a stretch at random) and of those at the record's ends; and by how much the log-odds fall without the marked
-tenth, and without a random one.
+tenth, without a random one, and without the one at the ends.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch
 
 from ecgllm.asking import load_answerer
 from ecgllm.evaluation.labels_of_records import question_about
+from ecgllm.explanations import explain
 from ecgllm.intervals import share
-from ecgllm.serving.explanations import explain
 from ecgllm.shipped import shipped_checkpoint
 from ecgllm.signals.simulation import simulate_with_waves
 
@@ -60,6 +60,7 @@ HEAD = (
     "of those at the ends",
     "fall without the marked tenth",
     "without a random tenth",
+    "without the tenth at the ends",
     "meaningless",
 )
 
@@ -75,7 +76,7 @@ def main() -> None:
     answerer = load_answerer(given.model)
     print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
     for name, places in PLACES.items():
-        hits, together, chance, ends, falls, random, meaningless = [], [], [], [], [], [], 0
+        hits, together, chance, ends, falls, random, at_ends, meaningless = [], [], [], [], [], [], [], 0
         for record, waves in simulate_with_waves(given.records * 3, given.seed, findings=[name]):
             if len(hits) == given.records:
                 break
@@ -93,6 +94,7 @@ def main() -> None:
             ends.append(np.concatenate([there[:tenth], there[-tenth:]]).mean())
             falls.append(found.marked_fall)
             random.append(found.random_falls.mean())
+            at_ends.append(found.ends_fall)
             meaningless += found.meaningless is not None
         cells = [name, len(hits)]
         if hits:
@@ -104,6 +106,7 @@ def main() -> None:
                 f"{np.mean(ends):.0%}",
                 f"{np.mean(falls):.2f}",
                 f"{np.mean(random):.2f}",
+                f"{np.mean(at_ends):.2f}",
                 meaningless,
             ]
         print(f"| {' | '.join(map(str, cells))} |", flush=True)

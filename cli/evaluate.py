@@ -85,6 +85,9 @@ CardOf = Annotated[
         "cross-validation."
     ),
 ]
+Explained = Annotated[
+    int, typer.Option("--explain", min=0, help="Draw so many answers of yes with what they rest on, and delete it.")
+]
 Processes = Annotated[int, typer.Option(min=1, help="Processes that ask; each loads the model.")]
 SettingsOfModel = Annotated[
     list[str] | None,
@@ -115,6 +118,7 @@ def evaluate(
     baselines: Baselines = True,
     card: Card = False,
     card_of: CardOf = None,
+    explained: Explained = 0,
     processes: Processes = 1,
     settings_of_model: SettingsOfModel = None,
     trust_remote_code: TrustRemoteCode = False,
@@ -155,7 +159,7 @@ def evaluate(
             model,
         )
         command = shlex.join(["ecgllm", *sys.argv[1:]])
-        options = Options(chosen, baselines, processes, card_folder, date.today().isoformat(), command)
+        options = Options(chosen, baselines, processes, card_folder, explained, date.today().isoformat(), command)
         try:
             done = evaluate_to_folder(load, model, material, output, seen, options, against, loaded)
         except KeyboardInterrupt:

@@ -35,8 +35,8 @@ def explain(
     marked moves the answer no more than as much at random, it says that the explanation means nothing.
     """
     from ..asking import load_answerer
-    from ..serving.explanations import draw
-    from ..serving.explanations import explain as explain_answer
+    from ..explanations import draw
+    from ..explanations import explain as explain_answer
     from ..shipped import shipped_checkpoint
     from ..signals import read_ecg
 

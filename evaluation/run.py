@@ -28,10 +28,11 @@ from ..atomic_writing import owned, write_json
 from ..errors_ecgllm import ECGError
 from .asking import ask, read_predictions, write_predictions
 from .baselines import BASELINES, encoders_of
+from .explained import check_explained, explained_answers
 from .failures import examples
 from .material import KEPT_BACK, Material
 from .protocol import Model
-from .report import PAGE, About, Data, check_drawing, write_card, write_report
+from .report import PAGE, About, Data, Example, check_drawing, write_card, write_report
 from .sections.against import READ_SECTIONS
 from .seen import Seen
 from .suite import Evaluation, evaluate, material_hash, planned_rows
@@ -53,12 +54,14 @@ class Done:
 @dataclass(frozen=True)
 class Options:
     """sections: names; None: all. baselines: whether to hold them beside the model. processes: that ask. card: folder
-    of the checkpoint whose card gets the report's section; None: none. date, command: for the report."""
+    of the checkpoint whose card gets the report's section; None: none. explained: answers whose reasons are drawn.
+    date, command: for the report."""
 
     sections: Sequence[str] | None = None
     baselines: bool = True
     processes: int = 1
     card: Path | None = None
+    explained: int = 0
     date: str = ""
     command: str = ""
 
@@ -77,8 +80,8 @@ def evaluate_to_folder(
 
     Args: seen: what is known of which records the model saw. against: the name of another model, or the folder of its
         finished report on the same questions. model: what `load(name)` gave already.
-    Raises: ECGError as `check_before`, for a folder that holds answers of another run, for a report on other
-        questions, and as `evaluate`.
+    Raises: ECGError as `check_before` and `check_explained`, for a folder that holds answers of another run, for a
+        report on other questions, and as `evaluate`.
     """
     options = options or Options()
     check_before(folder, options.card)
@@ -86,6 +89,8 @@ def evaluate_to_folder(
     with owned(folder):
         other = None if against is None else _reported(Path(against), planned_rows(material, options.sections))
         model = load(name) if model is None else model
+        if options.explained:
+            check_explained(model, options.sections)
         identity = getattr(model, "identity", None) or model.name
         material = replace(material, told=getattr(model, "reads_measured", False))
         _begin(folder, {"model": identity, "material": material_hash(material)})
@@ -106,7 +111,11 @@ def evaluate_to_folder(
             found = found.with_rows(other.assign(by=AGAINST), material, options.sections)
         write_predictions(found.predictions, folder / PREDICTIONS_FILE)
         about = _about(model, name, material, found, seen, options, identity)
-        write_report(folder, found.sections, about, examples(found.predictions, material))
+        explained: list[Example] = []
+        if options.explained:
+            section, explained = explained_answers(model, found.predictions, material, options.explained)
+            found = replace(found, sections=[*found.sections, section])
+        write_report(folder, found.sections, about, examples(found.predictions, material), explained)
         if options.card is not None:
             write_card(options.card, found.sections, about)
         shutil.rmtree(folder / ANSWERS, ignore_errors=True)

@@ -96,9 +96,10 @@ def run_questions(context: StageContext, name: str, stage: QuestionStage, questi
         for split, share, alone in (("train", stage.measured, stage.measured_alone), ("validation", 1.0, 0.0))
     }
     train = QuestionExamples(questions["train"], signals["train"], processor, augmenter, said["train"])
-    validation = QuestionExamples(
-        questions["validation"], signals["validation"], processor, measured=said["validation"]
-    )
+    validated = questions["validation"]
+    if stage.validation_limit is not None:  # shuffled, because questions come type by type
+        validated = validated.shuffle(seed=recipe.seed).select(range(min(stage.validation_limit, len(validated))))
+    validation = QuestionExamples(validated, signals["validation"], processor, measured=said["validation"])
     print_skipped(train.skipped, "questions are about records without a usable signal")
     collator = QuestionCollator(processor)
     trainer = StageTrainer(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...signals.record import ECGRecord
 from ..figures import Chart
+
+if TYPE_CHECKING:
+    from ...explanations import Explanation
 
 SCHEMA = "ecgllm.evaluation/1"
 """Of `metrics.json`; another number where a reader of this one would misread it."""
@@ -56,9 +59,10 @@ class About:
 
 @dataclass(frozen=True)
 class Example:
-    """A question that was answered wrongly, with the ECG (second: or both) that it was about, for `index.html` alone.
+    """An answer with the ECG (second: or both) that it is about, for `index.html` alone.
 
-    measured: what was measured of the ECG, in words. Of a record the signal is drawn, its rate and its source named;
+    measured: what was measured of the ECG, in words. explanation: what it rests on, which is marked; rests_on: the
+    same in words. Of a record the signal is drawn, its rate and its source named;
     the texts must not name a record or a patient either.
     """
 
@@ -69,3 +73,5 @@ class Example:
     measured: str
     record: ECGRecord
     second: ECGRecord | None = None
+    explanation: Explanation | None = None
+    rests_on: str = ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 
+from ...explanations import draw
 from ...signals.plotting import plot_ecg
 from ...signals.record import ECGRecord
 from .about import Example
@@ -19,11 +20,14 @@ _COLOURS = 64
 
 
 def picture(example: Example) -> str:
-    """The ECG of an example, or its two side by side, as a data URL."""
+    """The ECG of an example with what its answer rests on, or two side by side, as a data URL."""
     from PIL import Image  # comes with matplotlib
 
-    second = None if example.second is None else _unnamed(example.second)
-    figure = plot_ecg(_unnamed(example.record), compare=second)
+    if example.explanation is not None:
+        figure = draw(example.explanation, _unnamed(example.record), layout="12x1")
+    else:
+        second = None if example.second is None else _unnamed(example.second)
+        figure = plot_ecg(_unnamed(example.record), compare=second)
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=_DPI, bbox_inches=figure.bbox_inches, facecolor=figure.get_facecolor())
     drawn.seek(0)

@@ -43,7 +43,7 @@ class _ShownTable:
     note: str
 
 
-def page(sections: list[SectionFigures], about: About, examples: list[Example]) -> str:
+def page(sections: list[SectionFigures], about: About, examples: list[Example], explained: list[Example]) -> str:
     """The text of `index.html`. Raises: MissingExtraError without matplotlib; ECGError for a chart that is none."""
     from .drawn_ecgs import picture
 
@@ -62,6 +62,7 @@ def page(sections: list[SectionFigures], about: About, examples: list[Example]) 
         versions=_table(Table("Versions", ("package", "version"), _pairs(about.versions))),
         parts=parts,
         examples=[(example, picture(example)) for example in examples],
+        explained=[(example, picture(example)) for example in explained],
     )
 
 

@@ -26,10 +26,12 @@ def write_report(
     sections: Sequence[SectionFigures],
     about: About,
     examples: Sequence[Example] = (),
+    explained: Sequence[Example] = (),
 ) -> None:
     """Write `metrics.json`, `report.md` and `index.html` into a folder; files of these names are replaced.
 
-    The same arguments give the same bytes. Examples are drawn in `index.html` alone.
+    The same arguments give the same bytes. Examples, and answers with what they rest on, are drawn in
+    `index.html` alone.
     Raises: MissingExtraError without matplotlib; ECGError for a chart or table that cannot be shown, TypeError for
     values that JSON cannot hold: before any file is written.
     """
@@ -38,7 +40,7 @@ def write_report(
         METRICS: json.dumps(metrics(sections, about), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         + "\n",
         MARKDOWN: markdown(sections, about),
-        PAGE: page(sections, about, list(examples)),
+        PAGE: page(sections, about, list(examples), list(explained)),
     }
     for name, text in texts.items():
         write_text(Path(folder) / name, text)

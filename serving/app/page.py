@@ -18,10 +18,10 @@ import gradio as gr
 
 from ...asking import NOTICE
 from ...errors_ecgllm import ECGError
+from ...explanations import explain
 from ...finding_overview import ask_findings
 from ..ecg_files import ecgs_of
 from ..engine import Engine, ServedECG
-from ..explanations import explain
 from . import shown
 from .drawn import drawn
 

@@ -12,9 +12,9 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ...answer_calibration_ecgllm import LIKELY_NO
+from ...explanations import Explanation
 from ...finding_overview import FindingAnswer
 from ..engine import ServedECG
-from ..explanations import Explanation
 
 FIGURES = {
     "heart_rate": ("Rate", "bpm"), "pr": ("PR", "ms"), "qrs": ("QRS", "ms"), "qt": ("QT", "ms"),

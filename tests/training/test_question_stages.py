@@ -15,6 +15,7 @@ from ecgllm.corpora import build_questions, debias, prepare
 from ecgllm.training import load_recipe, run_recipe
 from ecgllm.training.recipe import LanguageModelRecipe, LoraRecipe, RecipeError
 from ecgllm.training.text_models import build_language_model
+from ecgllm.training.trainers.trainer import StageTrainer
 from ecgllm.training.tuning import AdapterCheck, freeze_unreached, prepare_for_tuning, trainable_table
 
 ENCODER = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -148,6 +149,22 @@ def test_no_validation_records_no_validation(
     metrics = json.loads((run / "metrics.json").read_text())
     assert "validation" not in metrics["pretrain"] and metrics["debias"]["answers"] == {}
     assert "not measured (no validation records)" in (run / "README.md").read_text()
+
+
+def test_the_loss_is_taken_on_as_many_validation_questions_as_the_recipe_says(
+    write_recipe: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validated = []
+    evaluate = StageTrainer.evaluate
+    monkeypatch.setattr(
+        StageTrainer, "evaluate", lambda self: validated.append(len(self.eval_dataset)) or evaluate(self)
+    )
+    for limit, run in ((3, "some"), (10_000, "all")):
+        stages = {
+            "debias": {"tune": "frozen", "evaluate": 0, "validation_limit": limit, "questions": {"per_record": 4}}
+        }
+        run_recipe(load_recipe(write_recipe(stages=stages), [f"output={tmp_path / run}", *few_steps("debias")]))
+    assert validated[0] == 3 < validated[1]
 
 
 def test_validation_during_training_is_for_the_recipe_to_ask(

@@ -156,8 +156,9 @@ class QuestionStage(StageRecipe):
     de-biased (`corpora.debias`); None: in the stage debias. match_on: confounders that de-biasing matches, such as
     severity, age and sex. measured: in which share of the training examples what `signals.measure` finds stands beside
     the ECG; above 0 the checkpoint takes it (`ECGProcessor.reads_measured`). measured_alone: in which share of these
-    the ECG itself is blank, so that the figures have to be read. evaluate: how many questions are answered at the end,
-    about records of evaluate_split.
+    the ECG itself is blank, so that the figures have to be read. validation_limit: on how many questions of the
+    validation split, drawn by the recipe's seed, the loss is taken; None: on all. evaluate: how many questions are
+    answered at the end, about records of evaluate_split.
     """
 
     tune: Literal["frozen", "lora", "full"] | None = None
@@ -171,6 +172,7 @@ class QuestionStage(StageRecipe):
     match_on: list[str] = Field(default_factory=list)
     measured: Share = 0.0
     measured_alone: Share = 0.0
+    validation_limit: Count | None = None
     evaluate: int = Field(200, ge=0)
     evaluate_split: Literal["validation", "test"] = "validation"
 

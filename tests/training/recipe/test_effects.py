@@ -44,6 +44,7 @@ NOT_DEFAULT: dict[str, Any] = {
     "match_on": ["severity"],
     "measured": 0.5,
     "measured_alone": 0.5,
+    "validation_limit": 5,
     "evaluate": 7,
     "evaluate_split": "test",
     "labels": "ptbxl-super",

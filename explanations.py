@@ -2,7 +2,8 @@
 
 In: a loaded pipeline, a record, a question. Out: an `Explanation`: by how much the log-odds of the answer fall where a
 stretch of a lead is replaced by the straight line between its ends, or a whole lead, or a stretch of all leads; and
-whether that is worth anything, by deletion: all that is marked highest is taken away at once, and as much at random.
+whether that is worth anything, by deletion: all that is marked highest is taken away at once, and as much at random
+and at the ends of the record.
 Decided here: the log-odds are those of the answer's real tokens, against the other answers where some are compared,
 and against all else that could be written where not; what was measured stays in the prompt of a model that is told.
 No gradient is used: it does not pass the beats that the encoder finds. An explanation that deletion does not bear out
@@ -21,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors_ecgllm import ECGError, MissingExtraError
-from ..prefix_scoring_ecgllm import AnswerScorer
-from ..signal_ecgllm import LEADS
-from ..signals import ECGRecord, measure
+from .errors_ecgllm import ECGError, MissingExtraError
+from .prefix_scoring_ecgllm import AnswerScorer
+from .signal_ecgllm import LEADS
+from .signals import ECGRecord, measure
 
 YES_NO = ("yes", "no")
 MARKED = 0.1
@@ -41,7 +42,7 @@ class Explanation:
     """question, answer. log_odds: of the answer. leads, bounds_s: of the stretches, in seconds from the start of the
     record, [stretches + 1]. falls: float [leads, stretches], by how much the log-odds fall without each. by_lead:
     [leads], without the whole lead; by_time: [stretches], without the stretch of all leads. marked_fall: without the
-    highest tenth at once. random_falls: without as many at random, [40].
+    highest tenth at once. random_falls: without as many at random, [40]. ends_fall: without as many at the ends.
     """
 
     question: str
@@ -54,6 +55,7 @@ class Explanation:
     by_time: np.ndarray
     marked_fall: float
     random_falls: np.ndarray
+    ends_fall: float
 
     @property
     def meaningless(self) -> str | None:
@@ -114,7 +116,11 @@ class Explanation:
                 {"start_s": start, "end_s": end, "fall": fall}
                 for start, end, fall in zip(self.bounds_s, self.bounds_s[1:], self.by_time.tolist(), strict=False)
             ],
-            "deletion": {"marked": self.marked_fall, "random": self.random_falls.tolist()},
+            "deletion": {
+                "marked": self.marked_fall,
+                "random": self.random_falls.tolist(),
+                "ends": self.ends_fall,
+            },
         }
 
 
@@ -170,7 +176,13 @@ def explain(
     each, by_lead = each[there], by_lead[there]
     rng = np.random.default_rng(seed)
     count = _tenth(each.size)
-    chosen = [np.argsort(-each, axis=None)[:count], *(rng.permutation(each.size)[:count] for _ in range(_RANDOM))]
+    column = np.broadcast_to(np.arange(each.shape[1]), each.shape)
+    from_end = np.minimum(column, each.shape[1] - 1 - column)
+    chosen = [
+        np.argsort(-each, axis=None)[:count],
+        np.argsort(from_end, axis=None, kind="stable")[:count],
+        *(rng.permutation(each.size)[:count] for _ in range(_RANDOM)),
+    ]
     without = np.stack([_without(values, bounds, there, one) for one in chosen])
     before = asked.log_odds(torch.from_numpy(values)[None]).item()
     after = asked.log_odds(torch.from_numpy(without)).numpy()
@@ -184,7 +196,8 @@ def explain(
         by_lead,
         by_time,
         before - float(after[0]),
-        before - after[1:],
+        before - after[2:],
+        before - float(after[1]),
     )
 
 
@@ -265,7 +278,7 @@ def _tenth(number: int) -> int:
 
 def draw(explanation: Explanation, record: ECGRecord, **options: Any) -> Any:
     """The ECG on paper with what is marked (`Explanation.shown`), the darker the more; options: of `plot_ecg`."""
-    from ..signals import Highlight, plot_ecg
+    from .signals import Highlight, plot_ecg
 
     highlights = [
         Highlight(lead, start, end, color=_MARKED, alpha=0.08 + 0.5 * weight)

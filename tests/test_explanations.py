@@ -11,12 +11,12 @@ import pytest
 from ecgllm.asking import load_answerer
 from ecgllm.cli import main
 from ecgllm.errors_ecgllm import ECGError, MissingExtraError
-from ecgllm.serving.explanations import Explanation, _bridged, draw, explain
+from ecgllm.explanations import Explanation, _bridged, draw, explain
 from ecgllm.shipped import shipped_checkpoint
 from ecgllm.signals import ECGRecord, measure
 from ecgllm.signals.simulation import simulate_ecg, simulate_with_waves
 
-from .conftest import as_csv
+from .serving.conftest import as_csv
 
 PREMATURE = "Does this ECG show premature ventricular complexes?"
 
@@ -133,16 +133,16 @@ def test_meaningless_is_what_deletion_says() -> None:
     falls = np.array([[0.5, 0.2], [-0.1, 0.0]])
     given = ("q", "yes", 1.0, ("I", "II"), (0.0, 1.0, 2.0), falls, falls[:, 0], falls[0])
     random = np.linspace(-0.2, 0.3, 40)
-    assert Explanation(*given, 0.6, random).meaningless is None
-    assert "random tenth" in Explanation(*given, 0.25, random).meaningless
-    assert Explanation(*given, 0.05, random * 0).meaningless is not None  # nothing moved
-    fine = Explanation(*given, 0.6, random)
+    assert Explanation(*given, 0.6, random, 0.1).meaningless is None
+    assert "random tenth" in Explanation(*given, 0.25, random, 0.1).meaningless
+    assert Explanation(*given, 0.05, random * 0, 0.1).meaningless is not None  # nothing moved
+    fine = Explanation(*given, 0.6, random, 0.1)
     assert fine.marked() == [("I", 0.0, 1.0, 0.5)] and fine.bands() == [(0.0, 1.0, 0.5)]
     assert fine.shown() == [(None, 0.0, 1.0, 0.6), ("I", 0.0, 1.0, 1.0)]
-    together = Explanation(*given[:7], np.array([5.0, 0.0]), 0.6, random)  # ten times as much in all leads
+    together = Explanation(*given[:7], np.array([5.0, 0.0]), 0.6, random, 0.1)  # ten times as much in all leads
     assert together.shown() == [(None, 0.0, 1.0, 0.6), ("I", 0.0, 1.0, 0.1)]
-    assert Explanation(*given, 0.05, random).shown() == []
-    assert json.loads(json.dumps(Explanation(*given, 0.6, random).to_dict()))["marked"][0]["lead"] == "I"
+    assert Explanation(*given, 0.05, random, 0.1).shown() == []
+    assert json.loads(json.dumps(Explanation(*given, 0.6, random, 0.1).to_dict()))["marked"][0]["lead"] == "I"
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
