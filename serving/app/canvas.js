@@ -5,7 +5,8 @@ const root = element.querySelector(".ecg-view"), canvas = root.querySelector("ca
 const pen = canvas.getContext("2d");
 const COLORS = { paper: "#fffaf8", small: "#f6d9d5", large: "#e9aaa3", trace: "#16181d", second: "#0b57d0", mark: "#6a3fb5", caliper: "#0b57d0" };
 let data = null, strips = [], size = { width: 250, height: 100 }, view = { scale: 3, x: 0, y: 0 };
-let layout = "auto", calipers = false, box = null, pointers = new Map(), pinch = null, queued = false, beatsOnly = false;
+const PAPER = { width: 277, height: 150 }, DOTS = 8; // mm of A4, landscape, within margins and below the title; pixels a mm
+let printing = false, layout = "auto", calipers = false, box = null, pointers = new Map(), pinch = null, queued = false, beatsOnly = false;
 
 function samples(text) {
   const raw = atob(text), bytes = new Uint8Array(raw.length);
@@ -40,7 +41,7 @@ function arrange() {
   data.ecgs.forEach((ecg, number) => {
     const seconds = ecg.samples / ecg.rate, color = number ? COLORS.second : COLORS.trace;
     const all = STANDARD.every(lead => lead in ecg.rows);
-    const compact = layout === "3x4" || (layout === "auto" && canvas.clientWidth >= 820 && seconds <= 12);
+    const compact = layout === "3x4" || (layout === "auto" && (printing || canvas.clientWidth >= 820) && seconds <= 12);
     if (data.ecgs.length > 1) { strips.push({ text: ecg.title, x: 4, y: top + 4, color }); top += 7; }
     if (all && compact) {
       const part = Math.floor(ecg.samples / 4), columns = [0, 1, 2, 3];
@@ -69,7 +70,7 @@ function arrange() {
 
 function arrangeBeats() {
   const beats = data.beats, leads = STANDARD.filter(lead => beats.some(beat => beat && lead in beat.rows));
-  const columns = canvas.clientWidth >= 820 ? 4 : 2, wide = 30, high = 34;
+  const columns = printing || canvas.clientWidth >= 820 ? 4 : 2, wide = 30, high = 34;
   leads.forEach((lead, place) => {
     const row = columns === 4 ? place % 3 : Math.floor(place / columns), column = columns === 4 ? Math.floor(place / 3) : place % columns;
     const x = 6 + column * wide, y = 20 + row * high;
@@ -101,6 +102,25 @@ function fit() {
   if (width < 820) view.scale = Math.max(view.scale, 2.4); // on a phone: as large as can be read, moved by a finger
   else view.x = Math.max(0, (width - size.width * view.scale) / 2);
   draw();
+}
+
+// On paper an ECG is as large as it is: 25 mm/s and 10 mm/mV with a ruler, unless the page is too small for it.
+function forPaper() {
+  if (printing || !data) return;
+  printing = true;
+  arrange();
+  const by = Math.min(1, PAPER.width / size.width, PAPER.height / size.height), dots = DOTS * by, ratio = window.devicePixelRatio || 1;
+  root.classList.toggle("shrunk", by < 1);
+  canvas.width = Math.round(size.width * dots); canvas.height = Math.round(size.height * dots);
+  canvas.style.width = `${canvas.width / DOTS}mm`; canvas.style.height = `${canvas.height / DOTS}mm`;
+  view = { scale: dots / ratio, x: 0, y: 0 };
+  paint();
+}
+
+function forScreen() {
+  if (!printing) return;
+  printing = false; canvas.style.width = "";
+  arrange(); fit();
 }
 
 function draw() { if (!queued) { queued = true; requestAnimationFrame(() => { queued = false; paint(); }); } }
@@ -163,7 +183,7 @@ function pulse(strip) {
 }
 
 function text(words, x, y, color) {
-  pen.font = `600 ${Math.max(11, Math.min(15, view.scale * 3.4))}px system-ui, sans-serif`;
+  pen.font = `600 ${Math.max(11, Math.min(printing ? 27 : 15, view.scale * 3.4))}px system-ui, sans-serif`;
   const at = [x * view.scale + view.x, y * view.scale + view.y];
   pen.lineWidth = 3; pen.strokeStyle = COLORS.paper; pen.strokeText(words, ...at);
   pen.fillStyle = color; pen.fillText(words, ...at);
@@ -223,7 +243,8 @@ for (const button of root.querySelectorAll("button[data-do]")) button.addEventLi
   if (what === "beats") { beatsOnly = !beatsOnly; button.setAttribute("aria-pressed", beatsOnly); box = null; arrange(); fit(); }
 });
 let width = 0;
-new ResizeObserver(() => { if (root.clientWidth !== width) { width = root.clientWidth; arrange(); fit(); } }).observe(root);
-window.addEventListener("beforeprint", () => { arrange(); fit(); paint(); });
+new ResizeObserver(() => { if (!printing && root.clientWidth !== width) { width = root.clientWidth; arrange(); fit(); } }).observe(root);
+window.addEventListener("beforeprint", forPaper); window.addEventListener("afterprint", forScreen);
+window.matchMedia("print").addEventListener("change", event => (event.matches ? forPaper : forScreen)());
 watch("value", load);
 load();

@@ -66,19 +66,19 @@ def build_app(engine: Engine) -> gr.Blocks:
             elem_id="canvas",
             apply_default_css=False,
         )
-        with gr.Row(equal_height=False):
+        with gr.Row(equal_height=False, elem_id="below"):
             with gr.Column(scale=1, min_width=340):
                 gr.Markdown("## Measured")
                 figures = _html("figures")
                 gr.Markdown("## Findings by the model")
                 findings = _html("findings")
             with gr.Column(scale=1, min_width=340):
-                gr.Markdown("## Ask")
+                gr.Markdown("## Ask", elem_id="asking")
                 question = gr.Textbox(
                     label="Question", placeholder="Is there atrial fibrillation?", lines=1, submit_btn="Ask",
                     elem_id="question", interactive=True,
                 )  # fmt: skip
-                with gr.Row():
+                with gr.Row(elem_id="suggested"):
                     suggested = [gr.Button(text, size="sm", min_width=120) for text in _ONE]
                 answers = _html("answers")
                 why = gr.Button("Show what the last answer rests on", size="sm", interactive=False, elem_id="why")
@@ -179,6 +179,7 @@ def launch_app(page: gr.Blocks, host: str, port: int | None, keys: Sequence[str]
         enable_monitoring=False,
         theme=theme,
         css=_text("page.css"),
+        head=f'<style media="print">{_text("print.css")}</style>',
         max_file_size="64mb",
         **options,
     )

@@ -199,6 +199,13 @@ def test_an_ecg_is_drawn_measured_asked_and_explained(
     page.mouse.move(box["x"] + 140, box["y"] + 120)
     page.mouse.up()
     assert re.fullmatch(r"\d+ ms(, \d+ /min)?, -?\d\.\d\d mV", page.inner_text(".readout"))
+    page.emulate_media(media="print")  # 10 s of paper at 25 mm/s, a pulse and margins; and nothing to click
+    page.wait_for_function("document.querySelector('.ecg-view canvas').style.width === '270mm'")
+    assert abs(canvas.bounding_box()["width"] / 96 * 25.4 - 270) < 1 and page.is_visible("#answers .answer")
+    assert not any(page.is_visible(name) for name in ("#files", "#question", "#suggested", "#why", ".ecg-view .tools"))
+    page.emulate_media(media="screen")
+    page.wait_for_function("document.querySelector('.ecg-view canvas').style.width === ''")
+    assert page.is_visible("#files") and canvas.bounding_box()["width"] <= width
     assert page.evaluate("document.documentElement.scrollWidth") <= width + 1
     assert opened.elsewhere == [] and opened.errors == []
     page.close()
