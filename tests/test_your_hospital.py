@@ -19,7 +19,7 @@ GUIDE = Path(__file__).resolve().parents[1] / "docs" / "your-hospital.md"
 RECORDS = 90
 # What makes a command quick, and nothing else.
 QUICK = {
-    "train": ["stages.finetune.training.num_train_epochs=1", "stages.finetune.evaluate=4", "split.validation=0.3"],
+    "train": ["stages.finetune.training.num_train_epochs=1", "stages.finetune.evaluate=4"],
     "evaluate": ["--questions", "40"],
     "calibrate": ["--least", "2"],
 }

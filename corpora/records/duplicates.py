@@ -57,6 +57,11 @@ def fingerprint(signal: np.ndarray, sampling_rate: float, leads: Sequence[str]) 
     return None if length < 1e-9 else (parts / length).astype(np.float32)
 
 
+def same_recording(one: np.ndarray, two: np.ndarray) -> bool:
+    """Whether two fingerprints are of one recording."""
+    return float(one @ two) > _ALIKE
+
+
 def find_duplicates(corpus: Dataset) -> list[tuple[str, ...]]:
     """Groups of ids that are one recording, each sorted. An id that stands there twice is in its group twice.
 
@@ -154,7 +159,7 @@ def _alike(prints: np.ndarray) -> list[list[int]]:
             buckets[int(key)].append(row)
         for rows in buckets.values():
             for pair in combinations(rows, 2):
-                if pair not in pairs and float(prints[pair[0]] @ prints[pair[1]]) > _ALIKE:
+                if pair not in pairs and same_recording(prints[pair[0]], prints[pair[1]]):
                     pairs.add(pair)
     groups: dict[int, list[int]] = defaultdict(list)
     for row, group in enumerate(_components(pairs, len(prints))):

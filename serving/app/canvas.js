@@ -243,7 +243,8 @@ for (const button of root.querySelectorAll("button[data-do]")) button.addEventLi
   if (what === "beats") { beatsOnly = !beatsOnly; button.setAttribute("aria-pressed", beatsOnly); box = null; arrange(); fit(); }
 });
 let width = 0;
-new ResizeObserver(() => { if (!printing && root.clientWidth !== width) { width = root.clientWidth; arrange(); fit(); } }).observe(root);
+// In the next frame: what it changes would be observed in this one, which browsers report as an error.
+new ResizeObserver(() => requestAnimationFrame(() => { if (!printing && root.clientWidth !== width) { width = root.clientWidth; arrange(); fit(); } })).observe(root);
 window.addEventListener("beforeprint", forPaper); window.addEventListener("afterprint", forScreen);
 window.matchMedia("print").addEventListener("change", event => (event.matches ? forPaper : forScreen)());
 watch("value", load);

@@ -12,8 +12,10 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ...answer_calibration_ecgllm import LIKELY_NO
+from ...corpora.records.duplicates import fingerprint, same_recording
 from ...explanations import Explanation
 from ...finding_overview import FindingAnswer
+from ...signals import ECGRecord
 from ..engine import ServedECG
 
 FIGURES = {
@@ -94,15 +96,15 @@ def answer(question: str, found: dict[str, Any]) -> str:
             kind, head = calibrated["said"], f"{calibrated['said']} {calibrated['answer']}".capitalize()
         likely, frequent = f"{calibrated['probability']:.0%}", f"{calibrated['frequency']:.1%}"
         text = f"{calibrated['finding']}: {likely}, where {frequent} of ECGs show it"
-    else:
-        kind, head, text = "raw", (found["answer"] or "–").capitalize(), ""
-        if found["probability"] is not None:
-            text = f"probability {_share(found['probability'])}, not calibrated"
+    else:  # nobody knows what such an answer is worth
+        said, sure = found["answer"] or "–", "" if found["probability"] is None else _share(found["probability"])
+        kind, head, text = "raw", f"The model's guess: {said}", f"{sure} of all answers, " if sure else ""
+        if found["unsure"]:
+            kind, head, text = "none", "Cannot tell", f"the model's guess is “{said}”, {sure}, and " if sure else ""
+        text += "how often such answers are right was never measured"
     notes = list(found["contradicted"])
     if found["negated"]:
         notes.append("The question negates; a model may miss that. Ask it without the negation.")
-    if found["unsure"] and calibrated is None and kind == "raw":
-        notes.append("The model is not sure of any answer.")
     if calibrated is not None and own is not None:
         notes.append(f"The model's own answer: {own['answer']}, {_share(own['probability'])} of yes and no.")
     listed = Markup("").join(Markup("<li>{}</li>").format(note) for note in notes)
@@ -128,11 +130,21 @@ def differences(first: ServedECG, second: ServedECG) -> str:
         rows.append(Markup("<tr><th scope='row'>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>").format(*cells))
     head = Markup("<tr><th></th><th>first</th><th>second</th><th>change</th></tr>")
     warning = ""
-    if (reason := _not_one_patient(first, second)) is not None:
+    if _one_recording(first.record, second.record):
+        warning = Markup('<p class="warning" role="alert">{}</p>').format(
+            "These are one recording: nothing has changed, whatever the model says."
+        )
+    elif (reason := _not_one_patient(first, second)) is not None:
         warning = Markup('<p class="warning" role="alert">{}</p>').format(reason)
     return Markup('{}<table class="diff"><thead>{}</thead><tbody>{}</tbody></table>').format(
         warning, head, Markup("").join(rows)
     )
+
+
+def _one_recording(one: ECGRecord, two: ECGRecord) -> bool:
+    """As `corpora` tells copies: whatever the file's format, its gain or the order of its leads."""
+    prints = [fingerprint(each.signal, each.sampling_rate, each.leads) for each in (one, two)]
+    return prints[0] is not None and prints[1] is not None and same_recording(*prints)
 
 
 def _difference(name: str, one: float, two: float) -> float:
@@ -156,7 +168,7 @@ def explanation(question: str, found: Explanation) -> str:
     leads = sorted(zip(found.by_lead.tolist(), found.leads, strict=True), reverse=True)[:4]
     listed = ", ".join(f"{lead} {fall:+.2f}" for fall, lead in leads)
     text = (
-        f"Marked in red: the tenth of all stretches without which “{found.answer}” is least likely. Without it the "
+        f"Marked in violet: the tenth of all stretches without which “{found.answer}” is least likely. Without it the "
         f"log-odds fall by {found.marked_fall:.2f}, without a random tenth by {found.random_falls.mean():.2f}. "
         f"Without a whole lead: {listed}."
     )

@@ -65,6 +65,8 @@ def test_two_ecgs_have_their_beats_and_differences(engine: Engine, csv_files: li
     assert "+20 °" in shown.differences(*axes)
     people = [replace(each, patient=name) for each, name in ((ecg, "a"), (other, "b"))]
     assert "different patients" in shown.differences(*people)
+    louder = replace(ecg, record=replace(ecg.record, signal=1.001 * ecg.record.signal))
+    assert "one recording" in shown.differences(ecg, louder) and "one recording" not in shown.differences(ecg, other)
     sexes = [replace(each, record=replace(each.record, sex=sex)) for each, sex in ((ecg, "male"), (other, "female"))]
     assert "one is male, the other female" in shown.differences(*sexes)
 

@@ -50,12 +50,13 @@ def resplit(corpus: Dataset, recipe: Recipe) -> Dataset:
         where nothing is held out, or all.
     """
     if recipe.hold_out is not None:
-        # One recording under two names, in two sources, is learned from or held out as one.
-        return with_one_split_each(with_column(corpus, "split", _held_out(corpus, recipe)), duplicate_rows(corpus))
-    if not recipe.split:
+        splits = _held_out(corpus, recipe)
+    elif recipe.split:
+        splits = [split_by(recipe, patient) for patient in corpus["patient_id"]]
+    else:
         return corpus
-    splits = [split_by(recipe, patient) for patient in corpus["patient_id"]]
-    return with_column(corpus, "split", splits)
+    # One recording under two names, of two patients or sources, is learned from or held out as one.
+    return with_one_split_each(with_column(corpus, "split", splits), duplicate_rows(corpus))
 
 
 def _held_out(corpus: Dataset, recipe: Recipe) -> list[str]:

@@ -9,10 +9,13 @@ column and never what the cell holds: columns get shifted, and a name may stand 
 from __future__ import annotations
 
 from datetime import datetime
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ....errors_ecgllm import ECGError
+from ....findings.asked_names import asked_names
 from ....findings.labels import VOCABULARY
 from ....findings.vocabulary import FORMER_NAMES
 from ..entry import Entry, Found, missing_layout
@@ -59,10 +62,20 @@ def entries(src: Path, table: str | Path | None = None) -> Found:
         raise ECGError(f"{path}: has no column 'file' or 'id' that says which file a row is of; it has {names}")
     labels = {name: found for name in names if name not in known and (found := _finding(name))}
     notes = _notes(path, names, known, labels, rows)
+    _check_findings(path, rows, next((name for name, meaning in known.items() if meaning == "findings"), None))
     found = [_entry(src, path, line, row, known, labels) for line, row in rows]
     if "split" in meanings and 0 < sum(entry.split is not None for entry in found) < len(found):
         raise ECGError(f"{path}: some rows have a split and some have none; give all or leave out the column")
+    if without := _without_row(src, path, found):
+        notes.append(f"files below {src.name} that no row of {path.name} is about, left out: {without}")
     return Found(found, len(found), notes)
+
+
+def _without_row(src: Path, table: Path, found: list[Entry]) -> int:
+    """How many files belong to no row: neither its file, nor one of the same name up to the suffix (a .dat)."""
+    used = {entry.path.with_suffix("").resolve() for entry in found} | {table.with_suffix("").resolve()}
+    files = (path for path in src.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sum(path.with_suffix("").resolve() not in used for path in files)
 
 
 def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
@@ -101,13 +114,7 @@ def _entry(
     }
     changes = {name: value for name, value in changes.items() if value is not None}  # else what the file says stays
     if labels or "findings" in cell:
-        named = [name.strip() for name in cell.get("findings", "").split(";") if name.strip()]
-        unknown = [str(number) for number, name in enumerate(named, 1) if _finding(name) is None]
-        if unknown:
-            raise ECGError(
-                f"{where}: number {' and '.join(unknown)} of its {len(named)} findings is none of the vocabulary; see "
-                "ecgllm.corpora.VOCABULARY"
-            )
+        named = _named(cell.get("findings", ""))
         stated = {_finding(name) for name in named}
         stated |= {finding for name, finding in labels.items() if _is_stated(row[name], f"{where}, {name}")}
         changes["findings"] = tuple(sorted(filter(None, stated)))
@@ -118,6 +125,46 @@ def _entry(
         split=_chosen(cell.get("split", ""), _SPLITS, "split", where),
         changes=changes,
     )
+
+
+def _named(cell: str) -> list[str]:
+    return [name.strip() for name in cell.split(";") if name.strip()]
+
+
+def _check_findings(table: Path, rows: list[tuple[int, dict[str, str]]], column: str | None) -> None:
+    """Raises: ECGError that counts findings that are none of the vocabulary, with names of it that some may mean."""
+    unknown = [
+        (line, number, name)
+        for line, row in rows
+        for number, name in enumerate(_named(row[column]) if column is not None else (), 1)
+        if _finding(name) is None
+    ]
+    if not unknown:
+        return
+    places = [f"line {line}, number {number}{_perhaps(name)}" for line, number, name in unknown[:_SHOWN]]
+    different = len({name.lower() for _, _, name in unknown})
+    more = f"; and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+    raise ECGError(
+        f"{table}: {len(unknown)} of its findings, {different} different ones, are none of the vocabulary: "
+        f"{'; '.join(places)}{more}. Put its names in their place, or leave them out; all names: {_LISTING}"
+    )
+
+
+_SHOWN = 20
+_LISTING = "python -c \"from ecgllm.corpora import VOCABULARY; print(*VOCABULARY, sep='\\n')\""
+
+
+def _perhaps(name: str) -> str:
+    """The name of the vocabulary that is meant or nearly written, never what the cell holds."""
+    plain = " ".join(name.lower().replace("_", " ").replace("-", " ").split())
+    meant = _called().get(plain) or next(iter(get_close_matches(plain, list(_called()), 1, 0.85)), None)
+    return "" if meant is None else f" (perhaps {_called().get(meant, meant)})"
+
+
+@cache
+def _called() -> dict[str, str]:
+    """Names by which people ask, in lower case without hyphens -> the finding."""
+    return {text.lower().replace("-", " "): finding for finding in VOCABULARY for text in asked_names(finding)}
 
 
 def _file(src: Path, name: str) -> Path:

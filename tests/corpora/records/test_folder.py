@@ -44,7 +44,10 @@ def test_findings_by_name_and_reports(ecgs):
     assert first["report"] == "Vorhofflimmern, überdrehter Linkstyp" and first["recorded_at"] == "2020-01-02T03:04:05"
     assert second["findings"] == ["bradycardia", "sinus bradycardia"] and second["report"] == "Sinus bradycardia."
     assert third["findings"] == [] and third["age"] == 90 and third["split"] == "test"
-    assert report.notes == ["columns of labels.csv that are not used: ward"]
+    assert report.notes == [
+        "columns of labels.csv that are not used: ward",
+        "files below ecgs that no row of labels.csv is about, left out: 1",
+    ]
     check_patient_split(corpus)
 
 
@@ -67,7 +70,12 @@ def test_an_unreadable_file_is_listed(ecgs):
     [
         ("name,age\na,1\n", "has no column 'file' or 'id'"),
         ("file,patient_id\na.csv,1\nb.csv,\n", "line 3: has no patient_id"),
-        ("file,findings\na.csv,flu\n", "line 2: number 1 of its 1 findings is none of the vocabulary"),
+        ("file,findings\na.csv,flu\n", "1 of its findings, 1 different ones, are none of .*: line 2, number 1. Put"),
+        (
+            "file,findings\na.csv,normal ecg;LBBB\nb.csv,atrial fibrilation;lbbb\n",
+            r"3 of its findings, 2 different .*: line 2, number 2 \(perhaps left bundle branch block\); line 3, "
+            r"number 1 \(perhaps atrial fibrillation\); line 3, number 2 .*VOCABULARY",
+        ),
         ("file,atrial fibrillation\na.csv,maybe\n", "atrial fibrillation: holds something else than 0 or 1"),
         ("file,sex\na.csv,x\n", "line 2: sex is none of female"),
         ("file,split\na.csv,holdout\n", "line 2: split is none of train"),

@@ -38,6 +38,20 @@ def recipe(folder: Path | None, **values: Any) -> Recipe:
     return parse_recipe(base | {"text_encoder": text_encoder} | values, "recipe")
 
 
+def test_copies_of_one_recording_stay_in_one_split_of_the_recipe_too(corpus: Dataset, tmp_path: Path) -> None:
+    """Under other names and patients, as they come in exports; by their patients alone they would part."""
+    ids, patients = ([f"{name}-copy" for name in corpus[column]] for column in ("id", "patient_id"))
+    copies = corpus.remove_columns(["id", "patient_id"]).add_column("id", ids).add_column("patient_id", patients)
+    save_corpus(concatenate_datasets([corpus, copies]), tmp_path / "twice")
+    splits = set()
+    for seed in range(6):
+        found, _ = load_corpus(recipe(tmp_path / "twice", split={"validation": 0.2, "test": 0.3}, seed=seed))
+        own = dict(zip(found["id"], found["split"], strict=True))
+        assert all(own[name] == own[f"{name}-copy"] for name in corpus["id"])
+        splits |= set(own.values())
+    assert splits == {"train", "validation", "test"}
+
+
 def split(folder: Path, **hold_out: Any) -> dict[str, str]:
     corpus, _ = load_corpus(recipe(folder, hold_out=hold_out))
     return dict(zip(corpus["id"], corpus["split"], strict=True))
