@@ -86,7 +86,8 @@ _NOT_OF_THE_ECG = {
     "something else": (
         r"blood pressure|temperature|cholesterol|troponin\w*|ha?emoglobin|glucose|potassium level|creatinine|x-?ray",
         r"mri|ct scan|murmurs?|ejection fraction|oxygen saturation|lungs?|liver|kidneys?|spleen|brain|stomach",
-        r"fracture\w*|tumou?rs?|appendix|cataract|ulcers?",
+        r"fracture\w*|tumou?rs?|appendix|cataract|ulcers?|pain|angina|dyspno?ea|breathless\w*|palpitations?|syncope",
+        r"dizz\w+|fever|amiodarone|adenosine|atropine|heparin|warfarin|calcium ?blockers?",
     ),
 }
 _KINDS = {kind: re.compile(rf"\b(?:{'|'.join(words)})\b", re.IGNORECASE) for kind, words in _NOT_OF_THE_ECG.items()}

@@ -129,13 +129,12 @@ def differences(first: ServedECG, second: ServedECG) -> str:
         cells = (called, *values, change)
         rows.append(Markup("<tr><th scope='row'>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>").format(*cells))
     head = Markup("<tr><th></th><th>first</th><th>second</th><th>change</th></tr>")
-    warning = ""
+    reasons = [_not_one_patient(first, second)]
     if _one_recording(first.record, second.record):
-        warning = Markup('<p class="warning" role="alert">{}</p>').format(
-            "These are one recording: nothing has changed, whatever the model says."
-        )
-    elif (reason := _not_one_patient(first, second)) is not None:
-        warning = Markup('<p class="warning" role="alert">{}</p>').format(reason)
+        reasons.append("These are one recording: nothing has changed, whatever the model says.")
+    warning = Markup("").join(
+        Markup('<p class="warning" role="alert">{}</p>').format(reason) for reason in reasons if reason is not None
+    )
     return Markup('{}<table class="diff"><thead>{}</thead><tbody>{}</tbody></table>').format(
         warning, head, Markup("").join(rows)
     )

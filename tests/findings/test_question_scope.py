@@ -28,6 +28,8 @@ from ecgllm.findings.statement_texts import also_called
         ("Is there ST elevation in lead aVX?", 1, "lead AVX"),
         ("Is there anything new since the last ECG?", 1, "two ECGs (since the last ecg)"),
         ("Will there be atrial fibrillation?", 1, "the future"),
+        ("Does the patient have chest pain?", 1, "something else (pain)"),
+        ("Give amiodarone?", 1, "something else (amiodarone)"),
         ("Hello", 1, "It names nothing that is known"),
         ("", 1, "It names nothing that is known"),
         ("What is the meaning of life?", 1, "It names nothing that is known"),
@@ -58,6 +60,8 @@ def test_what_is_refused_and_why(question: str, ecgs: int, words: str) -> None:
         ("HR?", 1),
         ("Rule out right bundle branch block.", 1),
         ("What are the abnormalities?", 1),
+        ("She has palpitations. Is there atrial fibrillation?", 1),
+        ("On amiodarone: is the QT interval prolonged?", 1),
     ],
 )
 def test_what_is_asked(question: str, ecgs: int) -> None:
