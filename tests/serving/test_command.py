@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
 from ecgllm.cli import main
 
@@ -51,6 +53,20 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     with pytest.raises(SystemExit):
         main(["serve"])
     assert 'pip install "ecgllm[serve]"' in capsys.readouterr().err
+
+
+def test_an_answer_waits_for_no_acknowledgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted = []
+
+    def run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        sockets[0].listen()
+        with socket.create_connection(sockets[0].getsockname()), sockets[0].accept()[0] as connection, sockets[0]:
+            accepted.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--port", "0"])
+    assert not ended.value.code and accepted and accepted[0]
 
 
 def test_its_end_under_load(tmp_path: Path, csv_files: list[bytes]) -> None:
