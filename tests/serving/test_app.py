@@ -152,11 +152,11 @@ class Opened:
         self.page.set_input_files("#files input[type=file]", [str(file) for file in files])
 
     def ink(self) -> int:
-        """Dark pixels of the canvas."""
+        """Dark pixels of the canvas; before it is painted it is transparent."""
         return self.page.evaluate(
             """() => { const c = document.querySelector(".ecg-view canvas"), d = c.getContext("2d").getImageData(0, 0,
             c.width, c.height).data; let n = 0; for (let i = 0; i < d.length; i += 4) if (d[i] < 90 && d[i + 1] < 90 &&
-            d[i + 2] < 90) n++; return n; }"""
+            d[i + 2] < 90 && d[i + 3] > 0) n++; return n; }"""
         )
 
 
