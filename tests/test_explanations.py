@@ -48,6 +48,7 @@ def test_a_premature_beat_is_what_the_answer_rests_on(answerer: Any, premature: 
     highest = int(found.by_time.argmax())
     assert start - 0.2 < found.bounds_s[highest] < end and found.by_time[highest] > 1
     assert found.marked_fall > found.random_falls.mean() + 1
+    assert found.marked_fall > found.ends_fall + 1  # the beat is in between
     again = explain(answerer, record, PREMATURE, seed=1)
     assert np.array_equal(again.falls, found.falls) and not np.array_equal(again.random_falls, found.random_falls)
 
