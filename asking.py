@@ -8,7 +8,7 @@ only where a person says that it is trusted: it is no better known than a downlo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,7 +188,7 @@ def answer_question(
     below `UNSURE_BELOW`, or the likelier of yes and no one below `UNDECIDED_BELOW` (None where candidates are given);
     trained_on.
     """
-    from .findings.question_scope import negates, why_not_answered
+    from .findings.question_scope import asks_yes_or_no, negates, why_not_answered
     from .measured_answers import (
         contradictions,
         limits_answers,
@@ -208,31 +208,33 @@ def answer_question(
     if candidates is None and records and (limits := limits_asked_for(question)) is not None:
         answer, words = limits_answers(limits, measured)
         return _NOT_OF_THE_MODEL | {"answer": answer, "measured": words, "trained_on": trained_on}
-    chosen = {} if candidates is None else {"candidates": candidates}
     processor = answerer.processor
     if prevalence is not None:
         ecg_options["prevalence"] = prevalence
     if processor.reads_measured:
         ecg_options["measured"] = [one.figures() for one in measured]
-    found = answerer(question, ecgs=records, **chosen, **ecg_options)
-    scores = found.get("candidates")
-    answer, probability, calibrated = found["generated_text"], found["probability"], found.get("calibrated")
-    generated = None if candidates is not None else {"text": answer, "probability": probability}
-    refused, refusal = None, found.get("refusal")
-    if candidates is None and processor.refusal is not None and answer.startswith(processor.refusal):
-        refused = answer
+
+    def ask(**chosen: Any) -> dict[str, Any]:
+        return answerer(question, ecgs=records, **chosen, **ecg_options)
+
+    if candidates is not None:
+        written, compared = None, ask(candidates=candidates)
+    else:
+        written, compared = _written_and_compared(ask, asks_yes_or_no(question))
+    found = written if compared is None else compared
+    answer, probability = found["generated_text"], found["probability"]
+    scores, calibrated, refusal = (found.get(name) for name in ("candidates", "calibrated", "refusal"))
+    generated = refused = None
     known, undecided = probability, False  # known: of all the answers that are compared
-    if candidates is None and answer.lower() in ("yes", "no"):
-        # In the spelling of the answer: a model that says "Yes" gives "yes" a low probability.
-        asked = [word.capitalize() if answer[0].isupper() else word for word in ("yes", "no")]
-        compared = answerer(question, ecgs=records, candidates=asked, **ecg_options)
-        scored, calibrated, refusal = compared["candidates"], compared.get("calibrated"), compared.get("refusal")
-        scores = {word.lower(): score for word, score in scored.items()}  # likeliest first
-        known = min(1.0, probability / max(scores[answer.lower()], 1e-12))
-        answer, probability = max(scores.items(), key=lambda pair: pair[1])
-        undecided = probability < UNDECIDED_BELOW
-        if refusal is not None and refusal > 0.5:
-            refused, answer, probability = processor.refusal, processor.refusal, refusal
+    if written is not None:
+        generated = {"text": written["generated_text"], "probability": written["probability"]}
+        if processor.refusal is not None and generated["text"].startswith(processor.refusal):
+            refused = generated["text"]
+        if compared is not None:
+            scores = {word.lower(): score for word, score in compared["candidates"].items()}  # likeliest first
+            answer, known, undecided = answer.lower(), compared["any_candidate"], probability < UNDECIDED_BELOW
+            if refusal is not None and refusal > 0.5:
+                refused, answer, probability = processor.refusal, processor.refusal, refusal
     own = {"answer": answer, "probability": probability}
     unsure = None if generated is None else known < UNSURE_BELOW or undecided
     if refused is not None:
@@ -258,6 +260,28 @@ def answer_question(
         "unsure": unsure,
         "trained_on": trained_on,
     }
+
+
+def _written_and_compared(
+    ask: Callable[..., dict[str, Any]], yes_or_no: bool
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """(What a model writes freely; how it compares yes and no, where it writes one of these).
+
+    An answer with more than half of all probability is the one that is written, since each of its tokens has more
+    than half. So a question that looks to be of yes or no (yes_or_no) is compared first, and mostly read once.
+    """
+    if yes_or_no:
+        compared = ask(candidates=["yes", "no"])
+        probability = compared["probability"] * compared["any_candidate"]
+        if probability > 0.5:
+            return {"generated_text": compared["generated_text"], "probability": probability}, compared
+    written = ask()
+    text = written["generated_text"]
+    if text.lower() not in ("yes", "no"):
+        return written, None
+    # In the spelling of the answer: a model that says "Yes" gives "yes" a low probability.
+    asked = [word.capitalize() if text[0].isupper() else word for word in ("yes", "no")]
+    return written, compared if yes_or_no and text.islower() else ask(candidates=asked)
 
 
 def _worth(calibration: AnswerCalibration | None, found: dict[str, Any]) -> dict[str, Any] | None:

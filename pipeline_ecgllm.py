@@ -97,7 +97,8 @@ class ECGTextToTextPipeline(ECGPipeline):
             require_heart: False to ask about an ECG in which no heart beats, which is refused otherwise.
         Returns: a mapping (with num_return_sequences above 1 a list of them), or one for each input, as a list for a
             list and else as an iterator: generated_text; probability, of the whole answer (the product over its
-            tokens), or with candidates relative to these; candidates {answer: probability}; refusal, of a model that
+            tokens), or with candidates relative to these; candidates {answer: probability}; any_candidate, the
+            probability of all of these together, beside all else that the model may say; refusal, of a model that
             was trained to refuse (`processor.refusal`), the probability that it would rather say that there is no
             answer, relative to the candidates; with the candidates yes and no, where a checkpoint is calibrated
             (`processor.calibration`) and a plain question asks about a known finding of one ECG: calibrated, a mapping
@@ -196,6 +197,7 @@ class ECGTextToTextPipeline(ECGPipeline):
             probabilities = log_probabilities[: len(candidates)].softmax(dim=0).tolist()
             ranked = sorted(zip(candidates, probabilities, strict=True), key=lambda pair: -pair[1])
             found = {"generated_text": ranked[0][0], "probability": ranked[0][1], "candidates": dict(ranked)}
+            found["any_candidate"] = log_probabilities[: len(candidates)].double().exp().sum().item()
             if len(log_probabilities) > len(candidates):
                 found["refusal"] = log_probabilities.softmax(dim=0)[-1].item()
             return found | self._calibrated(dict(ranked), model_outputs["asked"], prevalence)

@@ -118,6 +118,18 @@ def why_not_answered(question: str, ecgs: int = 1) -> str | None:
     return None
 
 
+def asks_yes_or_no(question: str) -> bool:
+    """Whether a question looks as if it were to be answered yes or no, by how it begins or ends."""
+    return _ASKS_YES_OR_NO.search(question) is not None
+
+
+_ASKS_YES_OR_NO = re.compile(
+    r"^\W*(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should|any|no)\b|"
+    r"\b(?:yes or no|yes/no|y/n)\W*$",
+    re.IGNORECASE,
+)
+
+
 def negates(question: str) -> bool:
     """Whether a question asks for what is absent, or denies it."""
     return _NEGATION.search(_YES_OR_NO.sub("", question)) is not None

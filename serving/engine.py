@@ -332,8 +332,8 @@ class Asking:
         if candidates is not None:
             with self.engine.tokenizing:
                 rows = encode_answers(processor, conversation, lengths, candidates, processor.refusal)
-            self._count(rows[0], None)
             scores = self._done(_Score(rows, self._seen(ecgs)))
+            self._count(rows[int(scores[: len(candidates)].argmax())])
             asked = question, len(ecgs)
             given = {"log_probabilities": [scores], "candidates": [candidates], "asked": asked}
             return pipe.postprocess(given, prevalence)
@@ -352,11 +352,14 @@ class Asking:
         self.processor.check_length(len(row["input_ids"]), of_answer=1)
         return int(min(self._max_new_tokens, left))
 
-    def _count(self, row: Row, written: torch.Tensor | None) -> None:
-        self.prompt_tokens += len(row["input_ids"])
-        if written is not None:
-            pad = self.processor.tokenizer.pad_token_id
-            self.completion_tokens += int((written != pad).sum())
+    def _count(self, row: Row, written: torch.Tensor | None = None) -> None:
+        """A prompt and what is written after it, or with the answer in it that is chosen: in tokens."""
+        if written is None:
+            answer = sum(label != -100 for label in row["labels"])
+        else:
+            answer = int((written != self.processor.tokenizer.pad_token_id).sum())
+        self.prompt_tokens += len(row["input_ids"]) - (answer if written is None else 0)
+        self.completion_tokens = answer
 
     def _seen(self, ecgs: Sequence[ServedECG]) -> list[Mapping[str, Any]]:
         return [ecg.encoded for ecg in ecgs]

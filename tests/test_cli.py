@@ -406,10 +406,12 @@ class Answerer:
     def __call__(self, question: str, ecgs: object, candidates: list[str] | None = None) -> dict[str, Any]:
         if candidates is None:
             return {"generated_text": self.text, "probability": self.probability}
-        ranked = sorted(candidates, key=lambda answer: -self.scores[answer])
-        total = sum(self.scores[answer] for answer in ranked)
-        relative = {answer: self.scores[answer] / total for answer in ranked}
-        return {"generated_text": ranked[0], "probability": relative[ranked[0]], "candidates": relative}
+        scores = {answer: self.scores.get(answer, 1e-9) for answer in candidates}
+        ranked = sorted(scores, key=lambda answer: -scores[answer])
+        total = sum(scores.values())
+        relative = {answer: scores[answer] / total for answer in ranked}
+        found = {"generated_text": ranked[0], "probability": relative[ranked[0]], "candidates": relative}
+        return {**found, "any_candidate": min(1.0, total)}
 
 
 @pytest.mark.parametrize(("yes", "no"), [("yes", "no"), ("Yes", "No")])
@@ -425,6 +427,27 @@ def test_the_answer_is_the_likelier_of_yes_and_no_whatever_was_written(yes: str,
     assert shown == "no  (0.809 of yes and no)" and relative == "relative to each other: no 0.809, yes 0.191"
     assert repr(yes) in written and "not sure of any answer; yes and no together" in unsure
     assert _as_answer({**chosen, **BARE}).lower().startswith("no  (0.809 of ")
+
+
+def test_a_question_of_yes_or_no_is_read_once_where_it_is_clear_what_is_written() -> None:
+    class Counting(Answerer):
+        asked: tuple[object, ...] = ()
+
+        def __call__(self, question: str, ecgs: object, candidates: list[str] | None = None) -> dict[str, Any]:
+            self.asked += (candidates,)
+            return super().__call__(question, ecgs, candidates)
+
+    both, free = ["yes", "no"], None
+    for question, yes, asked in (
+        ("Is it atrial fibrillation?", 0.8, (both,)),
+        ("Is it atrial fibrillation?", 0.4, (both, free)),  # what is written may be anything
+        ("What do you say to atrial fibrillation?", 0.8, (free, both)),
+    ):
+        answerer = Counting("yes", yes, {"yes": yes, "no": 0.1})
+        found = answer_question(answerer, [], question)
+        assert answerer.asked == asked
+        assert found["generated"] == {"text": "yes", "probability": pytest.approx(yes)}
+        assert found["probability"] == pytest.approx(yes / (yes + 0.1))
 
 
 def test_an_answer_between_yes_and_no_is_marked() -> None:
@@ -444,7 +467,7 @@ class Refuser(Answerer):
     processor = SimpleNamespace(reads_measured=False, calibration=None, refusal="cannot tell")
 
     def __init__(self, text: str, refusal: float):
-        super().__init__(text, 0.9, {"yes": 0.6, "no": 0.4})
+        super().__init__(text, 0.9, {"yes": 0.45, "no": 0.3})
         self.refusal = refusal
 
     def __call__(self, question: str, ecgs: object, candidates: list[str] | None = None) -> dict[str, Any]:

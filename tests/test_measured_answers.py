@@ -114,8 +114,8 @@ def test_ask_shows_both(tmp_path, capsys: pytest.CaptureFixture[str], monkeypatc
     answerer = load_answerer(shipped_checkpoint())
     assert found.pr.value < 186
     monkeypatch.setattr(answerer, "_scorer", None)
-    monkeypatch.setattr(type(answerer), "__call__", lambda *_, **named: {"generated_text": "yes", "probability": 1.0,
-                        "candidates": {"yes": 0.99, "no": 0.01}})  # fmt: skip
+    monkeypatch.setattr(type(answerer), "__call__", lambda *_, **named: {"generated_text": "yes", "probability": 0.99,
+                        "candidates": {"yes": 0.99, "no": 0.01}, "any_candidate": 1.0})  # fmt: skip
     monkeypatch.setattr("ecgllm.asking.load_answerer", lambda *_: answerer)
     assert answer_question(answerer, [record], "Is there first degree AV block?")["contradicted"]
     text = ask("Is there first degree AV block?")
