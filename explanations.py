@@ -15,7 +15,8 @@ is called meaningless. Occlusion: Zeiler and Fergus 2014; deletion: Samek et al.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ import torch
 
 from .errors_ecgllm import ECGError, MissingExtraError
 from .prefix_scoring_ecgllm import AnswerScorer
+from .progress_bar import progress
 from .signal_ecgllm import LEADS
 from .signals import ECGRecord, measure
 
@@ -132,6 +134,7 @@ def explain(
     candidates: Sequence[str] | None = None,
     stretch_s: float = 0.2,
     seed: int = 0,
+    show_progress: bool = False,
 ) -> Explanation:
     """On what an answer about one ECG rests.
 
@@ -139,6 +142,7 @@ def explain(
         answerer: a pipeline (`asking.load_answerer`). answer: None for the one that it gives. candidates: answers that
             are compared; None: yes and no where the model writes one of them, else none.
         stretch_s: seconds of a stretch; a beat's waves are .1 to .4 s long. seed: of the random deletions.
+        show_progress: a bar with the time that remains, in a terminal.
     Raises: ECGInputError as the pipeline; ECGError for a stretch that leaves no two in the record, and an answer that
         is not among the candidates; MissingExtraError without captum.
     """
@@ -170,8 +174,12 @@ def explain(
         )
         return found[0].numpy()
 
-    each = falls(rows * (number.max() + 1) + number)[:, bounds[:-1]]
-    by_lead, by_time = falls(rows + 0 * number)[:, 0], falls(0 * rows + number)[0, bounds[:-1]]
+    stretches = len(bounds) - 1
+    with progress("Explaining", leads * stretches + leads + stretches + 3) if show_progress else nullcontext() as bar:
+        if bar is not None:
+            asked.done = bar.update
+        each = falls(rows * stretches + number)[:, bounds[:-1]]
+        by_lead, by_time = falls(rows + 0 * number)[:, 0], falls(0 * rows + number)[0, bounds[:-1]]
     there = asked.lead_mask
     each, by_lead = each[there], by_lead[there]
     rng = np.random.default_rng(seed)
@@ -202,11 +210,13 @@ def explain(
 
 
 class _Asked:
-    """A question about one ECG, and how likely its answer is for other signals in place of that ECG's."""
+    """A question about one ECG, and how likely its answer is for other signals in place of that ECG's. done: is told
+    how many signals it is asked about."""
 
     def __init__(
         self, answerer: Any, record: ECGRecord, question: str, answer: str | None, candidates: Sequence[str] | None
     ):
+        self.done: Callable[[int], Any] = lambda _: None
         processor = answerer.processor
         (self._prepared,) = processor.feature_extractor.prepare(record, require_heart=True)
         self.values = np.ascontiguousarray(self._prepared["ecg_values"], dtype=np.float32)
@@ -232,6 +242,7 @@ class _Asked:
     def log_odds(self, values: torch.Tensor) -> torch.Tensor:
         """float32 [signals] of float32 [signals, leads, samples]."""
         ecgs = [self._prepared | self._measured | {"ecg_values": one} for one in values.numpy()]
+        self.done(len(ecgs))
         encoded = self._scorer.encode(ecgs)
         number = len(encoded)
         scores = self._scorer.score([self._question] * number, [[one] for one in encoded], [self._answers] * number)

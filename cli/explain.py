@@ -44,7 +44,9 @@ def explain(
     with quiet():
         name = str(shipped_checkpoint()) if model is None else model
         answerer = load_answerer(name, trust_remote_code, language_model, allow_other_language_model)
-        found = explain_answer(answerer, record, question, answer, names(candidates) or None, stretch)
+        found = explain_answer(
+            answerer, record, question, answer, names(candidates) or None, stretch, show_progress=True
+        )
     if output is not None:
         from ..signals import save_ecg
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from .. import intervals
 from ..errors_ecgllm import ECGError, MissingExtraError
@@ -62,7 +63,8 @@ def explained_answers(
     """Explain up to `number` answers of yes: the figures of deletion, and the ECGs with what is marked."""
     answerer = SimpleNamespace(model=model.model, processor=model.processor)
     rows = _drawn(predictions, material, number)
-    found = [_explained(answerer, row, material) for row in rows]
+    shown = tqdm(rows, desc="Explaining", unit="answer", disable=None)
+    found = [_explained(answerer, row, material) for row in shown]
     return _figures(rows, found), [_example(row, one, material) for row, one in zip(rows, found, strict=True)]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from datasets import Dataset
 
 from ...errors_ecgllm import ECGError
+from ...progress_bar import progress
 from ..questions.sampling import UNANSWERABLE
 from ..records.duplicates import check_joined
 from .asked_questions import check_columns
@@ -29,6 +30,7 @@ from .question_only_baseline import baseline_credits, transfer_credits
 from .word_baseline import held_out_credits, transferred_credits
 
 _FEW = 8  # questions of a cell
+_WORDS = 10  # times as long as by keys takes a baseline of words
 _Keys = Sequence[Sequence[Hashable]]
 
 
@@ -162,20 +164,27 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
     records = Records(corpus)
     unknown = records.lacking(questions)[0]
     asked = _asked(columns, records)
-    answers, weights, rows = asked.answers, asked.weights, range(len(keys))
-    tally = asked.tally(keys, baseline_credits)
-    by = {
-        "type": tally.groups(columns["type"]),
-        "template": tally.groups([str(name) for name in columns["template"]]),
-    }
+    answers, rows = asked.answers, range(len(keys))
     severity = _severity(columns, records)
     verify = [row for row in rows if columns["type"][row].endswith("verify") and answers[row] in ("yes", "no")]
     confounders = _confounders(records, columns, severity)
-    for name, values in confounders.items():
-        by[name] = tally.groups(values)
     splits = columns.get("split") or [None] * len(answers)
-    words = asked.tally([(text,) for text in columns["question"]], _words_credits)
+    known = sum(split is not None for split in splits) if len(set(splits)) > 1 else 0
+    with progress("Auditing", (_WORDS + 1) * (len(keys) + known) + len(verify) * (1 + 2 * len(confounders))) as bar:
+        asked = replace(asked, done=bar.update)
+        tally = asked.tally(keys, baseline_credits)
+        by = {
+            "type": tally.groups(columns["type"]),
+            "template": tally.groups([str(name) for name in columns["template"]]),
+        }
+        by |= {name: tally.groups(values) for name, values in confounders.items()}
+        words = asked.tally([(text,) for text in columns["question"]], _words_credits)
+        across = asked.across(keys, splits, transfer_credits)
+        words_across = asked.across([(text,) for text in columns["question"]], splits, _words_transferred)
+        alone = _alone(confounders, verify, asked.of(verify))
+        together = _with_confounders(confounders, [keys[row] for row in verify], verify, asked.of(verify))
     cells = list(zip(columns["type"], keys, strict=True))
+    weights = asked.weights
     information_bits, answer_bits = _bits(columns["type"], columns["question"], answers, seed, weights)
     return Audit(
         questions=len(answers),
@@ -186,10 +195,10 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
         both_answers=_both_answers(cells, answers, verify),
         by=by,
         cells=dict(sorted(Counter(Counter(cells).values()).items())),
-        across_splits=asked.across(keys, splits, transfer_credits),
-        words_across_splits=asked.across([(text,) for text in columns["question"]], splits, _words_transferred),
-        confounders_alone=_alone(confounders, verify, asked.of(verify)),
-        with_confounders=_with_confounders(confounders, [keys[row] for row in verify], verify, asked.of(verify)),
+        across_splits=across,
+        words_across_splits=words_across,
+        confounders_alone=alone,
+        with_confounders=together,
         severity_gap=_gap(severity, columns, answers, verify, weights),
         other_severity_gap=_gap(_other_severity(records, columns), columns, answers, verify, weights),
         patient_leaks=_leaks([[records.patient(i) for i in ids] for ids in columns["ecg_ids"]], splits),
@@ -203,16 +212,18 @@ def audit(questions: Dataset, corpus: Dataset | None = None, seed: int = 0) -> A
 
 @dataclass(frozen=True)
 class _Asked:
-    """Questions without their words: what every baseline predicts. Baselines know the type of a question."""
+    """Questions without their words: what every baseline predicts. Baselines know the type of a question. done: is
+    told of each how many questions it has gone through, those of words counted `_WORDS` times."""
 
     types: Sequence[str]
     answers: Sequence[str]
     clusters: Sequence[Hashable]
     weights: np.ndarray
+    done: Callable[[float], Any] = lambda _: None
 
     def of(self, rows: Sequence[int]) -> _Asked:
         cut = ([values[row] for row in rows] for values in (self.types, self.answers, self.clusters))
-        return _Asked(*cut, self.weights[rows])
+        return _Asked(*cut, self.weights[rows], self.done)
 
     def tally(self, keys: _Keys, credits_of: Callable[..., np.ndarray]) -> Tally:
         """What a baseline by these keys earns, cross-fitted, with the bounds of what the keys tell."""
@@ -220,6 +231,7 @@ class _Asked:
         for own in rows_by(self.types).values():
             one = self.of(own)
             credits[own] = credits_of([keys[row] for row in own], one.answers, one.clusters, one.weights)
+            self.done(len(own) * (_WORDS if credits_of is _words_credits else 1))
         evidence, sizes = bounds_by_type(self.types, keys, self.answers, self.clusters, self.weights, credits)
         return Tally(self.types, self.answers, credits, self.clusters, self.weights, evidence, sizes)
 
@@ -237,6 +249,7 @@ class _Asked:
             train = ([keys[row] for row in known], one.answers, one.clusters, one.weights)
             test = ([keys[asked[place]] for place in places], [own.answers[place] for place in places])
             credits[places] = credits_of(train, test)
+            self.done((len(known) + len(places)) * (_WORDS if credits_of is _words_transferred else 1))
         tally = Tally(own.types, own.answers, credits, own.clusters, own.weights)
         by_split = rows_by([splits[row] for row in asked])
         return {str(name): tally.group(str(name), places) for name, places in by_split.items()}

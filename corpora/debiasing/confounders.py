@@ -67,7 +67,7 @@ class Records:
 
         Raises: ValueError where a corpus is given that has none of them.
         """
-        asked = {name for ids in questions["ecg_ids"] for name in ids}
+        asked = {name for ids in questions["ecg_ids"][:] for name in ids}
         if self._corpus is None or not asked:
             return 0, len(asked)
         missing = asked.difference(self._ids)

@@ -22,6 +22,7 @@ from datasets import Dataset
 from transformers.utils import logging
 
 from ...errors_ecgllm import ECGError
+from ...progress_bar import progress
 from ..questions.sampling import UNANSWERABLE
 from ..records.duplicates import check_joined
 from .asked_questions import COLUMNS, asked, check_columns, is_answered_yes_or_no
@@ -84,15 +85,19 @@ def debias_with_report(
     records = Records(corpus)
     strata, unknown = _strata(records, match_on), records.lacking(questions)[0]
     wanted = [name for name in questions.column_names if name in (*COLUMNS, "split")]
-    rows = list(questions.select_columns(wanted).with_format(None))
+    columns = [questions[name][:] for name in wanted]
+    rows = [dict(zip(wanted, values, strict=True)) for values in zip(*columns, strict=True)]
     report = DebiasReport(questions=len(rows), matched_on=tuple(match_on), method=method, unknown=unknown)
     if method == "standardise":
         weights = _standardised(rows, strata, by_split, match_on, report)
     else:
         picker = _Picker(rows, np.random.default_rng(seed), max_per_record)
         keep = picker.pick if method == "match" else _weighted
-        groups = sorted(_cells_by_question(rows, strata, by_split, crossed).items())
-        weights = {position: weight for _, cells in groups for position, weight in keep(cells).items()}
+        groups, weights = sorted(_cells_by_question(rows, strata, by_split, crossed).items()), {}
+        with progress("Balancing", len(groups)) as bar:
+            for _, cells in groups:
+                weights |= keep(cells)
+                bar.update()
     if not weights:
         raise ECGError(_why_nothing_is_left(len(rows), match_on, method))
     report.describe(rows, weights)

@@ -8,13 +8,15 @@ there are and how many of each; what they ask is decided in `about_findings`, `c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
+from typing import Any
 
 from datasets import Dataset
 
 from ...errors_ecgllm import ECGError
 from ...findings import labels as vocabulary
+from ...progress_bar import progress
 from ..records.duplicates import check_joined
 from .about_findings import KINDS, Stated, choose, query, verify
 from .about_leads import choose_leads, located, noises_located, query_leads, verify_leads
@@ -103,10 +105,12 @@ def build_questions(
     records = facts_of(corpus)
     rows = Rows("train" if paraphrases == "split" else paraphrases, seed, no_per_yes)
     unasked: set[str] = set()
-    for part in _parts(records) if paraphrases == "split" else [records]:
-        if paraphrases == "split" and part:
-            rows.paraphrases = "train" if part[0].split == "train" else "test"
-        unasked.update(_ask(Stated(part, min_positives, attributes), rows, per_type, about))
+    parts = _parts(records) if paraphrases == "split" else [records]
+    with progress("Asking", len(records) * len(per_type)) as bar:
+        for part in parts:
+            if paraphrases == "split" and part:
+                rows.paraphrases = "train" if part[0].split == "train" else "test"
+            unasked.update(_ask(Stated(part, min_positives, attributes), rows, per_type, about, bar.update))
     if any(shares.values()):
         _vary(rows, records, shares, paraphrases)
     dataset = rows.dataset()
@@ -164,7 +168,9 @@ def _parts(records: list[Facts]) -> list[list[Facts]]:
     return [[record for record in records if record.split == name] for name in names]
 
 
-def _ask(stated: Stated, rows: Rows, per_type: Mapping[str, float], about: Sequence[str]) -> list[str]:
+def _ask(
+    stated: Stated, rows: Rows, per_type: Mapping[str, float], about: Sequence[str], done: Callable[[int], Any]
+) -> list[str]:
     """Add the questions about some records; returns of leads and measurements what they gave no ground to ask."""
     ground = {
         "findings": bool(stated.findings or stated.groups or stated.kinds),
@@ -187,6 +193,7 @@ def _ask(stated: Stated, rows: Rows, per_type: Mapping[str, float], about: Seque
             _LOCATE[name](stated, rows, on_leads)
         if on_measurements:
             _MEASURE[name](stated, rows, on_measurements)
+        done(len(stated.records))
     return [what for what in ("leads", "measurements") if what in about and not ground[what]]
 
 
