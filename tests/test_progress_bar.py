@@ -3,6 +3,7 @@
 import io
 
 import pytest
+
 from ecgllm.progress_bar import progress
 
 
