@@ -190,6 +190,8 @@ def answer_question(
     """
     from .findings.question_scope import asks_yes_or_no, negates, why_not_answered
     from .measured_answers import (
+        change_answers,
+        change_asked_for,
         contradictions,
         limits_answers,
         limits_asked_for,
@@ -207,6 +209,9 @@ def answer_question(
         return _NOT_OF_THE_MODEL | {"answer": answer, "measured": answer, "trained_on": trained_on}
     if candidates is None and records and (limits := limits_asked_for(question)) is not None:
         answer, words = limits_answers(limits, measured)
+        return _NOT_OF_THE_MODEL | {"answer": answer, "measured": words, "trained_on": trained_on}
+    if candidates is None and len(records) == 2 and (change := change_asked_for(question)) is not None:
+        answer, words = change_answers(change, measured)
         return _NOT_OF_THE_MODEL | {"answer": answer, "measured": words, "trained_on": trained_on}
     processor = answerer.processor
     if prevalence is not None:

@@ -1,9 +1,9 @@
 """What is measured on an ECG beside what a model says: answers to questions about numbers, and contradictions.
 
 In: a question, an answer, what was measured. Out: an answer from the measurement, or what measures otherwise than the
-answer says. Decided here: a number, and whether it is above or below a limit, is never asked of a model that writes
-words; a finding is contradicted by the
-limits and margins of `evaluation.contradictions`; the answer stands, and both are shown.
+answer says. Decided here: a number, whether it is beyond a limit, and whether it is more in one of two ECGs are never
+asked of a model that writes words; a finding is contradicted by the limits and margins of `evaluation.contradictions`;
+the answer stands, and both are shown.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from .evaluation.contradictions import CRITERIA
 from .findings import VOCABULARY
 from .findings.asked_names import asked_names
 from .measured_figures_ecgllm import SURE
+from .signals.analysis.measurement_limits import CLEAR_CHANGES
 from .signals.analysis.measurements import Measurements
 
 _ASKS = re.compile(
@@ -97,7 +98,10 @@ _OR_MORE = re.compile(
     rf"{_FIRST}{_FIRST_UNIT}\s+or\s+(?:(?P<at_least>more|higher|longer|wider|above|greater|faster)|"
     r"(?P<at_most>less|lower|shorter|narrower|below|fewer|slower))", re.I
 )  # fmt: skip
-_AXIS = r"(?:qrs |electrical |heart |mean )?axis"
+# The axis first, which may be called that of QRS.
+_OF_AXIS_TOO = {"axis": r"(?:qrs |electrical |heart |mean )?axis"} | {
+    name: words for name, words in _OF.items() if name != "axis"
+}
 
 
 def limits_asked_for(question: str) -> Limits | None:
@@ -108,7 +112,7 @@ def limits_asked_for(question: str) -> Limits | None:
     if match is None:
         return None
     rest, found = question[: match.start()] + " " + question[match.end() :], []
-    for name, words in (_OF | {"axis": _AXIS}).items():
+    for name, words in _OF_AXIS_TOO.items():
         rest, times = re.subn(rf"\b(?:{words})(?!\w)", " ", rest, flags=re.IGNORECASE)
         found += [name] * bool(times)
     if len(found) != 1 or not _BESIDE.match(rest):
@@ -159,6 +163,83 @@ def limits_answers(limits: Limits, found: Sequence[Measurements]) -> tuple[str, 
         each[0] if len(each) == 1 else "; ".join(f"ECG {place}: {text}" for place, text in enumerate(each, start=1))
     )
     return said[0] if len(set(said)) == 1 and said[0] is not None else words, words
+
+
+@dataclass(frozen=True)
+class Change:
+    """Whether a measurement is more, or less, in one of two ECGs than in the other. of_first: in the first one."""
+
+    name: str
+    more: bool
+    of_first: bool
+
+
+# Name -> (more, less); a wave may be higher or larger, too, so of its duration and of intervals less can be said. What
+# has become so stands apart: without "has" or "than", a QTc that is prolonged is one beyond its limit.
+_COMPARED = {
+    "heart_rate": ("faster|quicker|higher|larger|greater", "slower|lower|smaller"),
+    "axis": (r"(?:further|more) (?:to the )?right(?:ward)?", r"(?:further|more) (?:to the )?left(?:ward)?"),
+}
+_LONGER = "longer|wider|broader", "shorter|narrower"
+_BECOME = (
+    r"(?:gone|go) up|increased?|risen|rise|accelerated|prolonged|lengthened|widened",
+    r"(?:gone|go) down|decreased?|fallen|fall|reduced|slowed(?: down)?|shortened|narrowed",
+)
+_PLACE = (
+    r"(?:(?P<first>first|former)|(?P<second>second|latter))(?: (?:ecg|ekg|electrocardiogram|tracing|recording|one))?"
+)
+_THAN = re.compile(
+    rf"\b(?:than|since|compared (?:to|with)|relative to)\s+(?:it was\s+)?(?:(?:in|on|that of|of)\s+)?(?:the\s+)?"
+    rf"(?:{_PLACE}|(?P<before>before|then))(?:['’]s)?\b",
+    re.IGNORECASE,
+)
+_IN = re.compile(rf"\b(?:(?:in|on|of)\s+)?(?:the\s+)?{_PLACE}(?:['’]s)?\b", re.IGNORECASE)
+_SINCE = re.compile(r"\b(?:now|has|did|become)\b", re.IGNORECASE)
+_SHOWN = re.compile(r"\b(?:show|have|an?)\b", re.IGNORECASE)
+
+
+def change_asked_for(question: str) -> Change | None:
+    """Which measurement is asked to be more or less in one of two ECGs; None of any other question.
+
+    The ECG that is named is the one asked about, unless it stands behind "than"; where none is, it is the second.
+    """
+    than = _THAN.search(question)
+    rest = question if than is None else question[: than.start()] + " " + question[than.end() :]
+    own = _IN.search(rest)
+    if than is None and own is None and _SINCE.search(rest) is None:
+        return None
+    of_first = (than is not None and than["second"] is not None) if own is None else own["first"] is not None
+    if own is not None and than is not None and of_first is (than["second"] is None):
+        return None  # one ECG beside itself
+    rest, found = _SHOWN.sub(" ", _SINCE.sub(" ", _IN.sub(" ", rest))), []
+    for name, words in _OF_AXIS_TOO.items():
+        rest, times = re.subn(rf"\b(?:{words})(?!\w)", " ", rest, flags=re.IGNORECASE)
+        found += [name] * bool(times)
+    if len(found) != 1:
+        return None
+    (name,) = found
+    has_become = than is not None or re.search(r"\b(?:has|did|become)\b", question, re.IGNORECASE) is not None
+    for more, words, become in zip((True, False), _COMPARED.get(name, _LONGER), _BECOME, strict=True):
+        said = f"{words}|{become}" if has_become and name != "axis" else words
+        without, times = re.subn(rf"\b(?:{said})\b", " ", rest, flags=re.IGNORECASE)
+        if times == 1 and _BESIDE.match(without):
+            return Change(name, more, of_first)
+    return None
+
+
+def change_answers(change: Change, found: Sequence[Measurements]) -> tuple[str, str]:
+    """(yes or no, by `CLEAR_CHANGES`, or the words where one is not measured; both measurements in words)."""
+    words = number_answers(change.name, found)
+    first, second = (getattr(one, change.name).value for one in found)
+    if first is None or second is None:
+        return words, words
+    by = second - first
+    if change.name == "axis":
+        by = (by + 180) % 360 - 180
+    unit, least = _UNITS.get(change.name, "ms"), CLEAR_CHANGES[change.name]
+    words += f": {by:+.0f} {unit}" + ("" if abs(by) >= least else f", less than the {least:g} {unit} of a change")
+    asked = -by if change.of_first else by
+    return "yes" if (asked if change.more else -asked) >= least else "no", words
 
 
 def number_answers(name: str, found: Sequence[Measurements]) -> str:

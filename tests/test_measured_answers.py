@@ -10,7 +10,10 @@ from ecgllm.asking import answer_question, load_answerer
 from ecgllm.cli import main
 from ecgllm.evaluation.contradictions import CRITERIA
 from ecgllm.measured_answers import (
+    Change,
     Limits,
+    change_answers,
+    change_asked_for,
     contradictions,
     finding_names,
     limits_answers,
@@ -176,3 +179,62 @@ def test_a_limit_is_answered_by_what_is_measured():
     assert found["answer"] == "no" and found["measured"].startswith("no: heart rate 4") and found["own"] is None
     asked = answer_question(answerer, [record], "Is the heart rate above 100 bpm?", ["yes", "no"])
     assert asked["measured"] is None and asked["own"] is not None  # one of these was asked of the model
+
+
+@pytest.mark.parametrize(
+    ("question", "change"),
+    [
+        ("Is the QTc longer in the second?", Change("qtc_bazett", True, False)),
+        ("Is the QTc interval longer in the second ECG than in the first?", Change("qtc_bazett", True, False)),
+        ("Does the second ECG show a shorter PR interval?", Change("pr", False, False)),
+        ("Is the heart beating faster in the first tracing?", Change("heart_rate", True, True)),
+        ("Is the QRS wider in the first than in the second ECG?", Change("qrs", True, True)),
+        ("Is the QRS longer than in the second?", Change("qrs", True, True)),
+        ("Has the QRS widened since the first ECG?", Change("qrs", True, False)),
+        ("Is the ventricular rate slower than before?", Change("heart_rate", False, False)),
+        ("Did the heart rate go up?", Change("heart_rate", True, False)),
+        ("Is the QRS axis further to the left in the second ECG?", Change("axis", False, False)),
+        ("Is the QTc prolonged compared to the first ECG?", Change("qtc_bazett", True, False)),
+        # Beyond its limit, or longer than before? Not said.
+        ("Is the QTc prolonged in the second ECG?", None),
+        ("Is the QTc prolonged now?", None),
+        ("Is the axis to the left in the second ECG?", None),
+        # Not of one measurement, or of more than that.
+        ("Is the QTc longer?", None),
+        ("Is the P wave larger in the second ECG?", None),
+        ("Is the QRS in lead V1 wider in the second ECG?", None),
+        ("Is the ST elevation higher in the second ECG?", None),
+        ("Is the heart rate higher or lower in the second ECG?", None),
+        ("Is the heart rate not higher in the second ECG?", None),
+        ("Is the PR longer in the second than in the second?", None),
+        # Which one is the earlier one, nobody says here.
+        ("Is the PR interval longer in the earlier ECG?", None),
+    ],
+)
+def test_what_is_asked_to_have_changed(question: str, change: Change | None) -> None:
+    assert change_asked_for(question) == change
+
+
+def test_a_change_is_measured() -> None:
+    longer = replace(USUAL, qtc_bazett=Measurement(460, 0.8), axis=Measurement(-170, 1), heart_rate=Measurement(77, 1))
+    asked = Change("qtc_bazett", True, False)
+    answer, words = change_answers(asked, [USUAL, longer])
+    assert answer == "yes" and words.startswith("ECG 1: QTc (Bazett) ") and words.endswith(": +44 ms")
+    assert change_answers(asked, [longer, USUAL])[0] == "no"
+    assert change_answers(replace(asked, of_first=True), [longer, USUAL])[0] == "yes"
+    assert change_answers(replace(asked, more=False), [longer, USUAL])[0] == "yes"
+    answer, words = change_answers(Change("heart_rate", True, False), [USUAL, longer])
+    assert answer == "no" and words.endswith("+5 bpm, less than the 10 bpm of a change")
+    # The shorter way round.
+    answer, words = change_answers(Change("axis", False, False), [replace(USUAL, axis=Measurement(150, 1)), longer])
+    assert answer == "no" and words.endswith(": +40 degrees")
+    answer, words = change_answers(asked, [USUAL, replace(USUAL, qtc_bazett=Measurement(None, 0))])
+    assert answer == words and "not measured" in words
+
+
+def test_ask_measures_a_change() -> None:
+    answerer = load_answerer(shipped_checkpoint())
+    slow, fast = (simulate_ecg(["sinus rhythm"], heart_rate=rate, seed=3) for rate in (62, 95))
+    found = answer_question(answerer, [slow, fast], "Is the heart rate higher in the second ECG?")
+    assert found["answer"] == "yes" and found["measured"].endswith(" bpm") and found["own"] is None
+    assert answer_question(answerer, [slow, fast], "Is the heart rate higher in the second ECG?", ["yes", "no"])["own"]

@@ -13,6 +13,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ...signals.analysis.measurement_limits import CLEAR_CHANGES
 from .about_findings import Stated
 from .comparisons import BOTH, NEITHER, NEW, RESOLVED, compared, pairs_of_others
 from .sampling import Cell, Facts, Rows, interleave, other_pairs, own_pairs
@@ -80,15 +81,15 @@ class Feature:
 #: to 90 degrees; QTc 390-450 ms (men), 390-460 ms (women), AHA/ACCF/HRS 2009 part IV (Rautaharju et al.).
 FEATURES = {
     "heart_rate": Feature(
-        "heart rate", "bpm", 60, 100, 2, 10, "faster", "slower",
+        "heart rate", "bpm", 60, 100, 2, CLEAR_CHANGES["heart_rate"], "faster", "slower",
         ("bradycardia", "sinus bradycardia", "sinus tachycardia"),
     ),
     "pr": Feature(
-        "PR interval", "ms", 120, 200, 8, 20, "longer", "shorter",
+        "PR interval", "ms", 120, 200, 8, CLEAR_CHANGES["pr"], "longer", "shorter",
         ("first degree av block", "prolonged pr interval", "short pr interval"),
     ),
     "qrs": Feature(
-        "QRS duration", "ms", None, 110, 6, 16, "longer", "shorter",
+        "QRS duration", "ms", None, 110, 6, CLEAR_CHANGES["qrs"], "longer", "shorter",
         (
             "bundle branch block",
             "nonspecific intraventricular conduction disturbance",
@@ -96,11 +97,12 @@ FEATURES = {
         ),
     ),
     "qtc": Feature(
-        "corrected QT interval", "ms", 390, {"male": 450, "female": 460}, 10, 30, "longer", "shorter",
+        "corrected QT interval", "ms", 390, {"male": 450, "female": 460}, 10, CLEAR_CHANGES["qtc_bazett"],
+        "longer", "shorter",
         ("prolonged qt interval", "short qt interval"),
     ),
     "axis": Feature(
-        "QRS axis", "degrees", -30, 90, 5, 30, "further to the right", "further to the left",
+        "QRS axis", "degrees", -30, 90, 5, CLEAR_CHANGES["axis"], "further to the right", "further to the left",
         ("left axis deviation", "right axis deviation"),
     ),
 }  # fmt: skip

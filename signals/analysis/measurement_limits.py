@@ -1,8 +1,8 @@
-"""What a measurement may be: where it is usual, and beyond which it cannot be what it is called.
+"""What a measurement may be: where it is usual, beyond which it cannot be what it is called, and what is a change.
 
-In: a measurement's name and the patient's sex. Out: its limits, each with its source. What lies outside the usual
-limits is shown as such and never left out, since a rate of 22 or a QT of 618 ms can be real, and deadly; only what
-cannot be is.
+In: a measurement's name and the patient's sex. Out: its limits, each with its source, or its least change. What lies
+outside the usual limits is shown as such and never left out, since a rate of 22 or a QT of 618 ms can be real, and
+deadly; only what cannot be is.
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ _LIMITS = {
     "axis": Limits((-30, 90), _NONE, "usual: part III"),
 }
 _LONG_QTC_OF_MEN = 450
+CLEAR_CHANGES = {
+    "heart_rate": 10.0, "rr": 100.0, "p": 20.0, "pr": 20.0, "qrs": 16.0, "qt": 30.0, "qtc_bazett": 30.0,
+    "qtc_fridericia": 30.0, "axis": 30.0,
+}  # fmt: skip
+"""By what two ECGs of one patient have to differ to be called different (bpm, ms, degrees): more than automatic
+measurements of one ECG differ by, so a choice of this project, the same in questions, in evaluation and in answers."""
 
 
 def limits_of(name: str, sex: str | None = None) -> Limits:
