@@ -233,7 +233,7 @@ def change_answers(change: Change, found: Sequence[Measurements]) -> tuple[str, 
     first, second = (getattr(one, change.name).value for one in found)
     if first is None or second is None:
         return words, words
-    by = second - first
+    by = round(second) - round(first)  # of what is shown
     if change.name == "axis":
         by = (by + 180) % 360 - 180
     unit, least = _UNITS.get(change.name, "ms"), CLEAR_CHANGES[change.name]

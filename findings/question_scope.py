@@ -91,6 +91,12 @@ _NOT_OF_THE_ECG = {
     ),
 }
 _KINDS = {kind: re.compile(rf"\b(?:{'|'.join(words)})\b", re.IGNORECASE) for kind, words in _NOT_OF_THE_ECG.items()}
+_HEIGHT = re.compile(
+    r"\bhow (?:many|much)\b.*\b(?:mm|mv|millimet(?:er|re)s?|millivolts?)\b|\b(?:in|how) (?:mm|mv|millivolts?)\b|"
+    r"\bhow (?:high|deep|tall|large|big|much)\b.*"
+    r"\b(?:elevat\w*|depress\w*|amplitude|voltage|[pqrstu][- ]waves?|st|qrs|j[- ]point)\b",
+    re.IGNORECASE,
+)
 _ALIKE = 0.84  # of two words' letters: a slip in eight or more
 _LEAST = 6  # letters of a name in which a slip is forgiven
 
@@ -106,6 +112,11 @@ def why_not_answered(question: str, ecgs: int = 1) -> str | None:
     for match in _LEAD.finditer(question):
         if not _LEADS.fullmatch(lead := match[1] or match[2]):
             return f"It asks about lead {lead.upper()}, and there is no such lead."
+    if _HEIGHT.search(question):
+        return (
+            "It asks how high a wave or a segment is, in mm or mV, which is not measured here; the calipers of "
+            "`ecgllm app` do that. Ask whether there is ST elevation, say."
+        )
     named = _named(question)
     for kind, words in _KINDS.items():
         if (match := words.search(question)) and not (named and kind == "something else"):

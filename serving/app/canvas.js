@@ -70,20 +70,26 @@ function arrange() {
 
 function arrangeBeats() {
   const beats = data.beats, leads = STANDARD.filter(lead => beats.some(beat => beat && lead in beat.rows));
-  const columns = printing || canvas.clientWidth >= 820 ? 4 : 2, wide = 30, high = 34;
-  leads.forEach((lead, place) => {
-    const row = columns === 4 ? place % 3 : Math.floor(place / columns), column = columns === 4 ? Math.floor(place / 3) : place % columns;
-    const x = 6 + column * wide, y = 20 + row * high;
-    strips.push({ text: lead, x, y: y - 12, color: COLORS.trace });
-    beats.forEach((beat, number) => {
-      if (beat && lead in beat.rows)
-        strips.push({ ecg: { rows: beat.rows, rate: beat.rate }, lead, from: 0, to: beat.samples, x: x + (150 - beat.centre) / beat.rate * SPEED, y, color: number ? COLORS.second : COLORS.trace, dashed: number === 1, number });
+  const columns = printing || canvas.clientWidth >= 820 ? 4 : 2, wide = 30;
+  const rowOf = place => columns === 4 ? place % 3 : Math.floor(place / columns), columnOf = place => columns === 4 ? Math.floor(place / 3) : place % columns;
+  let top = 2;
+  for (let row = 0; row <= Math.max(...leads.map((_, place) => rowOf(place))); row++) {
+    const own = leads.filter((_, place) => rowOf(place) === row);
+    const ranges = own.flatMap(lead => beats.filter(beat => beat && lead in beat.rows).map(beat => range(beat, lead, 0, beat.samples)));
+    const y = top + 6 + Math.max(8, ...ranges.map(one => one.high));
+    own.forEach(lead => {
+      const x = 6 + columnOf(leads.indexOf(lead)) * wide;
+      strips.push({ text: lead, x, y: top + 4, color: COLORS.trace });
+      beats.forEach((beat, number) => {
+        if (beat && lead in beat.rows)
+          strips.push({ ecg: { rows: beat.rows, rate: beat.rate }, lead, from: 0, to: beat.samples, x: x + (150 - beat.centre) / beat.rate * SPEED, y, color: number ? COLORS.second : COLORS.trace, dashed: number === 1, number });
+      });
     });
-  });
-  const rows = columns === 4 ? 3 : Math.ceil(leads.length / columns);
-  strips.push({ text: `black: ${data.ecgs[0].title}`, x: 6, y: 20 + (rows - 1) * high + 22, color: COLORS.trace });
-  strips.push({ text: `blue, dashed: ${data.ecgs[1].title}`, x: 6 + 1.5 * wide, y: 20 + (rows - 1) * high + 22, color: COLORS.second });
-  size = { width: 12 + columns * wide, height: 20 + rows * high + 6 };
+    top = y + Math.max(6, ...ranges.map(one => one.low)) + 2;
+  }
+  strips.push({ text: `black: ${data.ecgs[0].title}`, x: 6, y: top + 5, color: COLORS.trace });
+  strips.push({ text: `blue, dashed: ${data.ecgs[1].title}`, x: 6, y: top + 11, color: COLORS.second });
+  size = { width: 12 + columns * wide, height: top + 15 };
 }
 
 function range(ecg, lead, from, to) {

@@ -1,8 +1,9 @@
 """The page: what is on it, and what happens when somebody does something (`build_app`, `launch_app`).
 
-In: an `Engine`. Out: gradio's blocks. Decided here: one place takes one ECG, or two to compare; an uploaded file is
-deleted as soon as it is read, and what was read with the session; a question and its answer stay on the page, the
-newest first; nothing is loaded from the network.
+In: an `Engine`. Out: gradio's blocks. Decided here: one place takes one ECG, or two to compare, and another place
+the second one to an ECG that is there; what was recorded first is the first, where both files say when, and a button
+swaps them; an uploaded file is deleted as soon as it is read, and what was read with the session; a question and its
+answer stay on the page, the newest first; nothing is loaded from the network.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import gradio as gr
 
 from ...asking import NOTICE
-from ...errors_ecgllm import ECGError
+from ...errors_ecgllm import ECGError, shorten
 from ...explanations import explain
 from ...finding_overview import ask_findings
 from ..ecg_files import ecgs_of
@@ -41,7 +42,7 @@ _TWO = (
     "Which findings of the first ECG are gone in the second?",
     "Do both ECGs show atrial fibrillation?",
 )
-Shown = list[tuple[str, ServedECG]]
+Shown = list[tuple[str, ServedECG]]  # file name, ECG
 
 
 def build_app(engine: Engine) -> gr.Blocks:
@@ -52,12 +53,22 @@ def build_app(engine: Engine) -> gr.Blocks:
             elem_id="top",
         )
         ecgs, said, last = (gr.State(value, time_to_live=_FORGET_S) for value in ([], [], None))
-        files = gr.File(
-            file_count="multiple",
-            label="One ECG, or two to compare (any format; of WFDB the .hea and the .dat)",
-            height=130,
-            elem_id="files",
-        )
+        with gr.Row(elem_id="drop"):
+            files = gr.File(
+                file_count="multiple",
+                label="One ECG, or two to compare (WFDB: .hea and .dat)",
+                height=130,
+                min_width=340,
+                elem_id="files",
+            )
+            other = gr.File(
+                file_count="multiple",
+                label="A second ECG to compare with the first",
+                height=130,
+                min_width=340,
+                elem_id="second",
+                visible=False,
+            )
         problem = _html("problem")
         canvas = gr.HTML(
             html_template=_text("canvas.html"),
@@ -70,6 +81,7 @@ def build_app(engine: Engine) -> gr.Blocks:
             with gr.Column(scale=1, min_width=340):
                 gr.Markdown("## Measured")
                 figures = _html("figures")
+                swap = gr.Button("Swap first and second", size="sm", visible=False, elem_id="swap")
                 gr.Markdown("## Findings by the model")
                 findings = _html("findings")
             with gr.Column(scale=1, min_width=340):
@@ -84,27 +96,50 @@ def build_app(engine: Engine) -> gr.Blocks:
                 why = gr.Button("Show what the last answer rests on", size="sm", interactive=False, elem_id="why")
                 why_text = _html("why-text")
 
+        def shows(found: Shown, owner: str) -> list[Any]:
+            if len(found) == 1:
+                measured = shown.figures(found[0][1])
+                listed = _findings(engine, found[0][1], owner)
+            else:
+                measured = shown.differences(found[0][1], found[1][1])
+                listed = shown.hint("Findings are listed of one ECG alone; ask about both.")
+            state = json.dumps(drawn(_titled(found)))
+            return [found, [], None, state, measured, listed, "", gr.update(interactive=False), "", *ready(found), ""]
+
+        def ready(found: Shown) -> list[Any]:
+            """Both places are free for the next files."""
+            return [None, gr.update(value=None, visible=bool(found)), gr.update(visible=len(found) == 2)]
+
         def read(paths: Sequence[str] | None, request: gr.Request) -> list[Any]:
-            blank = [[], [], None, "", "", "", "", gr.update(interactive=False), "", None]
+            blank = [[], [], None, "", "", "", "", gr.update(interactive=False), "", *ready([])]
             if not paths:
                 return [*blank, ""]
+            owner = request.session_hash or ""
             try:
-                found = _read(engine, paths, request.session_hash or "")
-                if len(found) == 1:
-                    measured = shown.figures(found[0][1])
-                    listed = _findings(engine, found[0][1], request.session_hash or "")
-                else:
-                    measured = shown.differences(found[0][1], found[1][1])
-                    listed = shown.hint("Findings are listed of one ECG alone; ask about both.")
+                return shows(_in_order(_read(engine, paths, owner)), owner)
             except (ECGError, ValueError, OSError) as error:
                 return [*blank, shown.message(str(error))]
-            state = json.dumps(drawn(found))
-            # The place is free for the next ones.
-            return [found, [], None, state, measured, listed, "", gr.update(interactive=False), "", None, ""]
 
-        outputs = [ecgs, said, last, canvas, figures, findings, answers, why, why_text, files, problem]
-        reading = files.upload(read, files, outputs, show_progress="minimal")
-        reading.then(_suggested, ecgs, suggested, show_progress="hidden")
+        def add(paths: Sequence[str] | None, found: Shown, request: gr.Request) -> list[Any]:
+            owner = request.session_hash or ""
+            try:
+                if not paths:
+                    raise ECGError("No file came; drop it again.")
+                one = _read(engine, paths, owner, most=1)
+                return shows(_in_order([*found[:1], *one]), owner)
+            except (ECGError, ValueError, OSError) as error:  # what is there stays
+                return [*[gr.update()] * 9, *ready(found), shown.message(str(error))]
+
+        def swapped(found: Shown, request: gr.Request) -> list[Any]:
+            return shows(found[::-1], request.session_hash or "")
+
+        outputs = [ecgs, said, last, canvas, figures, findings, answers, why, why_text, files, other, swap, problem]
+        for event in (
+            files.upload(read, files, outputs, show_progress="minimal"),
+            other.upload(add, [other, ecgs], outputs, show_progress="minimal"),
+            swap.click(swapped, ecgs, outputs, show_progress="minimal"),
+        ):
+            event.then(_suggested, ecgs, suggested, show_progress="hidden")
 
         def ask(text: str, found: Shown, before: list[str], request: gr.Request) -> list[Any]:
             if not found:
@@ -143,7 +178,7 @@ def build_app(engine: Engine) -> gr.Blocks:
                 why = asking.call(lambda pipe: explain(pipe, found[0][1].record, text, answer))
             except (ECGError, ValueError) as error:
                 return [gr.update(), shown.message(str(error))]
-            return [json.dumps(drawn(found, why.shown())), shown.explanation(text, why)]
+            return [json.dumps(drawn(_titled(found), why.shown())), shown.explanation(text, why)]
 
         why.click(rests_on, [last, ecgs], [canvas, why_text], show_progress="minimal")
     return page
@@ -189,7 +224,7 @@ def _text(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
 
 
-def _read(engine: Engine, paths: Sequence[str], owner: str) -> Shown:
+def _read(engine: Engine, paths: Sequence[str], owner: str, most: int = 2) -> Shown:
     """The ECGs in uploaded files, which are gone then. Raises: ECGError for more than two."""
     files = []
     try:
@@ -199,20 +234,29 @@ def _read(engine: Engine, paths: Sequence[str], owner: str) -> Shown:
         for path in map(Path, paths):
             path.unlink(missing_ok=True)
     each = ecgs_of(files)
-    if len(each) > 2:
-        raise ECGError(f"Found {len(each)} ECGs; expected one, or two to compare.")
+    if len(each) > most:
+        raise ECGError(f"Found {len(each)} ECGs; expected one{', or two to compare' if most == 2 else ''}.")
     asking = engine.asking(_SECONDS, owner)
-    read = [asking.read(own) for own in each]
-    titles = ["ECG"] if len(read) == 1 else ["First ECG", "Second ECG"]
-    if len(read) == 2 and (order := _later_first(read)):
-        read = [read[place] for place in order]
-    return list(zip(titles, read, strict=True))
+    return [(next(iter(own)), asking.read(own)) for own in each]
 
 
-def _later_first(read: Sequence[ServedECG]) -> tuple[int, int] | None:
-    """(1, 0) where the second was recorded before the first, by what the files say."""
-    one, two = (each.record.recorded_at for each in read)
-    return (1, 0) if one is not None and two is not None and two < one else None
+def _in_order(found: Shown) -> Shown:
+    """What was recorded first comes first, where both files say when."""
+    if len(found) < 2:
+        return found
+    one, two = (each.record.recorded_at for _, each in found)
+    return found[::-1] if one is not None and two is not None and two < one else found
+
+
+def _titled(found: Shown) -> Shown:
+    """What stands above each ECG: its place, its file and its day."""
+    if len(found) == 1:
+        return [("ECG", found[0][1])]
+    titles = []
+    for place, (name, ecg) in zip(("First", "Second"), found, strict=True):
+        day = ecg.record.recorded_at
+        titles.append(f"{place} ECG: {shorten(name, 40)}" + ("" if day is None else f", {day:%Y-%m-%d}"))
+    return [(title, ecg) for title, (_, ecg) in zip(titles, found, strict=True)]
 
 
 def _findings(engine: Engine, ecg: ServedECG, owner: str) -> str:

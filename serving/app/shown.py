@@ -74,7 +74,9 @@ def findings(found: Sequence[FindingAnswer], fitted_on: str | None) -> str:
         )
     others = len(found) - len(rows)
     basis = (
-        f"as frequent as in {fitted_on}" if calibrated else "not calibrated: what the model says, not how likely it is"
+        f"as frequent as in {fitted_on}, made to agree with each other"
+        if calibrated
+        else "not calibrated: what the model says, not how likely it is"
     )
     return Markup(
         '<table class="bars"><caption>{} findings asked about; {}</caption><tbody>{}</tbody></table>'
@@ -135,9 +137,18 @@ def differences(first: ServedECG, second: ServedECG) -> str:
     warning = Markup("").join(
         Markup('<p class="warning" role="alert">{}</p>').format(reason) for reason in reasons if reason is not None
     )
-    return Markup('{}<table class="diff"><thead>{}</thead><tbody>{}</tbody></table>').format(
-        warning, head, Markup("").join(rows)
+    return Markup('{}<table class="diff"><thead>{}</thead><tbody>{}</tbody></table><p class="more">{}</p>').format(
+        warning, head, Markup("").join(rows), _order(first.record, second.record)
     )
+
+
+def _order(first: ECGRecord, second: ECGRecord) -> str:
+    one, two = first.recorded_at, second.recorded_at
+    if one is None or two is None:
+        return "Which was recorded first, the files do not say: they stand as they were dropped."
+    apart = abs((two - one).days)
+    when = "on one day" if apart == 0 else f"{apart} day{'s' * (apart != 1)} apart"
+    return f"Recorded {when}; the {'first' if one <= two else 'second'} is the earlier one."
 
 
 def _one_recording(one: ECGRecord, two: ECGRecord) -> bool:
@@ -147,7 +158,8 @@ def _one_recording(one: ECGRecord, two: ECGRecord) -> bool:
 
 
 def _difference(name: str, one: float, two: float) -> float:
-    return (two - one + 180) % 360 - 180 if name == "axis" else two - one
+    change = round(two) - round(one)  # of what is shown
+    return (change + 180) % 360 - 180 if name == "axis" else change
 
 
 def _not_one_patient(first: ServedECG, second: ServedECG) -> str | None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,21 @@ def test_two_ecgs_have_their_beats_and_differences(engine: Engine, csv_files: li
     assert "one recording" in shown.differences(ecg, louder) and "one recording" not in shown.differences(ecg, other)
     sexes = [replace(each, record=replace(each.record, sex=sex)) for each, sex in ((ecg, "male"), (other, "female"))]
     assert "one is male, the other female" in shown.differences(*sexes)
+
+
+def test_the_first_is_what_was_recorded_first_where_files_say_so(engine: Engine, csv_files: list[bytes]) -> None:
+    from ecgllm.serving.app.page import _in_order, _titled
+
+    read = [engine.asking().read({"ecg.csv": data}) for data in csv_files[:2]]
+    dated = [
+        replace(one, record=replace(one.record, recorded_at=datetime(2020 - number, 3, 5)))
+        for number, one in enumerate(read)
+    ]
+    undated = [("a.csv", dated[0]), ("b.csv", read[1])]
+    assert _in_order(undated) == undated
+    found = _in_order([("a.csv", dated[0]), ("b.csv", dated[1])])
+    assert [title for title, _ in _titled(found)] == ["First ECG: b.csv, 2019-03-05", "Second ECG: a.csv, 2020-03-05"]
+    assert "Recorded 366 days apart; the first is the earlier one." in shown.differences(*(one for _, one in found))
 
 
 def test_what_people_and_files_say_is_escaped(ecg: Any) -> None:
@@ -241,4 +257,34 @@ def test_two_ecgs_are_compared_and_a_broken_file_is_named(
     page.get_by_role("button", name="Which findings are new in the second ECG?").click()
     page.wait_for_selector("#answers .answer")
     assert opened.elsewhere == [] and opened.errors == []
+    page.close()
+
+
+def test_a_second_ecg_is_added_and_both_are_swapped(
+    browser: Any, address: tuple[str, Path], csv_files: list[bytes], tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{name}.csv" for name in ("before", "after")]
+    for file, data in zip(files, csv_files, strict=False):
+        file.write_bytes(data)
+    opened = Opened(browser, address[0], 1280)
+    page = opened.page
+    titles = lambda: page.get_attribute(".ecg-view canvas", "aria-label")  # noqa: E731
+    assert page.locator("#second").count() == page.locator("#swap").count() == 0
+    opened.upload(files[0])
+    page.wait_for_selector("#figures .fig")
+    (tmp_path / "broken.xml").write_bytes(b"<AnnotatedECG>")
+    page.set_input_files("#second input[type=file]", [str(tmp_path / "broken.xml")])
+    page.wait_for_selector("#problem .warning")
+    assert page.locator("#figures .fig").count() > 0 and opened.ink() > 0  # the first is still there
+    page.set_input_files("#second input[type=file]", [str(files[1])])
+    page.wait_for_selector("#figures table.diff")
+    page.wait_for_function("document.querySelector('.ecg-view canvas').ariaLabel.includes('after.csv')")
+    assert titles().index("First ECG: before.csv") < titles().index("Second ECG: after.csv")
+    assert "do not say" in page.inner_text("#figures")
+    rate = page.inner_text("#figures table.diff tbody tr:first-child").split()
+    page.click("#swap")
+    page.wait_for_function("document.querySelector('.ecg-view canvas').ariaLabel.includes('First ECG: after.csv')")
+    swapped = page.inner_text("#figures table.diff tbody tr:first-child").split()
+    assert swapped[1:5] == [*rate[3:5], *rate[1:3]] and int(swapped[5]) == -int(rate[5])
+    assert opened.errors == [] and opened.elsewhere == []
     page.close()
