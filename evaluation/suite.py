@@ -17,6 +17,7 @@ from types import ModuleType
 import pandas as pd
 
 from ..errors_ecgllm import ECGError
+from ..progress_bar import progress
 from .asking import ask
 from .baselines import baselines_for
 from .figures import SectionFigures
@@ -122,11 +123,13 @@ def figures_of(
     """What the sections say of predictions; a chart that has nothing to show, of a model that gave no such answers, is
     left out."""
     found = []
-    for section in sections:
-        read = getattr(section, "READ_SECTIONS", (section.NAME,))
-        rows = predictions[predictions["section"].isin(read)]
-        own = _unanswered(section, rows) or section.figures(rows, material)
-        found.append(replace(own, charts=[chart for chart in own.charts if not chart.empty]))
+    with progress("Figures", len(sections)) as bar:
+        for section in sections:
+            read = getattr(section, "READ_SECTIONS", (section.NAME,))
+            rows = predictions[predictions["section"].isin(read)]
+            own = _unanswered(section, rows) or section.figures(rows, material)
+            found.append(replace(own, charts=[chart for chart in own.charts if not chart.empty]))
+            bar.update()
     return [one for one in found if one.sentences or one.tables]
 
 
@@ -161,20 +164,23 @@ def beside(answered: pd.DataFrame, material: Material) -> list[pd.DataFrame]:
     of their records."""
     true = answered[answered["condition"] == "true"]
     tables = []
-    for baseline in baselines_for(material):
-        zero_shot = (label_sets.NAME,) if baseline.ranks and not baseline.fitted else ()
-        own = true[true["section"].isin((*_WITH_BASELINES, *zero_shot))]
-        if own.empty:
-            continue
-        found = baseline.answers(own, material)
-        table = own.assign(by=baseline.name, answer=None, probability=float("nan"), refused=None)
-        # What sees no ECG gives all records of a question the same: an AUROC of .5 by construction, and not shown.
-        table["answers"], table["p_yes"] = found["answers"], found["p_yes"] if baseline.ranks else float("nan")
-        table["right"] = [
-            None if got is None or wanted is None else list(got) == list(wanted)
-            for got, wanted in zip(found["answers"], own["expected"], strict=True)
-        ]
-        tables.append(table[PREDICTIONS.names])
+    baselines = list(baselines_for(material))
+    with progress("Baselines", len(baselines)) as bar:
+        for baseline in baselines:
+            bar.update()
+            zero_shot = (label_sets.NAME,) if baseline.ranks and not baseline.fitted else ()
+            own = true[true["section"].isin((*_WITH_BASELINES, *zero_shot))]
+            if own.empty:
+                continue
+            found = baseline.answers(own, material)
+            table = own.assign(by=baseline.name, answer=None, probability=float("nan"), refused=None)
+            # What sees no ECG gives all records of a question the same: an AUROC of .5 by construction, and not shown.
+            table["answers"], table["p_yes"] = found["answers"], found["p_yes"] if baseline.ranks else float("nan")
+            table["right"] = [
+                None if got is None or wanted is None else list(got) == list(wanted)
+                for got, wanted in zip(found["answers"], own["expected"], strict=True)
+            ]
+            tables.append(table[PREDICTIONS.names])
     return tables
 
 

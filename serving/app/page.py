@@ -54,21 +54,8 @@ def build_app(engine: Engine) -> gr.Blocks:
         )
         ecgs, said, last = (gr.State(value, time_to_live=_FORGET_S) for value in ([], [], None))
         with gr.Row(elem_id="drop"):
-            files = gr.File(
-                file_count="multiple",
-                label="One ECG, or two to compare (WFDB: .hea and .dat)",
-                height=130,
-                min_width=340,
-                elem_id="files",
-            )
-            other = gr.File(
-                file_count="multiple",
-                label="A second ECG to compare with the first",
-                height=130,
-                min_width=340,
-                elem_id="second",
-                visible=False,
-            )
+            files = _place("files", "One ECG, or two to compare (WFDB: .hea and .dat)")
+            other = _place("second", "A second ECG to compare with the first", visible=False)
         problem = _html("problem")
         canvas = gr.HTML(
             html_template=_text("canvas.html"),
@@ -182,6 +169,11 @@ def build_app(engine: Engine) -> gr.Blocks:
 
         why.click(rests_on, [last, ecgs], [canvas, why_text], show_progress="minimal")
     return page
+
+
+def _place(elem_id: str, label: str, visible: bool = True) -> gr.File:
+    """Where files are dropped."""
+    return gr.File(file_count="multiple", label=label, height=130, min_width=340, elem_id=elem_id, visible=visible)
 
 
 def _html(elem_id: str) -> gr.HTML:
