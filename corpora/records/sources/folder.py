@@ -21,6 +21,7 @@ from ....findings.vocabulary import FORMER_NAMES
 from ..entry import Entry, Found, missing_layout
 from ..splits import SPLITS
 from ..text_files import table_rows
+from .folder_doubts import doubts
 
 # What a column may be called (in any case, blanks as underscores) -> what it is.
 COLUMNS = {
@@ -66,6 +67,7 @@ def entries(src: Path, table: str | Path | None = None) -> Found:
     found = [_entry(src, path, line, row, known, labels) for line, row in rows]
     if "split" in meanings and 0 < sum(entry.split is not None for entry in found) < len(found):
         raise ECGError(f"{path}: some rows have a split and some have none; give all or leave out the column")
+    notes += doubts(path.name, [(line, entry) for (line, _), entry in zip(rows, found, strict=True)])
     if without := _without_row(src, path, found):
         notes.append(f"files below {src.name} that no row of {path.name} is about, left out: {without}")
     return Found(found, len(found), notes)

@@ -60,6 +60,23 @@ def test_one_column_a_finding(ecgs):
     assert [record for record, _ in report.unreadable] == ["c"]  # it lies in deep/
 
 
+def test_findings_that_exclude_each_other_are_said_and_kept(ecgs):
+    labels = table(
+        ecgs,
+        "file,patient_id,findings,tachycardia\na.csv,p1,normal ecg;atrial fibrillation;sinus rhythm,0\n"
+        "b.csv,p2,sinus bradycardia,1\ndeep/c.csv,p3,sinus rhythm;normal ecg;sinus bradycardia,0\n",
+    )
+    corpus, report = prepare_with_report("folder", ecgs, table=labels)
+    assert corpus["findings"][0] == ["atrial fibrillation", "normal ecg", "sinus rhythm"]
+    (note,) = (note for note in report.notes if "exclude" in note)
+    assert note == (
+        "findings of labels.csv that exclude each other, in 2 of 3 rows, taken as they are: sinus rhythm with atrial "
+        "fibrillation (line 2); normal ecg with atrial fibrillation (line 2); sinus bradycardia with tachycardia "
+        "(line 3)"
+    )
+    assert f"note: {note}" in str(report)
+
+
 def test_an_unreadable_file_is_listed(ecgs):
     corpus, report = prepare_with_report("folder", ecgs, table=table(ecgs, "file,patient_id\nd.csv,1\na.csv,2\n"))
     assert corpus["id"][:] == ["a"] and [record for record, _ in report.unreadable] == ["d"]
