@@ -7,6 +7,7 @@ import pytest
 
 from ecgllm import cli
 from ecgllm.corpora import check_patient_split, prepare, prepare_with_report
+from ecgllm.corpora.records.sources import folder as folder_source
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_findings_by_name_and_reports(ecgs):
         ecgs,
         "file;Patient_ID;report;findings;age;sex;split;recorded_at;device;ward\n"
         'a.csv;p1;"Vorhofflimmern, überdrehter Linkstyp";Atrial Fibrillation;61;F;train;2020-01-02T03:04:05;X1;3\n'
-        "b;p1;;sinus_bradycardia;;m;train;;;3\n"
+        "b;p1;;sinus_bradycardia;;w;train;;;3\n"
         "deep/c.csv;p2;;;90,0;;test;;;\n".replace("90,0", "90.0"),
         encoding="utf-8-sig",
     )
@@ -75,6 +76,25 @@ def test_findings_that_exclude_each_other_are_said_and_kept(ecgs):
         "(line 3)"
     )
     assert f"note: {note}" in str(report)
+
+
+def people(folder: Path, *rows: str) -> list[str]:
+    """Notes on a table of these rows of patient_id, age, sex, recorded_at."""
+    lines = ["file,id,patient_id,age,sex,recorded_at", *(f"a.csv,{number},{row}" for number, row in enumerate(rows))]
+    labels = table(folder, "\n".join(lines))
+    notes = folder_source.entries(folder, labels).notes
+    return [note for note in notes if note.startswith(("two sexes", "ages"))]
+
+
+def test_rows_of_one_patient_that_cannot_be_of_one_person_are_said(ecgs):
+    assert people(ecgs, "p1,50,f,", "secret,40,m,", "secret,41,F,", "p3,20,m,", "secret,41,m,") == [
+        "two sexes of 1 patient_id in labels.csv, taken as they are: lines 3, 4"
+    ]
+    # As old as the years between say, to two years; without a time only what no archive spans.
+    assert people(ecgs, "p,50,,2001-01-01", "p,62,,2012-06-01T10:00:00+02:00", "p,70,,", "q,30,,", "q,50,,") == []
+    assert people(ecgs, "p,50,,2001-01-01", "p,52,,2012-06-01", "q,81,,", "q,18,,", "q,40,,2012-06-01") == [
+        "ages that do not fit each other of 2 patient_ids in labels.csv, taken as they are: lines 2, 3; lines 4, 5"
+    ]
 
 
 def test_an_unreadable_file_is_listed(ecgs):
