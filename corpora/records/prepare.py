@@ -79,7 +79,8 @@ _LISTED = 50  # lines of one kind in a printed report
 class CorpusReport:
     """What happened while a corpus was made. unreadable: (record id, reason). unmapped: statement -> records bearing
     it. unclear: words of the source that were not understood -> records. notes: what the folder holds beside them.
-    copies: ids that are one recording. left_out: id of a copy -> that of the record that was kept.
+    copies: ids that are one recording. left_out: id of a copy -> that of the record that was kept. noticed: what
+    readers did or noticed (kinds of `ECGRecord.notes`) -> files.
 
     Printed, unmapped and unclear are counts; the texts are in the attributes, and in `text(statements=True)`."""
 
@@ -93,6 +94,7 @@ class CorpusReport:
     notes: list[str] = field(default_factory=list)
     copies: list[tuple[str, ...]] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    noticed: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         return self.text(_LISTED)
@@ -113,6 +115,11 @@ class CorpusReport:
             lines.append(f"copies: {len(self.copies)} recordings stand in it more than once, under these ids")
         kept = [f"left out: {copy}, the same recording as {record}" for copy, record in self.left_out.items()]
         lines += listed(kept, most, all_in)
+        noticed = [
+            f"notes of readers: {count:,} file{'s' if count > 1 else ''}: {kind}"
+            for kind, count in self.noticed.most_common()
+        ]
+        lines += listed(noticed, most, all_in)
         lines += [f"note: {note}" for note in self.notes]
         if self.splits:
             lines.append("split: " + ", ".join(f"{split} {count}" for split, count in sorted(self.splits.items())))
@@ -230,13 +237,14 @@ def _from_records(
 
 @dataclass
 class _Outcome:
-    """A record's row, or the reason why there is none. unmapped and unclear: for the report."""
+    """A record's row, or the reason why there is none. unmapped, unclear and noticed: for the report."""
 
     id: str
     row: dict[str, Any] | None = field(default=None, repr=False)
     reason: str = ""
     unmapped: tuple[str, ...] = field(default=(), repr=False)
     unclear: tuple[str, ...] = field(default=(), repr=False)
+    noticed: tuple[str, ...] = ()
     split_is_own: bool = False
 
 
@@ -249,7 +257,9 @@ def _read_row(entry: Entry, name: str, seed: int, min_likelihood: float) -> _Out
         record = replace(record, **entry.changes)
     except (ValueError, OSError) as error:  # ECGReadError is a ValueError, as are the record's own checks
         return _Outcome(entry.id, reason=str(error))
-    return _row(entry, record, name, seed, min_likelihood)
+    note_kind = import_module("...signals.summary", __package__).note_kind
+    noticed = tuple(dict.fromkeys(map(note_kind, record.notes)))
+    return replace(_row(entry, record, name, seed, min_likelihood), noticed=noticed)
 
 
 def _row(entry: Entry, record: Any, name: str, seed: int, min_likelihood: float) -> _Outcome:
@@ -303,6 +313,7 @@ def _corpus(
                 own_split.add(outcome.row["patient_id"])
             report.unmapped.update(set(outcome.unmapped))
             report.unclear.update(set(outcome.unclear))
+            report.noticed.update(outcome.noticed)
             yield outcome.row
 
     # 100 signals a batch: a random access reads its batch's index, and 1,000 of 5,000 samples would fill 120 MB first

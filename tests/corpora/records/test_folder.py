@@ -97,6 +97,17 @@ def test_rows_of_one_patient_that_cannot_be_of_one_person_are_said(ecgs):
     ]
 
 
+def test_what_readers_noticed_is_counted_over_all_files(ecgs):
+    for name, empty in (("a.csv", 3), ("b.csv", 5)):
+        path = ecgs / name
+        *lines, _ = path.read_text(encoding="utf-8").split("\n")
+        path.write_text("\n".join([*lines, *[",0.1,0.1"] * empty, "0.1,0.1,0.1"]), encoding="utf-8")
+    labels = table(ecgs, "file,patient_id,report\na.csv,1,x\nb.csv,2,x\ndeep/c.csv,3,x\n")
+    _, report = prepare_with_report("folder", ecgs, table=labels)
+    assert report.noticed == {"... missing samples are NaN": 2}
+    assert "notes of readers: 2 files: ... missing samples are NaN" in str(report).splitlines()
+
+
 def test_an_unreadable_file_is_listed(ecgs):
     corpus, report = prepare_with_report("folder", ecgs, table=table(ecgs, "file,patient_id\nd.csv,1\na.csv,2\n"))
     assert corpus["id"][:] == ["a"] and [record for record, _ in report.unreadable] == ["d"]
