@@ -164,7 +164,8 @@ def prepare_with_report(
         min_likelihood: least likelihood (percent) of PTB-XL's diagnostic statements; see `findings_from_statements`.
         drop_copies: of each recording keep one record alone, that of the test split if there is one.
         options: of the corpus: `sampling_rate` (ptbxl: 500 or 100 Hz), `unit` (code15), `table` (folder: the CSV
-            file), `reader_spread` (simulation, see `simulate_ecgs`).
+            file), how `read_ecg` reads the files (folder: see `sources.folder.entries`), `reader_spread` (simulation,
+            see `simulate_ecgs`).
     Returns: (data set with `CORPUS_FEATURES`, report).
     Raises: ValueError for an unknown name or option, a patient or recording in two splits or a corpus without one
         readable record, FileNotFoundError for a folder that does not hold the corpus.

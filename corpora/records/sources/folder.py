@@ -8,9 +8,12 @@ column and never what the cell holds: columns get shifted, and a name may stand 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +37,23 @@ _SEXES = {"female": "female", "f": "female", "w": "female", "male": "male", "m":
 _SPLITS = {**{name: name for name in SPLITS}, "valid": "validation", "val": "validation", "dev": "validation"}
 
 
-def entries(src: Path, table: str | Path | None = None) -> Found:
+def entries(
+    src: Path,
+    table: str | Path | None = None,
+    sampling_rate: float | None = None,
+    unit: str | None = None,
+    leads: Sequence[str] | None = None,
+    format: str | None = None,
+    allow_truncated: bool = False,
+    verify_checksum: bool = True,
+) -> Found:
     """Rows of the table in its order.
 
     Args: table: a CSV file (comma, semicolon or tab; UTF-8). Columns: file (below `src`, with or without its suffix)
         or id, and any of patient_id, report, findings (names separated by ';'), age, sex, split, recorded_at (ISO
-        8601), device, or one column of 0 and 1 for each finding.
+        8601), device, or one column of 0 and 1 for each finding. sampling_rate, unit, leads, format: of the files that
+        do not say it themselves; a file that can be read without is read without, since a folder may hold files of
+        several devices. allow_truncated, verify_checksum: of all, as `read_ecg` takes them.
     Raises: FileNotFoundError for a missing folder or table, ValueError for a table that cannot be understood.
     """
     if not src.is_dir():
@@ -64,13 +78,38 @@ def entries(src: Path, table: str | Path | None = None) -> Found:
     labels = {name: found for name in names if name not in known and (found := _finding(name))}
     notes = _notes(path, names, known, labels, rows)
     _check_findings(path, rows, next((name for name, meaning in known.items() if meaning == "findings"), None))
+    always = {"allow_truncated": allow_truncated, "verify_checksum": verify_checksum}
+    unsaid = {"sampling_rate": sampling_rate, "unit": unit, "leads": leads, "format": format}
+    unsaid = {name: value for name, value in unsaid.items() if value is not None}
     found = [_entry(src, path, line, row, known, labels) for line, row in rows]
+    found = [replace(entry, load=partial(_read_file, entry.path, always, unsaid)) for entry in found]
     if "split" in meanings and 0 < sum(entry.split is not None for entry in found) < len(found):
         raise ECGError(f"{path}: some rows have a split and some have none; give all or leave out the column")
     notes += doubts(path.name, [(line, entry) for (line, _), entry in zip(rows, found, strict=True)])
     if without := _without_row(src, path, found):
         notes.append(f"files below {src.name} that no row of {path.name} is about, left out: {without}")
     return Found(found, len(found), notes)
+
+
+def _read_file(path: Path, always: Mapping[str, Any], unsaid: Mapping[str, Any]) -> Any:
+    """The ECG of a file. unsaid: what it is read with where it cannot be read without.
+
+    Raises: ECGReadError as `read_ecg`.
+    """
+    # Here, so that a folder is found without what reads signals.
+    read_ecg = import_module("....signals", __package__).read_ecg
+    try:
+        return read_ecg(path, **always)
+    except ECGError as error:
+        if not unsaid:
+            raise
+        first = error
+    try:
+        return read_ecg(path, **always, **unsaid)
+    except ECGError as error:
+        if str(error) == str(first):
+            raise
+        raise ECGError(f"{first} With {', '.join(unsaid)} as given: {error}") from error
 
 
 def _without_row(src: Path, table: Path, found: list[Entry]) -> int:

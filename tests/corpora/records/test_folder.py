@@ -155,6 +155,41 @@ def test_other_refusals(ecgs):
         prepare("ludb", ecgs, table="labels.csv")
 
 
+@pytest.fixture
+def unsaid(ecgs) -> Path:
+    """Beside a and b a table e that says neither rate nor unit, and an array f that says nothing at all."""
+    signal = np.random.default_rng(9).normal(scale=300, size=(500, 3)).round(1)
+    (ecgs / "e.csv").write_text("I,II,V1\n" + "\n".join(",".join(map(str, row)) for row in signal), encoding="utf-8")
+    np.save(ecgs / "f.npy", signal.T)
+    return table(ecgs, "file,patient_id,report\na.csv,1,x\ne.csv,2,x\nf.npy,3,x\n")
+
+
+def test_files_that_do_not_say_how_they_are_to_be_read(ecgs, unsaid):
+    _, report = prepare_with_report("folder", ecgs, table=unsaid)
+    reasons = dict(report.unreadable)
+    assert "(--unit)" in reasons["e"] and "(--leads I,II,...)" in reasons["f"]
+    said = {"sampling_rate": 250, "unit": "uV", "leads": ["I", "II", "V1"]}
+    corpus, report = prepare_with_report("folder", ecgs, table=unsaid, **said)
+    assert not report.unreadable
+    # What a file says itself stays: a is in mV, at 100 Hz.
+    assert [row["ecg"]["sampling_rate"] for row in corpus] == [100, 250, 250]
+    assert [float(np.abs(row["ecg"]["signal"]).max()) > 0.5 for row in corpus] == [True] * 3
+    assert all(float(np.abs(row["ecg"]["signal"]).max()) < 3 for row in corpus)
+    _, report = prepare_with_report("folder", ecgs, table=unsaid, sampling_rate=250)
+    assert "With sampling_rate as given" not in dict(report.unreadable)["e"]
+    assert "(--unit)" in dict(report.unreadable)["e"]
+    with pytest.raises(ValueError, match="the corpus 'ludb' has no option leads"):
+        prepare("ludb", ecgs, leads=["I"])
+
+
+def test_reading_options_from_the_command_line(ecgs, unsaid, tmp_path, capsys):
+    options = ["--table", str(unsaid), "--sampling-rate", "250", "--unit", "uV", "--leads", "I,II,V1"]
+    with pytest.raises(SystemExit) as end:
+        cli.main(["prepare", "folder", str(ecgs), *options, "-o", str(tmp_path / "out")])
+    out, err = capsys.readouterr()
+    assert end.value.code == 0 and "3 records in" in out and "unreadable" not in err
+
+
 def test_from_the_command_line(ecgs, tmp_path, capsys):
     labels = table(ecgs, "file,patient_id,report\na.csv,1,größer\nd.csv,2,\n")
     with pytest.raises(SystemExit) as end:
