@@ -8,13 +8,14 @@ column and never what the cell holds: columns get shifted, and a name may stand 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cache, partial
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ....errors_ecgllm import ECGError
@@ -96,6 +97,11 @@ def _read_file(path: Path, always: Mapping[str, Any], unsaid: Mapping[str, Any])
 
     Raises: ECGReadError as `read_ecg`.
     """
+    if "\\" in path.name and not path.exists():  # of a drive or a server; others were rewritten
+        raise ECGError(
+            "its path has backslashes, from a drive or a server on, and leads to no file here; expected a path below "
+            "the folder, such as deep/1.dcm. Leave out what stands before"
+        )
     # Here, so that a folder is found without what reads signals.
     read_ecg = import_module("....signals", __package__).read_ecg
     try:
@@ -140,6 +146,7 @@ def _entry(
     file = cell.get("file") or cell.get("id")
     if not file:
         raise ECGError(f"{where}: names no file")
+    file = _with_slashes(src, file)
     record_id = cell.get("id") or Path(file).with_suffix("").as_posix()
     if "patient_id" in cell and not cell["patient_id"]:
         raise ECGError(
@@ -208,6 +215,13 @@ def _called() -> dict[str, str]:
     return {text.lower().replace("-", " "): finding for finding in VOCABULARY for text in asked_names(finding)}
 
 
+def _with_slashes(src: Path, name: str) -> str:
+    """A path as this system writes it: one that Windows wrote leads below `src`, too, unless it names a drive."""
+    if "\\" not in name or _file(src, name).is_file() or PureWindowsPath(name).anchor:
+        return name
+    return PureWindowsPath(name).as_posix()
+
+
 def _file(src: Path, name: str) -> Path:
     """The file of a row; a name without suffix stands for the one file that has it, a WFDB header first."""
     path = src / name
@@ -266,11 +280,27 @@ def _age(cell: str, where: str) -> float | None:
     try:
         return float(cell) if cell else None
     except ValueError:
-        raise ECGError(f"{where}: age is no number; expected years") from None
+        found = "has a decimal comma" if _DECIMAL_COMMA.fullmatch(cell) else "is no number"
+        expected = "years, with a decimal point if any" if _DECIMAL_COMMA.fullmatch(cell) else "years"
+        raise ECGError(f"{where}: age {found}; expected {expected}") from None
 
 
 def _time(cell: str, where: str) -> datetime | None:
     try:
         return datetime.fromisoformat(cell) if cell else None
     except ValueError:
-        raise ECGError(f"{where}: recorded_at is no time; expected one such as 2024-05-31T08:15:00") from None
+        # Which kind it is, not what it says. It is not read: 1/2/2024 is January or February.
+        kinds = (kind for pattern, kind in _OTHER_DATES if pattern.match(cell))
+        raise ECGError(
+            f"{where}: recorded_at is {next(kinds, 'no time')}; expected one such as 2024-05-31T08:15:00, the year "
+            "first (ISO 8601). A spreadsheet writes it in the format yyyy-mm-dd"
+        ) from None
+
+
+_DECIMAL_COMMA = re.compile(r"\d+,\d+")
+_OTHER_DATES = (
+    (re.compile(r"\d{1,2}\.\d{1,2}\.\d{2,4}\b"), "a date with the day first, between dots"),
+    (re.compile(r"\d{1,4}/\d{1,2}/\d{1,4}\b"), "a date between slashes"),
+    (re.compile(r"\d{1,2}-\d{1,2}-\d{4}\b"), "a date with the year last"),
+    (re.compile(r"\d+([.,]\d+)?$"), "a mere number, as spreadsheets count days"),
+)

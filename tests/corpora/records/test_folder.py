@@ -129,7 +129,11 @@ def test_an_unreadable_file_is_listed(ecgs):
         ("file,split\na.csv,holdout\n", "line 2: split is none of train"),
         ("file,split\na.csv,train\nb.csv,\n", "some rows have a split and some have none"),
         ("file,age\na.csv,old\n", "line 2: age is no number; expected years"),
-        ("file,recorded_at\na.csv,yesterday\n", "line 2: recorded_at is no time"),
+        ("file,recorded_at\na.csv,yesterday\n", "line 2: recorded_at is no time; expected one such as 2024-05"),
+        ("file,recorded_at\na.csv,31.12.2024 08:15\n", "recorded_at is a date with the day first, between dots; "),
+        ("file,recorded_at\na.csv,12/31/2024\n", "recorded_at is a date between slashes; expected"),
+        ("file,recorded_at\na.csv,45657\n", "recorded_at is a mere number, as spreadsheets count days; expected"),
+        ("file;age\na.csv;61,5\n", "line 2: age has a decimal comma; expected years, with a decimal point"),
         ("file,path\na.csv,a.csv\n", "more than one column means file"),
         ("file\n", "has no row below its header"),
         ("file,age\na.csv,1,2\n", "line 2: has more cells"),
@@ -153,6 +157,15 @@ def test_other_refusals(ecgs):
         prepare("folder", ecgs, table=table(ecgs, "file,report\na.csv,größer\n", encoding="latin-1"))
     with pytest.raises(ValueError, match="the corpus 'ludb' has no option table; it has none"):
         prepare("ludb", ecgs, table="labels.csv")
+
+
+def test_paths_as_windows_writes_them(ecgs):
+    labels = table(ecgs, "file,patient_id,report\na.csv,1,x\ndeep\\c.csv,2,x\nD:\\secret\\b.csv,3,x\n")
+    corpus, report = prepare_with_report("folder", ecgs, table=labels)
+    assert corpus["id"][:] == ["a", "deep/c"]
+    (reason,) = (reason for _, reason in report.unreadable)
+    assert "path has backslashes, from a drive" in reason and "expected a path below" in reason
+    assert "secret" not in reason
 
 
 @pytest.fixture
