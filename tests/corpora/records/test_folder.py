@@ -1,5 +1,6 @@
 """Your own folder and table: what a column means, and what is refused."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from ecgllm import cli
 from ecgllm.corpora import check_patient_split, prepare, prepare_with_report
 from ecgllm.corpora.records.sources import folder as folder_source
+from ecgllm.feature_extraction_ecgllm import ECGFeatureExtractor
+from ecgllm.signal_ecgllm import ECGInputError
 
 
 @pytest.fixture
@@ -106,6 +109,26 @@ def test_what_readers_noticed_is_counted_over_all_files(ecgs):
     _, report = prepare_with_report("folder", ecgs, table=labels)
     assert report.noticed == {"... missing samples are NaN": 2}
     assert "notes of readers: 2 files: ... missing samples are NaN" in str(report).splitlines()
+
+
+def test_what_models_refuse_is_said_of_records_that_were_prepared(ecgs):
+    signal = np.random.default_rng(0).normal(scale=0.3, size=(3, 500)).round(4)
+    for name, leads, samples in (("one", ["watch"], 500), ("more", ["I", "II", "X"], 500), ("short", ["II"], 80)):
+        own = signal[: len(leads), :samples]
+        np.savez(ecgs / f"{name}.npz", signal=own, sampling_rate=100, unit="mV", leads=leads)
+    rows = "a.csv,1,x\none.npz,2,x\nmore.npz,3,x\nshort.npz,4,x\n"
+    corpus, report = prepare_with_report("folder", ecgs, table=table(ecgs, f"file,patient_id,report\n{rows}"))
+    assert report.refused == {
+        "its one lead has no standard name (I to V6)": ["one"],
+        "it has other leads beside standard ones": ["more"],
+        "it is shorter than 1 s": ["short"],
+    }
+    said = "train will leave out 1 of 4 records (one): its one lead has no standard name (I to V6)"
+    assert said in str(report).splitlines()
+    for row in corpus:  # as the feature extractor itself does
+        refused = any(row["id"] in ids for ids in report.refused.values())
+        with pytest.raises(ECGInputError) if refused else nullcontext():
+            ECGFeatureExtractor().prepare(row["ecg"])
 
 
 def test_an_unreadable_file_is_listed(ecgs):
