@@ -56,7 +56,7 @@ def calibrate(
     """
     from ..answer_calibration_ecgllm import FILE, seeing_weights, write_calibration
     from ..atomic_writing import new_folder
-    from ..evaluation.calibrating import calibrated, sentences
+    from ..evaluation.calibrating import calibrated, few_patients, sentences
     from ..evaluation.material import Settings
     from ..evaluation.models import model_of
     from ..evaluation.models.checkpoint import CheckpointModel
@@ -92,6 +92,8 @@ def calibrate(
     typer.echo(f"{len(found.findings)} findings calibrated on {fitted_on}")
     for line in sentences(figures):
         typer.echo(line)
+    if (little := few_patients(found, figures)) is not None:
+        typer.echo(little)
     typer.echo(f"calibration in {file}")
 
 

@@ -10,10 +10,12 @@ import typer
 from ..atomic_writing import new_folder
 from ..errors_ecgllm import ECGError
 from .folders import load_corpora, save
-from .options import AllStatements, OutputFolder, Parquet, Seed, names
+from .options import AllStatements, OutputFolder, Parquet, Seed, names, reads_ecgs
 
 
+@reads_ecgs
 def prepare(
+    reading: dict[str, Any],
     name: Annotated[
         str,
         typer.Argument(
@@ -27,11 +29,9 @@ def prepare(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take this many records (ecg-qa: questions).")] = None,
     seed: Seed = 0,
-    sampling_rate: Annotated[float | None, typer.Option(help="ptbxl: 500 or 100 Hz.")] = None,
     min_likelihood: Annotated[
         float | None, typer.Option(min=0, max=100, help="ptbxl: least likelihood of a diagnosis, in percent.")
     ] = None,
-    unit: Annotated[str | None, typer.Option(help="code15: unit of the tracings, where it cannot be told.")] = None,
     table: Annotated[Path | None, typer.Option(help="folder: CSV file with a row per ECG file.")] = None,
     records: Annotated[Path | None, typer.Option(help="ecg-qa: folder of PTB-XL or MIMIC-IV-ECG.")] = None,
     wording: Annotated[str | None, typer.Option(help="ecg-qa: paraphrased (default) or template.")] = None,
@@ -47,10 +47,12 @@ def prepare(
 ) -> None:
     """Turn a public ECG corpus, or your own folder, into a `datasets` folder with one vocabulary of findings.
 
-    ecg-qa writes questions, and with --records the corpus of their ECGs into the folder `records` below them.
+    ecg-qa writes questions, and with --records the corpus of their ECGs into the folder `records` below them. How
+    files are read (--sampling-rate, --unit, --leads, ...) is for folder, of its files that do not say it themselves;
+    --sampling-rate is for ptbxl, too, 500 or 100 Hz, and --unit for code15, where it cannot be told.
     """
-    own = {"sampling_rate": sampling_rate, "unit": unit, "table": table, "limit": limit, "drop_copies": drop_copies}
-    options = {option: value for option, value in own.items() if value is not None}
+    own = {"table": table, "limit": limit, "drop_copies": drop_copies}
+    options = {option: value for option, value in own.items() if value is not None} | _said(reading)
     if name == "ecg-qa":
         options |= {"wording": wording, "split": split, "keep_missing": keep_missing}
         _prepare_ecg_qa(
@@ -66,6 +68,12 @@ def prepare(
 
         corpus, report = prepare_with_report(name, source, seed=seed, min_likelihood=min_likelihood or 0.0, **options)
         save(corpus, folder, output, "records", report, all_statements, parquet)
+
+
+def _said(reading: dict[str, Any]) -> dict[str, Any]:
+    """The options of reading that somebody gave: most corpora have none."""
+    unsaid = {"allow_truncated": False, "verify_checksum": True}
+    return {option: value for option, value in reading.items() if value != unsaid.get(option)}
 
 
 def _prepare_ecg_qa(

@@ -33,6 +33,8 @@ from .protocol import Model
 from .tallies import patients_of, wants_yes
 
 WORDINGS = 3
+# Patients of either label below which a finding's two numbers are uncertain: ten a number (Peduzzi et al. 1996).
+FEW = 20
 
 
 def calibration_rows(material: Material) -> pd.DataFrame:
@@ -151,6 +153,27 @@ def sentences(figures: dict[str, Any]) -> list[str]:
         elif name == SAID[2]:
             lines.append(f"{name}: {percent(one['covers'])} of all")
     return lines
+
+
+def few_patients(own: AnswerCalibration, figures: dict[str, Any]) -> str | None:
+    """A sentence where findings, or what "sure" is worth, rest on few patients (`FEW`); None where nothing does.
+
+    Args: own, figures: as `calibrated` gives them.
+    """
+    least = {name: min(one.positives, one.negatives) for name, one in own.findings.items()}
+    few = sorted((name for name, count in least.items() if count < FEW), key=least.__getitem__)
+    said = {name: one["right"] for name, one in figures["said"].items() if name.startswith(f"{SAID[0]} ")}
+    sure = {name: 0 if right is None else right.patients for name, right in said.items()}
+    parts = []
+    if few:
+        fewest = ", ".join(f"{name} {least[name]}" for name in few[:3])
+        parts.append(
+            f"{len(few)} of {len(least)} findings have fewer than {FEW} patients who show them, or who do not (the "
+            f"fewest: {fewest}), and lean on what is true of all findings together"
+        )
+    if any(count < FEW for count in sure.values()):
+        parts.append("; ".join(f"what '{name}' is worth rests on {count} patients" for name, count in sure.items()))
+    return f"few patients: {'; '.join(parts)}; give more records" if parts else None
 
 
 def _stored(figures: dict[str, Any]) -> dict[str, Any]:

@@ -1,58 +1,22 @@
 """Which answers about one ECG cannot both be right, and which cannot be right beside what is measured.
 
-Nothing flows in but names of findings; pairs and criteria flow out. Decided here: what excludes what, which follows
-from definitions and, for kinds of one block, from the vocabulary; and by how much a measurement has to miss a limit
-before it counts against an answer: by its own error, as docs/measurements.md found it in records that it was not
-chosen on.
+Nothing flows in but names of findings; pairs and criteria flow out. Decided here: by how much a measurement has to
+miss a limit before it counts against an answer: by its own error, as docs/measurements.md found it in records that it
+was not chosen on. Which findings exclude each other stands in `findings.exclusions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import combinations, product
 
 from ..coherence import coherent
+from ..findings.exclusions import exclusive_pairs
 from ..findings.labels import VOCABULARY, implied
 from ..signals.analysis.measurements import Measurements
 
-_SINUS = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia", "sinus arrhythmia")
-_NOT_SINUS = (
-    "atrial fibrillation", "atrial flutter", "junctional rhythm", "supraventricular tachycardia",
-    "ventricular tachycardia", "ventricular fibrillation", "ventricular flutter", "idioventricular rhythm",
-)  # fmt: skip
-_AXES = ("normal axis", "left axis deviation", "right axis deviation", "right superior axis")
-_LONG_AND_SHORT = (
-    ("prolonged pr interval", "short pr interval"),
-    ("first degree av block", "short pr interval"),
-    ("prolonged qt interval", "short qt interval"),
-    ("high qrs voltage", "low qrs voltage"),
-)
-# Of these one record has one kind. Not of others: an ECG may show infarctions of several walls and ages.
-_ONE_KIND = ("av block", "second degree av block", "right bundle branch block", "left bundle branch block")
-# Of healthy people, too; who calls such an ECG normal does not contradict himself.
-_VARIANTS = (
-    "sinus arrhythmia", "sinus bradycardia", "bradycardia", "incomplete right bundle branch block",
-    "early repolarization",
-)  # fmt: skip
 CORE = ("sinus rhythm", "atrial fibrillation")
 """Asked about in any corpus, whatever it states."""
-
-
-def exclusive_pairs(findings: Collection[str], normal: bool = True) -> list[tuple[str, str]]:
-    """Pairs of these findings that one ECG of some seconds does not show both.
-
-    Sinus rhythms and others; slow and fast; kinds of one block; axes; long and short; where `normal`, a normal ECG and
-    each abnormal finding that is no variant. A record may change its rhythm: what the labels themselves say is shown
-    beside every figure.
-    """
-    slow, fast = ([name for name in VOCABULARY if rate in implied([name])] for rate in ("bradycardia", "tachycardia"))
-    pairs = [*product(_SINUS, _NOT_SINUS), *product(slow, fast), *combinations(_AXES, 2), *_LONG_AND_SHORT]
-    for parent in _ONE_KIND:
-        pairs += combinations([name for name, own in VOCABULARY.items() if parent in own.broader], 2)
-    if normal:
-        pairs += [("normal ecg", name) for name, own in VOCABULARY.items() if own.abnormal and name not in _VARIANTS]
-    return [pair for pair in dict.fromkeys(pairs) if set(pair) <= set(findings)]
 
 
 def implied_pairs(findings: Collection[str]) -> list[tuple[str, str]]:

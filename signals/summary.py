@@ -8,6 +8,7 @@ recording).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -97,6 +98,21 @@ def _said(record: ECGRecord) -> list[str]:
 def shown_notes(record: ECGRecord) -> list[str]:
     """What readers noticed, without what they quote from the file."""
     return [without_quotes(note) for note in record.notes]
+
+
+_SEGMENT = re.compile(r"^(?:segment \S+|[\d,]+ segments, from \S+ on): ")
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d.,]*(?:e[-+]?\d+)?(?<![.,])", re.IGNORECASE)
+
+
+def note_kind(note: str) -> str:
+    """What a note of a reader is about: its first sentence without quotes, numbers, names of channels and segments.
+
+    So notes on many files are counted, and nothing of one file stays: "23 samples marked as missing are NaN, in II" is
+    "... samples marked as missing are NaN".
+    """
+    text = _SEGMENT.sub("", without_quotes(note))
+    text = re.sub(r"\s*\([^()]*\)", "", text).partition(": ")[0].partition(". ")[0].partition(", in ")[0]
+    return _NUMBER.sub("...", text)[:200]
 
 
 def _rounded(value: float | None) -> float | None:

@@ -30,6 +30,7 @@ from .arrow_datasets import dataset_from_rows
 from .duplicates import check_groups, duplicate_rows, with_one_split_each, without_copies
 from .ecg_feature import ECG
 from .entry import Entry, Found
+from .refused_by_models import why_refused
 from .report_lines import counted, listed
 from .sources import cinc2021, code15, folder, ludb, mimic_iv_ecg, ptbxl
 from .splits import check_patient_split, split_of
@@ -73,13 +74,16 @@ _LOADERS: dict[str, Callable[..., Found]] = {
 }
 CORPORA = (*_LOADERS, "simulation")
 _LISTED = 50  # lines of one kind in a printed report
+_FEW = 5  # ids in one line
 
 
 @dataclass
 class CorpusReport:
     """What happened while a corpus was made. unreadable: (record id, reason). unmapped: statement -> records bearing
     it. unclear: words of the source that were not understood -> records. notes: what the folder holds beside them.
-    copies: ids that are one recording. left_out: id of a copy -> that of the record that was kept.
+    copies: ids that are one recording. left_out: id of a copy -> that of the record that was kept. noticed: what
+    readers did or noticed (kinds of `ECGRecord.notes`) -> files. refused: why models refuse records, which are in the
+    corpus all the same -> their ids.
 
     Printed, unmapped and unclear are counts; the texts are in the attributes, and in `text(statements=True)`."""
 
@@ -93,6 +97,8 @@ class CorpusReport:
     notes: list[str] = field(default_factory=list)
     copies: list[tuple[str, ...]] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    noticed: Counter[str] = field(default_factory=Counter)
+    refused: dict[str, list[str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.text(_LISTED)
@@ -113,6 +119,14 @@ class CorpusReport:
             lines.append(f"copies: {len(self.copies)} recordings stand in it more than once, under these ids")
         kept = [f"left out: {copy}, the same recording as {record}" for copy, record in self.left_out.items()]
         lines += listed(kept, most, all_in)
+        noticed = [
+            f"notes of readers: {count:,} file{'s' if count > 1 else ''}: {kind}"
+            for kind, count in self.noticed.most_common()
+        ]
+        lines += listed(noticed, most, all_in)
+        for reason, ids in self.refused.items():
+            shown = ", ".join(ids[:_FEW]) + (f" and {len(ids) - _FEW:,} more" if len(ids) > _FEW else "")
+            lines.append(f"train will leave out {len(ids):,} of {self.records:,} records ({shown}): {reason}")
         lines += [f"note: {note}" for note in self.notes]
         if self.splits:
             lines.append("split: " + ", ".join(f"{split} {count}" for split, count in sorted(self.splits.items())))
@@ -157,7 +171,8 @@ def prepare_with_report(
         min_likelihood: least likelihood (percent) of PTB-XL's diagnostic statements; see `findings_from_statements`.
         drop_copies: of each recording keep one record alone, that of the test split if there is one.
         options: of the corpus: `sampling_rate` (ptbxl: 500 or 100 Hz), `unit` (code15), `table` (folder: the CSV
-            file), `reader_spread` (simulation, see `simulate_ecgs`).
+            file), how `read_ecg` reads the files (folder: see `sources.folder.entries`), `reader_spread` (simulation,
+            see `simulate_ecgs`).
     Returns: (data set with `CORPUS_FEATURES`, report).
     Raises: ValueError for an unknown name or option, a patient or recording in two splits or a corpus without one
         readable record, FileNotFoundError for a folder that does not hold the corpus.
@@ -230,13 +245,16 @@ def _from_records(
 
 @dataclass
 class _Outcome:
-    """A record's row, or the reason why there is none. unmapped and unclear: for the report."""
+    """A record's row, or the reason why there is none. unmapped, unclear, noticed and refused (why models do): for
+    the report."""
 
     id: str
     row: dict[str, Any] | None = field(default=None, repr=False)
     reason: str = ""
     unmapped: tuple[str, ...] = field(default=(), repr=False)
     unclear: tuple[str, ...] = field(default=(), repr=False)
+    noticed: tuple[str, ...] = ()
+    refused: str | None = None
     split_is_own: bool = False
 
 
@@ -249,7 +267,9 @@ def _read_row(entry: Entry, name: str, seed: int, min_likelihood: float) -> _Out
         record = replace(record, **entry.changes)
     except (ValueError, OSError) as error:  # ECGReadError is a ValueError, as are the record's own checks
         return _Outcome(entry.id, reason=str(error))
-    return _row(entry, record, name, seed, min_likelihood)
+    note_kind = import_module("...signals.summary", __package__).note_kind
+    noticed = tuple(dict.fromkeys(map(note_kind, record.notes)))
+    return replace(_row(entry, record, name, seed, min_likelihood), noticed=noticed)
 
 
 def _row(entry: Entry, record: Any, name: str, seed: int, min_likelihood: float) -> _Outcome:
@@ -281,7 +301,14 @@ def _row(entry: Entry, record: Any, name: str, seed: int, min_likelihood: float)
         "split": entry.split or split_of(entry.patient_id, seed),
         "source": entry.source or name,
     }
-    return _Outcome(entry.id, row, unmapped=unmapped, unclear=entry.unclear, split_is_own=entry.split is not None)
+    return _Outcome(
+        entry.id,
+        row,
+        unmapped=unmapped,
+        unclear=entry.unclear,
+        refused=why_refused(record),
+        split_is_own=entry.split is not None,
+    )
 
 
 def _corpus(
@@ -303,6 +330,9 @@ def _corpus(
                 own_split.add(outcome.row["patient_id"])
             report.unmapped.update(set(outcome.unmapped))
             report.unclear.update(set(outcome.unclear))
+            report.noticed.update(outcome.noticed)
+            if outcome.refused:
+                report.refused.setdefault(outcome.refused, []).append(outcome.id)
             yield outcome.row
 
     # 100 signals a batch: a random access reads its batch's index, and 1,000 of 5,000 samples would fill 120 MB first
@@ -326,6 +356,10 @@ def _without_crossing_copies(
     if drop_copies:
         dataset, report.left_out = without_copies(dataset, groups)
         report.records = len(dataset)
+        refused = {
+            reason: [each for each in ids if each not in report.left_out] for reason, ids in report.refused.items()
+        }
+        report.refused = {reason: ids for reason, ids in refused.items() if ids}
         return dataset
     if groups:
         patients = dataset["patient_id"][:]

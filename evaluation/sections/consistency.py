@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from ...corpora.questions.about_measurements import ADULT_AGE
+from ...findings.exclusions import exclusive_pairs
 from ...findings.labels import VOCABULARY
 from ...intervals import Estimate, share
 from ...signals import measure
-from ..contradictions import CORE, CRITERIA, exclusive_pairs, implied_pairs
+from ..contradictions import CORE, CRITERIA, implied_pairs
 from ..figures import Headline, SectionFigures, Table
 from ..figures_in_words import percent
 from ..finding_questions import finding_row

@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecgllm.answer_calibration_ecgllm import FILE, read_calibration
+from ecgllm.answer_calibration_ecgllm import FILE, AnswerCalibration, FindingCalibration, read_calibration
 from ecgllm.cli import main
 from ecgllm.corpora import records_to_corpus, save_corpus
 from ecgllm.corpora.records.recognition import FILE as SEEN
 from ecgllm.corpora.records.recognition import seen_records
 from ecgllm.errors_ecgllm import ECGError
 from ecgllm.evaluation import calibrating
-from ecgllm.evaluation.calibrating import WORDINGS, calibrated, calibration_rows, sentences
+from ecgllm.evaluation.calibrating import WORDINGS, calibrated, calibration_rows, few_patients, sentences
 from ecgllm.evaluation.material import Material, Settings
 from ecgllm.evaluation.protocol import Answer
 from ecgllm.findings import VOCABULARY
+from ecgllm.intervals import share
 from ecgllm.platt import fit
 from ecgllm.shipped import shipped_checkpoint, shipped_dual_encoder
 from ecgllm.signals.simulation import simulate_ecgs
@@ -58,6 +59,22 @@ def test_a_model_that_is_too_sure_is_told_so(material: Material, tmp_path: Path)
     assert not any(record_id in text for record_id in material.about)
     assert own.measured["said"]["sure no"]["right"]["value"] > 0.9 and "patients" in own.measured["raw"]["brier"]
     assert all(isinstance(line, str) and line for line in sentences(figures))
+
+
+def test_what_rests_on_few_patients_is_said() -> None:
+    def said(counts: dict[str, tuple[int, int]], sure: int) -> str | None:
+        findings = {name: FindingCalibration(1.0, 0.0, 0.5, (name,), *patients) for name, patients in counts.items()}
+        right = share([True] * sure, [str(number) for number in range(sure)])
+        figures = {"said": {"sure yes": {"right": right}, "likely yes": {"right": None}}}
+        return few_patients(AnswerCalibration(findings, "these"), figures)
+
+    many = {"sinus rhythm": (60, 20), "normal ecg": (20, 40)}
+    assert said(many, 20) is None
+    assert said(many, 7) == "few patients: what 'sure yes' is worth rests on 7 patients; give more records"
+    assert said({**many, "paced rhythm": (6, 60), "atrial flutter": (60, 5)}, 20) == (
+        "few patients: 2 of 4 findings have fewer than 20 patients who show them, or who do not (the fewest: atrial "
+        "flutter 5, paced rhythm 6), and lean on what is true of all findings together; give more records"
+    )
 
 
 def test_all_ways_to_ask_about_a_record_count_as_one(
@@ -104,6 +121,7 @@ def test_the_command_and_what_is_said_then(tmp_path: Path, capsys: pytest.Captur
         code == 0
         and "findings calibrated on 40 records of simulation" in out
         and f"calibration in {folder / FILE}" in out
+        and "few patients: " in out
     )
     own = read_calibration(folder)
     assert own.fitted_on.startswith("40 records of simulation (")

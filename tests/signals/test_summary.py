@@ -3,9 +3,10 @@
 import json
 
 import numpy as np
+import pytest
 
 from ecgllm.signals import ECGRecord
-from ecgllm.signals.summary import as_text, summarize
+from ecgllm.signals.summary import as_text, note_kind, summarize
 
 
 def test_summary_says_what_is_doubtful_about_a_signal() -> None:
@@ -48,3 +49,19 @@ def test_a_summary_is_valid_json_whatever_the_samples() -> None:
     assert summary["leads"] == [{"name": "I", "minimum": None, "maximum": None, "range": None}]
     assert summary["measurements"] == {"qtc": None}
     assert "I      no finite sample" in as_text(summary)
+
+
+@pytest.mark.parametrize(
+    ("note", "kind"),
+    [
+        ("1,269 samples marked as missing are NaN, in II, PLETH", "... samples marked as missing are NaN"),
+        ("left out, as their unit is no voltage: ABP (mmHg)", "left out, as their unit is no voltage"),
+        ("segment 32_0001: 80 samples are NaN, in V", "... samples are NaN"),
+        ("2 segments, from Mayer on: left out, as they are no ECG: Anna", "left out, as they are no ECG"),
+        ("amplitudes reach 1.074e+07 mV, which no ECG does", "amplitudes reach ... mV, which no ECG does"),
+        ("filters that the file states: low-pass 150 Hz", "filters that the file states"),
+        ("the name 'Mayer, Anna' was read; 12 are left", "the name was read; ... are left"),
+    ],
+)
+def test_the_kind_of_a_note_says_nothing_of_its_file(note, kind):
+    assert note_kind(note) == kind

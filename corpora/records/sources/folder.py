@@ -8,10 +8,14 @@ column and never what the cell holds: columns get shifted, and a name may stand 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
+from importlib import import_module
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ....errors_ecgllm import ECGError
@@ -21,6 +25,7 @@ from ....findings.vocabulary import FORMER_NAMES
 from ..entry import Entry, Found, missing_layout
 from ..splits import SPLITS
 from ..text_files import table_rows
+from .folder_doubts import doubts
 
 # What a column may be called (in any case, blanks as underscores) -> what it is.
 COLUMNS = {
@@ -33,12 +38,23 @@ _SEXES = {"female": "female", "f": "female", "w": "female", "male": "male", "m":
 _SPLITS = {**{name: name for name in SPLITS}, "valid": "validation", "val": "validation", "dev": "validation"}
 
 
-def entries(src: Path, table: str | Path | None = None) -> Found:
+def entries(
+    src: Path,
+    table: str | Path | None = None,
+    sampling_rate: float | None = None,
+    unit: str | None = None,
+    leads: Sequence[str] | None = None,
+    format: str | None = None,
+    allow_truncated: bool = False,
+    verify_checksum: bool = True,
+) -> Found:
     """Rows of the table in its order.
 
     Args: table: a CSV file (comma, semicolon or tab; UTF-8). Columns: file (below `src`, with or without its suffix)
         or id, and any of patient_id, report, findings (names separated by ';'), age, sex, split, recorded_at (ISO
-        8601), device, or one column of 0 and 1 for each finding.
+        8601), device, or one column of 0 and 1 for each finding. sampling_rate, unit, leads, format: of the files that
+        do not say it themselves; a file that can be read without is read without, since a folder may hold files of
+        several devices. allow_truncated, verify_checksum: of all, as `read_ecg` takes them.
     Raises: FileNotFoundError for a missing folder or table, ValueError for a table that cannot be understood.
     """
     if not src.is_dir():
@@ -63,12 +79,43 @@ def entries(src: Path, table: str | Path | None = None) -> Found:
     labels = {name: found for name in names if name not in known and (found := _finding(name))}
     notes = _notes(path, names, known, labels, rows)
     _check_findings(path, rows, next((name for name, meaning in known.items() if meaning == "findings"), None))
+    always = {"allow_truncated": allow_truncated, "verify_checksum": verify_checksum}
+    unsaid = {"sampling_rate": sampling_rate, "unit": unit, "leads": leads, "format": format}
+    unsaid = {name: value for name, value in unsaid.items() if value is not None}
     found = [_entry(src, path, line, row, known, labels) for line, row in rows]
+    found = [replace(entry, load=partial(_read_file, entry.path, always, unsaid)) for entry in found]
     if "split" in meanings and 0 < sum(entry.split is not None for entry in found) < len(found):
         raise ECGError(f"{path}: some rows have a split and some have none; give all or leave out the column")
+    notes += doubts(path.name, [(line, entry) for (line, _), entry in zip(rows, found, strict=True)])
     if without := _without_row(src, path, found):
         notes.append(f"files below {src.name} that no row of {path.name} is about, left out: {without}")
     return Found(found, len(found), notes)
+
+
+def _read_file(path: Path, always: Mapping[str, Any], unsaid: Mapping[str, Any]) -> Any:
+    """The ECG of a file. unsaid: what it is read with where it cannot be read without.
+
+    Raises: ECGReadError as `read_ecg`.
+    """
+    if "\\" in path.name and not path.exists():  # of a drive or a server; others were rewritten
+        raise ECGError(
+            "its path has backslashes, from a drive or a server on, and leads to no file here; expected a path below "
+            "the folder, such as deep/1.dcm. Leave out what stands before"
+        )
+    # Here, so that a folder is found without what reads signals.
+    read_ecg = import_module("....signals", __package__).read_ecg
+    try:
+        return read_ecg(path, **always)
+    except ECGError as error:
+        if not unsaid:
+            raise
+        first = error
+    try:
+        return read_ecg(path, **always, **unsaid)
+    except ECGError as error:
+        if str(error) == str(first):
+            raise
+        raise ECGError(f"{first} With {', '.join(unsaid)} as given: {error}") from error
 
 
 def _without_row(src: Path, table: Path, found: list[Entry]) -> int:
@@ -99,6 +146,7 @@ def _entry(
     file = cell.get("file") or cell.get("id")
     if not file:
         raise ECGError(f"{where}: names no file")
+    file = _with_slashes(src, file)
     record_id = cell.get("id") or Path(file).with_suffix("").as_posix()
     if "patient_id" in cell and not cell["patient_id"]:
         raise ECGError(
@@ -167,6 +215,13 @@ def _called() -> dict[str, str]:
     return {text.lower().replace("-", " "): finding for finding in VOCABULARY for text in asked_names(finding)}
 
 
+def _with_slashes(src: Path, name: str) -> str:
+    """A path as this system writes it: one that Windows wrote leads below `src`, too, unless it names a drive."""
+    if "\\" not in name or _file(src, name).is_file() or PureWindowsPath(name).anchor:
+        return name
+    return PureWindowsPath(name).as_posix()
+
+
 def _file(src: Path, name: str) -> Path:
     """The file of a row; a name without suffix stands for the one file that has it, a WFDB header first."""
     path = src / name
@@ -225,11 +280,27 @@ def _age(cell: str, where: str) -> float | None:
     try:
         return float(cell) if cell else None
     except ValueError:
-        raise ECGError(f"{where}: age is no number; expected years") from None
+        found = "has a decimal comma" if _DECIMAL_COMMA.fullmatch(cell) else "is no number"
+        expected = "years, with a decimal point if any" if _DECIMAL_COMMA.fullmatch(cell) else "years"
+        raise ECGError(f"{where}: age {found}; expected {expected}") from None
 
 
 def _time(cell: str, where: str) -> datetime | None:
     try:
         return datetime.fromisoformat(cell) if cell else None
     except ValueError:
-        raise ECGError(f"{where}: recorded_at is no time; expected one such as 2024-05-31T08:15:00") from None
+        # Which kind it is, not what it says. It is not read: 1/2/2024 is January or February.
+        kinds = (kind for pattern, kind in _OTHER_DATES if pattern.match(cell))
+        raise ECGError(
+            f"{where}: recorded_at is {next(kinds, 'no time')}; expected one such as 2024-05-31T08:15:00, the year "
+            "first (ISO 8601). A spreadsheet writes it in the format yyyy-mm-dd"
+        ) from None
+
+
+_DECIMAL_COMMA = re.compile(r"\d+,\d+")
+_OTHER_DATES = (
+    (re.compile(r"\d{1,2}\.\d{1,2}\.\d{2,4}\b"), "a date with the day first, between dots"),
+    (re.compile(r"\d{1,4}/\d{1,2}/\d{1,4}\b"), "a date between slashes"),
+    (re.compile(r"\d{1,2}-\d{1,2}-\d{4}\b"), "a date with the year last"),
+    (re.compile(r"\d+([.,]\d+)?$"), "a mere number, as spreadsheets count days"),
+)

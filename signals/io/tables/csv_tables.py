@@ -203,12 +203,16 @@ def _numbers(body: str, delimiter: str, columns: int, name: str) -> np.ndarray:
         )
     except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError, OverflowError) as error:
         raise ECGReadError(
-            f"{name}: is no table of {columns} columns of numbers: {without_quotes(str(error))[:200]}. Expected one "
-            "line per sample, empty where a sample is missing."
+            f"{name}: is no table of {columns} columns of numbers: {without_quotes(str(error))[:200]}. "
+            + (
+                _about_commas(body, delimiter, columns)
+                or "Expected one line per sample, empty where a sample is missing."
+            )
         ) from None
     if frame.shape[1] != columns:
         raise ECGReadError(
-            f"{name}: is no table of {columns} columns: its lines have {frame.shape[1]}. Expected one field per name."
+            f"{name}: is no table of {columns} columns: its lines have {frame.shape[1]}. "
+            + (_about_commas(body, delimiter, columns) or "Expected one field per name.")
         )
     found, expected = body.count(delimiter), len(frame) * (columns - 1)
     if found != expected:
@@ -226,6 +230,24 @@ def _numbers(body: str, delimiter: str, columns: int, name: str) -> np.ndarray:
             "cut. Copy it again, or delete its last line."
         )
     return frame.to_numpy(dtype=np.float64).T
+
+
+def _about_commas(body: str, delimiter: str, columns: int) -> str | None:
+    """What to do about decimal commas that cannot be told from other commas; None where there are none such."""
+    # A number with a decimal comma is two fields: of every line, or of all but a time or an integer in some.
+    most = max((line.count(",") + 1 for line in body[:20_000].splitlines()), default=0)
+    doubled = "." not in body and 2 * columns - (columns > 2) <= most <= 2 * columns
+    if delimiter == "," and (doubled or re.search(r'"-?\d+,\d+"', body)):
+        return (
+            "Commas seem to stand within its numbers, as decimal commas, and between its columns; expected one of the "
+            "two. Write decimal points, or put semicolons or tabs between the columns."
+        )
+    if delimiter != "," and "," in body and "." in body:
+        return (
+            "It holds decimal commas and decimal points; expected the same in all numbers, and none between "
+            "thousands. Write decimal points everywhere."
+        )
+    return None
 
 
 def _ends_within_a_number(body: str, delimiter: str) -> bool:

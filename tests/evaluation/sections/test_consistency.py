@@ -6,9 +6,10 @@ from math import nan
 import pandas as pd
 import pytest
 
-from ecgllm.evaluation.contradictions import CRITERIA, exclusive_pairs, implied_pairs
+from ecgllm.evaluation.contradictions import CRITERIA, implied_pairs
 from ecgllm.evaluation.labels_of_records import question_about
 from ecgllm.evaluation.sections import consistency
+from ecgllm.findings.exclusions import exclusive_pairs
 from ecgllm.findings.labels import VOCABULARY
 from ecgllm.signals.analysis.measurements import Measurement, Measurements
 
