@@ -197,6 +197,8 @@ def answer_question(
         limits_asked_for,
         number_answers,
         number_asked_for,
+        range_answers,
+        range_asked_for,
     )
     from .signals import measure
 
@@ -209,6 +211,9 @@ def answer_question(
         return _NOT_OF_THE_MODEL | {"answer": answer, "measured": answer, "trained_on": trained_on}
     if candidates is None and records and (limits := limits_asked_for(question)) is not None:
         answer, words = limits_answers(limits, measured)
+        return _NOT_OF_THE_MODEL | {"answer": answer, "measured": words, "trained_on": trained_on}
+    if candidates is None and records and (usual := range_asked_for(question)) is not None:
+        answer, words = range_answers(usual, measured)
         return _NOT_OF_THE_MODEL | {"answer": answer, "measured": words, "trained_on": trained_on}
     if candidates is None and len(records) == 2 and (change := change_asked_for(question)) is not None:
         answer, words = change_answers(change, measured)

@@ -20,7 +20,7 @@ from .findings import VOCABULARY
 from .findings.asked_names import asked_names
 from .measured_figures_ecgllm import SURE
 from .signals.analysis.measurement_limits import CLEAR_CHANGES
-from .signals.analysis.measurements import Measurements
+from .signals.analysis.measurements import Measurement, Measurements
 
 _ASKS = re.compile(
     r"^\W*(?:please\s+)?(?:(?P<how>how (?:fast|long|wide|many))|what(?:'s| is| was)|give|measure|tell me|state)?\b",
@@ -104,9 +104,19 @@ _OF_AXIS_TOO = {"axis": r"(?:qrs |electrical |heart |mean )?axis"} | {
 }
 
 
+_WIDE_MS = 120  # AHA/ACCF/HRS 2009, part III; the usual limit is less, and between them a QRS is neither
+_WIDE_QRS = re.compile(
+    r"^\W*(?:is|are)\s+(?:the\s+)?qrs(?:\s+(?:complex(?:es)?|duration|width))?\s+(?:(?:too\s+)?(?:wide|broad)|"
+    r"widened|broadened|(?P<narrow>narrow))(?:\s+(?:in|on)\s+(?:the|this)\s+(?:ecg|ekg|tracing|recording))?\W*$",
+    re.IGNORECASE,
+)
+
+
 def limits_asked_for(question: str) -> Limits | None:
     """Which measurement is asked to lie above, below or between which numbers, in bpm, ms or degrees; None of any
     other question."""
+    if wide := _WIDE_QRS.match(question):
+        return Limits("qrs", high=_WIDE_MS) if wide["narrow"] else Limits("qrs", low=_WIDE_MS, closed=True)
     if (match := _WITHIN.search(question)) is None:
         match = _OR_MORE.search(question) or _BEYOND.search(question)
     if match is None:
@@ -155,10 +165,12 @@ def limits_answers(limits: Limits, found: Sequence[Measurements]) -> tuple[str, 
     values = [getattr(one, limits.name).value for one in found]
     # As it is shown: a QRS of "120 ms" is one of at least 120.
     said = [None if value is None else "yes" if limits.hold(round(value)) else "no" for value in values]
-    each = [
-        number_answer(limits.name, one) if own is None else f"{own}: {number_answer(limits.name, one)}"
-        for own, one in zip(said, found, strict=True)
-    ]
+    return _of_each(said, [number_answer(limits.name, one) for one in found])
+
+
+def _of_each(said: Sequence[str | None], measured: Sequence[str]) -> tuple[str, str]:
+    """(The answer that all ECGs have, else the words; the answers with what was measured)."""
+    each = [words if own is None else f"{own}: {words}" for own, words in zip(said, measured, strict=True)]
     words = (
         each[0] if len(each) == 1 else "; ".join(f"ECG {place}: {text}" for place, text in enumerate(each, start=1))
     )
@@ -166,12 +178,75 @@ def limits_answers(limits: Limits, found: Sequence[Measurements]) -> tuple[str, 
 
 
 @dataclass(frozen=True)
-class Change:
-    """Whether a measurement is more, or less, in one of two ECGs than in the other. of_first: in the first one."""
+class Range:
+    """Whether a measurement is on some of the sides of its usual limits: "below", "within", "above"."""
 
     name: str
-    more: bool
-    of_first: bool
+    sides: frozenset[str]
+
+
+_INTERVALS, _RATE = ("rr", "p", "pr", "qrs", "qt", "qtc_bazett", "qtc_fridericia"), ("heart_rate",)
+# Words -> sides, and the measurements of which they say that.
+_SIDES = (
+    (r"(?:too )?long|prolonged|lengthened|increased", {"above"}, _INTERVALS),
+    (r"(?:too )?short|shortened|decreased|reduced", {"below"}, _INTERVALS),
+    (r"(?:too )?(?:wide|broad)|widened|broadened", {"above"}, ("p",)),
+    (r"(?:too )?(?:high|fast)|elevated|increased|rapid", {"above"}, _RATE),
+    (r"(?:too )?(?:low|slow)|decreased|reduced", {"below"}, _RATE),
+    (r"(?:within (?:the )?)?(?:normal|usual)(?: (?:range|limits))?", {"within"}, None),
+    (r"abnormal|(?:outside|out of) (?:the )?(?:normal|usual) (?:range|limits)", {"below", "above"}, None),
+    (r"above (?:the |its )?(?:normal|usual) (?:range|limits?)", {"above"}, None),
+    (r"below (?:the |its )?(?:normal|usual) (?:range|limits?)", {"below"}, None),
+)  # fmt: skip
+# Of a wave, or of QRS without more, its shape may be meant.
+_ALSO_A_SHAPE = {"qrs": r"\bqrs (?:duration|width|interval)\b", "p": r"\bp[- ](?:wave )?duration\b"}
+
+
+def range_asked_for(question: str) -> Range | None:
+    """Which measurement is asked to be usual, high, long and so on; None of any other question."""
+    rest, found = question, []
+    for name, words in _OF_AXIS_TOO.items():
+        rest, times = re.subn(rf"\b(?:{words})(?!\w)", " ", rest, flags=re.IGNORECASE)
+        found += [name] * bool(times)
+    if len(found) != 1:
+        return None
+    (name,) = found
+    for words, sides, names in _SIDES:
+        without, times = re.subn(rf"\b(?:{words})\b", " ", rest, flags=re.IGNORECASE)
+        if times != 1 or not _BESIDE.match(without) or name not in (names or (name,)):
+            continue
+        if names is None and name in _ALSO_A_SHAPE and not re.search(_ALSO_A_SHAPE[name], question, re.IGNORECASE):
+            return None
+        # What is usual of QT depends on the rate.
+        return Range("qtc_bazett" if name == "qt" else name, frozenset(sides))
+    return None
+
+
+def range_answers(asked: Range, found: Sequence[Measurements]) -> tuple[str, str]:
+    """As `limits_answers`; each measurement with its usual limits."""
+    each = [getattr(one, asked.name) for one in found]
+    said = [None if one.value is None else "yes" if (one.unusual or "within") in asked.sides else "no" for one in each]
+    words = [f"{number_answer(asked.name, one)}{_usual(getattr(one, asked.name))}" for one in found]
+    return _of_each(said, words)
+
+
+def _usual(one: Measurement) -> str:
+    low, high = one.usual
+    if one.value is None or (low is None and high is None):
+        return ""
+    span = f"up to {high:g}" if low is None else f"from {low:g}" if high is None else f"{low:g} to {high:g}"
+    return f" (usual of adults: {span})"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Whether a measurement is more, or less, in one of two ECGs than in the other; None: whether it is another.
+    of_first: in the first one. asks: whether, which one, or how much."""
+
+    name: str
+    more: bool | None
+    of_first: bool = False
+    asks: str = "whether"
 
 
 # Name -> (more, less); a wave may be higher or larger, too, so of its duration and of intervals less can be said. What
@@ -194,8 +269,14 @@ _THAN = re.compile(
     re.IGNORECASE,
 )
 _IN = re.compile(rf"\b(?:(?:in|on|of)\s+)?(?:the\s+)?{_PLACE}(?:['’]s)?\b", re.IGNORECASE)
-_SINCE = re.compile(r"\b(?:now|has|did|become)\b", re.IGNORECASE)
-_SHOWN = re.compile(r"\b(?:show|have|an?)\b", re.IGNORECASE)
+_SINCE = re.compile(r"\b(?:now|has|did|become|get|got(?:ten)?)\b", re.IGNORECASE)
+_BECAME = re.compile(r"\b(?:has|did|become|get|got(?:ten)?)\b", re.IGNORECASE)
+_SHOWN = re.compile(r"\b(?:show|have|an?|between|two|these|ecgs)\b", re.IGNORECASE)
+_WHICH = re.compile(
+    r"^\W*(?:in\s+)?which(?: of (?:the|these) (?:two )?)?(?: ?(?:ecgs?|one))?(?:\s+shows?)?\b", re.IGNORECASE
+)
+_AMOUNT = re.compile(r"^\W*(?:by\s+)?how much\b", re.IGNORECASE)
+_OTHER = r"changed?|differs?|different|altered|(?:the |a )?(?:change|difference)"
 
 
 def change_asked_for(question: str) -> Change | None:
@@ -203,10 +284,16 @@ def change_asked_for(question: str) -> Change | None:
 
     The ECG that is named is the one asked about, unless it stands behind "than"; where none is, it is the second.
     """
-    than = _THAN.search(question)
-    rest = question if than is None else question[: than.start()] + " " + question[than.end() :]
+    asks, rest = "whether", question
+    for name, start in (("which", _WHICH), ("how much", _AMOUNT)):
+        if start.match(question):
+            asks, rest = name, start.sub(" ", question)
+    than = _THAN.search(rest)
+    rest = rest if than is None else rest[: than.start()] + " " + rest[than.end() :]
     own = _IN.search(rest)
-    if than is None and own is None and _SINCE.search(rest) is None:
+    became = than is not None or _BECAME.search(rest) is not None
+    of_two = asks == "which" or re.search(r"\b(?:two|both|these) ecgs\b", rest, re.IGNORECASE) is not None
+    if own is None and not became and not of_two and _SINCE.search(rest) is None:
         return None
     of_first = (than is not None and than["second"] is not None) if own is None else own["first"] is not None
     if own is not None and than is not None and of_first is (than["second"] is None):
@@ -218,28 +305,46 @@ def change_asked_for(question: str) -> Change | None:
     if len(found) != 1:
         return None
     (name,) = found
-    has_become = than is not None or re.search(r"\b(?:has|did|become)\b", question, re.IGNORECASE) is not None
-    for more, words, become in zip((True, False), _COMPARED.get(name, _LONGER), _BECOME, strict=True):
-        said = f"{words}|{become}" if has_become and name != "axis" else words
+    for more, words, become in zip(
+        (True, False, None), (*_COMPARED.get(name, _LONGER), _OTHER), (*_BECOME, ""), strict=True
+    ):
+        said = f"{words}|{become}" if become and became and name != "axis" else words
         without, times = re.subn(rf"\b(?:{said})\b", " ", rest, flags=re.IGNORECASE)
-        if times == 1 and _BESIDE.match(without):
-            return Change(name, more, of_first)
+        if times == 1 and _BESIDE.match(without) and not (asks == "which" and more is None):
+            return Change(name, more, of_first and more is not None and asks == "whether", asks)
     return None
 
 
 def change_answers(change: Change, found: Sequence[Measurements]) -> tuple[str, str]:
-    """(yes or no, by `CLEAR_CHANGES`, or the words where one is not measured; both measurements in words)."""
-    words = number_answers(change.name, found)
-    first, second = (getattr(one, change.name).value for one in found)
+    """(yes or no by `CLEAR_CHANGES`, which ECG, or the words; both measurements in words). QTc is asked of both
+    corrections, which may differ where the rates do; the words are the answer where they do."""
+    names = ("qtc_bazett", "qtc_fridericia") if change.name == "qtc_bazett" else (change.name,)
+    answers, words = zip(*(_changed(change, name, found) for name in names), strict=True)
+    alike = len(set(answers)) == 1
+    text = "; ".join(
+        each if alike or said is None else f"{said}: {each}" for said, each in zip(answers, words, strict=True)
+    )
+    return (answers[0] if alike and answers[0] is not None else text), text
+
+
+def _changed(change: Change, name: str, found: Sequence[Measurements]) -> tuple[str | None, str]:
+    words = number_answers(name, found)
+    first, second = (getattr(one, name).value for one in found)
     if first is None or second is None:
-        return words, words
+        return None, words
     by = round(second) - round(first)  # of what is shown
-    if change.name == "axis":
+    if name == "axis":
         by = (by + 180) % 360 - 180
-    unit, least = _UNITS.get(change.name, "ms"), CLEAR_CHANGES[change.name]
+    unit, least = _UNITS.get(name, "ms"), CLEAR_CHANGES[name]
     words += f": {by:+.0f} {unit}" + ("" if abs(by) >= least else f", less than the {least:g} {unit} of a change")
+    if change.asks == "how much":
+        return None, words
+    if change.asks == "which":
+        second_more = by > 0 if change.more else by < 0
+        return ("neither" if abs(by) < least else f"the {'second' if second_more else 'first'} ECG"), words
     asked = -by if change.of_first else by
-    return "yes" if (asked if change.more else -asked) >= least else "no", words
+    asked = abs(by) if change.more is None else asked if change.more else -asked
+    return "yes" if asked >= least else "no", words
 
 
 def number_answers(name: str, found: Sequence[Measurements]) -> str:

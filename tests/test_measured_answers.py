@@ -12,6 +12,7 @@ from ecgllm.evaluation.contradictions import CRITERIA
 from ecgllm.measured_answers import (
     Change,
     Limits,
+    Range,
     change_answers,
     change_asked_for,
     contradictions,
@@ -20,6 +21,8 @@ from ecgllm.measured_answers import (
     limits_asked_for,
     number_answer,
     number_asked_for,
+    range_answers,
+    range_asked_for,
 )
 from ecgllm.shipped import shipped_checkpoint
 from ecgllm.signals import measure
@@ -195,6 +198,13 @@ def test_a_limit_is_answered_by_what_is_measured():
         ("Did the heart rate go up?", Change("heart_rate", True, False)),
         ("Is the QRS axis further to the left in the second ECG?", Change("axis", False, False)),
         ("Is the QTc prolonged compared to the first ECG?", Change("qtc_bazett", True, False)),
+        ("Did the PR interval get longer?", Change("pr", True)),
+        ("Has the axis changed?", Change("axis", None)),
+        ("Which ECG has the longer QTc?", Change("qtc_bazett", True, asks="which")),
+        ("In which of the two ECGs is the heart rate lower?", Change("heart_rate", False, asks="which")),
+        ("By how much did the QTc change?", Change("qtc_bazett", None, asks="how much")),
+        ("How much longer is the QTc in the second ECG?", Change("qtc_bazett", True, asks="how much")),
+        ("Which rhythm has changed?", None),
         # Beyond its limit, or longer than before? Not said.
         ("Is the QTc prolonged in the second ECG?", None),
         ("Is the QTc prolonged now?", None),
@@ -216,10 +226,14 @@ def test_what_is_asked_to_have_changed(question: str, change: Change | None) -> 
 
 
 def test_a_change_is_measured() -> None:
-    longer = replace(USUAL, qtc_bazett=Measurement(460, 0.8), axis=Measurement(-170, 1), heart_rate=Measurement(77, 1))
+    longer = replace(
+        USUAL, qtc_bazett=Measurement(460, 0.8), qtc_fridericia=Measurement(440, 0.8), axis=Measurement(-170, 1),
+        heart_rate=Measurement(77, 1),
+    )  # fmt: skip
     asked = Change("qtc_bazett", True, False)
     answer, words = change_answers(asked, [USUAL, longer])
-    assert answer == "yes" and words.startswith("ECG 1: QTc (Bazett) ") and words.endswith(": +44 ms")
+    assert answer == "yes" and words.startswith("ECG 1: QTc (Bazett) 416 ms; ECG 2: QTc (Bazett) 460 ms: +44 ms; ")
+    assert words.endswith("QTc (Fridericia) 440 ms: +36 ms")
     assert change_answers(asked, [longer, USUAL])[0] == "no"
     assert change_answers(replace(asked, of_first=True), [longer, USUAL])[0] == "yes"
     assert change_answers(replace(asked, more=False), [longer, USUAL])[0] == "yes"
@@ -228,6 +242,15 @@ def test_a_change_is_measured() -> None:
     # The shorter way round.
     answer, words = change_answers(Change("axis", False, False), [replace(USUAL, axis=Measurement(150, 1)), longer])
     assert answer == "no" and words.endswith(": +40 degrees")
+    # The two corrections disagree where the rates differ: neither is the answer.
+    answer, words = change_answers(asked, [USUAL, replace(longer, qtc_fridericia=USUAL.qtc_fridericia)])
+    assert answer == words and words.startswith("yes: ECG 1: QTc (Bazett)") and "; no: ECG 1: QTc (Frid" in words
+    assert change_answers(replace(asked, asks="which"), [USUAL, longer])[0] == "the second ECG"
+    assert change_answers(Change("heart_rate", True, asks="which"), [USUAL, longer])[0] == "neither"
+    assert change_answers(Change("qrs", None), [USUAL, longer])[0] == "no"
+    assert change_answers(Change("heart_rate", None, asks="how much"), [USUAL, longer])[0].endswith(
+        ": +5 bpm, less than the 10 bpm of a change"
+    )
     answer, words = change_answers(asked, [USUAL, replace(USUAL, qtc_bazett=Measurement(None, 0))])
     assert answer == words and "not measured" in words
 
@@ -238,3 +261,46 @@ def test_ask_measures_a_change() -> None:
     found = answer_question(answerer, [slow, fast], "Is the heart rate higher in the second ECG?")
     assert found["answer"] == "yes" and found["measured"].endswith(" bpm") and found["own"] is None
     assert answer_question(answerer, [slow, fast], "Is the heart rate higher in the second ECG?", ["yes", "no"])["own"]
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        ("Is the QTc prolonged?", ("qtc_bazett", {"above"})),
+        ("Is the QT prolonged?", ("qtc_bazett", {"above"})),  # of which there is a limit
+        ("Is the heart rate high?", ("heart_rate", {"above"})),
+        ("Is the heart beating slow?", ("heart_rate", {"below"})),
+        ("Is the PR interval within normal limits?", ("pr", {"within"})),
+        ("Is the PR too short?", ("pr", {"below"})),
+        ("Is the QRS axis normal?", ("axis", {"within"})),
+        ("Is the axis abnormal?", ("axis", {"below", "above"})),
+        ("Is the QRS duration normal?", ("qrs", {"within"})),
+        ("Is the QRS normal?", None),  # its shape, perhaps
+        ("Is the P wave normal?", None),
+        ("Is the QRS high?", None),
+        ("Is the heart rate normal or fast?", None),
+        ("Is the heart rate not normal?", None),
+        ("Is the ECG normal?", None),
+    ],
+)
+def test_what_is_asked_to_be_usual(question: str, asked: tuple[str, set[str]] | None) -> None:
+    assert range_asked_for(question) == (asked and Range(asked[0], frozenset(asked[1])))
+
+
+def test_a_wide_qrs_is_one_of_120_ms() -> None:
+    for question, wide, narrow in (("Is the QRS wide?", "yes", "no"), ("Are the QRS complexes narrow?", "no", "yes")):
+        limits = limits_asked_for(question)
+        found = [limits_answers(limits, [replace(USUAL, qrs=Measurement(ms, 0.9))])[0] for ms in (119, 120)]
+        assert found == [narrow, wide]
+    assert limits_asked_for("Is the QRS wide and is the PR short?") is None
+
+
+def test_what_is_usual_is_measured() -> None:
+    fast = replace(USUAL, heart_rate=Measurement(112, 1, (60, 100)), pr=Measurement(None, 0, (120, 200)))
+    high = Range("heart_rate", frozenset({"above"}))
+    assert range_answers(high, [fast]) == ("yes", "yes: heart rate 112 bpm (usual of adults: 60 to 100)")
+    slow = replace(USUAL, heart_rate=Measurement(72, 1, (60, 100)))
+    answer, words = range_answers(high, [fast, slow])
+    assert answer == words and "ECG 1: yes: heart rate 112" in words and "ECG 2: no: heart rate 72" in words
+    answer, words = range_answers(Range("pr", frozenset({"within"})), [fast])
+    assert answer == words and "not measured" in words and "usual" not in words

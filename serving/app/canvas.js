@@ -42,7 +42,7 @@ function arrange() {
     const seconds = ecg.samples / ecg.rate, color = number ? COLORS.second : COLORS.trace;
     const all = STANDARD.every(lead => lead in ecg.rows);
     const compact = layout === "3x4" || (layout === "auto" && (printing || canvas.clientWidth >= 820) && seconds <= 12);
-    if (data.ecgs.length > 1) { strips.push({ text: ecg.title, x: 4, y: top + 4, color }); top += 7; }
+    strips.push({ text: ecg.title, x: 4, y: top + 4, color }); top += 7;
     if (all && compact) {
       const part = Math.floor(ecg.samples / 4), columns = [0, 1, 2, 3];
       for (let row = 0; row < 3; row++) {

@@ -42,6 +42,7 @@ _TWO = (
     "Which findings of the first ECG are gone in the second?",
     "Do both ECGs show atrial fibrillation?",
 )
+_WHY = "Show what the last answer rests on"
 Shown = list[tuple[str, ServedECG]]  # file name, ECG
 
 
@@ -80,7 +81,7 @@ def build_app(engine: Engine) -> gr.Blocks:
                 with gr.Row(elem_id="suggested"):
                     suggested = [gr.Button(text, size="sm", min_width=120) for text in _ONE]
                 answers = _html("answers")
-                why = gr.Button("Show what the last answer rests on", size="sm", interactive=False, elem_id="why")
+                why = gr.Button(_WHY, size="sm", interactive=False, elem_id="why")
                 why_text = _html("why-text")
 
         def shows(found: Shown, owner: str) -> list[Any]:
@@ -91,70 +92,61 @@ def build_app(engine: Engine) -> gr.Blocks:
                 measured = shown.differences(found[0][1], found[1][1])
                 listed = shown.hint("Findings are listed of one ECG alone; ask about both.")
             state = json.dumps(drawn(_titled(found)))
-            return [found, [], None, state, measured, listed, "", gr.update(interactive=False), "", *ready(found), ""]
+            return [found, [], None, state, measured, listed, "", _why(None, found), "", *ready(found), ""]
 
         def ready(found: Shown) -> list[Any]:
             """Both places are free for the next files."""
             return [None, gr.update(value=None, visible=bool(found)), gr.update(visible=len(found) == 2)]
 
-        def read(paths: Sequence[str] | None, request: gr.Request) -> list[Any]:
-            blank = [[], [], None, "", "", "", "", gr.update(interactive=False), "", *ready([])]
-            if not paths:
-                return [*blank, ""]
-            owner = request.session_hash or ""
-            try:
-                return shows(_in_order(_read(engine, paths, owner)), owner)
-            except (ECGError, ValueError, OSError) as error:
-                return [*blank, shown.message(str(error))]
+        def read(paths: Sequence[str] | None, before: Shown, request: gr.Request) -> list[Any]:
+            return came(paths, [], before, request.session_hash or "")
 
-        def add(paths: Sequence[str] | None, found: Shown, request: gr.Request) -> list[Any]:
-            owner = request.session_hash or ""
+        def add(paths: Sequence[str] | None, before: Shown, request: gr.Request) -> list[Any]:
+            return came(paths, before[:1], before, request.session_hash or "")
+
+        def came(paths: Sequence[str] | None, kept: Shown, before: Shown, owner: str) -> list[Any]:
+            """What is shown of the files beside what is kept; where they cannot be read, what was there stays."""
             try:
                 if not paths:
                     raise ECGError("No file came; drop it again.")
-                one = _read(engine, paths, owner, most=1)
-                return shows(_in_order([*found[:1], *one]), owner)
-            except (ECGError, ValueError, OSError) as error:  # what is there stays
-                return [*[gr.update()] * 9, *ready(found), shown.message(str(error))]
+                return shows(_in_order([*kept, *_read(engine, paths, owner, most=2 - len(kept))]), owner)
+            except (ECGError, ValueError, OSError) as error:
+                still = " What was there before is shown below." if before else ""
+                return [*[gr.update()] * 9, *ready(before), shown.message(f"{error}{still}")]
 
         def swapped(found: Shown, request: gr.Request) -> list[Any]:
             return shows(found[::-1], request.session_hash or "")
 
         outputs = [ecgs, said, last, canvas, figures, findings, answers, why, why_text, files, other, swap, problem]
         for event in (
-            files.upload(read, files, outputs, show_progress="minimal"),
+            files.upload(read, [files, ecgs], outputs, show_progress="minimal"),
             other.upload(add, [other, ecgs], outputs, show_progress="minimal"),
             swap.click(swapped, ecgs, outputs, show_progress="minimal"),
         ):
             event.then(_suggested, ecgs, suggested, show_progress="hidden")
 
-        def ask(text: str, found: Shown, before: list[str], request: gr.Request) -> list[Any]:
+        def ask(text: str, found: Shown, before: list[str], marked: str, request: gr.Request) -> list[Any]:
+            """With the marks of an earlier answer gone: they are of that one alone."""
+            plain = json.dumps(drawn(_titled(found))) if marked else gr.update()
             if not found:
-                return [before, None, shown.message("Drop an ECG first."), gr.update(interactive=False), "", text]
+                return [before, None, shown.message("Drop an ECG first."), _why(None, found), "", plain, text]
             if not (text or "").strip():
-                return [before, None, "".join(before), gr.update(interactive=False), "", text]
+                return [before, None, "".join(before), _why(None, found), "", plain, text]
             asking = engine.asking(_SECONDS, request.session_hash or "")
             try:
                 answer = asking.answer([one for _, one in found], text.strip())
                 card = shown.answer(text.strip(), answer)
             except (ECGError, ValueError) as error:
-                return [
-                    before,
-                    None,
-                    shown.message(str(error)) + "".join(before),
-                    gr.update(interactive=False),
-                    "",
-                    text,
-                ]
-            explained = len(found) == 1 and answer["own"] is not None
-            asked = (text.strip(), answer["own"]["answer"]) if explained else None
+                wrong = shown.message(str(error)) + "".join(before)
+                return [before, None, wrong, _why(None, found), "", plain, text]
+            asked = None if answer["own"] is None or len(found) > 1 else (text.strip(), answer["own"]["answer"])
             now = [card, *before]
-            return [now, asked, "".join(now), gr.update(interactive=explained), "", ""]
+            return [now, asked, "".join(now), _why(asked, found), "", plain, ""]
 
-        told = [said, last, answers, why, why_text, question]
-        question.submit(ask, [question, ecgs, said], told, show_progress="minimal")
+        told = [said, last, answers, why, why_text, canvas, question]
+        question.submit(ask, [question, ecgs, said, why_text], told, show_progress="minimal")
         for button in suggested:
-            button.click(ask, [button, ecgs, said], told, show_progress="minimal")
+            button.click(ask, [button, ecgs, said, why_text], told, show_progress="minimal")
 
         def rests_on(asked: tuple[str, str] | None, found: Shown, request: gr.Request) -> list[Any]:
             if asked is None or len(found) != 1:
@@ -169,6 +161,14 @@ def build_app(engine: Engine) -> gr.Blocks:
 
         why.click(rests_on, [last, ecgs], [canvas, why_text], show_progress="minimal")
     return page
+
+
+def _why(asked: tuple[str, str] | None, found: Shown) -> Any:
+    """The button, and of two ECGs why there is nothing to press."""
+    of_two = len(found) > 1
+    return gr.update(
+        interactive=asked is not None, value="What an answer rests on is shown of one ECG" if of_two else _WHY
+    )
 
 
 def _place(elem_id: str, label: str, visible: bool = True) -> gr.File:
@@ -242,12 +242,10 @@ def _in_order(found: Shown) -> Shown:
 
 def _titled(found: Shown) -> Shown:
     """What stands above each ECG: its place, its file and its day."""
-    if len(found) == 1:
-        return [("ECG", found[0][1])]
-    titles = []
-    for place, (name, ecg) in zip(("First", "Second"), found, strict=True):
+    titles, places = [], ("ECG",) if len(found) == 1 else ("First ECG", "Second ECG")
+    for place, (name, ecg) in zip(places, found, strict=True):
         day = ecg.record.recorded_at
-        titles.append(f"{place} ECG: {shorten(name, 40)}" + ("" if day is None else f", {day:%Y-%m-%d}"))
+        titles.append(f"{place}: {shorten(name, 40)}" + ("" if day is None else f", {day:%Y-%m-%d}"))
     return [(title, ecg) for title, (_, ecg) in zip(titles, found, strict=True)]
 
 
@@ -255,7 +253,7 @@ def _findings(engine: Engine, ecg: ServedECG, owner: str) -> str:
     asking = engine.asking(_SECONDS, owner)
     calibration = engine.processor.calibration
     fitted_on = None if calibration is None else re.sub(r"\s*\(\w+\)$", "", calibration.fitted_on)
-    return shown.findings(asking.call(lambda pipe: ask_findings(pipe, ecg.record)), fitted_on)
+    return shown.findings(asking.call(lambda pipe: ask_findings(pipe, ecg.record)), fitted_on, ecg.measurements)
 
 
 def _suggested(found: Shown) -> list[Any]:

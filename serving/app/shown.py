@@ -15,7 +15,9 @@ from ...answer_calibration_ecgllm import LIKELY_NO
 from ...corpora.records.duplicates import fingerprint, same_recording
 from ...explanations import Explanation
 from ...finding_overview import FindingAnswer
+from ...measured_answers import contradictions
 from ...signals import ECGRecord
+from ...signals.analysis.measurements import Measurement, Measurements
 from ..engine import ServedECG
 
 FIGURES = {
@@ -24,6 +26,7 @@ FIGURES = {
 }  # fmt: skip
 _SURE_BELOW = 0.5
 _MOST = 14
+_LIKELY = 0.5
 
 
 def figures(ecg: ServedECG) -> str:
@@ -35,7 +38,7 @@ def figures(ecg: ServedECG) -> str:
             cells.append(Markup('<div class="fig none"><b>–</b><span>{}</span></div>').format(called))
             continue
         usual = _usual(*found.usual)
-        side = {None: "", "below": " ▾ low", "above": " ▴ high"}[found.unusual]
+        side = _side(found)
         doubt = " about" if found.confidence < _SURE_BELOW else ""
         cells.append(
             Markup('<div class="fig{}"><b>{}{:.0f}<i>{}</i></b><span>{}{}</span><small>{}</small></div>').format(
@@ -43,10 +46,18 @@ def figures(ecg: ServedECG) -> str:
                 usual,
             )
         )  # fmt: skip
-    notes = [*ecg.measurements.notes, *ecg.notes, *ecg.doubts]
-    listed = Markup("").join(Markup("<li>{}</li>").format(note) for note in dict.fromkeys(notes))
-    doubts = Markup('<ul class="doubts">{}</ul>').format(listed) if notes else ""
-    return Markup('<div class="figs">{}</div>{}').format(Markup("").join(cells), doubts)
+    return Markup('<div class="figs">{}</div>{}').format(Markup("").join(cells), _noticed(ecg))
+
+
+def _side(found: Measurement) -> str:
+    return {None: "", "below": " ▾ low", "above": " ▴ high"}[found.unusual]
+
+
+def _noticed(ecg: ServedECG, place: str = "") -> Markup:
+    """What measuring, its reader and the check of its quality noticed, as a list."""
+    notes = dict.fromkeys([*ecg.measurements.notes, *ecg.notes, *ecg.doubts])
+    listed = Markup("").join(Markup("<li>{}{}</li>").format(place, note) for note in notes)
+    return Markup('<ul class="doubts">{}</ul>').format(listed) if notes else Markup("")
 
 
 def _usual(low: float | None, high: float | None) -> str:
@@ -55,8 +66,8 @@ def _usual(low: float | None, high: float | None) -> str:
     return f"usual {low:g} to {high:g}"
 
 
-def findings(found: Sequence[FindingAnswer], fitted_on: str | None) -> str:
-    """The likeliest findings with bars."""
+def findings(found: Sequence[FindingAnswer], fitted_on: str | None, measured: Measurements) -> str:
+    """The likeliest findings with bars; what is measured otherwise than a likely one says stands below."""
     if not found:
         return ""
     calibrated = found[0].calibrated is not None
@@ -72,6 +83,9 @@ def findings(found: Sequence[FindingAnswer], fitted_on: str | None) -> str:
                 "<td>{:.0f} %</td><td>{}</td></tr>"
             ).format(one.finding, 100 * one.probability, 100 * one.probability, said)
         )
+    likely = [one.finding for one in found if one.probability > _LIKELY]
+    against = [sentence for name in likely for sentence in contradictions("", name, measured)]
+    doubts = Markup("").join(Markup("<li>{}</li>").format(sentence) for sentence in against)
     others = len(found) - len(rows)
     basis = (
         f"as frequent as in {fitted_on}, made to agree with each other"
@@ -80,8 +94,8 @@ def findings(found: Sequence[FindingAnswer], fitted_on: str | None) -> str:
     )
     return Markup(
         '<table class="bars"><caption>{} findings asked about; {}</caption><tbody>{}</tbody></table>'
-        '<p class="more">{} others: {:.0f} % and less</p>'
-    ).format(len(found), basis, Markup("").join(rows), others, 100 * least)
+        '<p class="more">{} others: {:.0f} % and less</p><ul class="doubts">{}</ul>'
+    ).format(len(found), basis, Markup("").join(rows), others, 100 * least, doubts)
 
 
 def answer(question: str, found: dict[str, Any]) -> str:
@@ -124,7 +138,7 @@ def differences(first: ServedECG, second: ServedECG) -> str:
     rows = []
     for name, (called, unit) in FIGURES.items():
         one, two = getattr(first.measurements, name), getattr(second.measurements, name)
-        values = [f"{each.value:.0f} {unit}" if each.value is not None else "–" for each in (one, two)]
+        values = [f"{each.value:.0f} {unit}{_side(each)}" if each.value is not None else "–" for each in (one, two)]
         change = ""
         if one.value is not None and two.value is not None:
             change = f"{_difference(name, one.value, two.value):+.0f} {unit}"
@@ -137,16 +151,17 @@ def differences(first: ServedECG, second: ServedECG) -> str:
     warning = Markup("").join(
         Markup('<p class="warning" role="alert">{}</p>').format(reason) for reason in reasons if reason is not None
     )
-    return Markup('{}<table class="diff"><thead>{}</thead><tbody>{}</tbody></table><p class="more">{}</p>').format(
-        warning, head, Markup("").join(rows), _order(first.record, second.record)
-    )
+    return Markup('{}<table class="diff"><thead>{}</thead><tbody>{}</tbody></table><p class="more">{}</p>{}{}').format(
+        warning, head, Markup("").join(rows), _order(first.record, second.record),
+        _noticed(first, "First: "), _noticed(second, "Second: "),
+    )  # fmt: skip
 
 
 def _order(first: ECGRecord, second: ECGRecord) -> str:
     one, two = first.recorded_at, second.recorded_at
     if one is None or two is None:
-        return "Which was recorded first, the files do not say: they stand as they were dropped."
-    apart = abs((two - one).days)
+        return "Which was recorded first, the files do not say."
+    apart = abs((two.date() - one.date()).days)
     when = "on one day" if apart == 0 else f"{apart} day{'s' * (apart != 1)} apart"
     return f"Recorded {when}; the {'first' if one <= two else 'second'} is the earlier one."
 

@@ -23,6 +23,7 @@ from ecgllm.serving import Engine
 from ecgllm.serving.app import drawn, shown
 from ecgllm.serving.ecg_files import ecgs_of
 from ecgllm.signals import ECGRecord
+from ecgllm.signals.analysis.measurements import Measurement
 
 _PATIENCE = 120_000  # ms: a busy machine is no failure
 SCRIPT = "<script>window.hurt = 1</script>"
@@ -92,10 +93,18 @@ def test_what_people_and_files_say_is_escaped(ecg: Any) -> None:
     answered = dict.fromkeys(("calibrated", "own", "refused", "measured", "unsure"))
     answered |= {"answer": SCRIPT, "probability": 0.4, "contradicted": [SCRIPT], "negated": False}
     pages = [shown.figures(doubtful), shown.answer(SCRIPT, answered), shown.message(SCRIPT), shown.hint(SCRIPT)]
-    pages.append(shown.findings([FindingAnswer(SCRIPT, 0.9, None)], None))
+    pages.append(shown.findings([FindingAnswer(SCRIPT, 0.9, None)], None, doubtful.measurements))
     pages.append(shown.answer("?", answered | {"refused": SCRIPT}))
     for page in pages:
         assert "<script" not in page and "&lt;script" in page
+
+
+def test_a_likely_finding_that_is_measured_otherwise_says_so(ecg: Any) -> None:
+    slow = replace(ecg.measurements, heart_rate=Measurement(48, 1.0))
+    fast = [FindingAnswer("sinus tachycardia", 0.9, None), FindingAnswer("tachycardia", 0.4, None)]
+    text = shown.findings(fast, None, slow)
+    assert text.count("speaks against it") == 1 and "the model says sinus tachycardia, and heart rate" in text
+    assert "speaks against" not in shown.findings(fast, None, replace(slow, heart_rate=Measurement(110, 1.0)))
 
 
 def test_files_of_one_record_are_one_ecg() -> None:
@@ -175,6 +184,14 @@ class Opened:
             d[i + 2] < 90 && d[i + 3] > 0) n++; return n; }"""
         )
 
+    def violet(self) -> int:
+        """Pixels of the canvas that are bluer than the paper."""
+        return self.page.evaluate(
+            """() => { const c = document.querySelector(".ecg-view canvas"), d = c.getContext("2d").getImageData(0, 0,
+            c.width, c.height).data; let n = 0; for (let i = 0; i < d.length; i += 4) if (d[i + 2] > d[i] + 12 &&
+            d[i + 2] > d[i + 1] + 12 && d[i + 3] > 0) n++; return n; }"""
+        )
+
 
 def _own(url: str) -> bool:
     return url.startswith(("http://127.0.0.1", "data:", "blob:", "about:"))
@@ -204,6 +221,13 @@ def test_an_ecg_is_drawn_measured_asked_and_explained(
         page.click("#why")
         page.wait_for_selector("#why-text .answer")
         assert "random tenth" in page.inner_text("#why-text")
+        page.wait_for_timeout(300)
+        assert opened.violet() > 0
+        page.fill("#question textarea, #question input", "What is the heart rate?")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#answers .answer.measured")
+        page.wait_for_timeout(300)
+        assert page.inner_text("#why-text").strip() == "" and opened.violet() == 0  # of another answer
     canvas = page.locator(".ecg-view canvas")
     canvas.focus()
     page.keyboard.press("+")
@@ -273,18 +297,23 @@ def test_a_second_ecg_is_added_and_both_are_swapped(
     opened.upload(files[0])
     page.wait_for_selector("#figures .fig")
     (tmp_path / "broken.xml").write_bytes(b"<AnnotatedECG>")
-    page.set_input_files("#second input[type=file]", [str(tmp_path / "broken.xml")])
-    page.wait_for_selector("#problem .warning")
-    assert page.locator("#figures .fig").count() > 0 and opened.ink() > 0  # the first is still there
+    for place in ("#second", "#files"):
+        page.set_input_files(f"{place} input[type=file]", [str(tmp_path / "broken.xml")])
+        page.wait_for_selector("#problem .warning")
+        assert "What was there before" in page.inner_text("#problem")
+        assert page.locator("#figures .fig").count() > 0 and opened.ink() > 0  # the first is still there
+    assert titles().startswith("ECG on paper: ECG: before.csv, ")
     page.set_input_files("#second input[type=file]", [str(files[1])])
     page.wait_for_selector("#figures table.diff")
     page.wait_for_function("document.querySelector('.ecg-view canvas').ariaLabel.includes('after.csv')")
     assert titles().index("First ECG: before.csv") < titles().index("Second ECG: after.csv")
     assert "do not say" in page.inner_text("#figures")
-    rate = page.inner_text("#figures table.diff tbody tr:first-child").split()
+    cells = page.locator("#figures table.diff tbody tr:first-child td")
+    rate = cells.all_inner_texts()
     page.click("#swap")
     page.wait_for_function("document.querySelector('.ecg-view canvas').ariaLabel.includes('First ECG: after.csv')")
-    swapped = page.inner_text("#figures table.diff tbody tr:first-child").split()
-    assert swapped[1:5] == [*rate[3:5], *rate[1:3]] and int(swapped[5]) == -int(rate[5])
+    swapped = cells.all_inner_texts()
+    change = [int(one[2].split()[0]) for one in (rate, swapped)]
+    assert swapped[:2] == rate[1::-1] and change[0] == -change[1] != 0
     assert opened.errors == [] and opened.elsewhere == []
     page.close()
