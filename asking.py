@@ -188,36 +188,14 @@ def answer_question(
     below `UNSURE_BELOW`, or the likelier of yes and no one below `UNDECIDED_BELOW` (None where candidates are given);
     trained_on.
     """
-    from .findings.question_scope import asks_yes_or_no, negates, why_not_answered
-    from .measured_answers import (
-        change_answers,
-        change_asked_for,
-        contradictions,
-        limits_answers,
-        limits_asked_for,
-        number_answers,
-        number_asked_for,
-        range_answers,
-        range_asked_for,
-    )
+    from .findings.question_scope import asks_yes_or_no, negates
+    from .measured_answers import contradictions
     from .signals import measure
 
     measured = [measure(record) for record in records] if measurements is None else list(measurements)
     trained_on = getattr(answerer.model.config, "trained_on", None)
-    if check and candidates is None and (reason := why_not_answered(question, len(records))) is not None:
-        return _NOT_OF_THE_MODEL | {"refused": reason, "trained_on": trained_on}
-    if candidates is None and records and (name := number_asked_for(question)) is not None:
-        answer = number_answers(name, measured)
-        return _NOT_OF_THE_MODEL | {"answer": answer, "measured": answer, "trained_on": trained_on}
-    if candidates is None and records and (limits := limits_asked_for(question)) is not None:
-        answer, words = limits_answers(limits, measured)
-        return _NOT_OF_THE_MODEL | {"answer": answer, "measured": words, "trained_on": trained_on}
-    if candidates is None and records and (usual := range_asked_for(question)) is not None:
-        answer, words = range_answers(usual, measured)
-        return _NOT_OF_THE_MODEL | {"answer": answer, "measured": words, "trained_on": trained_on}
-    if candidates is None and len(records) == 2 and (change := change_asked_for(question)) is not None:
-        answer, words = change_answers(change, measured)
-        return _NOT_OF_THE_MODEL | {"answer": answer, "measured": words, "trained_on": trained_on}
+    if candidates is None and (found := without_the_model(question, measured, check)) is not None:
+        return found | {"trained_on": trained_on}
     processor = answerer.processor
     if prevalence is not None:
         ecg_options["prevalence"] = prevalence
@@ -270,6 +248,27 @@ def answer_question(
         "unsure": unsure,
         "trained_on": trained_on,
     }
+
+
+def without_the_model(
+    question: str, measured: Sequence[Measurements], check: bool = True, first: bool = True
+) -> dict[str, Any] | None:
+    """What `answer_question` gives where the model is not asked, but for trained_on: a refusal, or what is measured;
+    None where the model is asked.
+
+    Args: measured: of each ECG. check: whether to refuse. first: whether nothing was said before, which the question
+        may be about.
+    """
+    from .findings.question_scope import why_not_answered
+    from .measured_answers import change_asked_for, measured_answer
+
+    if check and (reason := why_not_answered(question, len(measured), first)) is not None:
+        return _NOT_OF_THE_MODEL | {"refused": reason}
+    if check and len(measured) == 1 and change_asked_for(question) is not None:
+        return _NOT_OF_THE_MODEL | {"refused": "It asks about two ECGs, and one ECG was given."}
+    if (found := measured_answer(question, measured)) is not None:
+        return _NOT_OF_THE_MODEL | {"answer": found[0], "measured": found[1]}
+    return None
 
 
 def _written_and_compared(
@@ -332,4 +331,5 @@ __all__ = [
     "check_checkpoint",
     "check_code",
     "load_answerer",
+    "without_the_model",
 ]

@@ -50,6 +50,44 @@ _BESIDE = re.compile(
 )
 
 
+def measured_answer(question: str, found: Sequence[Measurements]) -> tuple[str, str] | None:
+    """(The answer to a question about what is measured on ECGs, what was measured in words); None of others."""
+    if not found:
+        return None
+    question = _plain(question)
+    if (name := number_asked_for(question)) is not None:
+        return (words := number_answers(name, found)), words
+    if (limits := limits_asked_for(question)) is not None:
+        return limits_answers(limits, found)
+    if (usual := range_asked_for(question)) is not None:
+        return range_answers(usual, found)
+    if len(found) == 2 and (change := change_asked_for(question)) is not None:
+        return change_answers(change, found)
+    return None
+
+
+_POLITE = re.compile(
+    r"^\W*(?:(?:please|can you|could you|would you|tell me|say)[\s,:]+)+|"
+    r"[\s,.:;?(-]+(?:please\s+)?(?:(?:answer|reply|say)\s+(?:with\s+)?(?:only\s+)?)?yes or no"
+    r"(?:\s+(?:only|please))*\W*$",
+    re.IGNORECASE,
+)
+_BY = re.compile(
+    r"\s*\(?\b(?:by|after|with|using|according to)\s+(bazett|fridericia)(?:['’]s?)?(?: formula)?\)?", re.IGNORECASE
+)
+
+
+def _plain(question: str) -> str:
+    """The question without what is said around it, and with the correction of QT beside its name."""
+    question = _POLITE.sub(" ", question).strip()
+    if by := _BY.search(question):
+        rest = question[: by.start()] + " " + question[by.end() :]
+        question = re.sub(
+            r"\b(?:qtc|corrected qt)(?: interval)?", rf"\g<0> {by[1]}", rest, count=1, flags=re.IGNORECASE
+        )
+    return question
+
+
 def number_asked_for(question: str) -> str | None:
     """Which measurement a question asks for as a number; None of any other question, such as one for its range."""
     start = _ASKS.match(question)
@@ -317,14 +355,20 @@ def change_asked_for(question: str) -> Change | None:
 
 def change_answers(change: Change, found: Sequence[Measurements]) -> tuple[str, str]:
     """(yes or no by `CLEAR_CHANGES`, which ECG, or the words; both measurements in words). QTc is asked of both
-    corrections, which may differ where the rates do; the words are the answer where they do."""
+    corrections, which may differ where the rates do; the answer says so where they do."""
     names = ("qtc_bazett", "qtc_fridericia") if change.name == "qtc_bazett" else (change.name,)
     answers, words = zip(*(_changed(change, name, found) for name in names), strict=True)
     alike = len(set(answers)) == 1
     text = "; ".join(
         each if alike or said is None else f"{said}: {each}" for said, each in zip(answers, words, strict=True)
     )
-    return (answers[0] if alike and answers[0] is not None else text), text
+    if alike and answers[0] is not None:
+        return answers[0], text
+    if None in answers:
+        return text, text
+    return ", ".join(
+        f"{said} by {name.removeprefix('qtc_').capitalize()}" for said, name in zip(answers, names, strict=True)
+    ), text
 
 
 def _changed(change: Change, name: str, found: Sequence[Measurements]) -> tuple[str | None, str]:

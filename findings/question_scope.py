@@ -101,8 +101,9 @@ _ALIKE = 0.84  # of two words' letters: a slip in eight or more
 _LEAST = 6  # letters of a name in which a slip is forgiven
 
 
-def why_not_answered(question: str, ecgs: int = 1) -> str | None:
-    """Why no answer is given, or None. Args: ecgs: how many it is about."""
+def why_not_answered(question: str, ecgs: int = 1, first: bool = True) -> str | None:
+    """Why no answer is given, or None. Args: ecgs: how many it is about. first: whether nothing was said before; else
+    it may be about that ("Is it fast?"), and need not name anything."""
     for match in _OTHER_ECG.finditer(question):
         if _ORDINALS[match[1].lower()] > max(ecgs, 1):
             given = "one ECG was given" if ecgs == 1 else f"{ecgs} ECGs were given"
@@ -121,7 +122,7 @@ def why_not_answered(question: str, ecgs: int = 1) -> str | None:
     for kind, words in _KINDS.items():
         if (match := words.search(question)) and not (named and kind == "something else"):
             return f"It asks for {kind} ({match[0].lower()}), which an ECG does not say."
-    if not named:
+    if first and not named:
         return (
             "It names nothing that is known here: a finding, a group of findings, a measurement, a wave or a change. "
             "Ask about one of these, such as atrial fibrillation."

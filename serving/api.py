@@ -28,7 +28,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, gen
 from starlette.exceptions import HTTPException
 
 from .. import __version__
-from ..asking import NOTICE
+from ..asking import NOTICE, without_the_model
 from ..conversation_ecgllm import ecg_prompt
 from ..errors_ecgllm import ECGError
 from .batching import Busy, Closed
@@ -101,6 +101,8 @@ def create_app(engine: Engine, limits: Limits | None = None) -> FastAPI:
         http.state.ecgs = len(asked.ecgs)
         asking = served.asking(http)
         if form.stream:
+            # Before the answer begins, so that what cannot be read is an error of the request; they are kept for it.
+            await served.until_gone(http, asking, lambda: [served.read(asking, ecg, form) for ecg in asked.ecgs])
             return StreamingResponse(served.streamed(http, asking, form, asked), media_type="text/event-stream")
         found = await served.until_gone(http, asking, lambda: served.completion(http, asking, form, asked))
         return JSONResponse(found)
@@ -191,7 +193,7 @@ class _Served:
                 ecgs, chat.question, prevalence=form.prevalence, check=form.check_questions, **shared
             )
         else:
-            found = _of_conversation(asking.converse(_conversation(chat), ecgs, **shared))
+            found = _of_conversation(self._said(asking, form, chat, ecgs, shared))
         beside = found | {
             "ecgs": [
                 {"measurements": one.measurements.to_dict(), "notes": one.notes, "doubts": one.doubts} for one in ecgs
@@ -199,6 +201,16 @@ class _Served:
             "notice": NOTICE,
         }
         return _content(found), beside
+
+    def _said(
+        self, asking: Asking, form: ChatRequest, chat: Chat, ecgs: list[ServedECG], shared: dict[str, Any]
+    ) -> dict[str, Any]:
+        """To several turns the model's own, unless the last one asks for what is measured, or what no ECG answers."""
+        last, measured = chat.turns[-1][1].strip(), [ecg.measurements for ecg in ecgs]
+        first = sum(role == "user" for role, *_ in chat.turns) == 1
+        if form.candidates is None and (found := without_the_model(last, measured, form.check_questions, first)):
+            return found
+        return asking.converse(_conversation(chat), ecgs, **shared)
 
     def completion(self, http: Request, asking: Asking, form: ChatRequest, chat: Chat) -> dict[str, Any]:
         content, beside = self._asked(asking, form, chat)
@@ -286,9 +298,12 @@ def _conversation(chat: Chat) -> list[dict[str, Any]]:
 
 def _of_conversation(found: dict[str, Any]) -> dict[str, Any]:
     """As `answer_question` gives it: of several turns there is nothing but the model's own answer."""
+    if "generated_text" not in found:
+        return found
     own = {"answer": found["generated_text"], "probability": found["probability"]}
     nothing = dict.fromkeys(("calibrated", "measured", "refused", "generated", "unsure"))
-    return own | {"own": own, "candidates": found.get("candidates"), "refusal": found.get("refusal")} | nothing
+    given = {"own": own, "candidates": found.get("candidates"), "refusal": found.get("refusal")}
+    return own | given | nothing | {"contradicted": [], "negated": False}
 
 
 def _content(found: dict[str, Any]) -> str:

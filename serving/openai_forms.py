@@ -237,7 +237,7 @@ def _bytes_of(file: FileContent, where: str) -> bytes:
             where,
         ) from None
     if not data:
-        raise RequestError(f"{where}: the file is empty.", where)
+        raise RequestError(f"{where}: the file {shorten(repr(file.filename))} is empty.", where)
     return data
 
 

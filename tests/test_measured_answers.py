@@ -19,6 +19,7 @@ from ecgllm.measured_answers import (
     finding_names,
     limits_answers,
     limits_asked_for,
+    measured_answer,
     number_answer,
     number_asked_for,
     range_answers,
@@ -244,7 +245,8 @@ def test_a_change_is_measured() -> None:
     assert answer == "no" and words.endswith(": +40 degrees")
     # The two corrections disagree where the rates differ: neither is the answer.
     answer, words = change_answers(asked, [USUAL, replace(longer, qtc_fridericia=USUAL.qtc_fridericia)])
-    assert answer == words and words.startswith("yes: ECG 1: QTc (Bazett)") and "; no: ECG 1: QTc (Frid" in words
+    assert answer == "yes by Bazett, no by Fridericia"
+    assert words.startswith("yes: ECG 1: QTc (Bazett)") and "; no: ECG 1: QTc (Frid" in words
     assert change_answers(replace(asked, asks="which"), [USUAL, longer])[0] == "the second ECG"
     assert change_answers(Change("heart_rate", True, asks="which"), [USUAL, longer])[0] == "neither"
     assert change_answers(Change("qrs", None), [USUAL, longer])[0] == "no"
@@ -304,3 +306,26 @@ def test_what_is_usual_is_measured() -> None:
     assert answer == words and "ECG 1: yes: heart rate 112" in words and "ECG 2: no: heart rate 72" in words
     answer, words = range_answers(Range("pr", frozenset({"within"})), [fast])
     assert answer == words and "not measured" in words and "usual" not in words
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Is the QTc prolonged? Answer yes or no.", "no"),
+        ("Please tell me: is the QTc prolonged?", "no"),
+        ("Is the QTc prolonged by Fridericia?", "no"),
+        ("Is the QTc (after Fridericia) above 400 ms, yes or no?", "yes"),
+        ("Is the QTc above 410 ms by Bazett's formula?", "yes"),
+        ("What is the QTc by Fridericia?", "QTc (Fridericia) 404 ms"),
+        ("Is there atrial fibrillation? Answer yes or no.", None),
+    ],
+)
+def test_what_is_said_around_a_question_is_left_out(question: str, answer: str | None) -> None:
+    found = measured_answer(question, [USUAL])
+    assert (found and found[0]) == answer
+
+
+def test_a_change_in_one_ecg_is_refused() -> None:
+    answerer = load_answerer(shipped_checkpoint())
+    found = answer_question(answerer, [simulate_ecg(seed=3)], "Did the heart rate get faster?")
+    assert found["refused"] == "It asks about two ECGs, and one ECG was given." and found["answer"] is None

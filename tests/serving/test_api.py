@@ -112,6 +112,31 @@ def test_a_wfdb_record_two_ecgs_and_several_turns(
     assert answer.choices[0].message.content in ("yes", "no")
 
 
+def test_what_is_measured_is_measured_in_a_conversation_too(client: openai.OpenAI, csv_files: list[bytes]) -> None:
+    system = {"role": "system", "content": "You are a helpful assistant."}
+
+    def ask(*turns: dict[str, Any], **options: Any) -> dict[str, Any]:
+        return client.chat.completions.create(model="ecgllm", messages=turns, **options).model_extra["ecgllm"]
+
+    one = asking(file_part(csv_files[1]), "Which rhythm?")
+    answered = [*one, {"role": "assistant", "content": "atrial fibrillation"}]
+    rate = ask(system, *asking(file_part(csv_files[1]), "What is the heart rate?"))
+    assert rate["measured"].startswith("heart rate ") and rate["own"] is None
+    assert ask(*answered, {"role": "user", "content": "Is the heart rate above 20?"})["answer"] == "yes"
+    assert ask(*answered, {"role": "user", "content": "Should I give amiodarone?"})["refused"] is not None
+    asked = {"role": "user", "content": "Should I give amiodarone?"}
+    assert ask(*answered, asked, extra_body={"check_questions": False})["own"] is not None
+    said = ask(*answered, {"role": "user", "content": "Is it fast?"})  # of what was said before
+    assert said["own"] is not None and said["contradicted"] == [] and said["negated"] is False
+
+
+def test_what_cannot_be_read_is_an_error_of_the_request_when_streamed_too(client: openai.OpenAI) -> None:
+    messages = asking(file_part(b"%PDF-1.4 no ECG", "letter.pdf"), FIBRILLATION)
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError, match="letter.pdf"):
+            client.chat.completions.create(model="ecgllm", messages=messages, stream=stream)
+
+
 def test_embeddings(client: openai.OpenAI, csv_files: list[bytes]) -> None:
     given = [base64.b64encode(data).decode() for data in csv_files]
     found = client.embeddings.create(model="ecgllm", input=given)  # which asks for base64 by itself
@@ -136,7 +161,7 @@ def test_embeddings(client: openai.OpenAI, csv_files: list[bytes]) -> None:
         ({"messages": asking({"type": "image_url", "image_url": {"url": "x"}}, "?")}, 400, "image_url"),
         ({"messages": asking({"type": "file", "file": {"file_id": "x"}}, "?")}, 400, "file_data"),
         ({"messages": asking({"type": "file", "file": {"file_data": "%%"}}, "Is it?")}, 400, "no base64"),
-        ({"messages": asking(file_part(b""), "Is it?")}, 400, "is empty"),
+        ({"messages": asking(file_part(b""), "Is it?")}, 400, "the file 'ecg.csv' is empty"),
         ({"messages": asking("Is it \ud800?")}, 400, "half of a surrogate pair"),
         ({"messages": [{"role": "user", "content": "Is it \ud800?"}]}, 400, "half of a surrogate pair"),
         ({"messages": asking("Is it?"), "candidates": ["\ud800", "b"]}, 400, "half of a surrogate pair"),
