@@ -86,7 +86,7 @@ def calibrate(
             file = write_calibration(found, checkpoint)
         else:
             with new_folder(output) as folder:
-                shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
+                shutil.copytree(checkpoint, folder, dirs_exist_ok=True, ignore=partial(_of_a_run, checkpoint))
                 write_calibration(found, folder)
             file = str(output / FILE)
     typer.echo(f"{len(found.findings)} findings calibrated on {fitted_on}")
@@ -95,6 +95,15 @@ def calibrate(
     if (little := few_patients(found, figures)) is not None:
         typer.echo(little)
     typer.echo(f"calibration in {file}")
+
+
+def _of_a_run(checkpoint: Path, folder: str, names: list[str]) -> list[str]:
+    """What a run keeps beside its model, its records among it, which is not to be passed on with it."""
+    if Path(folder) != checkpoint or not (checkpoint / "recipe.yaml").is_file():
+        return []
+    return [
+        name for name in names if (checkpoint / name).is_dir() or name in ("measured.json", ".lock", ".owner.json")
+    ]
 
 
 def _folds(asking: str, checkpoint: Path, trust_remote_code: bool, language_model: str | None) -> FoldsModel:

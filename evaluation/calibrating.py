@@ -56,9 +56,13 @@ def calibration_rows(material: Material) -> pd.DataFrame:
         for way in range(WORDINGS)
     ]
     if not rows:
+        fewer = range(material.settings.least - 1, 0, -1)
+        works = (least for least in fewer if material.labels.frequent(material.all_patients, least))
+        least = next(works, None)
+        way = "" if least is None else f", or --least {least}, of which little can be learned"
         raise ECGError(
             f"no finding is shown by {material.settings.least} patients of these records and not by as many; "
-            "give more records, or fewer with --least."
+            f"give more records{way}."
         )
     return planned(rows)
 

@@ -79,3 +79,7 @@ def test_every_command_runs(
     assert f"{RECORDS} records" in said["prepare"] or f"{RECORDS} ECGs" in said["prepare"], said["prepare"]
     assert (tmp_path / "report" / "index.html").is_file() and "Not a medical device" in said["ask"]
     assert (tmp_path / "calibrated" / "calibration.json").is_file()
+    # The model alone: a run keeps its records.
+    assert any(one.is_dir() for one in (tmp_path / "run").iterdir())
+    left = {one.name for one in (tmp_path / "calibrated").iterdir() if one.is_dir()}
+    assert not left and not (tmp_path / "calibrated" / "measured.json").exists()

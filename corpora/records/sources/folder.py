@@ -205,8 +205,22 @@ _LISTING = "python -c \"from ecgllm.corpora import VOCABULARY; print(*VOCABULARY
 def _perhaps(name: str) -> str:
     """The name of the vocabulary that is meant or nearly written, never what the cell holds."""
     plain = " ".join(name.lower().replace("_", " ").replace("-", " ").split())
-    meant = _called().get(plain) or next(iter(get_close_matches(plain, list(_called()), 1, 0.85)), None)
+    near = get_close_matches(plain, list(_called()), 5, 0.85)
+    meant = _called().get(plain) or next((one for one in near if _is_slip(plain, one)), None)
     return "" if meant is None else f" (perhaps {_called().get(meant, meant)})"
+
+
+def _is_slip(name: str, meant: str) -> bool:
+    """Whether names differ by slips within long words alone: a word more ("no"), a numeral or another beginning
+    ("nstemi") means something else."""
+    pairs = list(zip(own := name.split(), other := meant.split(), strict=False))
+    return len(own) == len(other) and all(
+        one == two or (min(len(one), len(two)) >= _LONG and one[0] == two[0] and get_close_matches(one, [two], 1, 0.8))
+        for one, two in pairs
+    )
+
+
+_LONG = 5  # letters of a word in which a slip is forgiven
 
 
 @cache

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import Dataset
 
 from ecgllm import cli
 from ecgllm.corpora import check_patient_split, prepare, prepare_with_report
+from ecgllm.corpora.records.prepared_findings import check_prepared_findings
 from ecgllm.corpora.records.sources import folder as folder_source
+from ecgllm.errors_ecgllm import ECGError
 from ecgllm.feature_extraction_ecgllm import ECGFeatureExtractor
 from ecgllm.signal_ecgllm import ECGInputError
 
@@ -147,6 +150,10 @@ def test_an_unreadable_file_is_listed(ecgs):
             r"3 of its findings, 2 different .*: line 2, number 2 \(perhaps left bundle branch block\); line 3, "
             r"number 1 \(perhaps atrial fibrillation\); line 3, number 2 .*VOCABULARY",
         ),
+        # A word more, a numeral, another beginning: nothing that is meant by a slip.
+        ("file,findings\na.csv,no atrial fibrillation\n", "line 2, number 1. Put"),
+        ("file,findings\na.csv,i degree av block\n", "line 2, number 1. Put"),
+        ("file,findings\na.csv,nstemi\n", "line 2, number 1. Put"),
         ("file,atrial fibrillation\na.csv,maybe\n", "atrial fibrillation: holds something else than 0 or 1"),
         ("file,sex\na.csv,x\n", "line 2: sex is none of female"),
         ("file,split\na.csv,holdout\n", "line 2: split is none of train"),
@@ -238,3 +245,10 @@ def test_from_the_command_line(ecgs, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["prepare", "ludb", str(ecgs), "-o", str(tmp_path / "ludb"), "--wording", "template"])
     assert end.value.code == 2 and "are options of ecg-qa" in capsys.readouterr().err
+
+
+def test_a_table_may_say_otherwise_than_its_files() -> None:
+    row = {"id": "a", "findings": ["left axis deviation"], "statements": ["LUDB:Electric axis of the heart:normal"]}
+    check_prepared_findings(Dataset.from_list([{**row, "source": "folder"}]))
+    with pytest.raises(ECGError, match="its axis is left axis deviation"):
+        check_prepared_findings(Dataset.from_list([{**row, "source": "ludb"}]))
