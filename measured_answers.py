@@ -159,21 +159,18 @@ def limits_asked_for(question: str) -> Limits | None:
         match = _OR_MORE.search(question) or _BEYOND.search(question)
     if match is None:
         return None
-    rest, found = question[: match.start()] + " " + question[match.end() :], []
-    for name, words in _OF_AXIS_TOO.items():
-        rest, times = re.subn(rf"\b(?:{words})(?!\w)", " ", rest, flags=re.IGNORECASE)
-        found += [name] * bool(times)
-    if len(found) != 1 or not _BESIDE.match(rest):
+    name, rest = _one_measurement(question[: match.start()] + " " + question[match.end() :])
+    if name is None or not _BESIDE.match(rest):
         return None
     given = match.groupdict()
-    numbers = [_as_measured(given.get(place), given.get(unit), found[0]) for place, unit in _PLACES]
+    numbers = [_as_measured(given.get(place), given.get(unit), name) for place, unit in _PLACES]
     if numbers[0] is None or (given.get("second") is not None and numbers[1] is None):
         return None
     if given.get("second") is not None:
-        return Limits(found[0], *sorted(numbers), closed=True)
+        return Limits(name, *sorted(numbers), closed=True)
     low = given.get("at_least") or given.get("above")
     closed = bool(given.get("at_least") or given.get("at_most"))
-    return Limits(found[0], **{"low" if low else "high": numbers[0]}, closed=closed)
+    return Limits(name, **{"low" if low else "high": numbers[0]}, closed=closed)
 
 
 _LEAST_MS = 10
@@ -240,15 +237,20 @@ _SIDES = (
 _ALSO_A_SHAPE = {"qrs": r"\bqrs (?:duration|width|interval)\b", "p": r"\bp[- ](?:wave )?duration\b"}
 
 
+def _one_measurement(text: str) -> tuple[str | None, str]:
+    """(The one measurement that a text names, None where it is none or several; the rest of the text)."""
+    found = []
+    for name, words in _OF_AXIS_TOO.items():
+        text, times = re.subn(rf"\b(?:{words})(?!\w)", " ", text, flags=re.IGNORECASE)
+        found += [name] * bool(times)
+    return (found[0] if len(found) == 1 else None), text
+
+
 def range_asked_for(question: str) -> Range | None:
     """Which measurement is asked to be usual, high, long and so on; None of any other question."""
-    rest, found = question, []
-    for name, words in _OF_AXIS_TOO.items():
-        rest, times = re.subn(rf"\b(?:{words})(?!\w)", " ", rest, flags=re.IGNORECASE)
-        found += [name] * bool(times)
-    if len(found) != 1:
+    name, rest = _one_measurement(question)
+    if name is None:
         return None
-    (name,) = found
     for words, sides, names in _SIDES:
         without, times = re.subn(rf"\b(?:{words})\b", " ", rest, flags=re.IGNORECASE)
         if times != 1 or not _BESIDE.match(without) or name not in (names or (name,)):
@@ -329,24 +331,20 @@ def change_asked_for(question: str) -> Change | None:
     than = _THAN.search(rest)
     rest = rest if than is None else rest[: than.start()] + " " + rest[than.end() :]
     own = _IN.search(rest)
-    became = than is not None or _BECAME.search(rest) is not None
+    has_become = than is not None or _BECAME.search(rest) is not None
     of_two = asks == "which" or re.search(r"\b(?:two|both|these) ecgs\b", rest, re.IGNORECASE) is not None
-    if own is None and not became and not of_two and _SINCE.search(rest) is None:
+    if own is None and not has_become and not of_two and _SINCE.search(rest) is None:
         return None
     of_first = (than is not None and than["second"] is not None) if own is None else own["first"] is not None
     if own is not None and than is not None and of_first is (than["second"] is None):
         return None  # one ECG beside itself
-    rest, found = _SHOWN.sub(" ", _SINCE.sub(" ", _IN.sub(" ", rest))), []
-    for name, words in _OF_AXIS_TOO.items():
-        rest, times = re.subn(rf"\b(?:{words})(?!\w)", " ", rest, flags=re.IGNORECASE)
-        found += [name] * bool(times)
-    if len(found) != 1:
+    name, rest = _one_measurement(_SHOWN.sub(" ", _SINCE.sub(" ", _IN.sub(" ", rest))))
+    if name is None:
         return None
-    (name,) = found
     for more, words, become in zip(
         (True, False, None), (*_COMPARED.get(name, _LONGER), _OTHER), (*_BECOME, ""), strict=True
     ):
-        said = f"{words}|{become}" if become and became and name != "axis" else words
+        said = f"{words}|{become}" if has_become and become and name != "axis" else words
         without, times = re.subn(rf"\b(?:{said})\b", " ", rest, flags=re.IGNORECASE)
         if times == 1 and _BESIDE.match(without) and not (asks == "which" and more is None):
             return Change(name, more, of_first and more is not None and asks == "whether", asks)
