@@ -246,8 +246,17 @@ def _one_measurement(text: str) -> tuple[str | None, str]:
     return (found[0] if len(found) == 1 else None), text
 
 
+# Findings that are a rate and nothing else; "sinus tachycardia" is more than that.
+_BY_RATE = (("tachycardia|tachycardic", "above"), ("bradycardia|bradycardic", "below"))
+_TO_BE_SEEN = re.compile(r"\b(?:shows?|have|has|any|an?|present|seen|visible|evidence|signs?)\b", re.IGNORECASE)
+
+
 def range_asked_for(question: str) -> Range | None:
     """Which measurement is asked to be usual, high, long and so on; None of any other question."""
+    for words, side in _BY_RATE:
+        rest, times = re.subn(rf"\b(?:{words})\b", " ", question, flags=re.IGNORECASE)
+        if times == 1 and _BESIDE.match(_TO_BE_SEEN.sub(" ", rest)):
+            return Range("heart_rate", frozenset({side}))
     name, rest = _one_measurement(question)
     if name is None:
         return None

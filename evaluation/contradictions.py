@@ -34,13 +34,14 @@ def without_contradictions(probabilities: Mapping[str, float]) -> dict[str, floa
 
 @dataclass(frozen=True)
 class Criterion:
-    """finding: is there only if the measurement is above `limit`, or below it. measured: names in `Measurements`, all
-    of which have to contradict. margin: by which they have to miss the limit. source: of limit and margin."""
+    """finding: is there only if the measurement is above `lowest` and below `highest` (None: no limit). measured:
+    names in `Measurements`, all of which have to contradict. margin: by which they have to miss a limit. source: of
+    limits and margin."""
 
     finding: str
     measured: tuple[str, ...]
-    above: bool
-    limit: float
+    lowest: float | None
+    highest: float | None
     margin: float
     unit: str
     source: str
@@ -50,40 +51,42 @@ class Criterion:
         values = [getattr(found, name).value for name in self.measured]
         if None in values:
             return None
-        if self.measured == ("axis",) and self.above:
+        if self.measured == ("axis",) and self.highest is None:
             values = [
                 value + 360 if value < -90 else value for value in values
             ]  # a right superior axis is no left one
-        if self.above:
-            return max(values) <= self.limit - self.margin
-        return min(values) >= self.limit + self.margin
+        return all(self._missed(value) for value in values)
+
+    def _missed(self, value: float) -> bool:
+        below = self.lowest is not None and value <= self.lowest - self.margin
+        return below or (self.highest is not None and value >= self.highest + self.margin)
 
     def __str__(self) -> str:
         """What contradicts: "PR of 186 ms or less"."""
-        limit = self.limit - self.margin if self.above else self.limit + self.margin
-        called = " and ".join(_CALLED[name] for name in self.measured)
-        return f"{called} of {limit:g} {self.unit} or {'less' if self.above else 'more'}"
+        limits = [] if self.lowest is None else [f"{self.lowest - self.margin:g} {self.unit} or less"]
+        limits += [] if self.highest is None else [f"{self.highest + self.margin:g} {self.unit} or more"]
+        return f"{' and '.join(_CALLED[name] for name in self.measured)} of {', or '.join(limits)}"
 
 
 _CALLED = {
     "pr": "PR", "qrs": "QRS", "heart_rate": "heart rate", "axis": "axis", "qtc_bazett": "QTc (Bazett)",
     "qtc_fridericia": "QTc (Fridericia)",
 }  # fmt: skip
-_PR = ("pr",), True, 200, 14, "ms", "PR above 200 ms (ACC/AHA/HRS 2018, bradycardia); 90 % of PR within 14 ms"
-_WIDE = ("qrs",), True, 120, 14, "ms", "QRS of 120 ms (AHA/ACCF/HRS 2009, part III); 90 % of QRS within 14 ms"
-_SLOW = ("heart_rate",), False, 60, 2, "bpm", "below 60 bpm, by convention; rate within 2 bpm"
-_FAST = ("heart_rate",), True, 100, 2, "bpm", "above 100 bpm, by convention; rate within 2 bpm"
+_PR = ("pr",), 200, None, 14, "ms", "PR above 200 ms (ACC/AHA/HRS 2018, bradycardia); 90 % of PR within 14 ms"
+_WIDE = ("qrs",), 120, None, 14, "ms", "QRS of 120 ms (AHA/ACCF/HRS 2009, part III); 90 % of QRS within 14 ms"
+_SLOW = ("heart_rate",), None, 60, 2, "bpm", "below 60 bpm, by convention; rate within 2 bpm"
+_FAST = ("heart_rate",), 100, None, 2, "bpm", "above 100 bpm, by convention; rate within 2 bpm"
 CRITERIA = (
     Criterion("first degree av block", *_PR),
     Criterion("prolonged pr interval", *_PR),
     Criterion("complete left bundle branch block", *_WIDE),
     Criterion("complete right bundle branch block", *_WIDE),
     Criterion(
-        "ventricular tachycardia", ("qrs",), True, 120, 20, "ms",
+        "ventricular tachycardia", ("qrs",), 120, None, 20, "ms",
         "QRS of 120 ms (AHA/ACC/HRS 2017, ventricular arrhythmias), of fascicular ones 100 to 140",
     ),
     Criterion(
-        "prolonged qt interval", ("qtc_bazett", "qtc_fridericia"), True, 450, 20, "ms",
+        "prolonged qt interval", ("qtc_bazett", "qtc_fridericia"), 450, None, 20, "ms",
         "QTc of 450 ms (men) or 460 (AHA/ACCF/HRS 2009, part IV); 90 % of QT within 19 ms",
     ),
     Criterion("bradycardia", *_SLOW),
@@ -92,11 +95,15 @@ CRITERIA = (
     Criterion("sinus tachycardia", *_FAST),
     Criterion("supraventricular tachycardia", *_FAST),
     Criterion(
-        "left axis deviation", ("axis",), False, -30, 15, "degrees",
+        "normal axis", ("axis",), -30, 90, 15, "degrees",
+        "from -30 to 90 degrees (AHA/ACCF/HRS 2009, part III); 127 of 140 axes within 15 degrees",
+    ),
+    Criterion(
+        "left axis deviation", ("axis",), None, -30, 15, "degrees",
         "from -30 degrees (AHA/ACCF/HRS 2009, part III); 127 of 140 axes within 15 degrees",
     ),
     Criterion(
-        "right axis deviation", ("axis",), True, 90, 15, "degrees",
+        "right axis deviation", ("axis",), 90, None, 15, "degrees",
         "from 90 degrees (AHA/ACCF/HRS 2009, part III); 127 of 140 axes within 15 degrees",
     ),
 )  # fmt: skip

@@ -277,6 +277,11 @@ def test_ask_measures_a_change() -> None:
         ("Is the QRS axis normal?", ("axis", {"within"})),
         ("Is the axis abnormal?", ("axis", {"below", "above"})),
         ("Is the QRS duration normal?", ("qrs", {"within"})),
+        ("Is there tachycardia?", ("heart_rate", {"above"})),
+        ("Is the patient bradycardic?", ("heart_rate", {"below"})),
+        ("Is any bradycardia present in this ECG?", ("heart_rate", {"below"})),
+        ("Is there sinus tachycardia?", None),  # more than a rate
+        ("Is there no tachycardia?", None),
         ("Is the QRS normal?", None),  # its shape, perhaps
         ("Is the P wave normal?", None),
         ("Is the QRS high?", None),
