@@ -3,7 +3,8 @@
 In: the words of a question, and how many ECGs it is about. Out: why it is not answered, a sentence, or None. Decided
 here: a question has to name a finding of the vocabulary, by any of its names and with a slip of the pen, or a group, a
 measurement, a wave or a change; what asks for treatment, the future, the person, another ECG or a lead that there is
-not is not answered, whatever it names. The words are only searched: a model reads a question as it was asked.
+not is not answered, whatever it names, and what is asked in another language than English is not, which no model of
+this package has read. The words are only searched: a model reads a question as it was asked.
 """
 
 from __future__ import annotations
@@ -97,6 +98,22 @@ _HEIGHT = re.compile(
     r"\b(?:elevat\w*|depress\w*|amplitude|voltage|[pqrstu][- ]waves?|st|qrs|j[- ]point)\b",
     re.IGNORECASE,
 )
+# Words that English questions lack; those that are also abbreviations ("la", "de novo") are left out.
+_OTHER_LANGUAGES = {
+    "German": "ist sind hat liegt gibt zeigt der die das den dem ein eine einen einem im wie welche welcher welches "
+    "und oder nicht kein keine auf vor sich bei",
+    "French": "est sont une il elle quel quelle quels quelles les dans cet cette ce sur montre avec ou pas du au",
+    "Spanish": "hay es el una un tiene muestra este cual cuál que qué con los del son está",
+    "Italian": "è il una un questo questa quale mostra presenta con nel nell che sono ha",
+    "Portuguese": "há é uma um este neste qual tem mostra com não são está",
+    "Dutch": "het een dit deze welk welke wat heeft toont zijn er sprake van op met ritme normaal",
+}
+_FOREIGN = {language: frozenset(words.split()) for language, words in _OTHER_LANGUAGES.items()}
+_ENGLISH = {
+    *("the", "there", "this", "these", "that", "does", "do", "did", "are", "was", "what", "which", "any", "show"),
+    *("shows", "of", "with", "how", "and", "has", "have", "it", "can", "could", "please"),
+}
+_LEAST_FOREIGN = 2  # different words: one alone may be a slip or an abbreviation
 _ALIKE = 0.84  # of two words' letters: a slip in eight or more
 _LEAST = 6  # letters of a name in which a slip is forgiven
 
@@ -104,6 +121,8 @@ _LEAST = 6  # letters of a name in which a slip is forgiven
 def why_not_answered(question: str, ecgs: int = 1, first: bool = True) -> str | None:
     """Why no answer is given, or None. Args: ecgs: how many it is about. first: whether nothing was said before; else
     it may be about that ("Is it fast?"), and need not name anything."""
+    if (language := _other_language(question)) is not None:
+        return f"It seems to be asked in {language}, and questions are read in English; ask it in English."
     for match in _OTHER_ECG.finditer(question):
         if _ORDINALS[match[1].lower()] > max(ecgs, 1):
             given = "one ECG was given" if ecgs == 1 else f"{ecgs} ECGs were given"
@@ -128,6 +147,15 @@ def why_not_answered(question: str, ecgs: int = 1, first: bool = True) -> str | 
             "Ask about one of these, such as atrial fibrillation."
         )
     return None
+
+
+def _other_language(question: str) -> str | None:
+    words = set(re.findall(r"[^\W\d_]+", question.lower()))
+    if words & _ENGLISH:
+        return None
+    counts = {language: len(words & own) for language, own in _FOREIGN.items()}
+    language = max(counts, key=counts.__getitem__)
+    return language if counts[language] >= _LEAST_FOREIGN else None
 
 
 def asks_yes_or_no(question: str) -> bool:

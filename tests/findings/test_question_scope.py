@@ -33,6 +33,10 @@ from ecgllm.findings.statement_texts import also_called
         ("How many mm is the ST elevated in V3?", 1, "how high a wave or a segment is"),
         ("How deep are the Q waves?", 1, "how high a wave or a segment is"),
         ("What is the R wave amplitude in mV?", 1, "how high a wave or a segment is"),
+        ("Ist die Herzfrequenz normal?", 1, "asked in German, and questions are read in English"),
+        ("Ist der QRS-Komplex verbreitert?", 1, "asked in German"),  # it names QRS, which a model would answer
+        ("Quel est le rythme ?", 1, "asked in French"),
+        ("¿Hay una elevación del ST?", 1, "asked in Spanish"),
         ("Hello", 1, "It names nothing that is known"),
         ("", 1, "It names nothing that is known"),
         ("What is the meaning of life?", 1, "It names nothing that is known"),
