@@ -90,8 +90,13 @@ class QuestionExamples(torch.utils.data.Dataset):
         """
         lengths = torch.empty(len(self), dtype=torch.int32)
         of_records: dict[str, int] = {}
+        # Of all texts: a cache of some would have forgotten each before it comes again.
+        of_texts: dict[tuple[str, str, tuple[int, ...]], int] = {}
         for row, (question, answers, ids) in enumerate(_rows(self.questions, "question", "answers", "ecg_ids")):
-            length = len(self._encode(question, answer_text(answers), self._samples(ids), None)["input_ids"])
+            text = question, answer_text(answers), self._samples(ids)
+            if text not in of_texts:
+                of_texts[text] = len(_encoded(self.processor, *text)["input_ids"])
+            length = of_texts[text]
             for own in ids if self.measured is not None else ():
                 if own not in of_records:
                     of_records[own] = self._measured_length(own)
