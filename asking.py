@@ -184,6 +184,7 @@ def answer_question(
     refusal: the model's probability of refusing, relative to the candidates or to yes and no, where it learned to
     refuse and these were compared;
     measured: the measurement that answers a question about a number, which is not asked of the model (else None);
+    not_measured: why there is no answer to such a question (else None);
     unsure: whether the model gives what it wrote, or yes and no together, a probability
     below `UNSURE_BELOW`, or the likelier of yes and no one below `UNDECIDED_BELOW` (None where candidates are given);
     trained_on.
@@ -243,6 +244,7 @@ def answer_question(
         "contradicted": contradictions(question, answer or "", measured[0]) if len(measured) == 1 else [],
         "negated": scores is not None and negates(question),
         "measured": None,
+        "not_measured": None,
         "refused": refused,
         "refusal": refusal,
         "unsure": unsure,
@@ -267,7 +269,9 @@ def without_the_model(
     if check and len(measured) == 1 and change_asked_for(question) is not None:
         return _NOT_OF_THE_MODEL | {"refused": "It asks about two ECGs, and one ECG was given."}
     if (found := measured_answer(question, measured)) is not None:
-        return _NOT_OF_THE_MODEL | {"answer": found[0], "measured": found[1]}
+        if not found.known:
+            return _NOT_OF_THE_MODEL | {"not_measured": found.words}
+        return _NOT_OF_THE_MODEL | {"answer": found.answer, "measured": found.words}
     return None
 
 
@@ -313,6 +317,7 @@ _NOT_OF_THE_MODEL = {
             "generated",
             "calibrated",
             "measured",
+            "not_measured",
             "refused",
             "refusal",
             "unsure",

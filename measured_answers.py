@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from .answer_calibration_ecgllm import FindingNames
 from .evaluation.contradictions import CRITERIA
@@ -50,20 +51,32 @@ _BESIDE = re.compile(
 )
 
 
-def measured_answer(question: str, found: Sequence[Measurements]) -> tuple[str, str] | None:
-    """(The answer to a question about what is measured on ECGs, what was measured in words); None of others."""
+class MeasuredAnswer(NamedTuple):
+    """answer: to a question about what is measured. words: what was measured. known: whether it was, in any ECG; else
+    both say why it was not."""
+
+    answer: str
+    words: str
+    known: bool
+
+
+def measured_answer(question: str, found: Sequence[Measurements]) -> MeasuredAnswer | None:
+    """The answer to a question about what is measured on ECGs; None of others."""
     if not found:
         return None
     question = _plain(question)
     if (name := number_asked_for(question)) is not None:
-        return (words := number_answers(name, found)), words
-    if (limits := limits_asked_for(question)) is not None:
-        return limits_answers(limits, found)
-    if (usual := range_asked_for(question)) is not None:
-        return range_answers(usual, found)
-    if len(found) == 2 and (change := change_asked_for(question)) is not None:
-        return change_answers(change, found)
-    return None
+        words = number_answers(name, found)
+        said = words, words
+    elif (limits := limits_asked_for(question)) is not None:
+        name, said = limits.name, limits_answers(limits, found)
+    elif (usual := range_asked_for(question)) is not None:
+        name, said = usual.name, range_answers(usual, found)
+    elif len(found) == 2 and (change := change_asked_for(question)) is not None:
+        name, said = change.name, change_answers(change, found)
+    else:
+        return None
+    return MeasuredAnswer(*said, known=any(getattr(one, name).value is not None for one in found))
 
 
 _POLITE = re.compile(

@@ -86,6 +86,7 @@ def ask(
     model = str(shipped_checkpoint()) if model is None else model
     check_checkpoint(model, trust_remote_code)
     from ..signals.summary import measured
+    from ..two_ecgs import doubts_about_two
 
     records, notes, doubts = _read(paths, reading)  # before the model, which takes longer to find out
     ecg_options = {"drop_unknown_leads": drop_unknown_leads} | ({"nan_policy": nan_policy} if nan_policy else {})
@@ -105,6 +106,7 @@ def ask(
         "measurements": dict(zip(paths, measurements, strict=False)),
         "notes": notes,
         "doubts": doubts,
+        "doubts_about_two": doubts_about_two(records, [record.patient_id for record in records]),
         "notice": NOTICE,
     }
     typer.echo(json.dumps(result, indent=2, allow_nan=False) if as_json else _as_answer(result))
@@ -166,6 +168,8 @@ def _as_answer(result: dict[str, Any]) -> str:
         lines = [f"{result['refused']}  (the model's own answer, probability {own['probability']:.3g})"]
     elif result["refused"] is not None:
         lines = [f"not answered: {result['refused']}", "note: --no-check asks the model all the same"]
+    elif result["not_measured"] is not None:
+        lines = [f"{result['not_measured']}  (not asked of the model)"]
     elif result["measured"] is not None:
         lines = [f"{result['measured']}  (measured, not asked of the model)"]
     elif calibrated is not None:
@@ -204,6 +208,7 @@ def _as_answer(result: dict[str, Any]) -> str:
         )
     if result["prevalence"] is not None and calibrated is None and not result["refused"]:
         lines.append("note: --prevalence changes nothing here: it is of plain questions about calibrated findings")
+    lines += [f"note: {sentence}" for sentence in result["doubts_about_two"]]
     for path, doubts in result["doubts"].items():
         lines += [f"note on {path}: {said}" for said in (*result["notes"][path], *doubts)]
     if recorded := result["recorded"]:

@@ -31,6 +31,7 @@ from .. import __version__
 from ..asking import NOTICE, without_the_model
 from ..conversation_ecgllm import ecg_prompt
 from ..errors_ecgllm import ECGError
+from ..two_ecgs import doubts_about_two
 from .batching import Busy, Closed
 from .engine import Asking, Engine, GivenUp, ServedECG, TooLate
 from .gate import Gate, Limits, error_of
@@ -198,6 +199,7 @@ class _Served:
             "ecgs": [
                 {"measurements": one.measurements.to_dict(), "notes": one.notes, "doubts": one.doubts} for one in ecgs
             ],
+            "doubts_about_two": doubts_about_two([one.record for one in ecgs], [one.patient for one in ecgs]),
             "notice": NOTICE,
         }
         return _content(found), beside
@@ -301,14 +303,14 @@ def _of_conversation(found: dict[str, Any]) -> dict[str, Any]:
     if "generated_text" not in found:
         return found
     own = {"answer": found["generated_text"], "probability": found["probability"]}
-    nothing = dict.fromkeys(("calibrated", "measured", "refused", "generated", "unsure"))
+    nothing = dict.fromkeys(("calibrated", "measured", "not_measured", "refused", "generated", "unsure"))
     given = {"own": own, "candidates": found.get("candidates"), "refusal": found.get("refusal")}
     return own | given | nothing | {"contradicted": [], "negated": False}
 
 
 def _content(found: dict[str, Any]) -> str:
-    if found["answer"] is not None:
-        return found["answer"]
+    if (said := found["answer"] or found["not_measured"]) is not None:
+        return said
     return _CANNOT_TELL if found["refused"] is None else found["refused"]
 
 

@@ -318,7 +318,7 @@ def test_ask_as_json(wfdb_file: Path, checkpoint: Path, capsys: pytest.CaptureFi
     assert set(result) == {
         "files", "question", "answer", "probability", "own", "candidates", "generated", "calibrated", "contradicted",
         "measured", "refused", "unsure", "model", "trained_on", "recorded", "measurements", "notes", "doubts",
-        "prevalence", "negated", "refusal", "notice",
+        "prevalence", "negated", "refusal", "notice", "not_measured", "doubts_about_two",
     }  # fmt: skip
     assert result["files"] == [str(wfdb_file)] * 2
     assert (result["question"], result["answer"], result["model"]) == (question, "yes", str(checkpoint))
@@ -373,6 +373,9 @@ def test_ask_shows_what_was_measured_of_each_file(
     arguments = ("ask", "slow.hea", "fast.hea", "Is it atrial fibrillation?", "--model", checkpoint)
     _, out, _ = run(capsys, *arguments, "--json")
     found = json.loads(out)["measurements"]
+    assert json.loads(out)["doubts_about_two"] == []
+    _, once, _ = run(capsys, "ask", "slow.hea", "slow.hea", *arguments[3:])
+    assert "note: These are one recording" in once
     rates = {file: each["heart_rate"]["value"] for file, each in found.items()}
     assert rates == {"slow.hea": pytest.approx(50, abs=2), "fast.hea": pytest.approx(110, abs=2)}
     _, out, _ = run(capsys, *arguments)
@@ -391,7 +394,15 @@ def test_ask_shows_what_was_measured_of_each_file(
     assert "measured" not in out
 
 
-BARE = {"prevalence": None, "recorded": [], "measurements": {}, "notes": {}, "doubts": {}, "notice": ""}
+BARE = {
+    "prevalence": None,
+    "recorded": [],
+    "measurements": {},
+    "notes": {},
+    "doubts": {},
+    "doubts_about_two": [],
+    "notice": "",
+}
 
 
 class Answerer:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ecgllm.asking import answer_question, load_answerer
+from ecgllm.asking import answer_question, load_answerer, without_the_model
 from ecgllm.cli import main
 from ecgllm.evaluation.contradictions import CRITERIA
 from ecgllm.measured_answers import (
@@ -174,6 +174,15 @@ def test_limits_are_held_against_the_number_as_it_is_shown():
     assert answer == words and words.startswith("PR: not measured")
     both = limits_answers(Limits("heart_rate", low=80), [USUAL, replace(USUAL, heart_rate=Measurement(90, 0.3))])
     assert both == ("ECG 1: no: heart rate 72 bpm; ECG 2: yes: heart rate about 90 bpm (confidence 0.3 of 1)",) * 2
+
+
+@pytest.mark.parametrize("question", ["How long is the PR interval?", "Is the PR above 200 ms?", "Is the PR long?"])
+def test_what_is_not_measured_is_no_answer(question: str) -> None:
+    unknown = replace(USUAL, pr=Measurement(None, 0))
+    found = without_the_model(question, [unknown])
+    assert found["answer"] is None and found["measured"] is None and "PR: not measured" in found["not_measured"]
+    found = without_the_model(question, [USUAL, unknown])  # one of two is an answer
+    assert found["not_measured"] is None and "ECG 2: PR: not measured" in found["answer"]
 
 
 def test_a_limit_is_answered_by_what_is_measured():

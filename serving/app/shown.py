@@ -12,12 +12,12 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ...answer_calibration_ecgllm import LIKELY_NO
-from ...corpora.records.duplicates import fingerprint, same_recording
 from ...explanations import Explanation
 from ...finding_overview import FindingAnswer
 from ...measured_answers import contradictions
 from ...signals import ECGRecord
 from ...signals.analysis.measurements import Measurement, Measurements
+from ...two_ecgs import doubts_about_two
 from ..engine import ServedECG
 
 FIGURES = {
@@ -103,8 +103,10 @@ def answer(question: str, found: dict[str, Any]) -> str:
     calibrated, own = found["calibrated"], found["own"]
     if found["refused"] is not None:
         kind, head, text = "none", "Not answered", found["refused"]
+    elif found["not_measured"] is not None:
+        kind, head, text = "none", "Not measured", found["not_measured"]
     elif found["measured"] is not None:
-        kind, head = "measured", found["answer"] or "Not measured"
+        kind, head = "measured", found["answer"]
         text = f"Measured, not asked of the model: {found['measured']}"
     elif calibrated is not None:
         kind, head = "none", "Cannot tell"
@@ -145,12 +147,8 @@ def differences(first: ServedECG, second: ServedECG) -> str:
         cells = (called, *values, change)
         rows.append(Markup("<tr><th scope='row'>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>").format(*cells))
     head = Markup("<tr><th></th><th>first</th><th>second</th><th>change</th></tr>")
-    reasons = [_not_one_patient(first, second)]
-    if _one_recording(first.record, second.record):
-        reasons.append("These are one recording: nothing has changed, whatever the model says.")
-    warning = Markup("").join(
-        Markup('<p class="warning" role="alert">{}</p>').format(reason) for reason in reasons if reason is not None
-    )
+    doubts = doubts_about_two((first.record, second.record), (first.patient, second.patient))
+    warning = Markup("").join(Markup('<p class="warning" role="alert">{}</p>').format(doubt) for doubt in doubts)
     return Markup('{}<table class="diff"><thead>{}</thead><tbody>{}</tbody></table><p class="more">{}</p>{}{}').format(
         warning, head, Markup("").join(rows), _order(first.record, second.record),
         _noticed(first, "First: "), _noticed(second, "Second: "),
@@ -166,24 +164,9 @@ def _order(first: ECGRecord, second: ECGRecord) -> str:
     return f"Recorded {when}; the {'first' if one <= two else 'second'} is the earlier one."
 
 
-def _one_recording(one: ECGRecord, two: ECGRecord) -> bool:
-    """As `corpora` tells copies: whatever the file's format, its gain or the order of its leads."""
-    prints = [fingerprint(each.signal, each.sampling_rate, each.leads) for each in (one, two)]
-    return prints[0] is not None and prints[1] is not None and same_recording(*prints)
-
-
 def _difference(name: str, one: float, two: float) -> float:
     change = round(two) - round(one)  # of what is shown
     return (change + 180) % 360 - 180 if name == "axis" else change
-
-
-def _not_one_patient(first: ServedECG, second: ServedECG) -> str | None:
-    one, two = first.record, second.record
-    if one.sex and two.sex and one.sex != two.sex:
-        return f"The files name different patients: one is {one.sex}, the other {two.sex}."
-    if first.patient and second.patient and first.patient != second.patient:
-        return "The files name different patients."
-    return None
 
 
 def explanation(question: str, found: Explanation) -> str:

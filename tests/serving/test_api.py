@@ -102,7 +102,10 @@ def test_a_wfdb_record_two_ecgs_and_several_turns(
     question = "Which findings are new in the second ECG?"
     messages = asking(*parts, file_part(csv_files[0]), question)
     both = client.chat.completions.create(model="ecgllm", messages=messages)
-    assert len(both.model_extra["ecgllm"]["ecgs"]) == 2
+    assert len(both.model_extra["ecgllm"]["ecgs"]) == 2 and both.model_extra["ecgllm"]["doubts_about_two"] == []
+    messages = asking(file_part(csv_files[0], "a.csv"), file_part(csv_files[0], "b.csv"), question)
+    again = client.chat.completions.create(model="ecgllm", messages=messages)
+    assert "one recording" in again.model_extra["ecgllm"]["doubts_about_two"][0]
     turns = [
         *asking(file_part(csv_files[1]), "Which rhythm?"),
         {"role": "assistant", "content": "atrial fibrillation"},

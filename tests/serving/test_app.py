@@ -90,7 +90,7 @@ def test_the_first_is_what_was_recorded_first_where_files_say_so(engine: Engine,
 
 def test_what_people_and_files_say_is_escaped(ecg: Any) -> None:
     doubtful = replace(ecg, notes=[SCRIPT], doubts=[SCRIPT])
-    answered = dict.fromkeys(("calibrated", "own", "refused", "measured", "unsure"))
+    answered = dict.fromkeys(("calibrated", "own", "refused", "measured", "not_measured", "unsure"))
     answered |= {"answer": SCRIPT, "probability": 0.4, "contradicted": [SCRIPT], "negated": False}
     pages = [shown.figures(doubtful), shown.answer(SCRIPT, answered), shown.message(SCRIPT), shown.hint(SCRIPT)]
     pages.append(shown.findings([FindingAnswer(SCRIPT, 0.9, None)], None, doubtful.measurements))
